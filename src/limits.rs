@@ -1,0 +1,90 @@
+//! Every bound by name, with assertions that they fit one another.
+//!
+//! Units stand at the end of the name. What happens at a bound is said on the line above it.
+
+/// One SMTP command line without CRLF, octets. Longer: 500 5.5.2, drained to CRLF (RFC 5321 §4.5.3.1.4; ESMTP parameters allowed for).
+pub const SMTP_LINE_BYTES_MAX: usize = 4_096;
+/// One POP3 command line without CRLF, octets. Longer: -ERR, drained (RFC 2449 §4).
+pub const POP3_LINE_BYTES_MAX: usize = 255;
+/// One IMAP command without its literals, octets, after login. Longer: BAD, drained (RFC 9051 §4.3 leaves the bound to us).
+pub const IMAP_LINE_BYTES_MAX: usize = 65_536;
+/// The same before login.
+pub const IMAP_LINE_BYTES_MAX_BEFORE_LOGIN: usize = 8_192;
+/// Sum of literals of one command before login, octets. More: BAD before reading (synchronising) or BYE.
+pub const IMAP_LITERAL_BYTES_MAX_BEFORE_LOGIN: usize = 16_384;
+/// One literal before login, octets.
+pub const IMAP_ONE_LITERAL_BYTES_MAX_BEFORE_LOGIN: usize = 8_192;
+/// Sum of literals of one command after login, APPEND's message aside, octets.
+pub const IMAP_LITERAL_BYTES_MAX: usize = 262_144;
+/// Literals in one command. More: BYE.
+pub const IMAP_LITERALS_MAX: usize = 1_000;
+/// Nesting of parentheses, NOT and OR in one IMAP command. Deeper: BAD.
+pub const IMAP_NESTING_MAX: usize = 64;
+/// Bytes without CRLF thrown away before the connection is closed.
+pub const JUNK_BYTES_MAX: usize = 65_536;
+
+/// One stored message, octets, trace fields not counted. Larger: 552 5.3.4, NO [TOOBIG].
+pub const MESSAGE_BYTES_MAX: u64 = 50 << 20;
+/// Message octets a shard holds between receive and commit, all connections together. More: 452 4.3.1.
+pub const BODY_BYTES_IN_FLIGHT_MAX: u64 = 256 << 20;
+/// Octets of a refused message read on, so that the refusal can be said. More: the connection closes.
+pub const OVERSIZE_DRAIN_BYTES_MAX: u64 = 1 << 20;
+/// One header field, octets. Longer: 552 5.3.4.
+pub const HEADER_FIELD_BYTES_MAX: usize = 100 << 10;
+/// The header section, octets. Longer: 552 5.3.4.
+pub const HEADER_BYTES_MAX: usize = 1 << 20;
+/// Fields in a header section. More: 550 5.6.0.
+pub const HEADER_FIELDS_MAX: usize = 2_000;
+/// Received fields. From this number on the message is a loop: 554 5.4.6 (RFC 5321 §6.3).
+pub const RECEIVED_FIELDS_MAX: usize = 100;
+
+/// Recipients of one message. More: 452 4.5.3 (RFC 5321 §4.5.3.1.10 asks for at least 100).
+pub const RECIPIENTS_MAX: usize = 1_000;
+/// Recipients refused above the bound before the connection closes with 421.
+pub const RECIPIENTS_OVERSHOOT_MAX: usize = 1_000;
+/// Commands that accept no mail (NOOP, RSET, VRFY, …) between two accepted messages. More: 421 4.7.0.
+pub const SMTP_IDLE_COMMANDS_MAX: u32 = 100;
+/// Errors between two accepted messages. More: 421 4.7.0.
+pub const SMTP_ERRORS_MAX: u32 = 20;
+/// Bad commands before login in IMAP and POP3. More: BYE, -ERR and close.
+pub const BAD_COMMANDS_BEFORE_LOGIN_MAX: u32 = 20;
+
+/// Connections of one shard. More: 421 4.3.2 / BYE / -ERR, then close.
+pub const CONNECTIONS_MAX: usize = 20_000;
+/// Connections of one address (IPv4) or /64 (IPv6) on one shard. More: 421 4.7.0 / BYE / -ERR, then close.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 50;
+/// Reply bytes waiting for a peer that does not read. At the bound we wait, up to the write deadline, then reset.
+pub const OUT_BYTES_MAX: usize = 65_536;
+/// Silence allowed to an SMTP client, seconds (RFC 5321 §4.5.3.2.7). Then 421 4.4.2.
+pub const SMTP_IDLE_S: u64 = 300;
+/// Silence allowed to a POP3 client, seconds (RFC 1939 §3 asks for at least 600).
+pub const POP3_IDLE_S: u64 = 600;
+/// Silence allowed to an IMAP client after login, seconds (RFC 9051 §5.4 asks for at least 1800).
+pub const IMAP_IDLE_S: u64 = 1_800;
+/// Silence allowed before login in POP3 and IMAP, seconds.
+pub const LOGIN_IDLE_S: u64 = 60;
+/// A message that arrives slower than this, octets per second over its whole time, is cut: 421 4.4.2.
+pub const DATA_RATE_MIN_BYTES_S: u64 = 500;
+/// Seconds before the least rate is enforced.
+pub const DATA_RATE_GRACE_S: u64 = 30;
+/// A peer that takes no reply bytes for this long is reset, seconds.
+pub const WRITE_STALL_S: u64 = 60;
+/// From the final dot to the verdict, seconds. Past it the connection closes without one.
+pub const COMMIT_DEADLINE_S: u64 = 60;
+
+/// Password hashes waiting for the side pool, whole process. More: 454 4.7.0 / NO [UNAVAILABLE] / -ERR [SYS/TEMP].
+pub const SIDE_QUEUE_MAX: usize = 64;
+/// Requests in flight from one shard to another. More: 451 / NO [UNAVAILABLE].
+pub const MESH_REQUESTS_MAX: usize = 256;
+/// Body bytes in flight from one shard to another; one body is always allowed. More: 451.
+pub const MESH_BODY_BYTES_MAX: u64 = 32 << 20;
+
+const _: () = {
+    assert!(IMAP_LINE_BYTES_MAX_BEFORE_LOGIN <= IMAP_LINE_BYTES_MAX);
+    assert!(IMAP_ONE_LITERAL_BYTES_MAX_BEFORE_LOGIN <= IMAP_LITERAL_BYTES_MAX_BEFORE_LOGIN);
+    assert!(HEADER_FIELD_BYTES_MAX <= HEADER_BYTES_MAX);
+    assert!((HEADER_BYTES_MAX as u64) < MESSAGE_BYTES_MAX);
+    assert!(MESSAGE_BYTES_MAX < BODY_BYTES_IN_FLIGHT_MAX);
+    assert!(RECIPIENTS_MAX >= 100);
+    assert!(SMTP_LINE_BYTES_MAX < OUT_BYTES_MAX);
+};

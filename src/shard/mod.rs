@@ -1,0 +1,503 @@
+//! One thread and what it owns: the facade over executor, ring, mesh, clock, chance, disk and side threads.
+//!
+//! Everything above this room runs unchanged in two worlds: the real one (`real`: glommio as executor, one
+//! io_uring ring per shard for sockets and log) and the simulated one (`sim`, cargo feature `sim`: one
+//! thread, virtual time, everything from one seed). Which world a task lives in is known to its thread, so
+//! the functions here take no handle.
+//!
+//! **Only this room names glommio or io_uring.**
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::Path;
+use std::time::Duration;
+
+use ringpost_storage::disk;
+
+pub mod plan;
+mod real;
+#[cfg(feature = "sim")]
+pub mod sim;
+
+pub use plan::{Plan, StartError};
+
+/// A shard's number, from 0.
+pub type ShardId = u16;
+
+/// Picks the world this thread is in.
+macro_rules! world {
+    ($real:expr, $sim:expr) => {{
+        #[cfg(feature = "sim")]
+        if sim::here() {
+            return $sim;
+        }
+        $real
+    }};
+}
+
+/// A point of monotonic time, nanoseconds since some start. Never the wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// Later by `d`, saturating.
+    #[must_use]
+    pub fn after(self, d: Duration) -> Moment {
+        Moment(self.0.saturating_add(u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// Time since `earlier`, zero if it is not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Moment) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The number of the shard this task runs on.
+#[must_use]
+pub fn id() -> ShardId {
+    world!(real::id(), sim::id())
+}
+
+/// How many shards this process has.
+#[must_use]
+pub fn count() -> ShardId {
+    world!(real::count(), sim::count())
+}
+
+/// Monotonic time.
+#[must_use]
+pub fn now() -> Moment {
+    world!(real::now(), sim::now())
+}
+
+/// Wall clock, milliseconds since 1970. For dates that people read, never for timers.
+#[must_use]
+pub fn wall_ms() -> u64 {
+    world!(real::wall_ms(), sim::wall_ms())
+}
+
+/// Fills `into` with unpredictable bytes (in the simulation: from the seed).
+pub fn random(into: &mut [u8]) {
+    world!(real::random(into), sim::random(into))
+}
+
+/// Runs a task on this shard. A panic in it is counted, logged with `name`, and ends that task only.
+pub fn spawn(name: &'static str, task: impl Future<Output = ()> + 'static) {
+    world!(real::spawn(name, task), sim::spawn(name, task))
+}
+
+/// Waits. Coarse: up to 20 ms late under load.
+pub async fn sleep(time: Duration) {
+    world!(real::sleep(time).await, sim::sleep(time).await)
+}
+
+/// Waits until every other task that can run now has run: the moment to seal a batch.
+pub async fn run_dry() {
+    world!(real::run_dry().await, sim::run_dry().await)
+}
+
+/// The side pool's queue is full, or the job panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SideError {
+    /// [`limits::SIDE_QUEUE_MAX`](crate::limits::SIDE_QUEUE_MAX) jobs wait already.
+    Full,
+    /// The job panicked; counted and logged.
+    Panicked,
+}
+
+/// Runs a blocking or slow job on a side thread and waits for its answer.
+pub async fn side<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, SideError> {
+    world!(real::side(job).await, sim::side(job).await)
+}
+
+/// Resolves when the process was asked to stop (SIGTERM, SIGINT, or [`request_stop`]).
+pub async fn stop_requested() {
+    world!(real::stop_requested().await, sim::stop_requested().await)
+}
+
+/// Asks the whole process to stop.
+pub fn request_stop() {
+    world!(real::request_stop(), sim::request_stop())
+}
+
+/// Runs `main` once on every shard of `plan`, each pinned and with its own ring, and returns when all of them have
+/// returned. SIGTERM and SIGINT make [`stop_requested`] resolve everywhere.
+///
+/// # Errors
+/// The first shard's error, or a start-up check that failed (see [`StartError`]).
+pub fn run<Q, R, F, Fut>(plan: Plan, main: F) -> Result<(), StartError>
+where
+    Q: Send + 'static,
+    R: Send + 'static,
+    F: Fn(Mesh<Q, R>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = Result<(), StartError>> + 'static,
+{
+    real::run(plan, main)
+}
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Peer {
+    /// An address and port.
+    Net(SocketAddr),
+    /// A process on this host, over a Unix socket.
+    Local,
+}
+
+/// An open door of this shard.
+pub struct Listener(ListenerIn);
+
+enum ListenerIn {
+    Real(real::Listener),
+    #[cfg(feature = "sim")]
+    Sim(sim::Listener),
+}
+
+/// Opens a TCP door. Every shard opens its own on the same address (SO_REUSEPORT).
+///
+/// # Errors
+/// As `bind` and `listen`.
+pub fn listen(at: SocketAddr) -> io::Result<Listener> {
+    world!(
+        real::Listener::tcp(at).map(|l| Listener(ListenerIn::Real(l))),
+        sim::Listener::tcp(at).map(|l| Listener(ListenerIn::Sim(l)))
+    )
+}
+
+/// Opens a Unix stream socket at `path`, mode 0600, replacing a stale one.
+///
+/// # Errors
+/// As `bind` and `listen`.
+pub fn listen_local(path: &Path) -> io::Result<Listener> {
+    world!(
+        real::Listener::local(path).map(|l| Listener(ListenerIn::Real(l))),
+        sim::Listener::local(path).map(|l| Listener(ListenerIn::Sim(l)))
+    )
+}
+
+impl Listener {
+    /// The next connection. Running out of descriptors pauses and counts; it is not an error.
+    ///
+    /// # Errors
+    /// When the door can never accept again.
+    pub async fn accept(&mut self) -> io::Result<Stream> {
+        match &mut self.0 {
+            ListenerIn::Real(l) => l.accept().await.map(|s| Stream(StreamIn::Real(s))),
+            #[cfg(feature = "sim")]
+            ListenerIn::Sim(l) => l.accept().await.map(|s| Stream(StreamIn::Sim(s))),
+        }
+    }
+
+    /// The address it is open on (with the port the kernel chose for port 0).
+    #[must_use]
+    pub fn local(&self) -> Peer {
+        match &self.0 {
+            ListenerIn::Real(l) => l.local_addr(),
+            #[cfg(feature = "sim")]
+            ListenerIn::Sim(l) => l.local_addr(),
+        }
+    }
+}
+
+/// A connected socket.
+pub struct Stream(StreamIn);
+
+enum StreamIn {
+    Real(real::Stream),
+    #[cfg(feature = "sim")]
+    Sim(sim::Stream),
+}
+
+impl Stream {
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        match &self.0 {
+            StreamIn::Real(s) => s.peer(),
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(s) => s.peer(),
+        }
+    }
+
+    /// The next bytes, at least one; an empty chunk means the peer has finished sending.
+    ///
+    /// # Errors
+    /// `TimedOut` past the deadline (see [`Stream::set_deadline`]); else as the kernel says.
+    pub async fn recv(&mut self) -> io::Result<Chunk> {
+        match &mut self.0 {
+            StreamIn::Real(s) => s.recv().await.map(|c| Chunk(ChunkIn::Real(c))),
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(s) => s.recv().await.map(|c| Chunk(ChunkIn::Sim(c))),
+        }
+    }
+
+    /// Sends all of `bytes` and gives the buffer back, emptied, with its capacity.
+    ///
+    /// # Errors
+    /// `TimedOut` past the deadline; else as the kernel says.
+    pub async fn send(&mut self, bytes: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
+        match &mut self.0 {
+            StreamIn::Real(s) => s.send(bytes).await,
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(s) => s.send(bytes).await,
+        }
+    }
+
+    /// From this moment on, waiting in `recv` or `send` fails with `TimedOut`. Kept to within one second.
+    /// `None`: never. It may be set again and again at no cost.
+    pub fn set_deadline(&mut self, at: Option<Moment>) {
+        match &mut self.0 {
+            StreamIn::Real(s) => s.set_deadline(at),
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(s) => s.set_deadline(at),
+        }
+    }
+
+    /// Ends in order: what was sent is delivered, then FIN. Dropping a stream does the same without waiting.
+    pub async fn close(self) {
+        match self.0 {
+            StreamIn::Real(s) => s.close().await,
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(s) => s.close().await,
+        }
+    }
+
+    /// Ends with a reset: nothing more is delivered.
+    pub fn reset(self) {
+        match self.0 {
+            StreamIn::Real(s) => s.reset(),
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(s) => s.reset(),
+        }
+    }
+
+    /// Takes the connection off this shard: waits for the last receive completion and carries the bytes that
+    /// were received and not yet read. Nothing may be in flight to the peer.
+    ///
+    /// # Errors
+    /// When the connection broke meanwhile.
+    pub async fn detach(self) -> io::Result<Detached> {
+        match self.0 {
+            StreamIn::Real(s) => s.detach().await.map(|d| Detached(DetachedIn::Real(d))),
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(s) => s.detach().await.map(|d| Detached(DetachedIn::Sim(d))),
+        }
+    }
+}
+
+/// A connection between two shards. Dropping it closes the connection.
+pub struct Detached(DetachedIn);
+
+enum DetachedIn {
+    Real(real::Detached),
+    #[cfg(feature = "sim")]
+    Sim(sim::Detached),
+}
+
+impl Detached {
+    /// Puts the connection on this shard. What was received before comes first from `recv`.
+    #[must_use]
+    pub fn attach(self) -> Stream {
+        match self.0 {
+            DetachedIn::Real(d) => Stream(StreamIn::Real(d.attach())),
+            #[cfg(feature = "sim")]
+            DetachedIn::Sim(d) => Stream(StreamIn::Sim(d.attach())),
+        }
+    }
+}
+
+/// Received bytes in a ring buffer. Dropping it gives the buffer back, so do not keep it.
+pub struct Chunk(ChunkIn);
+
+enum ChunkIn {
+    Real(real::Chunk),
+    #[cfg(feature = "sim")]
+    Sim(Vec<u8>),
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            ChunkIn::Real(c) => c,
+            #[cfg(feature = "sim")]
+            ChunkIn::Sim(c) => c,
+        }
+    }
+}
+
+/// A folder on this world's disk, for one volume.
+#[derive(Clone)]
+pub struct Disk(DiskIn);
+
+#[derive(Clone)]
+enum DiskIn {
+    Real(real::Disk),
+    #[cfg(feature = "sim")]
+    Sim(sim::Disk),
+}
+
+/// Opens (making it if need be) the folder of a volume.
+///
+/// # Errors
+/// As `mkdir` and `open`; a symbolic link or anything but a folder is refused.
+pub fn disk(folder: &Path) -> io::Result<Disk> {
+    world!(
+        real::Disk::open(folder).map(|d| Disk(DiskIn::Real(d))),
+        sim::Disk::open(folder).map(|d| Disk(DiskIn::Sim(d)))
+    )
+}
+
+/// An open file of a [`Disk`].
+#[derive(Clone)]
+pub struct DiskFile(FileIn);
+
+#[derive(Clone)]
+enum FileIn {
+    Real(real::DiskFile),
+    #[cfg(feature = "sim")]
+    Sim(sim::DiskFile),
+}
+
+impl disk::Disk for Disk {
+    type File = DiskFile;
+
+    async fn list(&self) -> io::Result<Vec<String>> {
+        match &self.0 {
+            DiskIn::Real(d) => d.list().await,
+            #[cfg(feature = "sim")]
+            DiskIn::Sim(d) => d.list().await,
+        }
+    }
+
+    async fn create(&self, name: &str, len: u64) -> io::Result<DiskFile> {
+        match &self.0 {
+            DiskIn::Real(d) => d.create(name, len).await.map(|f| DiskFile(FileIn::Real(f))),
+            #[cfg(feature = "sim")]
+            DiskIn::Sim(d) => d.create(name, len).await.map(|f| DiskFile(FileIn::Sim(f))),
+        }
+    }
+
+    async fn open(&self, name: &str) -> io::Result<DiskFile> {
+        match &self.0 {
+            DiskIn::Real(d) => d.open_file(name).await.map(|f| DiskFile(FileIn::Real(f))),
+            #[cfg(feature = "sim")]
+            DiskIn::Sim(d) => d.open_file(name).await.map(|f| DiskFile(FileIn::Sim(f))),
+        }
+    }
+
+    async fn remove(&self, name: &str) -> io::Result<()> {
+        match &self.0 {
+            DiskIn::Real(d) => d.remove(name).await,
+            #[cfg(feature = "sim")]
+            DiskIn::Sim(d) => d.remove(name).await,
+        }
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        match &self.0 {
+            DiskIn::Real(d) => d.free_bytes(),
+            #[cfg(feature = "sim")]
+            DiskIn::Sim(d) => d.free_bytes(),
+        }
+    }
+}
+
+impl disk::File for DiskFile {
+    fn len(&self) -> u64 {
+        match &self.0 {
+            FileIn::Real(f) => f.len(),
+            #[cfg(feature = "sim")]
+            FileIn::Sim(f) => f.len(),
+        }
+    }
+
+    async fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        match &self.0 {
+            FileIn::Real(f) => f.read_at(offset, len).await,
+            #[cfg(feature = "sim")]
+            FileIn::Sim(f) => f.read_at(offset, len).await,
+        }
+    }
+
+    async fn write_sync(&self, offset: u64, parts: Vec<disk::Bytes>) -> io::Result<()> {
+        match &self.0 {
+            FileIn::Real(f) => f.write_sync(offset, parts).await,
+            #[cfg(feature = "sim")]
+            FileIn::Sim(f) => f.write_sync(offset, parts).await,
+        }
+    }
+}
+
+/// Why a request to another shard was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MeshError {
+    /// No reply slot or no byte credit. Nothing was sent.
+    Full,
+    /// The other shard is gone, or its handler panicked: what became of the request is unknown.
+    Down,
+}
+
+/// Bounded requests between shards: `Q` goes out, `R` comes back.
+///
+/// A request reserves its reply slot before it is sent, so a reply never waits; a handler never awaits another
+/// mesh request, so no circle of shards can wait for one another. A request to the own shard runs the handler directly.
+pub struct Mesh<Q, R>(MeshIn<Q, R>);
+
+enum MeshIn<Q, R> {
+    Real(real::Mesh<Q, R>),
+    #[cfg(feature = "sim")]
+    Sim(sim::Mesh<Q, R>),
+}
+
+impl<Q, R> Clone for Mesh<Q, R> {
+    fn clone(&self) -> Self {
+        Mesh(match &self.0 {
+            MeshIn::Real(m) => MeshIn::Real(m.clone()),
+            #[cfg(feature = "sim")]
+            MeshIn::Sim(m) => MeshIn::Sim(m.clone()),
+        })
+    }
+}
+
+impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
+    /// Sends `request` to shard `to` and waits for its reply. `body_bytes`: message octets carried, charged against
+    /// [`limits::MESH_BODY_BYTES_MAX`](crate::limits::MESH_BODY_BYTES_MAX) until the reply is here.
+    ///
+    /// # Errors
+    /// See [`MeshError`].
+    pub async fn call(&self, to: ShardId, request: Q, body_bytes: u64) -> Result<R, MeshError> {
+        match &self.0 {
+            MeshIn::Real(m) => m.call(to, request, body_bytes).await,
+            #[cfg(feature = "sim")]
+            MeshIn::Sim(m) => m.call(to, request, body_bytes).await,
+        }
+    }
+
+    /// Answers the requests of other shards from now on, each in a task of its own. Called once per shard,
+    /// before its doors open.
+    pub fn serve<H, Fut>(&self, handler: H)
+    where
+        H: Fn(ShardId, Q) -> Fut + Clone + 'static,
+        Fut: Future<Output = R> + 'static,
+    {
+        match &self.0 {
+            MeshIn::Real(m) => m.serve(handler),
+            #[cfg(feature = "sim")]
+            MeshIn::Sim(m) => m.serve(handler),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Net(a) => write!(f, "{a}"),
+            Peer::Local => f.write_str("local"),
+        }
+    }
+}

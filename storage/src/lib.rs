@@ -1,0 +1,16 @@
+//! Ringpost's volume: one append-only log that holds accounts, mailboxes, messages and their flags.
+//!
+//! The crate knows bytes, accounts, mailboxes and UIDs, and has never heard of SMTP. `FORMAT.md` describes
+//! every byte on disk. All I/O goes through [`disk::Disk`], so that the same code runs on the shard's ring
+//! and on a simulated disk with faults.
+
+pub mod disk;
+pub mod transaction;
+pub mod types;
+pub mod volume;
+
+pub use transaction::{FlagsHow, Lost, Op, Outcome, Refused, Transaction};
+pub use types::{
+    AccountId, AccountInfo, Body, Flags, Lsn, MailboxId, MailboxInfo, Message, Modseq, Place, Uid, VolumeId,
+};
+pub use volume::{Create, Decided, Mailbox, OpenError, ReadError, Recovered, Settings, Ticket, Volume, VolumeStats};

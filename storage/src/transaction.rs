@@ -1,0 +1,177 @@
+//! What a caller asks the volume to make durable, all or nothing, and what the volume decided.
+
+use crate::types::{AccountId, Body, Flags, MailboxId, Modseq, Uid};
+
+/// One atomic change. It lies in one batch, whole.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// Bodies that `Op::Append` refers to by index. Each is written once, however many copies name it.
+    pub bodies: Vec<Body>,
+    /// The changes, decided in order.
+    pub ops: Vec<Op>,
+}
+
+/// How a STORE changes flags (RFC 9051 §6.4.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlagsHow {
+    /// `FLAGS`
+    Replace,
+    /// `+FLAGS`
+    Add,
+    /// `-FLAGS`
+    Remove,
+}
+
+/// One change.
+#[derive(Debug)]
+pub enum Op {
+    /// Makes or changes a domain. `info` is opaque.
+    PutDomain {
+        /// Lower case A-label name.
+        name: String,
+        /// Opaque.
+        info: Vec<u8>,
+    },
+    /// Removes a domain; the caller has seen to its accounts.
+    RemoveDomain {
+        /// Its name.
+        name: String,
+    },
+    /// Makes an account (with its INBOX) or replaces the secrets of the one with this name.
+    PutAccount {
+        /// `user@domain`, lower case.
+        name: String,
+        /// Opaque.
+        secrets: Vec<u8>,
+    },
+    /// Removes an account with everything it has.
+    RemoveAccount {
+        /// Which.
+        account: AccountId,
+    },
+    /// Makes a mailbox. Fails with `MailboxExists`.
+    CreateMailbox {
+        /// Whose.
+        account: AccountId,
+        /// UTF-8 name, `/` as separator.
+        name: String,
+        /// Special use code, 0 for none.
+        special_use: u16,
+        /// Subscribed from the start.
+        subscribed: bool,
+    },
+    /// Adds a message.
+    Append {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        mailbox: MailboxId,
+        /// Index into `bodies`.
+        body: usize,
+        /// Header lines of this copy alone (such as Delivered-To), shown before the body. Canonical CRLF, at most 4 KiB.
+        prefix: Vec<u8>,
+        /// Flags.
+        flags: Flags,
+        /// INTERNALDATE, milliseconds since 1970.
+        internal_ms: i64,
+    },
+    /// Changes flags.
+    StoreFlags {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        mailbox: MailboxId,
+        /// Which; those that do not exist are passed over.
+        uids: Vec<Uid>,
+        /// How.
+        how: FlagsHow,
+        /// What.
+        flags: Flags,
+        /// Messages changed after this MODSEQ are left alone and reported (RFC 7162 §3.1.3).
+        unchanged_since: Option<Modseq>,
+    },
+    /// Removes messages; those that do not exist are passed over.
+    Expunge {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: Vec<Uid>,
+    },
+    /// Keeps what listing a mailbox needs, computed by the caller, packed into one run.
+    Summaries {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        mailbox: MailboxId,
+        /// One opaque summary a message, UIDs rising.
+        items: Vec<(Uid, Vec<u8>)>,
+    },
+}
+
+/// What was decided for one op, in the order of the ops. True once the ticket says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing more to say.
+    Done,
+    /// `PutAccount`
+    Account(AccountId),
+    /// `CreateMailbox`
+    Mailbox(MailboxId, /** UIDVALIDITY */ u32),
+    /// `Append`
+    Appended {
+        /// The new UID.
+        uid: Uid,
+        /// The mailbox's UIDVALIDITY.
+        uidvalidity: u32,
+        /// Its MODSEQ.
+        modseq: Modseq,
+    },
+    /// `StoreFlags`
+    Stored {
+        /// New flags of each message that was changed, in UID order.
+        changed: Vec<(Uid, Flags, Modseq)>,
+        /// Those left alone for `unchanged_since`.
+        modified: Vec<Uid>,
+    },
+    /// `Expunge`: those that were there, in UID order, and the MODSEQ of their going.
+    Expunged(Vec<Uid>, Modseq),
+}
+
+/// Why a transaction was not taken. Nothing of it was kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// No such account in this volume.
+    #[error("no such account")]
+    NoAccount,
+    /// No such mailbox in this account.
+    #[error("no such mailbox")]
+    NoMailbox,
+    /// The name is taken.
+    #[error("mailbox exists")]
+    MailboxExists,
+    /// The disk is too full to take it safely; reads and expunge go on.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The volume failed (an error of write or sync) and takes nothing until a restart.
+    #[error("the volume has failed")]
+    Failed,
+    /// Larger than a segment can hold.
+    #[error("too large for one batch")]
+    TooLarge,
+    /// More is waiting than the volume may hold.
+    #[error("too busy")]
+    Busy,
+}
+
+/// What became of a transaction that was decided and will not be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Lost {
+    /// It was never handed to the disk: nothing is kept.
+    #[error("not written")]
+    NotWritten,
+    /// It was handed to the disk and no sync vouches for it: kept or not, nobody knows until recovery.
+    #[error("unknown")]
+    Unknown,
+}

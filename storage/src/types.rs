@@ -1,0 +1,199 @@
+//! The nouns of the volume: ids, flags, messages, mailboxes, accounts.
+
+use std::rc::Rc;
+
+/// A volume's number within its store.
+pub type VolumeId = u16;
+/// A message's number within its mailbox, from 1, never reused (RFC 9051 §2.3.1.1).
+pub type Uid = u32;
+/// A change's number within its account, from 1, 63 bits (RFC 7162 §3.1).
+pub type Modseq = u64;
+/// A batch's number within its volume, from 1.
+pub type Lsn = u64;
+
+/// An account for ever: minted once in a host (volume of birth in the upper 16 bits), kept through moves and renames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AccountId(pub u64);
+
+/// A mailbox within its account; 1 is INBOX. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MailboxId(pub u32);
+
+impl MailboxId {
+    /// Every account's INBOX.
+    pub const INBOX: MailboxId = MailboxId(1);
+}
+
+/// Where a record lies: the segment and its ordinal there. Never changes (DESIGN §7.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// Segment number.
+    pub segment: u32,
+    /// The how-manyth record of the segment.
+    pub ordinal: u32,
+}
+
+/// A message's flags: system flags as bits, keywords by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Flags {
+    /// Bits of [`Flags::SEEN`] and its neighbours.
+    pub bits: u32,
+    /// Keywords, sorted, without duplicates. `None`: none (the common case costs a pointer).
+    pub keywords: Option<Rc<[Box<str>]>>,
+}
+
+impl Flags {
+    /// `\Seen`
+    pub const SEEN: u32 = 1;
+    /// `\Answered`
+    pub const ANSWERED: u32 = 2;
+    /// `\Flagged`
+    pub const FLAGGED: u32 = 4;
+    /// `\Deleted`
+    pub const DELETED: u32 = 8;
+    /// `\Draft`
+    pub const DRAFT: u32 = 16;
+
+    /// No flags.
+    #[must_use]
+    pub fn none() -> Self {
+        Flags::default()
+    }
+
+    /// These system flags and no keywords.
+    #[must_use]
+    pub fn of(bits: u32) -> Self {
+        Flags { bits, keywords: None }
+    }
+
+    /// True if all of `bits` are set.
+    #[must_use]
+    pub fn has(&self, bits: u32) -> bool {
+        self.bits & bits == bits
+    }
+
+    /// The keywords, sorted.
+    #[must_use]
+    pub fn keywords(&self) -> &[Box<str>] {
+        self.keywords.as_deref().unwrap_or(&[])
+    }
+}
+
+/// A message as its mailbox lists it: durable, never decided-only.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Its UID.
+    pub uid: Uid,
+    /// MODSEQ of its last change.
+    pub modseq: Modseq,
+    /// Its flags.
+    pub flags: Flags,
+    /// Octets as a reader sees it: prefix and body.
+    pub size: u64,
+    /// INTERNALDATE, milliseconds since 1970.
+    pub internal_ms: i64,
+    /// When it was put into this mailbox, milliseconds since 1970.
+    pub saved_ms: i64,
+    /// Where the message record is.
+    pub place: Place,
+    /// Where its body is.
+    pub body: Place,
+    /// First 64 bits of the body's checksum, so that a stale body is caught.
+    pub body_check: u64,
+}
+
+/// A mailbox's own facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailboxInfo {
+    /// Its id within the account.
+    pub id: MailboxId,
+    /// Its name in UTF-8, hierarchy separator `/`; INBOX is spelt so.
+    pub name: String,
+    /// UIDVALIDITY; never goes backwards.
+    pub uidvalidity: u32,
+    /// Special use (RFC 6154): 0 none, else the crate user's code.
+    pub special_use: u16,
+    /// LSUB / LIST (SUBSCRIBED).
+    pub subscribed: bool,
+}
+
+/// An account's own facts.
+#[derive(Clone, Debug)]
+pub struct AccountInfo {
+    /// Its id.
+    pub id: AccountId,
+    /// `user@domain`, lower case.
+    pub name: String,
+    /// Moves so far: where two volumes claim an account the highest generation wins.
+    pub generation: u32,
+    /// Credentials and limits, opaque to this crate.
+    pub secrets: Rc<[u8]>,
+}
+
+/// A message body on its way in: parts are filled once and never moved or copied again.
+///
+/// The first part is small and later ones double up to 256 KiB, so a body of n bytes costs O(log n + n / 256 KiB)
+/// allocations and no reallocation.
+#[derive(Debug, Default)]
+pub struct Body {
+    parts: Vec<Vec<u8>>,
+    len: u64,
+}
+
+impl Body {
+    /// Largest part, octets.
+    pub const PART_BYTES_MAX: usize = 256 << 10;
+    const PART_BYTES_MIN: usize = 8 << 10;
+
+    /// A body with room for `hint` octets in its first part (clamped to the part bounds).
+    #[must_use]
+    pub fn with_hint(hint: usize) -> Self {
+        let first = hint.clamp(Self::PART_BYTES_MIN, Self::PART_BYTES_MAX);
+        Body { parts: vec![Vec::with_capacity(first)], len: 0 }
+    }
+
+    /// Appends a copy of `bytes`: the one user-space copy of a body.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        self.len += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let room = self.parts.last().map_or(0, |p| p.capacity() - p.len());
+            if room == 0 {
+                let next = self.parts.last().map_or(Self::PART_BYTES_MIN, |p| p.capacity() * 2);
+                self.parts.push(Vec::with_capacity(next.clamp(Self::PART_BYTES_MIN, Self::PART_BYTES_MAX)));
+                continue;
+            }
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.parts.last_mut().expect("a part with room exists").extend_from_slice(now);
+            bytes = later;
+        }
+    }
+
+    /// Octets so far.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True before the first octet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The parts in order.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        self.parts.iter().map(Vec::as_slice)
+    }
+
+    /// Takes the parts out.
+    #[must_use]
+    pub fn into_parts(self) -> Vec<Vec<u8>> {
+        self.parts
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Body { len: bytes.len() as u64, parts: vec![bytes] }
+    }
+}
