@@ -14,6 +14,7 @@ pub mod mail;
 pub mod mailbox;
 pub mod net;
 pub mod observe;
+pub mod office;
 pub mod proto;
 pub mod route;
 pub mod serve;

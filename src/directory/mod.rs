@@ -1,1 +1,154 @@
-//! (room to be furnished)
+//! Who exists: domains, and where each address has its home. Every shard has the whole of it.
+//!
+//! The truth is in the volumes: domains are recorded in every volume, an account in the one volume that is its home.
+//! At start each shard reads its volumes and tells the others; later changes reach every shard before the verb that
+//! made them is answered. `550 no such user` is said only from a complete directory (DESIGN §2).
+
+use std::collections::{BTreeMap, HashMap};
+
+use ringpost_storage::{AccountId, VolumeId};
+
+/// Where an account lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// Its volume.
+    pub volume: VolumeId,
+    /// Its id there.
+    pub account: AccountId,
+    /// Moves so far; the highest wins.
+    pub generation: u32,
+}
+
+/// One change of the directory, as every shard hears of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A domain is ours.
+    DomainPut {
+        /// Lower case.
+        name: String,
+    },
+    /// A domain is no longer ours.
+    DomainGone {
+        /// Lower case.
+        name: String,
+    },
+    /// An account lives here.
+    AccountPut {
+        /// `user@domain`, lower case.
+        name: String,
+        /// Where.
+        home: Home,
+    },
+    /// An account is gone.
+    AccountGone {
+        /// `user@domain`, lower case.
+        name: String,
+    },
+    /// Everything that a volume knows, told at start.
+    Volume {
+        /// Which.
+        volume: VolumeId,
+        /// Its domains.
+        domains: Vec<String>,
+        /// Its accounts.
+        accounts: Vec<(String, Home)>,
+    },
+}
+
+/// Domains and homes.
+#[derive(Debug, Default)]
+pub struct Directory {
+    domains: BTreeMap<String, ()>,
+    homes: HashMap<Box<str>, Home>,
+    /// Volumes that have told what they hold.
+    told: Vec<VolumeId>,
+}
+
+/// What the directory says of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It lives here.
+    Home(Home),
+    /// Its domain is not ours: mail for it would be relaying.
+    Elsewhere,
+    /// Its domain is ours and nobody has this address.
+    Nobody,
+    /// Its domain is ours, and a volume that may hold it has not told yet.
+    NotYetKnown,
+}
+
+impl Directory {
+    /// Applies a change. Applying it twice does no harm.
+    pub fn apply(&mut self, change: Change) {
+        match change {
+            Change::DomainPut { name } => {
+                self.domains.insert(name, ());
+            }
+            Change::DomainGone { name } => {
+                self.domains.remove(&name);
+            }
+            Change::AccountPut { name, home } => self.settle(name, home),
+            Change::AccountGone { name } => {
+                self.homes.remove(name.as_str());
+            }
+            Change::Volume { volume, domains, accounts } => {
+                self.domains.extend(domains.into_iter().map(|d| (d, ())));
+                for (name, home) in accounts {
+                    self.settle(name, home);
+                }
+                if !self.told.contains(&volume) {
+                    self.told.push(volume);
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, name: String, home: Home) {
+        let newer = self.homes.get(name.as_str()).is_none_or(|old| old.generation <= home.generation);
+        if newer {
+            self.homes.insert(name.into_boxed_str(), home);
+        }
+    }
+
+    /// Looks an address up. `volumes`: how many volumes the store has.
+    #[must_use]
+    pub fn find(&self, local: &str, domain: &str, volumes: usize) -> Found {
+        let domain = domain.to_ascii_lowercase();
+        if !self.domains.contains_key(&domain) {
+            return if self.told.len() < volumes { Found::NotYetKnown } else { Found::Elsewhere };
+        }
+        match self.home(&format!("{}@{domain}", local.to_ascii_lowercase())) {
+            Some(home) => Found::Home(home),
+            None if self.told.len() < volumes => Found::NotYetKnown,
+            None => Found::Nobody,
+        }
+    }
+
+    /// The home of `user@domain`, in lower case.
+    #[must_use]
+    pub fn home(&self, name: &str) -> Option<Home> {
+        self.homes.get(name).copied()
+    }
+
+    /// True if the domain is ours.
+    #[must_use]
+    pub fn has_domain(&self, name: &str) -> bool {
+        self.domains.contains_key(name)
+    }
+
+    /// Our domains, sorted.
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.domains.keys().map(String::as_str)
+    }
+
+    /// All addresses with their homes, unordered.
+    pub fn accounts(&self) -> impl Iterator<Item = (&str, Home)> {
+        self.homes.iter().map(|(name, home)| (&**name, *home))
+    }
+
+    /// How many accounts a volume has.
+    #[must_use]
+    pub fn accounts_in(&self, volume: VolumeId) -> usize {
+        self.homes.values().filter(|h| h.volume == volume).count()
+    }
+}

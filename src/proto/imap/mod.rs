@@ -1,1 +1,4 @@
-//! (to be furnished)
+//! (stub: being built)
+
+/// The conversation.
+pub struct Session;

@@ -1,0 +1,229 @@
+//! How many connections this shard has, in sum and from each address.
+//!
+//! An IPv6 peer counts by its /64, because one host owns at least that much. At a bound the newcomer is told so in
+//! his protocol's words and closed (A057); nobody else is touched. Exempt networks count only in the sum.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use crate::limits;
+use crate::shard::Peer;
+
+/// A network in CIDR notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    base: u128,
+    bits: u8,
+    v4: bool,
+}
+
+impl std::str::FromStr for Cidr {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, bits) = match text.split_once('/') {
+            Some((a, b)) => (a, Some(b)),
+            None => (text, None),
+        };
+        let ip: IpAddr = address
+            .parse()
+            .map_err(|_| format!("`{text}` is not a network: write it as 192.0.2.0/24 or 2001:db8::/32"))?;
+        let most = if ip.is_ipv4() { 32 } else { 128 };
+        let bits: u8 = match bits {
+            None => most,
+            Some(b) => b
+                .parse()
+                .ok()
+                .filter(|b| *b <= most)
+                .ok_or_else(|| format!("`{text}`: the prefix length must be 0 to {most}"))?,
+        };
+        let (number, v4) = number_of(ip);
+        if number & !mask(bits, v4) != 0 {
+            return Err(format!("`{text}`: the address has bits beyond its prefix length"));
+        }
+        Ok(Cidr { base: number, bits, v4 })
+    }
+}
+
+impl std::fmt::Display for Cidr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.v4 {
+            let base = u32::try_from(self.base).unwrap_or(u32::MAX);
+            write!(f, "{}/{}", std::net::Ipv4Addr::from(base), self.bits)
+        } else {
+            write!(f, "{}/{}", std::net::Ipv6Addr::from(self.base), self.bits)
+        }
+    }
+}
+
+fn number_of(ip: IpAddr) -> (u128, bool) {
+    match ip.to_canonical() {
+        IpAddr::V4(a) => (u128::from(u32::from(a)), true),
+        IpAddr::V6(a) => (u128::from(a), false),
+    }
+}
+
+fn mask(bits: u8, v4: bool) -> u128 {
+    let width = if v4 { 32 } else { 128 };
+    let all = if v4 { u128::from(u32::MAX) } else { u128::MAX };
+    let host = width - u32::from(bits);
+    if host == width { 0 } else { (all >> host) << host }
+}
+
+impl Cidr {
+    /// True if the address lies in this network. IPv4-mapped IPv6 addresses count as IPv4.
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let (number, v4) = number_of(ip);
+        v4 == self.v4 && number & mask(self.bits, v4) == self.base
+    }
+}
+
+/// True if any of `networks` contains the peer. A process on this host over a Unix socket is in none.
+#[must_use]
+pub fn listed(networks: &[Cidr], peer: Peer) -> bool {
+    match peer {
+        Peer::Net(a) => networks.iter().any(|n| n.contains(a.ip())),
+        Peer::Local => false,
+    }
+}
+
+/// The count of a shard. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Census(Rc<RefCell<Counts>>);
+
+#[derive(Default)]
+struct Counts {
+    all: usize,
+    by_address: HashMap<u128, usize>,
+}
+
+/// What the door says to a newcomer.
+pub enum Admission {
+    /// Come in; the place is free again when the guard drops.
+    Welcome(Guest),
+    /// This address has its share already.
+    TooManyFromAddress,
+    /// The shard is full.
+    TooMany,
+}
+
+/// A counted connection.
+pub struct Guest {
+    census: Census,
+    address: Option<u128>,
+}
+
+impl Census {
+    /// Counts a newcomer in, or says why not.
+    #[must_use]
+    pub fn admit(&self, peer: Peer, exempt: &[Cidr]) -> Admission {
+        let mut counts = self.0.borrow_mut();
+        if counts.all >= limits::CONNECTIONS_MAX {
+            return Admission::TooMany;
+        }
+        let address = match peer {
+            Peer::Net(a) if !listed(exempt, peer) => Some(address_key(a.ip())),
+            _ => None,
+        };
+        if let Some(key) = address {
+            let here = counts.by_address.entry(key).or_insert(0);
+            if *here >= limits::CONNECTIONS_PER_ADDRESS_MAX {
+                return Admission::TooManyFromAddress;
+            }
+            *here += 1;
+        }
+        counts.all += 1;
+        drop(counts);
+        Admission::Welcome(Guest { census: self.clone(), address })
+    }
+
+    /// Counts in a connection handed over from another shard, whose place there is given up. Never refused:
+    /// it passed a door already.
+    #[must_use]
+    pub fn take_over(&self) -> Guest {
+        self.0.borrow_mut().all += 1;
+        Guest { census: self.clone(), address: None }
+    }
+
+    /// Connections now.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.borrow().all
+    }
+
+    /// True when there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let mut counts = self.census.0.borrow_mut();
+        counts.all -= 1;
+        if let Some(key) = self.address {
+            let gone = counts.by_address.get_mut(&key).is_none_or(|n| {
+                *n -= 1;
+                *n == 0
+            });
+            if gone {
+                counts.by_address.remove(&key);
+            }
+        }
+    }
+}
+
+fn address_key(ip: IpAddr) -> u128 {
+    match number_of(ip) {
+        (n, true) => n | (0xffff << 32),
+        (n, false) => n >> 64 << 64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(text: &str) -> Peer {
+        Peer::Net(format!("{text}:1000").parse().expect("a test's address"))
+    }
+
+    #[test]
+    fn a057_one_address_cannot_take_every_place() {
+        let census = Census::default();
+        let mut guests = Vec::new();
+        for _ in 0..limits::CONNECTIONS_PER_ADDRESS_MAX {
+            match census.admit(peer("192.0.2.1"), &[]) {
+                Admission::Welcome(g) => guests.push(g),
+                _ => panic!("refused too early"),
+            }
+        }
+        assert!(matches!(census.admit(peer("192.0.2.1"), &[]), Admission::TooManyFromAddress));
+        assert!(matches!(census.admit(peer("192.0.2.2"), &[]), Admission::Welcome(_)));
+        guests.pop();
+        assert!(matches!(census.admit(peer("192.0.2.1"), &[]), Admission::Welcome(_)));
+    }
+
+    #[test]
+    fn a_whole_v6_64_counts_as_one_address() {
+        assert_eq!(address_key("2001:db8::1".parse().unwrap()), address_key("2001:db8::ffff:1".parse().unwrap()));
+        assert_ne!(address_key("2001:db8::1".parse().unwrap()), address_key("2001:db8:0:1::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn networks_are_read_and_matched() {
+        let net: Cidr = "127.0.0.0/8".parse().unwrap();
+        assert!(net.contains("127.9.9.9".parse().unwrap()));
+        assert!(net.contains("::ffff:127.0.0.1".parse().unwrap()));
+        assert!(!net.contains("128.0.0.1".parse().unwrap()));
+        assert!(!net.contains("::1".parse().unwrap()));
+        assert!("127.0.0.1/8".parse::<Cidr>().is_err());
+        assert!("127.0.0.0/33".parse::<Cidr>().is_err());
+        assert!("host".parse::<Cidr>().is_err());
+        assert!("0.0.0.0/0".parse::<Cidr>().unwrap().contains("9.9.9.9".parse().unwrap()));
+        assert_eq!("2001:db8::/32".parse::<Cidr>().unwrap().to_string(), "2001:db8::/32");
+    }
+}

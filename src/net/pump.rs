@@ -1,0 +1,381 @@
+//! One loop for all protocols: receive, step the session, send, ask the door.
+//!
+//! ```text
+//!           ┌────────────── recv ◄──────────── input used up: flush replies first
+//!           ▼                                          ▲
+//!   session.step(bytes) ── reply ──► wire.out          │
+//!           ├── body pieces ───────► door.body         │
+//!           ├── ask ──► door.answer ──► session.step(Answer)
+//!           └── turn ──► flush and close | reset | TLS
+//! ```
+//!
+//! Rules:
+//!
+//! - Received bytes stay in the ring's buffer while the session reads them. Only the rest of an unfinished
+//!   command line is copied into `held`, so a message body is copied once, by the door.
+//! - While a door thinks, nothing is received, and the ring's buffer is given back if it thinks longer than one poll:
+//!   slow answers must not hold the shard's buffers.
+//! - Replies are flushed when the input is used up, so a pipelined batch of commands gets one send.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::limits;
+use crate::net::wire::Wire;
+use crate::observe::{self, Counter};
+use crate::proto::contract::{Input, Out, Patience, Piece, Session, Turn};
+use crate::shard::{self, Chunk, Detached, Moment, ShardId};
+
+/// Whoever answers a session's asks.
+pub trait Door {
+    /// The conversation this door serves.
+    type Session: Session;
+
+    /// Takes a piece of the body being received.
+    fn body(&mut self, bytes: &[u8]);
+
+    /// Answers an ask. Long answers are streamed through `wire`, behind what the session has said already.
+    fn answer(
+        &mut self,
+        ask: <Self::Session as Session>::Ask,
+        wire: &mut Wire,
+    ) -> impl Future<Output = Next<<Self::Session as Session>::Answer>>;
+}
+
+/// What a door says.
+pub enum Next<A> {
+    /// Go on with this answer.
+    Answer(A),
+    /// The connection belongs on another shard, where the ask will be answered.
+    HandOff(ShardId),
+    /// Flush what was said and close.
+    Close,
+    /// Reset: the connection broke, or no verdict may be given.
+    Abort,
+}
+
+/// How a conversation begins on this shard.
+pub enum First<A> {
+    /// With the greeting the session wrote when it was opened.
+    Greeting(Vec<u8>),
+    /// In the middle: handed over, with the received bytes that were not used yet and the answer to the ask that is out.
+    Middle {
+        /// Received, not yet used.
+        held: Vec<u8>,
+        /// The answer to the ask that is out.
+        answer: A,
+    },
+}
+
+/// How a conversation ended on this shard.
+pub enum Ended<S> {
+    /// Closed or reset.
+    Closed,
+    /// To be carried to another shard.
+    HandOff {
+        /// Where it belongs.
+        to: ShardId,
+        /// The connection.
+        stream: Detached,
+        /// Received, not yet used.
+        held: Vec<u8>,
+        /// The session, with its ask still out.
+        session: Box<S>,
+    },
+}
+
+/// Drives one conversation until it ends or is handed over.
+pub async fn pump<D: Door>(
+    mut wire: Wire,
+    session: Box<D::Session>,
+    door: &mut D,
+    first: First<<D::Session as Session>::Answer>,
+) -> Ended<D::Session> {
+    let mut talk = Talk { session, door, out: Out::default(), held: Vec::new(), chunk: None, slow: Slow::default() };
+    let begun = match first {
+        First::Greeting(bytes) => {
+            wire.out.extend_from_slice(&bytes);
+            Ok(Step::Go)
+        }
+        First::Middle { held, answer } => {
+            talk.held = held;
+            talk.step_input(&mut wire, Input::Answer(answer)).await
+        }
+    };
+    let end = match begun {
+        Ok(Step::Go) => talk.converse(&mut wire).await,
+        other => other,
+    };
+    match end {
+        Ok(Step::HandOff(to)) => {
+            let mut held = std::mem::take(&mut talk.held);
+            if let Some((chunk, used)) = talk.chunk.take() {
+                held.extend_from_slice(&chunk[used..]);
+            }
+            if wire.flush().await.is_err() {
+                return Ended::Closed;
+            }
+            match wire.stream.detach().await {
+                Ok(stream) => Ended::HandOff { to, stream, held, session: talk.session },
+                Err(_) => Ended::Closed,
+            }
+        }
+        Ok(Step::Close | Step::Go) => {
+            talk.chunk = None;
+            if wire.flush().await.is_ok() {
+                wire.stream.close().await;
+            } else {
+                wire.stream.reset();
+            }
+            Ended::Closed
+        }
+        Ok(Step::Abort) | Err(_) => {
+            wire.stream.reset();
+            Ended::Closed
+        }
+    }
+}
+
+enum Step {
+    Go,
+    Close,
+    Abort,
+    HandOff(ShardId),
+}
+
+struct Talk<'a, D: Door> {
+    session: Box<D::Session>,
+    door: &'a mut D,
+    out: Out<<D::Session as Session>::Ask>,
+    /// The beginning of a command whose end has not come.
+    held: Vec<u8>,
+    /// The ring's buffer being read, and how much of it is used.
+    chunk: Option<(Chunk, usize)>,
+    slow: Slow,
+}
+
+impl<D: Door> Talk<'_, D> {
+    async fn converse(&mut self, wire: &mut Wire) -> io::Result<Step> {
+        loop {
+            match self.use_up(wire).await? {
+                Step::Go => {}
+                end => return Ok(end),
+            }
+            wire.flush().await?;
+            if wire.out.is_empty() && wire.out.capacity() > limits::OUT_BYTES_MAX / 8 {
+                wire.out = Vec::new();
+            }
+            let patience = self.session.patience();
+            wire.stream.set_deadline(Some(self.slow.deadline(patience, shard::now())));
+            match wire.stream.recv().await {
+                Ok(chunk) if chunk.is_empty() => {
+                    return match self.step_input(wire, Input::Eof).await? {
+                        Step::Go => Ok(Step::Close),
+                        end => Ok(end),
+                    };
+                }
+                Ok(chunk) => {
+                    self.slow.received(chunk.len());
+                    self.chunk = Some((chunk, 0));
+                }
+                Err(e) if e.kind() == io::ErrorKind::TimedOut => {
+                    return match self.step_input(wire, Input::Timeout).await? {
+                        Step::Go => Ok(Step::Close),
+                        end => Ok(end),
+                    };
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Feeds the session until it wants more bytes than there are.
+    async fn use_up(&mut self, wire: &mut Wire) -> io::Result<Step> {
+        loop {
+            if self.held.is_empty() {
+                let Some((chunk, used)) = self.chunk.as_mut() else { return Ok(Step::Go) };
+                if *used == chunk.len() {
+                    self.chunk = None;
+                    return Ok(Step::Go);
+                }
+                let rest = &chunk[*used..];
+                let n = self.session.step(Input::Bytes(rest), &mut self.out);
+                take_body(self.door, &mut self.out, rest);
+                *used += n;
+                if n == 0 && self.out.ask.is_none() && self.out.turn.is_none() {
+                    self.held.extend_from_slice(rest);
+                    self.chunk = None;
+                    return Ok(Step::Go);
+                }
+            } else {
+                let n = self.session.step(Input::Bytes(&self.held), &mut self.out);
+                let copied = take_body(self.door, &mut self.out, &self.held);
+                observe::add(Counter::BodyBytesCopied, copied);
+                self.held.drain(..n);
+                if n == 0 && self.out.ask.is_none() && self.out.turn.is_none() && !self.hold_more() {
+                    return Ok(Step::Go);
+                }
+                if self.held.is_empty() {
+                    self.held = Vec::new();
+                }
+            }
+            match self.settle(wire).await? {
+                Step::Go => {}
+                end => return Ok(end),
+            }
+        }
+    }
+
+    /// Moves the next line of the chunk to the held beginning; false when there is none.
+    fn hold_more(&mut self) -> bool {
+        let Some((chunk, used)) = self.chunk.as_mut() else { return false };
+        let rest = &chunk[*used..];
+        if rest.is_empty() {
+            self.chunk = None;
+            return false;
+        }
+        let line = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        self.held.extend_from_slice(&rest[..line]);
+        *used += line;
+        true
+    }
+
+    async fn step_input(
+        &mut self,
+        wire: &mut Wire,
+        input: Input<'_, <D::Session as Session>::Answer>,
+    ) -> io::Result<Step> {
+        self.session.step(input, &mut self.out);
+        self.settle(wire).await
+    }
+
+    /// Carries out what a step left behind, and what the answers to its asks leave behind.
+    async fn settle(&mut self, wire: &mut Wire) -> io::Result<Step> {
+        loop {
+            if wire.out.is_empty() {
+                std::mem::swap(&mut wire.out, &mut self.out.reply);
+            } else {
+                wire.out.append(&mut self.out.reply);
+            }
+            match self.out.turn.take() {
+                Some(Turn::Close) => return Ok(Step::Close),
+                Some(Turn::Abort) => return Ok(Step::Abort),
+                // No listener offers TLS yet; a session that asks for it is told no by closing.
+                Some(Turn::StartTls) => return Ok(Step::Close),
+                None => {}
+            }
+            let Some(ask) = self.out.ask.take() else {
+                if wire.out.len() >= limits::OUT_BYTES_MAX {
+                    wire.flush().await?;
+                }
+                return Ok(Step::Go);
+            };
+            let next = {
+                let mut answer = Box::pin(self.door.answer(ask, wire));
+                match poll_once(answer.as_mut()).await {
+                    Some(next) => next,
+                    None => {
+                        // The door needs time: give the ring its buffer back.
+                        if let Some((chunk, used)) = self.chunk.take() {
+                            self.held.extend_from_slice(&chunk[used..]);
+                        }
+                        answer.await
+                    }
+                }
+            };
+            match next {
+                Next::Answer(answer) => {
+                    self.session.step(Input::Answer(answer), &mut self.out);
+                    self.slow.restart();
+                }
+                Next::HandOff(to) => return Ok(Step::HandOff(to)),
+                Next::Close => return Ok(Step::Close),
+                Next::Abort => return Ok(Step::Abort),
+            }
+        }
+    }
+}
+
+/// Hands the body pieces of a step to the door; returns how many of their octets were input.
+fn take_body<D: Door>(door: &mut D, out: &mut Out<<D::Session as Session>::Ask>, input: &[u8]) -> u64 {
+    let mut octets = 0;
+    for piece in out.body.drain(..) {
+        match piece {
+            Piece::Input(range) => {
+                octets += range.len() as u64;
+                door.body(&input[range]);
+            }
+            Piece::Text(text) => door.body(text),
+        }
+    }
+    octets
+}
+
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+/// Who sends too slowly: the mean rate since the phase with a least rate began.
+#[derive(Default)]
+struct Slow {
+    since: Option<Moment>,
+    octets: u64,
+}
+
+impl Slow {
+    fn received(&mut self, octets: usize) {
+        self.octets += octets as u64;
+    }
+
+    fn restart(&mut self) {
+        self.since = None;
+    }
+
+    /// Until when the next bytes must be here.
+    fn deadline(&mut self, patience: Patience, now: Moment) -> Moment {
+        let idle = now.after(patience.idle);
+        if patience.rate_min_bytes_s == 0 {
+            self.since = None;
+            return idle;
+        }
+        if self.since.is_none() {
+            self.since = Some(now);
+            self.octets = 0;
+        }
+        let begun = self.since.unwrap_or(now);
+        let earned_s = limits::DATA_RATE_GRACE_S + self.octets / patience.rate_min_bytes_s;
+        idle.min(begun.after(Duration::from_secs(earned_s)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a060_a_slow_sender_runs_out_of_time_and_a_steady_one_does_not() {
+        let patience = Patience { idle: Duration::from_secs(300), rate_min_bytes_s: 500 };
+        let second = |s: u64| Moment(s * 1_000_000_000);
+        let mut slow = Slow::default();
+        assert_eq!(slow.deadline(patience, second(0)), second(limits::DATA_RATE_GRACE_S));
+        slow.received(1);
+        assert_eq!(slow.deadline(patience, second(29)), second(limits::DATA_RATE_GRACE_S));
+        slow.received(500 * 100);
+        assert_eq!(slow.deadline(patience, second(30)), second(limits::DATA_RATE_GRACE_S + 100));
+    }
+
+    #[test]
+    fn without_a_least_rate_only_silence_counts() {
+        let patience = Patience { idle: Duration::from_secs(10), rate_min_bytes_s: 0 };
+        assert_eq!(Slow::default().deadline(patience, Moment(5)), Moment(5).after(Duration::from_secs(10)));
+    }
+}

@@ -1,0 +1,196 @@
+//! A shard's post office: its volumes, the directory, and the words it exchanges with the other shards.
+//!
+//! Everything a door needs to serve a letter or a reader is here, and nothing of it is shared with another thread.
+//! [`words`] lists what offices ask of one another; their answers are given in `serve::mesh`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ringpost_storage::{AccountId, Volume, VolumeId};
+
+use crate::directory::{Change, Directory};
+use crate::limits;
+use crate::net::Census;
+use crate::net::census::Cidr;
+use crate::shard::{Disk, Mesh, MeshError, Peer, ShardId};
+
+pub mod words;
+
+pub use words::{Arrival, Copy, Deliver, Deliverable, Reply, Request, Visitor};
+
+/// What the doors of this process were told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name we greet with and sign Received fields with.
+    pub hostname: String,
+    /// Largest message, octets.
+    pub message_bytes_max: u64,
+    /// Networks without per-address limits.
+    pub exempt_networks: Vec<Cidr>,
+    /// Networks that may log in without TLS.
+    pub plaintext_auth_networks: Vec<Cidr>,
+    /// Cost of hashing a new password.
+    pub argon2: Argon2Cost,
+    /// True: a message with bare CR or LF is refused at its end; false: it is made canonical.
+    pub reject_bare_newlines: bool,
+}
+
+/// Argon2id's cost (RFC 9106 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argon2Cost {
+    /// Memory, KiB.
+    pub memory_kib: u32,
+    /// Passes.
+    pub passes: u32,
+}
+
+impl Argon2Cost {
+    /// What new passwords cost unless configured: 46 MiB, one pass.
+    pub const DEFAULT: Argon2Cost = Argon2Cost { memory_kib: 46 << 10, passes: 1 };
+}
+
+/// A shard's office. Shared by its tasks as `Rc<Office>`.
+pub struct Office {
+    /// What the doors were told.
+    pub settings: Settings,
+    /// The mesh to the other offices.
+    pub mesh: Mesh<Request, Reply>,
+    /// Connections of this shard.
+    pub census: Census,
+    volumes: RefCell<BTreeMap<VolumeId, Volume<Disk>>>,
+    directory: RefCell<Directory>,
+    volume_count: u16,
+    shard_count: u16,
+    body_bytes: Cell<u64>,
+}
+
+/// An account whose volume is on this shard.
+#[derive(Clone)]
+pub struct Resident {
+    /// Its volume.
+    pub volume: Volume<Disk>,
+    /// Its id.
+    pub account: AccountId,
+    /// `user@domain`.
+    pub name: Rc<str>,
+}
+
+/// Body octets charged to the shard until this drops.
+pub struct BodyCharge {
+    office: Rc<Office>,
+    octets: u64,
+}
+
+impl Office {
+    /// An office without volumes. `volume_count`: volumes of the store; `shard_count`: offices there are.
+    #[must_use]
+    pub fn new(settings: Settings, mesh: Mesh<Request, Reply>, volume_count: u16, shard_count: u16) -> Rc<Office> {
+        Rc::new(Office {
+            settings,
+            mesh,
+            census: Census::default(),
+            volumes: RefCell::default(),
+            directory: RefCell::default(),
+            volume_count,
+            shard_count,
+            body_bytes: Cell::new(0),
+        })
+    }
+
+    /// Gives this office a volume.
+    pub fn adopt(&self, id: VolumeId, volume: Volume<Disk>) {
+        self.volumes.borrow_mut().insert(id, volume);
+    }
+
+    /// A volume of this shard.
+    #[must_use]
+    pub fn volume(&self, id: VolumeId) -> Option<Volume<Disk>> {
+        self.volumes.borrow().get(&id).cloned()
+    }
+
+    /// The volumes of this shard.
+    #[must_use]
+    pub fn volumes(&self) -> Vec<(VolumeId, Volume<Disk>)> {
+        self.volumes.borrow().iter().map(|(id, v)| (*id, v.clone())).collect()
+    }
+
+    /// Volumes of the store.
+    #[must_use]
+    pub fn volume_count(&self) -> u16 {
+        self.volume_count
+    }
+
+    /// Offices there are.
+    #[must_use]
+    pub fn shard_count(&self) -> u16 {
+        self.shard_count
+    }
+
+    /// The shard that serves a volume (DESIGN §2: volume v → shard v mod n).
+    #[must_use]
+    pub fn shard_of(&self, volume: VolumeId) -> ShardId {
+        volume % self.shard_count
+    }
+
+    /// Looks into the directory.
+    pub fn directory<T>(&self, look: impl FnOnce(&Directory) -> T) -> T {
+        look(&self.directory.borrow())
+    }
+
+    /// Applies a change of the directory on this shard.
+    pub fn hear(&self, change: Change) {
+        self.directory.borrow_mut().apply(change);
+    }
+
+    /// Tells every shard, this one included, of a change, and returns when all have applied it.
+    ///
+    /// # Errors
+    /// When a shard could not be told.
+    pub async fn tell_all(&self, change: Change) -> Result<(), MeshError> {
+        for shard in 0..self.shard_count {
+            self.mesh.call(shard, Request::Hear(change.clone()), 0).await?;
+        }
+        Ok(())
+    }
+
+    /// The account, if its volume is on this shard.
+    #[must_use]
+    pub fn resident(&self, arrival: &Arrival) -> Option<Resident> {
+        let volume = self.volume(arrival.volume)?;
+        Some(Resident { volume, account: arrival.account, name: arrival.name.as_str().into() })
+    }
+
+    /// True if this peer may log in without TLS.
+    #[must_use]
+    pub fn plaintext_auth_allowed(&self, peer: Peer) -> bool {
+        crate::net::census::listed(&self.settings.plaintext_auth_networks, peer)
+    }
+}
+
+impl BodyCharge {
+    /// No octets yet.
+    #[must_use]
+    pub fn new(office: &Rc<Office>) -> Self {
+        BodyCharge { office: office.clone(), octets: 0 }
+    }
+
+    /// Charges more octets; false (and nothing charged) when the shard holds too much already
+    /// ([`limits::BODY_BYTES_IN_FLIGHT_MAX`]).
+    #[must_use]
+    pub fn add(&mut self, octets: u64) -> bool {
+        let held = self.office.body_bytes.get();
+        if held + octets > limits::BODY_BYTES_IN_FLIGHT_MAX {
+            return false;
+        }
+        self.office.body_bytes.set(held + octets);
+        self.octets += octets;
+        true
+    }
+}
+
+impl Drop for BodyCharge {
+    fn drop(&mut self) {
+        self.office.body_bytes.set(self.office.body_bytes.get() - self.octets);
+    }
+}

@@ -1,0 +1,131 @@
+//! What offices ask of one another over the mesh, and what they answer. Plain values that may cross threads.
+
+use ringpost_storage::{AccountId, Body, MailboxId, Refused, VolumeId};
+
+use crate::directory::Change;
+use crate::shard::{Detached, Peer};
+
+/// One recipient's copy of a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// Whose.
+    pub account: AccountId,
+    /// Into which mailbox.
+    pub mailbox: MailboxId,
+    /// Header lines of this copy alone, canonical CRLF.
+    pub prefix: Vec<u8>,
+}
+
+/// A letter ready to be stored: its recipients all live in one volume, which decides.
+#[derive(Debug)]
+pub struct Deliver {
+    /// Their volume.
+    pub volume: VolumeId,
+    /// The body, trace fields first, canonical CRLF.
+    pub body: Body,
+    /// At least one.
+    pub copies: Vec<Copy>,
+    /// When it was received, milliseconds since 1970.
+    pub received_ms: i64,
+}
+
+/// Fate of a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deliverable {
+    /// Durable in every mailbox.
+    Stored,
+    /// Not kept; why.
+    Refused(Refused),
+    /// Submitted to the disk and not vouched for.
+    Unknown,
+    /// The volume is not open on the shard that should have it.
+    NoVolume,
+}
+
+/// An account's arrival on the shard that owns it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its volume.
+    pub volume: VolumeId,
+    /// Its id.
+    pub account: AccountId,
+    /// `user@domain`.
+    pub name: String,
+}
+
+/// A logged-in connection handed to the owner's shard, with its ask still out.
+pub struct Visitor {
+    /// The connection.
+    pub stream: Detached,
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// Received, not yet used.
+    pub held: Vec<u8>,
+    /// Who logged in.
+    pub arrival: Arrival,
+    /// The conversation.
+    pub talk: Talk,
+}
+
+/// The conversation of a visitor.
+pub enum Talk {
+    /// POP3
+    Pop3(Box<crate::proto::pop3::Session>),
+    /// IMAP
+    Imap(Box<crate::proto::imap::Session>),
+}
+
+/// A change an operator or an upper room asks of a volume on another shard: accounts and domains.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// As [`ringpost_storage::Op::PutDomain`].
+    PutDomain(String),
+    /// As [`ringpost_storage::Op::RemoveDomain`].
+    RemoveDomain(String),
+    /// As [`ringpost_storage::Op::PutAccount`].
+    PutAccount {
+        /// `user@domain`.
+        name: String,
+        /// Encoded `directory::secrets::Secrets`.
+        secrets: Vec<u8>,
+    },
+    /// As [`ringpost_storage::Op::RemoveAccount`].
+    RemoveAccount(AccountId),
+}
+
+/// A request to another office.
+pub enum Request {
+    /// Store a letter and say when it is durable.
+    Deliver(Box<Deliver>),
+    /// The encoded secrets of an account.
+    Secrets {
+        /// Its volume.
+        volume: VolumeId,
+        /// Its id.
+        account: AccountId,
+    },
+    /// Apply a change of the directory.
+    Hear(Change),
+    /// Make changes durable in a volume, in one batch.
+    Do {
+        /// Where.
+        volume: VolumeId,
+        /// What.
+        deeds: Vec<Deed>,
+    },
+    /// Go on with this connection.
+    Visit(Box<Visitor>),
+}
+
+/// The answer to a [`Request`].
+#[derive(Debug)]
+pub enum Reply {
+    /// To `Deliver`.
+    Delivered(Deliverable),
+    /// To `Secrets`: `None` when the account is gone or its volume is not here.
+    Secrets(Option<Vec<u8>>),
+    /// To `Hear` and `Visit`.
+    Done,
+    /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.
+    Did(Result<Vec<Option<AccountId>>, Deliverable>),
+}
