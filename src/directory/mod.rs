@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use ringpost_storage::{AccountId, VolumeId};
 
+pub mod secrets;
+
 /// Where an account lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Home {

@@ -15,8 +15,11 @@ use crate::net::Census;
 use crate::net::census::Cidr;
 use crate::shard::{Disk, Mesh, MeshError, Peer, ShardId};
 
+pub mod login;
 pub mod words;
 
+pub use crate::directory::secrets::Argon2Cost;
+pub use login::Login;
 pub use words::{Arrival, Copy, Deliver, Deliverable, Reply, Request, Visitor};
 
 /// What the doors of this process were told.
@@ -34,20 +37,6 @@ pub struct Settings {
     pub argon2: Argon2Cost,
     /// True: a message with bare CR or LF is refused at its end; false: it is made canonical.
     pub reject_bare_newlines: bool,
-}
-
-/// Argon2id's cost (RFC 9106 §3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Argon2Cost {
-    /// Memory, KiB.
-    pub memory_kib: u32,
-    /// Passes.
-    pub passes: u32,
-}
-
-impl Argon2Cost {
-    /// What new passwords cost unless configured: 46 MiB, one pass.
-    pub const DEFAULT: Argon2Cost = Argon2Cost { memory_kib: 46 << 10, passes: 1 };
 }
 
 /// A shard's office. Shared by its tasks as `Rc<Office>`.

@@ -1,0 +1,177 @@
+//! Who comes in: a name and a password become an account at its home, or a refusal that tells nothing.
+//!
+//! ```text
+//! name ──► directory ──► secrets from the owner's volume (here, or over the mesh) ──► side pool ──► Here | There
+//!            └─ nobody: the same steps with the secrets of nobody, so that answer and time are the same (A111)
+//! ```
+//!
+//! The password is verified on the accepting shard and wiped; only the account travels. Every login is counted and
+//! leaves one event. The number of passwords being verified is bounded by the side pool's queue: beyond it, [`Login::Busy`].
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::rc::Rc;
+
+use ringpost_storage::{AccountId, VolumeId};
+use zeroize::Zeroizing;
+
+use super::{Arrival, Office, Reply, Request, Resident};
+use crate::directory::secrets::{Password, Secrets};
+use crate::directory::{Found, Home};
+use crate::observe::{self, Counter};
+use crate::shard::{self, MeshError, Peer, ShardId, SideError};
+
+/// A login name, octets: local part, `@` and domain (RFC 5321 §4.5.3.1). Longer names are nobody's.
+pub const LOGIN_NAME_BYTES_MAX: usize = 64 + 1 + 255;
+
+/// How a login ended.
+pub enum Login {
+    /// The account lives on this shard.
+    Here(Resident),
+    /// The account lives on that shard: hand the connection over.
+    There(ShardId, Arrival),
+    /// Wrong name or wrong password; which of them is not said.
+    Wrong,
+    /// Too many passwords are being verified: come back later.
+    Busy,
+    /// The account's volume, or the directory, cannot be asked now: come back later.
+    Unavailable,
+}
+
+impl Office {
+    /// Verifies a name and password. `name`: `user@domain` in any case, or `user` alone while there is exactly one domain.
+    pub async fn login(self: &Rc<Self>, peer: Peer, name: &[u8], password: Zeroizing<Vec<u8>>) -> Login {
+        let name = self.full_name(name);
+        let login = self.verified(&name, password).await;
+        let outcome = match &login {
+            Login::Here(_) | Login::There(..) => "ok",
+            Login::Wrong => "wrong",
+            Login::Busy => "busy",
+            Login::Unavailable => "unavailable",
+        };
+        if outcome == "ok" {
+            observe::count(Counter::Logins);
+            tracing::info!(target: "login", outcome, account = %name, %peer);
+        } else {
+            observe::count(Counter::LoginsFailed);
+            tracing::warn!(target: "login", outcome, account = %name, %peer);
+        }
+        login
+    }
+
+    async fn verified(self: &Rc<Self>, name: &str, password: Zeroizing<Vec<u8>>) -> Login {
+        // A password that can never have been set is refused without work: this tells nothing about the name.
+        let Ok(password) = Password::parse(password) else { return Login::Wrong };
+        let home = match self.look_up(name) {
+            Found::Home(home) => Some(home),
+            Found::Elsewhere | Found::Nobody => None,
+            Found::NotYetKnown => return Login::Unavailable,
+        };
+        // Nobody's secrets are asked for too, and found by no one: the mesh is crossed as often as for somebody.
+        let asked = home.unwrap_or_else(|| self.home_of_nobody(name));
+        let encoded = match self.secrets_of(asked).await {
+            Ok(encoded) => encoded,
+            Err(MeshError::Full) => return Login::Busy,
+            Err(MeshError::Down) => return Login::Unavailable,
+        };
+        let decoded = encoded.map(|e| Secrets::decode(&e));
+        if let Some(Err(why)) = &decoded {
+            tracing::error!(target: "login", account = %name, %why, "set a new password for this account");
+        }
+        let own = decoded.and_then(Result::ok);
+        let known = home.is_some() && own.is_some();
+        let secrets = own.unwrap_or_else(|| Secrets::nobody(self.settings.argon2));
+        let verified = shard::side(move || secrets.verify(&password)).await;
+        match (verified, home) {
+            (Ok(true), Some(home)) if known => self.at_home(name, home),
+            (Ok(_), _) => Login::Wrong,
+            (Err(SideError::Full), _) => Login::Busy,
+            (Err(SideError::Panicked), _) => Login::Unavailable,
+        }
+    }
+
+    fn at_home(&self, name: &str, home: Home) -> Login {
+        let arrival = Arrival { volume: home.volume, account: home.account, name: name.to_owned() };
+        let owner = self.shard_of(home.volume);
+        if owner != shard::id() {
+            return Login::There(owner, arrival);
+        }
+        self.resident(&arrival).map_or(Login::Unavailable, Login::Here)
+    }
+
+    /// The encoded secrets of an account whose volume is on this shard.
+    #[must_use]
+    pub fn secrets(&self, volume: VolumeId, account: AccountId) -> Option<Vec<u8>> {
+        Some(self.volume(volume)?.account(account)?.secrets.to_vec())
+    }
+
+    async fn secrets_of(&self, home: Home) -> Result<Option<Vec<u8>>, MeshError> {
+        let Home { volume, account, .. } = home;
+        let owner = self.shard_of(volume);
+        if owner == shard::id() {
+            return Ok(self.secrets(volume, account));
+        }
+        match self.mesh.call(owner, Request::Secrets { volume, account }, 0).await? {
+            Reply::Secrets(encoded) => Ok(encoded),
+            _ => Err(MeshError::Down),
+        }
+    }
+
+    fn look_up(&self, name: &str) -> Found {
+        let Some((local, domain)) = name.rsplit_once('@') else { return Found::Nobody };
+        self.directory(|d| d.find(local, domain, self.volume_count().into()))
+    }
+
+    fn home_of_nobody(&self, name: &str) -> Home {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        let volumes = u64::from(self.volume_count().max(1));
+        let volume = VolumeId::try_from(hasher.finish() % volumes).unwrap_or(0);
+        Home { volume, account: AccountId(u64::MAX), generation: 0 }
+    }
+
+    fn full_name(&self, name: &[u8]) -> String {
+        self.directory(|d| {
+            let mut domains = d.domains();
+            let only = match (domains.next(), domains.next()) {
+                (Some(only), None) => Some(only),
+                _ => None,
+            };
+            full_name(name, only)
+        })
+    }
+}
+
+/// The name as the directory spells it; a name that nobody can have becomes the empty one.
+fn full_name(name: &[u8], only_domain: Option<&str>) -> String {
+    let Ok(text) = std::str::from_utf8(name) else { return String::new() };
+    if text.len() > LOGIN_NAME_BYTES_MAX || text.chars().any(char::is_control) {
+        return String::new();
+    }
+    let mut full = text.to_ascii_lowercase();
+    if let (false, Some(domain)) = (full.is_empty() || full.contains('@'), only_domain) {
+        full.push('@');
+        full.push_str(domain);
+    }
+    full
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_name_means_the_only_domain() {
+        assert_eq!(full_name(b"Alice", Some("ringpost.test")), "alice@ringpost.test");
+        assert_eq!(full_name(b"Alice@Ringpost.TEST", Some("other.test")), "alice@ringpost.test");
+        assert_eq!(full_name(b"alice", None), "alice");
+        assert_eq!(full_name(b"", Some("ringpost.test")), "");
+    }
+
+    #[test]
+    fn a019_a_name_that_nobody_can_have_is_nobody() {
+        assert_eq!(full_name(b"al\0ice", Some("ringpost.test")), "");
+        assert_eq!(full_name(b"al\r\nice", Some("ringpost.test")), "");
+        assert_eq!(full_name(b"\xff\xfe", Some("ringpost.test")), "");
+        assert_eq!(full_name(&[b'a'; LOGIN_NAME_BYTES_MAX + 1], None), "");
+    }
+}
