@@ -1,1 +1,6 @@
-//! (room to be furnished)
+//! The letter, as pure functions of bytes: addresses, dates, trace fields, the header walk.
+//!
+//! Nothing here knows a protocol, a socket, a clock or a disk. What comes from outside is parsed once into a
+//! type that cannot hold a wrong value; what goes out is written so that nothing can be injected.
+
+pub mod address;

@@ -6,5 +6,6 @@
 
 pub mod contract;
 pub mod imap;
+pub mod lines;
 pub mod pop3;
 pub mod smtp;

@@ -1,1 +1,128 @@
-//! (to be furnished)
+//! Receiving mail: the server side of SMTP as a value (RFC 5321).
+//!
+//! [`Session`] knows the conversation: commands, order, limits, the shape of a message on the wire. It does not
+//! know who may send or who lives here: that it *asks*, one question at a time, and what it is told decides the
+//! reply.
+//!
+//! ```text
+//!   open ─► 220          ┌────────── Mail ───────────┐          the world (serve)
+//!   EHLO ─► 250          │ Rcpt, once per recipient  │  ◄────►  answers Yes, No(reply), Queued, Close
+//!   MAIL  RCPT…  DATA ───┤ Data                      │
+//!   body as pieces ──────┤ Done { octets }           │
+//!   QUIT ─► 221          └ Reset: forget all that ───┘
+//! ```
+//!
+//! Promises:
+//! - **One transaction at a time.** After `Mail` was answered `Yes` the world holds a transaction. It ends with the
+//!   answer to `Done`, with `Reset`, or with the connection; every other way to drop it asks `Reset` first.
+//! - **`Done` comes only for a whole, clean message**: terminated by CRLF.CRLF and nothing else, without NUL, not over
+//!   the size, canonical CRLF in its pieces. A message that is none of this is refused here, after `Reset`.
+//! - Every reply is one of [`Word`]'s or the world's [`Reply`], written so that nothing can be injected.
+//!
+//! Files in reading order: `reply` (what is said), `command` (what is heard), `keyword` (what EHLO offers),
+//! `param` (MAIL and RCPT parameters), `data` (the message on the wire), `session` (the order of it all).
+
+use std::sync::Arc;
+
+use crate::limits;
+use crate::mail::address::{ForwardPath, ReversePath};
+
+mod command;
+mod data;
+mod keyword;
+mod param;
+mod reply;
+mod session;
+
+pub use reply::{Reply, Word};
+pub use session::Session;
+
+/// What all sessions of a listener share.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Our name in the greeting, in EHLO and in trace fields: a domain or an address literal.
+    pub hostname: String,
+    /// Text after the name in the greeting.
+    pub banner: String,
+    /// Largest message accepted, octets; said in SIZE (RFC 1870).
+    pub message_bytes_max: u64,
+    /// What becomes of a lone CR or LF in a message.
+    pub bare_newline: BareNewline,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            hostname: "localhost".to_owned(),
+            banner: "ESMTP Ringpost".to_owned(),
+            message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            bare_newline: BareNewline::Normalise,
+        }
+    }
+}
+
+/// What becomes of a lone CR or LF in a message. It never ends one (RFC 5321 §2.3.8, §4.1.1.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BareNewline {
+    /// Stored as CRLF: several large senders write lone LFs.
+    #[default]
+    Normalise,
+    /// Refused at the real end of the message with 550 5.6.11.
+    Reject,
+}
+
+/// How the peer introduced itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Helo {
+    /// The name it gave, as given, octets above 127 and controls replaced by `?`. Believed by nobody.
+    pub name: Box<str>,
+    /// True after EHLO, false after HELO.
+    pub extended: bool,
+}
+
+/// What the session needs to know before it can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// May this sender begin a transaction? Answers: `Yes`, `No`, `Close`.
+    Mail {
+        /// Where bounces go.
+        sender: ReversePath,
+        /// Declared size, octets, not above the maximum (RFC 1870). A claim, not a fact.
+        size: Option<u64>,
+        /// BODY=8BITMIME was declared (RFC 6152).
+        eight_bit: bool,
+    },
+    /// May mail go there? Answers: `Yes`, `No`, `Close`. The same recipient may be asked again; it counts as one.
+    Rcpt {
+        /// Where the letter goes.
+        recipient: ForwardPath,
+    },
+    /// May the message come? Answers: `Yes` (354, then pieces), `No` (the transaction stays open), `Close`.
+    Data {
+        /// For the trace field.
+        helo: Arc<Helo>,
+    },
+    /// The message is whole: all its pieces have been given. Answers: `Queued`, `No`, `Close`. The transaction is over.
+    Done {
+        /// Octets of all pieces together.
+        octets: u64,
+    },
+    /// The transaction is dropped and nothing of it is kept. Answer: `Yes`.
+    Reset,
+}
+
+/// What the world says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Go on.
+    Yes,
+    /// The message is durable under this letter id.
+    Queued {
+        /// Said to the peer and written into the trace field.
+        id: String,
+    },
+    /// Refused, now or for good. A 421 also closes the connection.
+    No(Reply),
+    /// Outcome unknown: the connection closes without a verdict.
+    Close,
+}

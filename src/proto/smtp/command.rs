@@ -1,0 +1,90 @@
+//! What is heard: the table of commands, one row each, and how a line finds its row.
+//!
+//! Rows stand in the order of use, because they are tried in order for every line.
+
+use super::Ask;
+use super::session::Session;
+use crate::proto::contract::Out;
+
+/// A command as the session knows it.
+pub(super) struct Command {
+    /// Upper case. The client may use any.
+    pub(super) verb: &'static str,
+    pub(super) argument: Argument,
+    /// Accepts no mail by itself and counts against
+    /// [`SMTP_IDLE_COMMANDS_MAX`](crate::limits::SMTP_IDLE_COMMANDS_MAX).
+    pub(super) idle: bool,
+    /// Carries it out. The argument comes without spaces around it.
+    pub(super) run: fn(&mut Session, &[u8], &mut Out<Ask>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Argument {
+    No,
+    May,
+    Must,
+}
+
+const fn row(verb: &'static str, argument: Argument, run: fn(&mut Session, &[u8], &mut Out<Ask>)) -> Command {
+    Command { verb, argument, idle: false, run }
+}
+
+const fn idle(verb: &'static str, argument: Argument, run: fn(&mut Session, &[u8], &mut Out<Ask>)) -> Command {
+    Command { verb, argument, idle: true, run }
+}
+
+const fn unoffered(verb: &'static str) -> Command {
+    row(verb, Argument::May, Session::not_implemented)
+}
+
+const fn foreign(verb: &'static str) -> Command {
+    row(verb, Argument::May, Session::not_mail)
+}
+
+/// RFC 5321 §4.1.1 unless a row says otherwise.
+pub(super) const COMMANDS: &[Command] = &[
+    row("RCPT", Argument::Must, Session::rcpt),
+    row("MAIL", Argument::Must, Session::mail),
+    row("DATA", Argument::No, Session::data),
+    row("QUIT", Argument::No, Session::quit),
+    idle("EHLO", Argument::Must, Session::ehlo),
+    idle("RSET", Argument::No, Session::rset),
+    idle("NOOP", Argument::May, Session::noop),
+    idle("HELO", Argument::Must, Session::helo),
+    idle("VRFY", Argument::Must, Session::vrfy),
+    idle("HELP", Argument::May, Session::help),
+    unoffered("EXPN"),
+    unoffered("STARTTLS"), // RFC 3207
+    unoffered("AUTH"),     // RFC 4954
+    // RFC 3030 §2. Its octets would follow and be taken for commands, so it also closes.
+    row("BDAT", Argument::May, Session::not_implemented_and_close),
+    unoffered("ETRN"), // RFC 1985
+    unoffered("TURN"), // RFC 5321 appendix F.1
+    unoffered("SEND"), // RFC 5321 appendix F.6
+    unoffered("SOML"),
+    unoffered("SAML"),
+    unoffered("XCLIENT"),
+    unoffered("XFORWARD"),
+    // No mail client says these: a browser or a confused proxy does, and what follows was written by somebody else.
+    foreign("GET"),
+    foreign("POST"),
+    foreign("CONNECT"),
+    foreign("HEAD"),
+    foreign("PUT"),
+    foreign("OPTIONS"),
+    foreign("DELETE"),
+    foreign("PATCH"),
+    foreign("TRACE"),
+    foreign("HOST:"),
+    foreign("USER-AGENT:"),
+];
+
+/// Finds the row of a line and its argument. `None`: no such command.
+pub(super) fn find(line: &[u8]) -> Option<(&'static Command, &[u8])> {
+    let (verb, argument) = match memchr::memchr(b' ', line) {
+        Some(space) => (&line[..space], line[space..].trim_ascii()),
+        None => (line, &[][..]),
+    };
+    let command = COMMANDS.iter().find(|command| verb.eq_ignore_ascii_case(command.verb.as_bytes()))?;
+    Some((command, argument))
+}

@@ -1,0 +1,431 @@
+//! The order of it all: one command a step, one ask at a time, a message when its turn comes.
+//!
+//! ```text
+//!            ┌─────────── Command ◄──────────────┐
+//!   too long │            │ ask          answer  │
+//!            ▼            ▼                      │
+//!         Draining     Waiting ──── Yes to Data ─┼──► Data ── CRLF.CRLF ─► Waiting (Done or Reset)
+//!            └── CRLF ────┴──────────────────────┘
+//! ```
+//!
+//! Whatever closes the conversation leads to `Closed`, where everything is swallowed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::command::{self, Argument};
+use super::data::{Incoming, Taken};
+use super::{Answer, Ask, Config, Helo, Reply, Word, keyword, param};
+use crate::limits;
+use crate::mail::address::{AddressFault, DOMAIN_BYTES_MAX, ForwardPath, ReversePath};
+use crate::proto::contract::{self, Input, Out, Patience, Turn};
+use crate::proto::lines::{Drain, Drained, Line, Lines};
+
+/// First octet of a TLS handshake record: never of a command.
+const TLS_HANDSHAKE: u8 = 0x16;
+
+/// One conversation with a client that brings mail.
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<Config>,
+    /// `None` until the peer introduced itself.
+    helo: Option<Arc<Helo>>,
+    transaction: Option<Transaction>,
+    phase: Phase,
+    lines: Lines,
+    idle_commands: u32,
+    errors: u32,
+    /// The peer will send no more: close once the ask that is out is answered.
+    ended: bool,
+}
+
+/// From the MAIL that was accepted to the end of the message.
+#[derive(Debug, Default)]
+struct Transaction {
+    recipients: u32,
+    /// Recipients refused because there are too many.
+    overshoot: u32,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Command,
+    Draining(Drain),
+    Data(Incoming),
+    Waiting(Pending),
+    Closed,
+}
+
+/// Which ask is out, and what is said when it is answered.
+#[derive(Clone, Copy, Debug)]
+enum Pending {
+    Mail,
+    Rcpt,
+    Data,
+    Done,
+    Reset(AfterReset),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum AfterReset {
+    Say(Word),
+    /// The reply to EHLO or HELO.
+    Greet,
+}
+
+impl contract::Session for Session {
+    type Ask = Ask;
+    type Answer = Answer;
+
+    const HOLD_BYTES_MAX: usize = limits::SMTP_LINE_BYTES_MAX + 2;
+
+    fn step(&mut self, input: Input<'_, Answer>, out: &mut Out<Ask>) -> usize {
+        match input {
+            Input::Bytes(bytes) => return self.bytes(bytes, out),
+            Input::Answer(answer) => self.answered(answer, out),
+            // We never asked for a handshake.
+            Input::TlsReady => self.close(Turn::Abort, out),
+            Input::Timeout => match self.phase {
+                // The peer waits for us, not we for it.
+                Phase::Waiting(_) | Phase::Closed => {}
+                _ => self.say_and_close(Word::Timeout, out),
+            },
+            Input::Eof => match self.phase {
+                Phase::Waiting(_) => self.ended = true,
+                Phase::Closed => {}
+                _ => self.close(Turn::Close, out),
+            },
+        }
+        0
+    }
+
+    fn patience(&self) -> Patience {
+        let rate_min_bytes_s = match self.phase {
+            Phase::Data(_) => limits::DATA_RATE_MIN_BYTES_S,
+            _ => 0,
+        };
+        Patience { idle: Duration::from_secs(limits::SMTP_IDLE_S), rate_min_bytes_s }
+    }
+}
+
+impl Session {
+    /// Begins a conversation: the greeting is left in `out`.
+    pub fn open(config: Arc<Config>, out: &mut Out<Ask>) -> Self {
+        out.say("220 ");
+        super::reply::clean(&mut out.reply, &config.hostname);
+        out.say(" ");
+        super::reply::clean(&mut out.reply, &config.banner);
+        out.say("\r\n");
+        Session {
+            config,
+            helo: None,
+            transaction: None,
+            phase: Phase::Command,
+            lines: Lines::default(),
+            idle_commands: 0,
+            errors: 0,
+            ended: false,
+        }
+    }
+
+    fn bytes(&mut self, input: &[u8], out: &mut Out<Ask>) -> usize {
+        match &mut self.phase {
+            Phase::Command => self.line(input, out),
+            Phase::Draining(drain) => match drain.take(input, limits::JUNK_BYTES_MAX) {
+                Drained::More => input.len(),
+                Drained::Ended(used) => {
+                    self.phase = Phase::Command;
+                    used
+                }
+                Drained::TooMuch => {
+                    self.say_and_close(Word::TooMuch, out);
+                    input.len()
+                }
+            },
+            Phase::Data(incoming) => match incoming.take(input, out) {
+                Taken::More => input.len(),
+                Taken::Ended(used) => {
+                    self.message_ended(out);
+                    used
+                }
+                Taken::TooMuch => {
+                    self.say_and_close(Word::TooBig, out);
+                    input.len()
+                }
+            },
+            Phase::Waiting(_) => 0,
+            Phase::Closed => input.len(),
+        }
+    }
+
+    fn line(&mut self, input: &[u8], out: &mut Out<Ask>) -> usize {
+        if input.first() == Some(&TLS_HANDSHAKE) {
+            self.close(Turn::Abort, out);
+            return input.len();
+        }
+        let line = self.lines.next(input, limits::SMTP_LINE_BYTES_MAX);
+        match line {
+            Line::Partial => {}
+            Line::TooLong => {
+                self.phase = Phase::Draining(Drain::default());
+                self.refuse(Word::LineTooLong, out);
+                return self.bytes(input, out);
+            }
+            Line::BareLf(_) => self.refuse(Word::BareNewlineInCommand, out),
+            Line::Whole(text) => match memchr::memchr2(0, b'\r', text) {
+                Some(at) if text[at] == 0 => self.refuse(Word::NulInCommand, out),
+                Some(_) => self.refuse(Word::BareNewlineInCommand, out),
+                None => self.command(text, out),
+            },
+        }
+        line.used()
+    }
+
+    fn command(&mut self, line: &[u8], out: &mut Out<Ask>) {
+        let Some((command, argument)) = command::find(line) else {
+            return self.refuse(Word::UnknownCommand, out);
+        };
+        if command.idle {
+            self.idle_commands += 1;
+            if self.idle_commands > limits::SMTP_IDLE_COMMANDS_MAX {
+                return self.say_and_close(Word::TooMuch, out);
+            }
+        }
+        match (command.argument, argument.is_empty()) {
+            (Argument::No, false) | (Argument::Must, true) => self.refuse(Word::BadArgument, out),
+            _ => (command.run)(self, argument, out),
+        }
+    }
+
+    // The rows of the command table.
+
+    pub(super) fn ehlo(&mut self, name: &[u8], out: &mut Out<Ask>) {
+        self.introduce(name, true, out);
+    }
+
+    pub(super) fn helo(&mut self, name: &[u8], out: &mut Out<Ask>) {
+        self.introduce(name, false, out);
+    }
+
+    /// RFC 5321 §4.1.4: a second EHLO drops the transaction.
+    fn introduce(&mut self, name: &[u8], extended: bool, out: &mut Out<Ask>) {
+        if name.len() > DOMAIN_BYTES_MAX || name.iter().any(|&b| b <= b' ' || b == 0x7f) {
+            return self.refuse(Word::BadHelo, out);
+        }
+        let name = name.iter().map(|&b| if b.is_ascii() { char::from(b) } else { '?' }).collect();
+        self.helo = Some(Arc::new(Helo { name, extended }));
+        self.reset(AfterReset::Greet, out);
+    }
+
+    pub(super) fn mail(&mut self, argument: &[u8], out: &mut Out<Ask>) {
+        if self.helo.is_none() {
+            return self.refuse(Word::HeloFirst, out);
+        }
+        if self.transaction.is_some() {
+            return self.refuse(Word::NestedMail, out);
+        }
+        let Some(path) = after(b"FROM:", argument) else { return self.refuse(Word::BadArgument, out) };
+        let (sender, used) = match ReversePath::read(path, false) {
+            Ok(read) => read,
+            Err(AddressFault::NeedsUtf8) => return self.refuse(Word::NeedsUtf8, out),
+            Err(AddressFault::Syntax) => return self.refuse(Word::BadSender, out),
+            Err(_) => return self.refuse(Word::SenderTooLong, out),
+        };
+        match param::mail(&path[used..], self.config.message_bytes_max) {
+            Ok(params) => {
+                let ask = Ask::Mail { sender, size: params.size, eight_bit: params.eight_bit };
+                self.ask(ask, Pending::Mail, out);
+            }
+            Err(word) => self.refuse(word, out),
+        }
+    }
+
+    pub(super) fn rcpt(&mut self, argument: &[u8], out: &mut Out<Ask>) {
+        let Some(transaction) = &mut self.transaction else { return self.refuse(Word::MailFirst, out) };
+        let Some(path) = after(b"TO:", argument) else { return self.refuse(Word::BadArgument, out) };
+        let (recipient, used) = match ForwardPath::read(path, false) {
+            Ok(read) => read,
+            Err(AddressFault::NeedsUtf8) => return self.refuse(Word::NeedsUtf8, out),
+            Err(_) => return self.refuse(Word::BadRecipient, out),
+        };
+        if let Err(word) = param::rcpt(&path[used..]) {
+            return self.refuse(word, out);
+        }
+        if transaction.recipients as usize >= limits::RECIPIENTS_MAX {
+            transaction.overshoot += 1;
+            if transaction.overshoot as usize > limits::RECIPIENTS_OVERSHOOT_MAX {
+                return self.say_and_close(Word::TooMuch, out);
+            }
+            return self.say(Word::TooManyRecipients, out);
+        }
+        self.ask(Ask::Rcpt { recipient }, Pending::Rcpt, out);
+    }
+
+    pub(super) fn data(&mut self, _: &[u8], out: &mut Out<Ask>) {
+        match (&self.transaction, &self.helo) {
+            (Some(transaction), Some(helo)) if transaction.recipients > 0 => {
+                let ask = Ask::Data { helo: helo.clone() };
+                self.ask(ask, Pending::Data, out);
+            }
+            (Some(_), _) => self.refuse(Word::NoRecipients, out),
+            (None, _) => self.refuse(Word::MailFirst, out),
+        }
+    }
+
+    pub(super) fn rset(&mut self, _: &[u8], out: &mut Out<Ask>) {
+        self.reset(AfterReset::Say(Word::Ok), out);
+    }
+
+    pub(super) fn noop(&mut self, _: &[u8], out: &mut Out<Ask>) {
+        self.say(Word::Ok, out);
+    }
+
+    pub(super) fn quit(&mut self, _: &[u8], out: &mut Out<Ask>) {
+        self.say_and_close(Word::Bye, out);
+    }
+
+    pub(super) fn vrfy(&mut self, argument: &[u8], out: &mut Out<Ask>) {
+        if argument.is_ascii() { self.say(Word::CannotVerify, out) } else { self.refuse(Word::NeedsUtf8, out) }
+    }
+
+    pub(super) fn help(&mut self, _: &[u8], out: &mut Out<Ask>) {
+        self.say(Word::Help, out);
+    }
+
+    pub(super) fn not_implemented(&mut self, _: &[u8], out: &mut Out<Ask>) {
+        self.refuse(Word::NotImplemented, out);
+    }
+
+    pub(super) fn not_implemented_and_close(&mut self, _: &[u8], out: &mut Out<Ask>) {
+        self.say_and_close(Word::NotImplemented, out);
+    }
+
+    pub(super) fn not_mail(&mut self, _: &[u8], out: &mut Out<Ask>) {
+        self.say_and_close(Word::TooMuch, out);
+    }
+
+    // What the rows have in common.
+
+    /// Drops the transaction, asking the world to do the same if it holds one, and goes on.
+    fn reset(&mut self, then: AfterReset, out: &mut Out<Ask>) {
+        if self.transaction.take().is_some() {
+            self.ask(Ask::Reset, Pending::Reset(then), out);
+        } else {
+            self.after_reset(then, out);
+        }
+    }
+
+    fn after_reset(&mut self, then: AfterReset, out: &mut Out<Ask>) {
+        match then {
+            AfterReset::Say(word) => self.judge(&word.reply(), out),
+            AfterReset::Greet if self.helo.as_ref().is_some_and(|helo| helo.extended) => {
+                keyword::say_ehlo(&self.config, &mut out.reply);
+            }
+            AfterReset::Greet => {
+                out.say("250 ");
+                super::reply::clean(&mut out.reply, &self.config.hostname);
+                out.say("\r\n");
+            }
+        }
+    }
+
+    fn message_ended(&mut self, out: &mut Out<Ask>) {
+        let Phase::Data(incoming) = &self.phase else { return };
+        match incoming.fault() {
+            Some(word) => self.reset(AfterReset::Say(word), out),
+            None => {
+                let octets = incoming.octets();
+                self.ask(Ask::Done { octets }, Pending::Done, out);
+            }
+        }
+    }
+
+    fn answered(&mut self, answer: Answer, out: &mut Out<Ask>) {
+        let Phase::Waiting(pending) = self.phase else {
+            return match self.phase {
+                Phase::Closed => {}
+                // An answer to no question: whoever drives us has lost the thread.
+                _ => self.close(Turn::Abort, out),
+            };
+        };
+        self.phase = Phase::Command;
+        match (pending, answer) {
+            (_, Answer::Close) => self.close(Turn::Close, out),
+            (Pending::Reset(then), _) => self.after_reset(then, out),
+            (Pending::Mail, Answer::Yes) => {
+                self.transaction = Some(Transaction::default());
+                self.say(Word::SenderOk, out);
+            }
+            (Pending::Rcpt, Answer::Yes) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.recipients += 1;
+                }
+                self.say(Word::RecipientOk, out);
+            }
+            (Pending::Data, Answer::Yes) => {
+                self.phase = Phase::Data(Incoming::new(self.config.message_bytes_max, self.config.bare_newline));
+                out.say("354 End data with <CR><LF>.<CR><LF>\r\n");
+            }
+            (Pending::Done, Answer::Queued { id }) => {
+                self.transaction = None;
+                self.idle_commands = 0;
+                self.errors = 0;
+                Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}")).write(&mut out.reply);
+            }
+            (Pending::Done, Answer::No(reply)) => {
+                self.transaction = None;
+                self.judge(&reply, out);
+            }
+            (Pending::Mail | Pending::Rcpt | Pending::Data, Answer::No(reply)) => self.judge(&reply, out),
+            (Pending::Done, Answer::Yes) | (_, Answer::Queued { .. }) => self.close(Turn::Abort, out),
+        }
+        if self.ended && matches!(self.phase, Phase::Command | Phase::Data(_)) {
+            self.close(Turn::Close, out);
+        }
+    }
+
+    fn ask(&mut self, ask: Ask, pending: Pending, out: &mut Out<Ask>) {
+        self.phase = Phase::Waiting(pending);
+        out.ask(ask);
+    }
+
+    fn say(&mut self, word: Word, out: &mut Out<Ask>) {
+        word.reply().write(&mut out.reply);
+    }
+
+    fn refuse(&mut self, word: Word, out: &mut Out<Ask>) {
+        self.judge(&word.reply(), out);
+    }
+
+    /// Says a reply and keeps the books: permanent refusals count as errors, 421 closes.
+    fn judge(&mut self, reply: &Reply, out: &mut Out<Ask>) {
+        self.errors += u32::from(reply.is_permanent());
+        if self.errors > limits::SMTP_ERRORS_MAX {
+            return self.say_and_close(Word::TooMuch, out);
+        }
+        reply.write(&mut out.reply);
+        if reply.code == 421 {
+            self.close(Turn::Close, out);
+        }
+    }
+
+    fn say_and_close(&mut self, word: Word, out: &mut Out<Ask>) {
+        self.say(word, out);
+        self.close(Turn::Close, out);
+    }
+
+    fn close(&mut self, turn: Turn, out: &mut Out<Ask>) {
+        self.transaction = None;
+        if !matches!(self.phase, Phase::Closed) {
+            self.phase = Phase::Closed;
+            out.turn = Some(turn);
+        }
+    }
+}
+
+/// What follows `keyword` in `argument`, in any case. *Liberty*: spaces behind the colon are passed over, as many
+/// clients write them.
+fn after<'a>(keyword: &[u8], argument: &'a [u8]) -> Option<&'a [u8]> {
+    let (head, rest) = argument.split_at_checked(keyword.len())?;
+    head.eq_ignore_ascii_case(keyword).then(|| rest.trim_ascii_start())
+}
