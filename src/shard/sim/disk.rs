@@ -117,7 +117,7 @@ pub struct DiskFile {
 }
 
 impl DiskFile {
-    pub fn len(&self) -> u64 {
+    pub(in crate::shard) fn len(&self) -> u64 {
         self.file.len()
     }
 

@@ -40,6 +40,8 @@ const RUN_S_MAX: u64 = 60 * 86_400;
 /// The test's own future.
 const ROOT: u64 = 0;
 
+/// Tasks that were woken and are not ready yet.
+type Woken = Mutex<Vec<(u64, Option<Home>)>>;
 type Work = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Where a task belongs: a shard of a node. The test's own tasks belong nowhere.
@@ -60,7 +62,7 @@ pub(super) struct Core {
     pub(super) chance: Chances,
     pub(super) panics: RefCell<Vec<String>>,
     tasks: RefCell<Tasks>,
-    woken: Arc<Mutex<Vec<(u64, Option<Home>)>>>,
+    woken: Arc<Woken>,
     trace: Cell<u64>,
 }
 
@@ -95,7 +97,7 @@ struct Handle {
     id: u64,
     home: Option<Home>,
     queued: AtomicBool,
-    woken: Arc<Mutex<Vec<(u64, Option<Home>)>>>,
+    woken: Arc<Woken>,
 }
 
 impl Wake for Handle {
