@@ -1,0 +1,122 @@
+//! What an IMAP session asks of the world, and what it may be told.
+//!
+//! The door answers each [`Ask`] with one [`Answer`]. Untagged data (FETCH, LIST, SEARCH, EXISTS …) the door writes
+//! itself, before it answers, so that it stands before the tagged line the session writes from the answer. With every
+//! ask after login the door may also tell what changed in the selected mailbox;
+//! [`update::may_tell_expunge`](super::update::may_tell_expunge) says whether EXPUNGE may be among it.
+
+use super::command::{Append, Expunge, Fetch, Login, Search, Select, Status, Store};
+use super::glob::Pattern;
+
+/// One ask. After login unless said otherwise.
+#[derive(Debug)]
+pub enum Ask {
+    /// Who is this? Before login. [`Answer::Welcome`] or `No`. May be answered on another shard.
+    Login(Login),
+    /// The mailboxes that match: the door writes LIST or LSUB lines. [`Answer::Done`].
+    List {
+        /// Reference and pattern, joined.
+        pattern: Pattern,
+        /// Subscribed ones alone, as LSUB lines.
+        lsub: bool,
+    },
+    /// Counts of a mailbox: the door writes one STATUS line. [`Answer::Done`].
+    Status(Status),
+    /// Leave the selected mailbox, if any, and enter this one: the door writes FLAGS, EXISTS, RECENT and the OK lines
+    /// with UNSEEN, PERMANENTFLAGS, UIDNEXT and UIDVALIDITY. [`Answer::Selected`]; after `No` none is selected.
+    Select(Select),
+    /// Leave the selected mailbox without telling anything of it. [`Answer::Done`].
+    Close {
+        /// First expunge silently what is `\Deleted`. Never set when the mailbox is read-only.
+        expunge: bool,
+    },
+    /// Data of messages: the door writes FETCH lines. [`Answer::Done`], or `No` after what could be read.
+    Fetch(Fetch),
+    /// Change flags: the door writes FETCH lines with the new flags unless `silent`. [`Answer::Done`].
+    Store(Store),
+    /// Find messages: the door writes one SEARCH line, also when nothing was found. [`Answer::Done`].
+    Search(Search),
+    /// Remove what is `\Deleted`: the door writes EXPUNGE lines. [`Answer::Done`].
+    Expunge(Expunge),
+    /// May this message be appended? [`Answer::Go`] before its octets arrive as body pieces, or `No`. After `Go` comes
+    /// either `AppendDone` or `AppendDrop`, unless the connection ends: then nothing is kept (A122).
+    AppendBegin(Append),
+    /// The message is whole: make it durable. [`Answer::Appended`] or `No`.
+    AppendDone,
+    /// The message was malformed: forget it. [`Answer::Done`].
+    AppendDrop,
+    /// Nothing in itself: an occasion to tell what changed (NOOP, CHECK). [`Answer::Done`].
+    Poll,
+}
+
+/// What the world says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Logged in.
+    Welcome,
+    /// Done; what there was to tell has been told.
+    Done,
+    /// A mailbox is selected.
+    Selected {
+        /// It may not be changed.
+        read_only: bool,
+    },
+    /// Send the message.
+    Go,
+    /// Durable, under this UID.
+    Appended {
+        /// The mailbox's UIDVALIDITY.
+        uidvalidity: u32,
+        /// The message's UID.
+        uid: u32,
+    },
+    /// Not done.
+    No(No),
+}
+
+/// Why not. The response codes are those of RFC 5530 unless noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum No {
+    /// Name and password do not fit. One answer for unknown names and wrong passwords (A111).
+    BadLogin,
+    /// Later: a queue is full, a volume is away.
+    Unavailable,
+    /// No such mailbox.
+    NonExistent,
+    /// No such mailbox, and it could be made (RFC 9051 §7.1).
+    TryCreate,
+    /// This can never be done.
+    Cannot,
+    /// This mailbox is read-only (RFC 9051 §7.1).
+    ReadOnly,
+    /// A bound of ours was met.
+    Limit,
+    /// The account is full.
+    OverQuota,
+    /// The message is too large (RFC 7889).
+    TooBig,
+    /// Some of the messages are gone.
+    ExpungeIssued,
+    /// Our fault, or the disk's.
+    ServerBug,
+}
+
+impl No {
+    /// Response code and text for the tagged NO.
+    #[must_use]
+    pub fn words(self) -> (&'static str, &'static str) {
+        match self {
+            No::BadLogin => ("AUTHENTICATIONFAILED", "Authentication failed"),
+            No::Unavailable => ("UNAVAILABLE", "Not now, try again later"),
+            No::NonExistent => ("NONEXISTENT", "No such mailbox"),
+            No::TryCreate => ("TRYCREATE", "No such mailbox"),
+            No::Cannot => ("CANNOT", "This name or operation is not possible"),
+            No::ReadOnly => ("READ-ONLY", "Mailbox is read-only"),
+            No::Limit => ("LIMIT", "A limit was reached"),
+            No::OverQuota => ("OVERQUOTA", "Over quota"),
+            No::TooBig => ("TOOBIG", "Message too large"),
+            No::ExpungeIssued => ("EXPUNGEISSUED", "Some of the messages no longer exist"),
+            No::ServerBug => ("SERVERBUG", "Internal error"),
+        }
+    }
+}

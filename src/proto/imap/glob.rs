@@ -1,0 +1,150 @@
+//! LIST patterns: `*` matches anything, `%` anything but the separator `/` (RFC 9051 §6.3.9).
+//!
+//! Matching walks the name once and keeps the set of pattern positions that may come next, so it costs at most
+//! name × pattern whatever the pattern is made of (A117); runs of wildcards are collapsed first.
+
+use super::name::{NAME_BYTES_MAX, Refused, decode_utf7};
+
+/// A pattern, its reference joined to it, in UTF-8.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern(Box<[Step]>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Byte(u8),
+    /// `%`
+    Level,
+    /// `*`
+    Any,
+}
+
+impl Pattern {
+    /// Reads the pattern as it stands on the wire, in modified UTF-7.
+    ///
+    /// # Errors
+    /// Malformed UTF-7, control characters, or longer than two names: nothing could match.
+    pub fn parse(wire: &[u8]) -> Result<Pattern, Refused> {
+        if wire.len() > 2 * NAME_BYTES_MAX {
+            return Err(Refused::TooLong);
+        }
+        let text = decode_utf7(wire)?;
+        let mut steps = Vec::with_capacity(text.len());
+        for byte in text.bytes() {
+            let step = match byte {
+                b'*' => Step::Any,
+                b'%' => Step::Level,
+                _ => Step::Byte(byte),
+            };
+            match (steps.last(), step) {
+                (Some(Step::Any), Step::Any | Step::Level) | (Some(Step::Level), Step::Level) => {}
+                (Some(Step::Level), Step::Any) => *steps.last_mut().expect("just seen") = Step::Any,
+                _ => steps.push(step),
+            }
+        }
+        Ok(Pattern(fold_inbox(steps).into()))
+    }
+
+    /// True if the name (UTF-8) matches whole.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        let steps = &self.0;
+        let mut now = vec![false; steps.len() + 1];
+        let mut next = vec![false; steps.len() + 1];
+        reach(steps, &mut now, 0);
+        for byte in name.bytes() {
+            next.fill(false);
+            let mut alive = false;
+            for (at, step) in steps.iter().enumerate() {
+                if !now[at] {
+                    continue;
+                }
+                let to = match step {
+                    Step::Byte(b) if *b == byte => at + 1,
+                    Step::Any => at,
+                    Step::Level if byte != b'/' => at,
+                    _ => continue,
+                };
+                reach(steps, &mut next, to);
+                alive = true;
+            }
+            if !alive {
+                return false;
+            }
+            std::mem::swap(&mut now, &mut next);
+        }
+        now[steps.len()]
+    }
+}
+
+/// Marks a position and, as a wildcard may match nothing, those after it.
+fn reach(steps: &[Step], set: &mut [bool], mut at: usize) {
+    loop {
+        set[at] = true;
+        if matches!(steps.get(at), Some(Step::Any | Step::Level)) {
+            at += 1;
+        } else {
+            return;
+        }
+    }
+}
+
+/// INBOX is the one name whose case does not count, in a pattern too.
+fn fold_inbox(mut steps: Vec<Step>) -> Vec<Step> {
+    let inbox = b"INBOX";
+    let spelt = steps.len() >= inbox.len()
+        && steps.iter().zip(inbox).all(|(s, i)| matches!(s, Step::Byte(b) if b.eq_ignore_ascii_case(i)))
+        && !matches!(steps.get(inbox.len()), Some(Step::Byte(b)) if *b != b'/');
+    if spelt {
+        for (step, byte) in steps.iter_mut().zip(inbox) {
+            *step = Step::Byte(*byte);
+        }
+    }
+    steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, name: &str) -> bool {
+        Pattern::parse(pattern.as_bytes()).expect("a pattern").matches(name)
+    }
+
+    #[test]
+    fn star_crosses_levels_and_percent_does_not() {
+        assert!(matches("*", "a/b/c"));
+        assert!(matches("%", "a"));
+        assert!(!matches("%", "a/b"));
+        assert!(matches("%/%", "a/b"));
+        assert!(matches("a/%", "a/b"));
+        assert!(!matches("a/%", "a"));
+        assert!(matches("a*", "a"));
+        assert!(matches("*b/%", "a/b/c"));
+        assert!(!matches("", "a"));
+        assert!(matches("%*", "a/b"));
+        assert!(matches("a%c*e", "abbc/d/e"));
+        assert!(!matches("a%c*e", "ab/c/d/e"));
+    }
+
+    #[test]
+    fn inbox_matches_in_any_case() {
+        assert!(matches("inbox", "INBOX"));
+        assert!(matches("Inbox*", "INBOX"));
+        assert!(matches("iNBOX/%", "INBOX/a"));
+        assert!(!matches("inboxes", "INBOXes"));
+    }
+
+    #[test]
+    fn a117_wildcard_runs_cost_no_more_than_name_times_pattern() {
+        let pattern = "%*".repeat(500) + "x";
+        assert_eq!(Pattern::parse(pattern.as_bytes()).expect("a pattern").0.len(), 2);
+        let pattern = "*a".repeat(500) + "x";
+        assert!(!matches(&pattern, &"a".repeat(1_000)));
+    }
+
+    #[test]
+    fn patterns_are_in_modified_utf7() {
+        assert!(matches("&AOQ-*", "ärger"));
+        assert!(Pattern::parse(b"&AOQ").is_err());
+    }
+}
