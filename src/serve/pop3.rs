@@ -1,0 +1,173 @@
+//! The POP3 door: what the session asks, the account's own shard answers.
+//!
+//! ```text
+//!   accept ── login ──┬─ account lives here ──► snapshot of INBOX ──► read, remove
+//!                     └─ elsewhere ──► the connection is handed over with its ask still out ──► visit
+//! ```
+//!
+//! - The snapshot is of durable messages alone. After it this door keeps nothing but the account: the session knows UIDs and sizes.
+//! - Octets are read a block at a time, and the next is read when the peer has taken the one before.
+//! - QUIT removes in one transaction and is answered when that is durable; after [`limits::COMMIT_DEADLINE_S`] nobody
+//!   knows, and the peer is told so.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringpost_storage::{Lost, MailboxId, Op, ReadError, Transaction};
+
+use crate::limits;
+use crate::net::pump::{Door as PumpDoor, Ended, First, Next, pump};
+use crate::net::wire::Wire;
+use crate::office::words::Talk;
+use crate::office::{Arrival, Login, Office, Request, Resident, Visitor};
+use crate::proto::contract::Out;
+use crate::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
+use crate::shard::{self, ShardId, Stream};
+
+/// Serves a fresh connection until it ends here; an account of another shard takes it along.
+pub async fn serve(office: Rc<Office>, stream: Stream) {
+    let wire = Wire::new(stream);
+    let config = Config {
+        hostname: office.settings.hostname.clone(),
+        password_allowed: office.plaintext_auth_allowed(wire.peer()),
+    };
+    let mut out = Out::default();
+    let session = Box::new(Session::open(&config, &mut out));
+    talk(office, wire, session, None, First::Greeting(out.reply)).await;
+}
+
+/// Goes on with a connection whose account lives on this shard. Runs in a task of its own: the talk may take days.
+pub async fn visit(office: Rc<Office>, visitor: Visitor) {
+    let Visitor { stream, held, arrival, talk: Talk::Pop3(session), .. } = visitor else {
+        unreachable!("the handler of visits sorts them by protocol")
+    };
+    let _guest = office.census.take_over();
+    let wire = Wire::new(stream.attach());
+    let resident = office.resident(&arrival);
+    let answer = resident.as_ref().map_or(Answer::LoginFailed(LoginFailed::Later), snapshot);
+    talk(office.clone(), wire, session, resident, First::Middle { held, answer }).await;
+}
+
+async fn talk(office: Rc<Office>, wire: Wire, session: Box<Session>, who: Option<Resident>, first: First<Answer>) {
+    let peer = wire.peer();
+    let mut door = Door { office, who, leaving: None };
+    let ended = pump(wire, session, &mut door, first).await;
+    let Ended::HandOff { to, stream, held, session } = ended else { return };
+    let arrival = door.leaving.take().expect("a hand-off begins with a login elsewhere");
+    let visitor = Visitor { stream, peer, held, arrival, talk: Talk::Pop3(session) };
+    if let Err(why) = door.office.mesh.call(to, Request::Visit(Box::new(visitor)), 0).await {
+        // The connection went with the request, and is closed.
+        tracing::warn!(target: "pop3", %peer, shard = to, ?why, "connection lost between shards");
+    }
+}
+
+struct Door {
+    office: Rc<Office>,
+    /// Who logged in here.
+    who: Option<Resident>,
+    /// Who logged in and lives elsewhere.
+    leaving: Option<Arrival>,
+}
+
+impl PumpDoor for Door {
+    type Session = Session;
+
+    fn body(&mut self, _: &[u8]) {
+        unreachable!("POP3 receives no message")
+    }
+
+    async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
+        match ask {
+            Ask::Login { name, password } => {
+                let login = self.office.login(wire.peer(), &name, password).await;
+                self.welcome(login)
+            }
+            Ask::Room => match wire.relieve().await {
+                Ok(()) => Next::Answer(Answer::Room),
+                Err(_) => Next::Abort,
+            },
+            Ask::Read { uid, offset, len } => match wire.relieve().await {
+                Ok(()) => Next::Answer(self.read(uid, offset, len).await),
+                Err(_) => Next::Abort,
+            },
+            Ask::Delete { uids } => Next::Answer(Answer::Deleted(self.delete(uids, wire).await)),
+        }
+    }
+}
+
+impl Door {
+    fn welcome(&mut self, login: Login) -> Next<Answer> {
+        match login {
+            Login::Here(resident) => Next::Answer(snapshot(self.who.insert(resident))),
+            Login::There(to, arrival) => self.send_on(to, arrival),
+            Login::Wrong => Next::Answer(Answer::LoginFailed(LoginFailed::Wrong)),
+            Login::Busy | Login::Unavailable => Next::Answer(Answer::LoginFailed(LoginFailed::Later)),
+        }
+    }
+
+    fn send_on(&mut self, to: ShardId, arrival: Arrival) -> Next<Answer> {
+        self.leaving = Some(arrival);
+        Next::HandOff(to)
+    }
+
+    async fn read(&self, uid: u32, offset: u64, len: usize) -> Answer {
+        let Resident { volume, account, name } = self.resident();
+        let found = volume.mailbox(*account, MailboxId::INBOX, |mailbox| mailbox.by_uid(uid).cloned());
+        let Some(message) = found.flatten() else { return Answer::Gone };
+        match volume.read_range(&message, offset, len).await {
+            Ok(octets) => Answer::Octets(octets),
+            Err(ReadError::Gone) => Answer::Gone,
+            Err(why) => {
+                tracing::error!(target: "pop3", account = %name, uid, %why, "message not readable");
+                Answer::Unreadable
+            }
+        }
+    }
+
+    async fn delete(&self, uids: Vec<u32>, wire: &Wire) -> Deletion {
+        let Resident { volume, account, name } = self.resident();
+        let peer = wire.peer();
+        let count = uids.len();
+        let op = Op::Expunge { account: *account, mailbox: MailboxId::INBOX, uids };
+        let transaction = Transaction { bodies: Vec::new(), ops: vec![op] };
+        let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
+        let decided = match volume.decide(transaction, now_ms) {
+            Ok(decided) => decided,
+            Err(why) => {
+                tracing::warn!(target: "pop3", account = %name, %peer, count, %why, "deletions refused");
+                return Deletion::NotDone;
+            }
+        };
+        let deadline = async {
+            shard::sleep(Duration::from_secs(limits::COMMIT_DEADLINE_S)).await;
+            Err(Lost::Unknown)
+        };
+        match futures_lite::future::or(decided.ticket, deadline).await {
+            Ok(()) => {
+                tracing::info!(target: "pop3", account = %name, %peer, count, "deleted");
+                Deletion::Done
+            }
+            Err(Lost::NotWritten) => Deletion::NotDone,
+            Err(Lost::Unknown) => {
+                tracing::error!(target: "pop3", account = %name, %peer, count, "deletions unknown");
+                Deletion::Unknown
+            }
+        }
+    }
+
+    fn resident(&self) -> &Resident {
+        self.who.as_ref().expect("the session asks for messages only after a login")
+    }
+}
+
+/// The maildrop as it is now.
+fn snapshot(who: &Resident) -> Answer {
+    let seen = who.volume.mailbox(who.account, MailboxId::INBOX, |mailbox| {
+        let item = |m: &ringpost_storage::Message| Item { uid: m.uid, size: u32::try_from(m.size).unwrap_or(u32::MAX) };
+        (mailbox.info().uidvalidity, mailbox.messages().iter().map(item).collect())
+    });
+    match seen {
+        Some((uidvalidity, items)) => Answer::LoggedIn { uidvalidity, items },
+        None => Answer::LoginFailed(LoginFailed::Later),
+    }
+}
