@@ -37,6 +37,8 @@ pub const HEADER_BYTES_MAX: usize = 1 << 20;
 pub const HEADER_FIELDS_MAX: usize = 2_000;
 /// Received fields. From this number on the message is a loop: 554 5.4.6 (RFC 5321 §6.3).
 pub const RECEIVED_FIELDS_MAX: usize = 100;
+/// Received fields written by us. More: the message is a loop (a list post comes back through us once or twice): 554 5.4.6.
+pub const RECEIVED_BY_US_MAX: usize = 10;
 
 /// Recipients of one message. More: 452 4.5.3 (RFC 5321 §4.5.3.1.10 asks for at least 100).
 pub const RECIPIENTS_MAX: usize = 1_000;

@@ -4,3 +4,6 @@
 //! type that cannot hold a wrong value; what goes out is written so that nothing can be injected.
 
 pub mod address;
+pub mod date;
+pub mod header;
+pub mod trace;

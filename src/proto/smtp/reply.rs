@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use crate::mail::header::HeaderFault;
+
 /// One reply line. `221 2.0.0 Bye` is `Reply { code: 221, enhanced: (2, 0, 0), text: "Bye" }`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
@@ -106,6 +108,12 @@ pub enum Word {
     NulInMessage,
     /// A lone CR or LF in the message, with [`BareNewline::Reject`](super::BareNewline::Reject).
     BareNewlineInMessage,
+    /// A header field or the header over its bound.
+    HeaderTooBig,
+    /// More header fields than [`HEADER_FIELDS_MAX`](crate::limits::HEADER_FIELDS_MAX).
+    TooManyFields,
+    /// The message came by here too often (RFC 5321 §6.3).
+    Loop,
     /// The budget of commands or errors is spent, or this is no mail client.
     TooMuch,
     /// The peer was silent too long or sent too slowly.
@@ -144,10 +152,23 @@ impl Word {
             Word::TooBig => (552, (5, 3, 4), "Message too big"),
             Word::NulInMessage => (550, (5, 6, 0), "NUL in message"),
             Word::BareNewlineInMessage => (550, (5, 6, 11), "Message holds a lone CR or LF"),
+            Word::HeaderTooBig => (552, (5, 3, 4), "Message header too big"),
+            Word::TooManyFields => (550, (5, 6, 0), "Too many header fields"),
+            Word::Loop => (554, (5, 4, 6), "Routing loop detected"),
             Word::TooMuch => (421, (4, 7, 0), "Too many commands or errors, closing"),
             Word::Timeout => (421, (4, 4, 2), "Timeout, closing"),
         };
         Reply { code, enhanced, text: Cow::Borrowed(text) }
+    }
+}
+
+impl From<HeaderFault> for Word {
+    fn from(fault: HeaderFault) -> Self {
+        match fault {
+            HeaderFault::FieldTooLong | HeaderFault::HeaderTooLong => Word::HeaderTooBig,
+            HeaderFault::TooManyFields => Word::TooManyFields,
+            HeaderFault::Loop => Word::Loop,
+        }
     }
 }
 
