@@ -3,6 +3,7 @@
 //! Tolerant and bounded: what cannot be read is left out, never guessed at, and nothing here looks at an octet more
 //! than a fixed number of times. The first field of a name wins (A157).
 
+use crate::mail::header;
 use crate::mail::structure::{Content, Disposition, Octets, Param};
 
 /// Parameters of one field. More are left out (A153).
@@ -12,29 +13,12 @@ pub const CONTENT_FIELD_BYTES_MAX: usize = 16 << 10;
 /// Languages of one Content-Language field. More are left out.
 pub const LANGUAGES_MAX: usize = 32;
 
-/// Fields of a header section, in order: name without colon, value from behind the colon to the last line end.
-///
-/// A line without a colon, or with something in its name that cannot be there, is passed over with its continuation
-/// lines. Stops at the blank line.
-pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        while at < header.len() {
-            let begin = at;
-            if matches!(header[begin..], [b'\n', ..] | [b'\r', b'\n', ..]) {
-                return None;
-            }
-            at = end_of_field(header, begin);
-            let whole = &header[begin..at];
-            let Some(colon) = memchr::memchr2(b':', b'\n', whole).filter(|c| whole[*c] == b':') else { continue };
-            // RFC 5322 §4.5.8: white space before the colon is obsolete, and read.
-            let name = whole[..colon].trim_ascii_end();
-            if name.is_empty() || !name.iter().all(|b| (33..=126).contains(b)) {
-                continue;
-            }
-            return Some(Field { name, value: &whole[colon + 1..], whole });
-        }
-        None
+/// Fields of a header section, in order, as slices; where it ends see [`header`].
+pub fn fields(section: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    header::Fields::of(section).map(|f| Field {
+        name: &section[f.name],
+        value: &section[f.value],
+        whole: &section[f.whole],
     })
 }
 
@@ -43,7 +27,7 @@ pub fn fields(header: &[u8]) -> impl Iterator<Item = Field<'_>> {
 pub struct Field<'a> {
     /// Its name as written.
     pub name: &'a [u8],
-    /// From behind the colon, folded, line end included.
+    /// From behind the colon, folded.
     pub value: &'a [u8],
     /// Name, colon and value.
     pub whole: &'a [u8],
@@ -54,19 +38,6 @@ impl Field<'_> {
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
-    }
-}
-
-fn end_of_field(header: &[u8], begin: usize) -> usize {
-    let mut at = begin;
-    loop {
-        match memchr::memchr(b'\n', &header[at..]) {
-            None => return header.len(),
-            Some(line) => at += line + 1,
-        }
-        if !matches!(header.get(at), Some(b' ' | b'\t')) {
-            return at;
-        }
     }
 }
 
@@ -300,12 +271,5 @@ mod tests {
         assert_eq!(c.id.as_deref(), Some(&b"<x@y>"[..]));
         assert_eq!(c.encoding.as_deref(), Some(&b"BASE64"[..]));
         assert_eq!(c.md5.as_deref(), Some(&b"abc="[..]));
-    }
-
-    #[test]
-    fn fields_pass_over_what_is_not_one() {
-        let header = b"From x\r\nA: 1\r\n 2\r\n: none\r\nB : 3\r\n\r\nC: body\r\n";
-        let names: Vec<_> = fields(header).map(|f| String::from_utf8_lossy(f.name).into_owned()).collect();
-        assert_eq!(names, ["A", "B"]);
     }
 }

@@ -14,7 +14,7 @@ use std::ops::Range;
 use crate::limits;
 
 /// Octets of a line in which its name must end. Longer: the line is no field (RFC 5322 §2.1.1).
-const NAME_BYTES_MAX: usize = 998;
+pub const NAME_BYTES_MAX: usize = 998;
 
 /// A field as ranges of the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -346,6 +346,12 @@ fn colon(line: &[u8]) -> Option<usize> {
     let colon = memchr::memchr(b':', &line[..line.len().min(NAME_BYTES_MAX)])?;
     let name = line[..colon].trim_ascii_end();
     (!name.is_empty() && name.iter().all(|b| matches!(b, 33..=126))).then_some(colon)
+}
+
+/// True if a line, or its first [`NAME_BYTES_MAX`] octets, begins a field.
+#[must_use]
+pub fn begins_field(line: &[u8]) -> bool {
+    colon(line).is_some()
 }
 
 /// Behind the LF of the line at `start`, or the end.

@@ -7,6 +7,7 @@
 //! - **Not recursive.** Open multiparts are a stack of at most [`DEPTH_MAX`]; deeper ones are opaque octets (A150).
 //!   From the [`PARTS_MAX`]th part on nothing is opened: the rest belongs to the parts that are open.
 //! - **Cut anywhere.** The pieces in which the message comes make no difference.
+//! - A header ends where [`header`] says: at the empty line, or before the first line that is no field.
 //! - A boundary is a line, alone, trailing white space aside (RFC 2046 §5.1.1), so one that is the beginning of
 //!   another does no harm. The innermost that fits wins. One that is empty or longer than [`BOUNDARY_BYTES_MAX`] makes
 //!   the part plain text.
@@ -28,6 +29,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::limits;
 use crate::mail::content;
 use crate::mail::envelope;
+use crate::mail::header;
 use crate::mail::structure::{Content, Kind, NO_PARENT, Part};
 
 /// Nesting of multiparts and messages. Deeper: opaque octets.
@@ -209,6 +211,10 @@ impl Scan {
 
     fn header_line(&mut self, bytes: &[u8]) -> usize {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
+            if bytes.len() >= header::NAME_BYTES_MAX && !self.belongs_to_header(bytes) {
+                self.end_header(self.at);
+                return 0;
+            }
             // A line longer than any header may be is passed over without being kept.
             if bytes.len() > BOUNDARY_LINE_BYTES_MAX && self.header.len() + bytes.len() > self.header_room() {
                 self.state = State::HeaderLine;
@@ -220,6 +226,26 @@ impl Scan {
         };
         self.whole_line(&bytes[..=end]);
         end + 1
+    }
+
+    /// A field's first line, the continuation of one, or the empty line.
+    fn belongs_to_header(&self, line: &[u8]) -> bool {
+        match line {
+            b"\n" | b"\r\n" => true,
+            [b' ' | b'\t', ..] => self.at > self.header_at(),
+            line => header::begins_field(line),
+        }
+    }
+
+    fn header_at(&self) -> u32 {
+        self.open.last().map_or(0, |o| self.parts[o.part as usize].header_at)
+    }
+
+    /// A line that is no field ends the header it stands in without an empty line; it belongs to the body.
+    fn end_headers_before(&mut self, line: &[u8]) {
+        while self.state == State::Header && !self.belongs_to_header(line) {
+            self.end_header(self.at);
+        }
     }
 
     fn header_room(&self) -> usize {
@@ -284,6 +310,9 @@ impl Scan {
         {
             self.at_boundary(level, closing, line);
             return;
+        }
+        if self.state == State::Header && !self.belongs_to_header(line) {
+            self.end_headers_before(line);
         }
         self.pass(line);
         match self.state {

@@ -173,11 +173,6 @@ mod tests {
     }
 
     #[test]
-    fn zz_write() {
-        std::fs::write("src/mail/summary.v1.golden", Summary::from(scan(LETTER)).pack().octets()).unwrap();
-    }
-
-    #[test]
     fn a_changed_bit_anywhere_counts_as_absent() {
         let packed = Summary::from(scan(LETTER)).pack();
         for bit in 0..packed.octets().len() * 8 {

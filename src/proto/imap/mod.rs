@@ -18,6 +18,8 @@
 pub mod ask;
 pub mod command;
 pub mod date;
+pub mod encode_envelope;
+pub mod encode_structure;
 pub mod glob;
 pub mod name;
 pub mod response;
