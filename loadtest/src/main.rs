@@ -1,1 +1,43 @@
-fn main() {}
+//! `ringpost-loadtest`: see `README.md` beside this crate, or `--help`.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ringpost_loadtest::{accept, accounts, kill};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Load generator for mail servers, with its own SMTP, POP3 and IMAP clients.
+#[derive(Parser)]
+#[command(name = "ringpost-loadtest", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measures SMTP into the mailbox: rate, latency, server CPU, syncs; then reads everything back.
+    Accept(Box<accept::Args>),
+    /// Writes a file of accounts for `ringpost account add --from-file`.
+    Accounts(accounts::Args),
+    /// Kills the server under load again and again and holds it to what it acknowledged.
+    Kill(Box<kill::Args>),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Accept(args) => accept::run(&args),
+        Command::Accounts(args) => accounts::run(&args).map(|()| true).map_err(|e| e.to_string()),
+        Command::Kill(args) => kill::run(&args),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(reason) => {
+            eprintln!("ringpost-loadtest: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Ringpost's load generator: it sends mail as a crowd of clients would, reads all of it back, and says
+//! what the server spent on it.
+//!
+//! **It shares nothing with the server.** The clients here were written from the RFCs, apart from
+//! `src/proto`, so that one misreading of a standard cannot be made twice and go unseen. They are strict:
+//! a reply that is not exactly what the RFC allows is a failure, and the dialogue is printed.
+//!
+//! Reading order: what is sent ([`letter`], [`accounts`]), how it is said ([`wire`], [`smtp`], [`pop3`],
+//! [`imap`]), what is remembered ([`ledger`]), what is measured ([`gauge`]), and the commands.
+
+pub mod accounts;
+pub mod letter;
+
+pub mod imap;
+pub mod pop3;
+pub mod smtp;
+pub mod wire;
+
+pub mod ledger;
+pub mod readback;
+
+pub mod gauge;
+//pub mod load;
+//pub mod report;
+
+//pub mod accept;
+//pub mod kill;
+
+#[cfg(test)]
+mod fake;
