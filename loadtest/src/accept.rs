@@ -1,1 +1,256 @@
+//! `ringpost-loadtest accept`: mail into the mailboxes, measured, then read back.
+//!
+//! Warm-up, the measured phase, a phase under strace if asked for, then every mailbox is read and held
+//! against the ledger. The exit status is 0 only when every letter was acknowledged and every one is there
+//! once and unaltered.
 
+use std::fs;
+use std::io::IsTerminal;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rustix::thread::{CpuSet, sched_setaffinity};
+
+use crate::accounts::{self, Account};
+use crate::gauge::{self, Gauge, strace::Strace};
+use crate::ledger::{self, Ledger};
+use crate::letter::Letters;
+use crate::load::{Load, Plan};
+use crate::readback::{self, Door};
+use crate::report::{Accept, Latency, ReadBack};
+
+/// Faults told one by one. The rest is counted.
+const FAULTS_TOLD_MAX: usize = 20;
+
+/// Options of `accept`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The SMTP listener.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2525")]
+    pub smtp: String,
+    /// The POP3 listener.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2110")]
+    pub pop3: String,
+    /// The IMAP listener.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2143")]
+    pub imap: String,
+    /// Recipients: `address password` a line.
+    #[arg(long, value_name = "FILE")]
+    pub accounts: PathBuf,
+    /// Connections held at once.
+    #[arg(long, default_value_t = 64)]
+    pub connections: usize,
+    /// Messages measured.
+    #[arg(long, default_value_t = 50_000)]
+    pub messages: u64,
+    /// Bytes of a message, CRLF counted, dot-stuffing not.
+    #[arg(long, default_value_t = 4_096)]
+    pub size: usize,
+    /// Messages sent first and left out of the figures (they are read back too).
+    #[arg(long, default_value_t = 2_000)]
+    pub warmup: u64,
+    /// Open loop at this many messages a second instead of a closed loop.
+    #[arg(long, value_name = "PER_SECOND")]
+    pub rate: Option<f64>,
+    /// QUIT and connect anew for each message.
+    #[arg(long)]
+    pub connection_per_message: bool,
+    /// What becomes of the run when nothing answers for this long, seconds: it is given up.
+    #[arg(long, default_value_t = 60)]
+    pub patience_s: u64,
+    /// The server's process, for its CPU.
+    #[arg(long, value_name = "PID")]
+    pub server_pid: Option<u32>,
+    /// A control group folder that holds the server already (else one is made, if we may).
+    #[arg(long, value_name = "DIR")]
+    pub cgroup: Option<PathBuf>,
+    /// The server's data directory, for its disk and its counters.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Afterwards count system calls with strace over a tenth as many messages.
+    #[arg(long, requires = "server_pid")]
+    pub strace: bool,
+    /// The CPU this program runs on.
+    #[arg(long, value_name = "CPU")]
+    pub pin: Option<usize>,
+    /// Letters are made from it; by default from the clock. It must be new to the mailboxes.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// How everything is read back.
+    #[arg(long, value_enum, default_value_t = How::Pop3)]
+    pub read_back: How,
+    /// Threads that read back.
+    #[arg(long, default_value_t = 4)]
+    pub readers: usize,
+    /// Write the figures here as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// How mailboxes are read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum How {
+    Pop3,
+    Imap,
+    None,
+}
+
+/// Runs the measure. `Ok(true)`: clean. `Err`: it could not be made.
+pub fn run(args: &Args) -> Result<bool, String> {
+    if let Some(cpu) = args.pin {
+        pin(cpu)?;
+    }
+    let accounts = accounts::load(&args.accounts).map_err(|e| format!("--accounts: {e}"))?;
+    let seed = args.seed.unwrap_or_else(clock_seed);
+    let letters = Letters::new(seed, &[args.size]).map_err(|e| format!("--size: {e}"))?;
+    if args.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+        return Err("--rate: more than nothing, please".into());
+    }
+    let plan = Plan {
+        server: resolve(&args.smtp)?,
+        letters: &letters,
+        accounts: &accounts,
+        connections: args.connections.max(1),
+        connection_per_message: args.connection_per_message,
+        rate: args.rate,
+        patience: Duration::from_secs(args.patience_s),
+    };
+    let options = gauge::Options { server_pid: args.server_pid, cgroup: args.cgroup.clone(), data: args.data.clone() };
+    let mut gauge = Gauge::open(&options);
+
+    let failed = |e: crate::load::Error| format!("{}: {e}", args.smtp);
+    let mut load = Load::connect(plan).map_err(failed)?;
+    load.run(args.warmup, |_| {}).map_err(failed)?;
+    let bar = bar(args.messages, "sending");
+    let before = gauge.read();
+    let phase = load.run(args.messages, |done| {
+        gauge.tick();
+        bar.set_position(done);
+    });
+    let after = gauge.read();
+    bar.finish_and_clear();
+    let phase = phase.map_err(failed)?;
+    let spent = after.since(&before);
+    let strace = match args.server_pid.filter(|_| args.strace) {
+        Some(pid) => Some(strace_phase(pid, &mut load, args.messages.div_ceil(10))?),
+        None => None,
+    };
+    let outcomes = std::mem::take(&mut load.outcomes);
+    let (failures, failures_count) = (std::mem::take(&mut load.failures), load.failures_count);
+    load.quit();
+    for failure in &failures {
+        eprintln!("failure: {failure}");
+    }
+
+    let mut ledger = Ledger::new(accounts.len(), false);
+    for (n, &outcome) in (0..).zip(&outcomes) {
+        ledger.sent(plan.account(n), n, outcome, None);
+    }
+    let door = match args.read_back {
+        How::Pop3 => Some(Door::Pop3(resolve(&args.pop3)?)),
+        How::Imap => Some(Door::Imap(resolve(&args.imap)?)),
+        How::None => None,
+    };
+    let read_back = door.map(|door| read_back(door, &accounts, &letters, &mut ledger, args));
+
+    let acknowledged = phase.acknowledged.max(1) as f64;
+    let report = Accept {
+        seed,
+        connections: args.connections,
+        messages: args.messages,
+        size_bytes: args.size,
+        accounts: accounts.len(),
+        connection_per_message: args.connection_per_message,
+        rate_asked: args.rate,
+        acknowledged: phase.acknowledged,
+        refused: phase.refused,
+        unknown: phase.unknown,
+        failures: failures_count,
+        messages_per_s: phase.acknowledged as f64 / spent.wall_s,
+        transaction: Latency::of(&phase.transaction_us),
+        verdict: Latency::of(&phase.verdict_us),
+        server_cpu_us_per_message: spent.server_cpu_ns.map(|ns| ns as f64 / 1e3 / acknowledged),
+        client_cpu_us_per_message: spent.client_cpu_ns as f64 / 1e3 / acknowledged,
+        spent,
+        strace_calls_per_message: strace,
+        read_back,
+        remarks: std::mem::take(&mut gauge.remarks),
+    };
+    println!("{}", report.table());
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?;
+        fs::write(path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    Ok(report.clean())
+}
+
+fn strace_phase(pid: u32, load: &mut Load<'_>, count: u64) -> Result<std::collections::BTreeMap<String, f64>, String> {
+    let strace = Strace::attach(pid).map_err(|e| format!("strace: {e}"))?;
+    let phase = load.run(count, |_| {});
+    let calls = strace.finish().map_err(|e| format!("strace: {e}"))?;
+    let phase = phase.map_err(|e| format!("under strace: {e}"))?;
+    Ok(calls.into_iter().map(|(name, n)| (name, n as f64 / phase.acknowledged.max(1) as f64)).collect())
+}
+
+fn read_back(door: Door, accounts: &[Account], letters: &Letters, ledger: &mut Ledger, args: &Args) -> ReadBack {
+    let start = Instant::now();
+    let name = if matches!(door, Door::Pop3(_)) { "pop3" } else { "imap" };
+    let mut back = ReadBack { door: name.into(), ..ReadBack::default() };
+    let (mut faults, bar) = (Vec::new(), bar(accounts.len() as u64, "reading back"));
+    readback::all(door, accounts, letters, args.readers, Duration::from_secs(args.patience_s), |account, listing| {
+        bar.inc(1);
+        match listing {
+            Ok(listing) => {
+                back.mailboxes += 1;
+                back.messages += listing.messages.len() as u64;
+                faults.extend(ledger.audit(account, &listing));
+            }
+            Err(e) => {
+                back.unread += 1;
+                if back.unread as usize <= FAULTS_TOLD_MAX {
+                    bar.suspend(|| eprintln!("{}: {e}", accounts[account].address));
+                }
+            }
+        }
+    });
+    bar.finish_and_clear();
+    for fault in faults.iter().take(FAULTS_TOLD_MAX) {
+        eprintln!("fault: {fault}");
+    }
+    back.faults = ledger::count(&faults);
+    back.wall_s = start.elapsed().as_secs_f64();
+    back
+}
+
+/// A bar on a terminal, nothing elsewhere.
+pub(crate) fn bar(length: u64, what: &'static str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{prefix:12} {wide_bar} {pos}/{len} {per_sec} {eta}");
+    ProgressBar::new(length).with_style(style.expect("the template is lawful")).with_prefix(what)
+}
+
+/// The first address of `HOST:PORT`.
+pub(crate) fn resolve(text: &str) -> Result<SocketAddr, String> {
+    let mut addresses = text.to_socket_addrs().map_err(|e| format!("{text}: {e}"))?;
+    addresses.next().ok_or_else(|| format!("{text}: no address"))
+}
+
+/// A seed no run had before.
+pub(crate) fn clock_seed() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    since.as_nanos() as u64
+}
+
+/// Keeps this thread and those it will start on `cpu`.
+fn pin(cpu: usize) -> Result<(), String> {
+    if cpu >= CpuSet::MAX_CPU {
+        return Err(format!("--pin {cpu}: no such CPU"));
+    }
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    sched_setaffinity(None, &set).map_err(|e| format!("--pin {cpu}: {e}"))
+}

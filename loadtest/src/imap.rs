@@ -50,6 +50,16 @@ impl Fetched {
     }
 }
 
+/// What became of an APPEND.
+#[derive(Debug)]
+pub struct Appended {
+    pub fate: Fate,
+    /// UIDVALIDITY and UID, if APPENDUID was given (RFC 4315 §3).
+    pub uid: Option<(u32, u32)>,
+    /// What ended the connection, if it is of no more use.
+    pub end: Option<Error>,
+}
+
 enum Response {
     Untagged(Vec<Part>),
     Tagged(String),
@@ -113,37 +123,23 @@ impl Client {
         Ok(gone)
     }
 
-    /// APPEND with a synchronising literal. Returns the fate and the APPENDUID pair, if one was given.
-    pub fn append(&mut self, mailbox: &str, letter: &[u8]) -> Result<(Fate, Option<(u32, u32)>), (Error, Fate)> {
+    /// APPEND with a synchronising literal.
+    pub fn append(&mut self, mailbox: &str, letter: &[u8]) -> Appended {
         let started = self.send(&format!("APPEND {mailbox} {{{}}}", letter.len())).and_then(|()| self.go_ahead());
         match started {
             Ok(None) => {}
-            Ok(Some(refusal)) => return Ok((Fate::Refused(refusal), None)),
-            Err(e) => {
-                let text = e.to_string();
-                return Err((e, Fate::Refused(text)));
-            }
+            Ok(Some(refusal)) => return Appended { fate: Fate::Refused(refusal), uid: None, end: None },
+            Err(e) => return Appended { fate: Fate::Cut, uid: None, end: Some(e) },
         }
         if let Err(e) = self.wire.send(&[letter, b"\r\n"].concat()) {
             // Without its last CRLF the command is not whole, and the write that failed did not send it.
-            let text = e.to_string();
-            return Err((e, Fate::Refused(text)));
+            return Appended { fate: Fate::Cut, uid: None, end: Some(e) };
         }
-        let mut uid = None;
         match self.finish(|_, _| Ok(())) {
-            Ok(text) => {
-                if let Some(code) = text.strip_prefix("OK [APPENDUID ") {
-                    let mut words = code.split([' ', ']']);
-                    uid = words.next().and_then(|w| w.parse().ok()).zip(words.next().and_then(|w| w.parse().ok()));
-                }
-                Ok((Fate::Accepted, uid))
-            }
+            Ok(text) => Appended { fate: Fate::Accepted, uid: append_uid(&text), end: None },
             // After submission a failure may still be on the disk: only the mailbox can tell.
-            Err(Error::Refused(text)) => Ok((Fate::Unknown(text), None)),
-            Err(e) => {
-                let text = e.to_string();
-                Err((e, Fate::Unknown(text)))
-            }
+            Err(Error::Refused(text)) => Appended { fate: Fate::Unknown(text), uid: None, end: None },
+            Err(e) => Appended { fate: Fate::Unknown(e.to_string()), uid: None, end: Some(e) },
         }
     }
 
@@ -266,6 +262,11 @@ fn text_of(parts: &[Part]) -> String {
     }
 }
 
+fn append_uid(text: &str) -> Option<(u32, u32)> {
+    let mut words = text.strip_prefix("OK [APPENDUID ")?.split([' ', ']']);
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
 fn code_number(line: &str, code: &str) -> Option<u32> {
     let rest = line.strip_prefix("OK [")?.strip_prefix(code)?.strip_prefix(' ')?;
     rest.split(']').next()?.parse().ok().filter(|&n| n > 0)
@@ -349,8 +350,10 @@ mod tests {
             c.say("+ go\r\n")?;
             c.exactly(7).map(drop)
         });
-        assert_eq!(client.append("INBOX", b"hello").unwrap(), (Fate::Accepted, Some((7, 12))));
-        assert!(matches!(client.append("INBOX", b"hello"), Err((Error::Lost(_), Fate::Unknown(_)))));
+        let first = client.append("INBOX", b"hello");
+        assert_eq!((first.fate, first.uid), (Fate::Accepted, Some((7, 12))));
+        let second = client.append("INBOX", b"hello");
+        assert!(matches!((second.fate, second.end), (Fate::Unknown(_), Some(Error::Lost(_)))));
         fake.join();
     }
 
@@ -360,7 +363,8 @@ mod tests {
             c.want("t3 APPEND INBOX {5}")?;
             c.say("t3 NO [OVERQUOTA] full\r\n")
         });
-        assert!(matches!(client.append("INBOX", b"hello"), Ok((Fate::Refused(_), None))));
+        let appended = client.append("INBOX", b"hello");
+        assert!(matches!((appended.fate, appended.end), (Fate::Refused(_), None)));
         fake.join();
     }
 

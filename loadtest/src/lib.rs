@@ -20,11 +20,11 @@ pub mod ledger;
 pub mod readback;
 
 pub mod gauge;
-//pub mod load;
-//pub mod report;
+pub mod load;
+pub mod report;
 
-//pub mod accept;
-//pub mod kill;
+pub mod accept;
+pub mod kill;
 
 #[cfg(test)]
 mod fake;

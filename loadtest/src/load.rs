@@ -1,1 +1,458 @@
+//! The crowd: many SMTP connections on one thread, none of which blocks.
+//!
+//! Each connection says MAIL, RCPT and DATA in one write, waits for the 354, and writes the letter with its
+//! final dot (RFC 2920). **Closed loop**: the next letter leaves when the last was answered. **Open loop**
+//! (a rate was given): letters fall due by the clock, the next free connection takes the next one, and
+//! latency counts from when it was due, so a stalled server cannot hide by being sent less.
+//!
+//! ```text
+//!   Greeting ─► Ehlo ─► Idle ─► Mail ─► Rcpt ─► Data ─► Verdict ─► Idle
+//!                                                          └─► Quit ─► Closing   (connection per message)
+//! ```
+//!
+//! A reply that does not belong there ends the connection and is reported; another takes its place, up to
+//! [`FAILURES_MAX`] times.
 
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
+
+use crate::accounts::Account;
+use crate::ledger::Outcome;
+use crate::letter::Letters;
+use crate::smtp::{parse_reply, write_envelope};
+use crate::wire::shown;
+
+/// Failed connections or transactions before the run is given up.
+const FAILURES_MAX: u64 = 1_000;
+/// Failures told word by word. The rest is counted.
+const FAILURES_TOLD_MAX: usize = 10;
+/// Latencies above this are recorded as this, µs.
+const LATENCY_US_MAX: u64 = 600_000_000;
+const READ_BYTES: usize = 8_192;
+const EVENTS: usize = 256;
+/// How often `tick` is called.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What is sent to whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    pub server: SocketAddr,
+    pub letters: &'a Letters,
+    pub accounts: &'a [Account],
+    pub connections: usize,
+    /// QUIT after each message and connect anew; latency then counts from the connect.
+    pub connection_per_message: bool,
+    /// Messages a second, open loop; `None`: closed loop.
+    pub rate: Option<f64>,
+    /// No answer to anything for this long gives the run up.
+    pub patience: Duration,
+}
+
+impl Plan<'_> {
+    /// Which account letter `n` goes to: all in turn.
+    #[must_use]
+    pub fn account(&self, n: u64) -> usize {
+        (n % self.accounts.len() as u64) as usize
+    }
+}
+
+/// What one phase measured.
+#[derive(Clone, Debug)]
+pub struct Phase {
+    /// From MAIL (or connect, or when it was due) to the verdict, µs.
+    pub transaction_us: Histogram<u64>,
+    /// From the write of the final dot to the verdict, µs.
+    pub verdict_us: Histogram<u64>,
+    pub acknowledged: u64,
+    pub refused: u64,
+    pub unknown: u64,
+}
+
+/// Why a run was given up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("no answer for {0:?}")]
+    Stalled(Duration),
+    #[error("{count} failures; the first: {first}")]
+    Failures { count: u64, first: String },
+}
+
+/// The crowd.
+#[derive(Debug)]
+pub struct Load<'a> {
+    plan: Plan<'a>,
+    poll: OwnedFd,
+    connections: Vec<Connection>,
+    /// Connections in stage Idle.
+    idle: Vec<usize>,
+    next: u64,
+    /// Outcome of each letter from 0; letters in flight are unknown.
+    pub outcomes: Vec<Outcome>,
+    /// The first failures, word by word.
+    pub failures: Vec<String>,
+    pub failures_count: u64,
+    scratch: Box<[u8]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Greeting,
+    Ehlo,
+    Idle,
+    Mail,
+    Rcpt,
+    Data,
+    Verdict,
+    Quit,
+    Closing,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: TcpStream,
+    stage: Stage,
+    inbox: Vec<u8>,
+    outbox: Vec<u8>,
+    written: usize,
+    waits_to_write: bool,
+    /// The letter under way, from Mail to Verdict; before, with a connection per message, the next one.
+    letter: Option<u64>,
+    began: Instant,
+    dotted: Instant,
+}
+
+impl Phase {
+    fn new() -> Phase {
+        let histogram = || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds are lawful");
+        Phase { transaction_us: histogram(), verdict_us: histogram(), acknowledged: 0, refused: 0, unknown: 0 }
+    }
+
+    /// Letters that were answered or given up.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.acknowledged + self.refused + self.unknown
+    }
+}
+
+impl<'a> Load<'a> {
+    /// Connects the crowd.
+    pub fn connect(plan: Plan<'a>) -> Result<Load<'a>, Error> {
+        let poll = epoll::create(CreateFlags::CLOEXEC).map_err(io::Error::from)?;
+        let mut load = Load {
+            plan,
+            poll,
+            connections: Vec::new(),
+            idle: Vec::new(),
+            next: 0,
+            outcomes: Vec::new(),
+            failures: Vec::new(),
+            failures_count: 0,
+            scratch: vec![0; READ_BYTES].into_boxed_slice(),
+        };
+        for index in 0..plan.connections {
+            let connection = load.open(index)?;
+            load.connections.push(connection);
+        }
+        Ok(load)
+    }
+
+    /// Sends `count` letters and waits for all verdicts; `tick` is called about every 20 ms with the number
+    /// done so far.
+    pub fn run(&mut self, count: u64, mut tick: impl FnMut(u64)) -> Result<Phase, Error> {
+        let mut phase = Phase::new();
+        let first = self.next;
+        let goal = first + count;
+        self.outcomes.resize(goal as usize, Outcome::Unknown);
+        let start = Instant::now();
+        for &index in &self.idle {
+            self.connections[index].began = start;
+        }
+        let (mut last_tick, mut last_progress) = (start, start);
+        let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+        while phase.done() < count {
+            self.start_letters(first, goal, start, &mut phase)?;
+            let timeout =
+                rustix::event::Timespec { tv_sec: 0, tv_nsec: self.sleep(first, goal, start).as_nanos() as _ };
+            events.clear();
+            match epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(io::Error::from(e).into()),
+            }
+            for event in &events {
+                let index = event.data.u64() as usize;
+                if let Err(reason) = self.serve(index, event.flags, &mut phase) {
+                    self.fail(index, &reason, &mut phase)?;
+                }
+            }
+            let now = Instant::now();
+            if !events.is_empty() {
+                last_progress = now;
+            }
+            if now - last_tick >= TICK {
+                last_tick = now;
+                tick(phase.done());
+                // With a rate, silence between two letters is no stall.
+                if now - last_progress > self.plan.patience && self.idle.len() < self.connections.len() {
+                    return Err(Error::Stalled(self.plan.patience));
+                }
+            }
+        }
+        tick(phase.done());
+        Ok(phase)
+    }
+
+    /// QUIT on every connection; what the server then says is not waited for.
+    pub fn quit(mut self) {
+        for connection in &mut self.connections {
+            let _ = connection.stream.write_all(b"QUIT\r\n");
+        }
+    }
+
+    fn sleep(&self, first: u64, goal: u64, start: Instant) -> Duration {
+        match self.plan.rate {
+            Some(rate) if self.next < goal && !self.idle.is_empty() => {
+                (start + due(self.next - first, rate)).saturating_duration_since(Instant::now()).min(TICK)
+            }
+            _ => TICK,
+        }
+    }
+
+    fn start_letters(&mut self, first: u64, goal: u64, start: Instant, phase: &mut Phase) -> Result<(), Error> {
+        while self.next < goal && !self.idle.is_empty() {
+            let now = Instant::now();
+            let began = match self.plan.rate {
+                Some(rate) => start + due(self.next - first, rate),
+                None => now,
+            };
+            if began > now {
+                return Ok(());
+            }
+            let index = self.idle.pop().expect("it is not empty");
+            let n = self.next;
+            self.next += 1;
+            let plan = self.plan;
+            let connection = &mut self.connections[index];
+            connection.letter = Some(n);
+            // With a connection per message the clock began at the connect, unless a rate says when.
+            if plan.rate.is_some() || !plan.connection_per_message {
+                connection.began = began;
+            }
+            connection.stage = Stage::Mail;
+            let to = &plan.accounts[plan.account(n)].address;
+            write_envelope(&[to], plan.letters.size_bytes(n), &mut connection.outbox);
+            if let Err(e) = self.flush(index) {
+                self.fail(index, &e.to_string(), phase)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what came and answers it. `Err`: the connection is of no more use.
+    fn serve(&mut self, index: usize, flags: EventFlags, phase: &mut Phase) -> Result<(), String> {
+        if flags.contains(EventFlags::OUT) {
+            self.flush(index).map_err(|e| e.to_string())?;
+        }
+        if !flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
+            return Ok(());
+        }
+        let connection = &mut self.connections[index];
+        let got = match connection.stream.read(&mut self.scratch) {
+            Ok(got) => got,
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return Ok(()),
+            Err(e) => return Err(e.to_string()),
+        };
+        if got == 0 {
+            return if connection.stage == Stage::Closing && connection.inbox.is_empty() {
+                let fresh = self.open(index).map_err(|e| e.to_string())?;
+                self.connections[index] = fresh;
+                Ok(())
+            } else {
+                Err("connection closed by the server".into())
+            };
+        }
+        connection.inbox.extend_from_slice(&self.scratch[..got]);
+        let mut used = 0;
+        loop {
+            let connection = &self.connections[index];
+            let rest = &connection.inbox[used..];
+            let reply = match parse_reply(rest) {
+                Ok(None) => break,
+                Ok(Some(reply)) => reply,
+                Err(e) => return Err(format!("{e}: {}", shown(rest))),
+            };
+            let text = &rest[..reply.bytes];
+            let expected = match connection.stage {
+                Stage::Greeting => 220,
+                Stage::Data => 354,
+                Stage::Quit => 221,
+                Stage::Idle | Stage::Closing => 0,
+                Stage::Ehlo | Stage::Mail | Stage::Rcpt | Stage::Verdict => 250,
+            };
+            let verdict_no = connection.stage == Stage::Verdict && (400..600).contains(&reply.code);
+            if reply.code != expected && !verdict_no {
+                return Err(format!("wanted {expected} at {:?}, got {}", connection.stage, shown(text)));
+            }
+            if connection.stage == Stage::Ehlo && !text.windows(10).any(|w| w.eq_ignore_ascii_case(b"PIPELINING")) {
+                return Err(format!("no PIPELINING in {}", shown(text)));
+            }
+            if verdict_no {
+                let told = format!("refused after the dot: {}", shown(text));
+                self.tell(index, &told);
+            }
+            used += reply.bytes;
+            self.advance(index, reply.code, phase).map_err(|e| e.to_string())?;
+        }
+        self.connections[index].inbox.drain(..used);
+        Ok(())
+    }
+
+    /// The expected reply came: what follows it.
+    fn advance(&mut self, index: usize, code: u16, phase: &mut Phase) -> io::Result<()> {
+        let per_message = self.plan.connection_per_message;
+        let connection = &mut self.connections[index];
+        match connection.stage {
+            Stage::Greeting => {
+                connection.outbox.extend_from_slice(b"EHLO loadtest.example\r\n");
+                connection.stage = Stage::Ehlo;
+            }
+            Stage::Ehlo => {
+                connection.stage = Stage::Idle;
+                self.idle.push(index);
+                return Ok(());
+            }
+            Stage::Mail => {
+                connection.stage = Stage::Rcpt;
+                return Ok(());
+            }
+            Stage::Rcpt => {
+                connection.stage = Stage::Data;
+                return Ok(());
+            }
+            Stage::Data => {
+                let n = connection.letter.expect("a letter is under way");
+                self.plan.letters.write_smtp(n, &mut connection.outbox);
+                connection.dotted = Instant::now();
+                connection.stage = Stage::Verdict;
+            }
+            Stage::Verdict => {
+                let n = connection.letter.take().expect("a letter is under way");
+                let now = Instant::now();
+                let us = |since: Instant| ((now - since).as_micros() as u64).clamp(1, LATENCY_US_MAX);
+                let outcome = match code {
+                    250 => {
+                        phase.transaction_us.saturating_record(us(connection.began));
+                        phase.verdict_us.saturating_record(us(connection.dotted));
+                        Outcome::Acknowledged
+                    }
+                    500..=599 => Outcome::Refused,
+                    _ => Outcome::Unknown,
+                };
+                if per_message {
+                    connection.outbox.extend_from_slice(b"QUIT\r\n");
+                    connection.stage = Stage::Quit;
+                } else {
+                    connection.stage = Stage::Idle;
+                    self.idle.push(index);
+                }
+                self.settle(n, outcome, phase);
+            }
+            Stage::Quit => {
+                connection.stage = Stage::Closing;
+                return Ok(());
+            }
+            Stage::Idle | Stage::Closing => unreachable!("no reply is expected there"),
+        }
+        self.flush(index)
+    }
+
+    fn settle(&mut self, n: u64, outcome: Outcome, phase: &mut Phase) {
+        self.outcomes[n as usize] = outcome;
+        match outcome {
+            Outcome::Acknowledged => phase.acknowledged += 1,
+            Outcome::Refused => phase.refused += 1,
+            Outcome::Unknown => phase.unknown += 1,
+        }
+    }
+
+    /// The connection failed: its letter's outcome is settled and another connection takes its place.
+    fn fail(&mut self, index: usize, reason: &str, phase: &mut Phase) -> Result<(), Error> {
+        self.tell(index, reason);
+        let connection = &mut self.connections[index];
+        let (stage, whole) = (connection.stage, connection.written == connection.outbox.len());
+        if let Some(n) = connection.letter.take() {
+            // Without its final dot sent no copy may exist.
+            let unknown = stage == Stage::Verdict && whole;
+            self.settle(n, if unknown { Outcome::Unknown } else { Outcome::Refused }, phase);
+        }
+        self.idle.retain(|&i| i != index);
+        if self.failures_count >= FAILURES_MAX {
+            return Err(Error::Failures { count: self.failures_count, first: self.failures[0].clone() });
+        }
+        self.connections[index] = self.open(index)?;
+        Ok(())
+    }
+
+    fn tell(&mut self, index: usize, reason: &str) {
+        self.failures_count += 1;
+        if self.failures.len() < FAILURES_TOLD_MAX {
+            let connection = &self.connections[index];
+            let letter = connection.letter.map_or("no letter".into(), |n| {
+                format!("letter {n} to {}", self.plan.accounts[self.plan.account(n)].address)
+            });
+            self.failures.push(format!("connection {index}, {letter}, {:?}: {reason}", connection.stage));
+        }
+    }
+
+    fn open(&self, index: usize) -> Result<Connection, io::Error> {
+        let began = Instant::now();
+        let stream = TcpStream::connect_timeout(&self.plan.server, self.plan.patience)?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        epoll::add(&self.poll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
+        Ok(Connection {
+            stream,
+            stage: Stage::Greeting,
+            inbox: Vec::new(),
+            outbox: Vec::new(),
+            written: 0,
+            waits_to_write: false,
+            letter: None,
+            began,
+            dotted: began,
+        })
+    }
+
+    fn flush(&mut self, index: usize) -> io::Result<()> {
+        let connection = &mut self.connections[index];
+        while connection.written < connection.outbox.len() {
+            match connection.stream.write(&connection.outbox[connection.written..]) {
+                Ok(count) => connection.written += count,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        let waits = connection.written < connection.outbox.len();
+        if !waits {
+            connection.outbox.clear();
+            connection.written = 0;
+        }
+        if waits != connection.waits_to_write {
+            connection.waits_to_write = waits;
+            let flags = if waits { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            epoll::modify(&self.poll, &connection.stream, EventData::new_u64(index as u64), flags)?;
+        }
+        Ok(())
+    }
+}
+
+fn due(index: u64, rate: f64) -> Duration {
+    Duration::from_secs_f64(index as f64 / rate)
+}

@@ -67,8 +67,10 @@ pub fn parse_reply(input: &[u8]) -> Result<Option<Reply>, Malformed> {
 pub enum Fate {
     /// 250 to the final dot: the server answers for this copy.
     Accepted,
-    /// Refused for good, or cut before the final dot was sent: no copy may exist.
+    /// Refused for good: no copy may exist.
     Refused(String),
+    /// The connection was lost before the final dot was sent: no copy may exist.
+    Cut,
     /// The final dot was sent and the answer was a 4xx or none: no copy or one.
     Unknown(String),
 }
@@ -105,10 +107,8 @@ impl Client {
         let all = |fate: Fate| vec![fate; recipients.len()];
         let accepted = match self.envelope(recipients, size_bytes) {
             Ok(accepted) => accepted,
-            Err(e) => {
-                let text = e.to_string();
-                return Err((e, all(Fate::Refused(text))));
-            }
+            Err(Error::Refused(text)) => return Err((Error::Refused(text.clone()), all(Fate::Refused(text)))),
+            Err(e) => return Err((e, all(Fate::Cut))),
         };
         let fates = |verdict: Fate| -> Vec<Fate> {
             accepted.iter().map(|a| a.clone().map_or(verdict.clone(), Fate::Refused)).collect()
@@ -118,8 +118,7 @@ impl Client {
         }
         if let Err(e) = self.wire.send(wire_body) {
             // The dot is the last byte, so a write that failed did not send it.
-            let text = e.to_string();
-            return Err((e, fates(Fate::Refused(text))));
+            return Err((e, fates(Fate::Cut)));
         }
         match self.reply() {
             Ok((250, _)) => Ok(fates(Fate::Accepted)),
