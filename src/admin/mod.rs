@@ -1,1 +1,250 @@
-//! (room to be furnished)
+//! What an operator may ask for: typed requests, carried out by the office of one shard.
+//!
+//! ```text
+//!   command line ─┬─ <data>/admin.sock, one JSON object a line ──┐
+//!                 └─ the data directory, while the server is stopped ─┴──► execute ──► a Response
+//! ```
+//!
+//! - The same code runs in both ways, and in the first start.
+//! - A change is durable in its volumes first and heard by every shard next; then it is answered.
+//! - Requests that change something are carried out one at a time; whoever calls [`execute`] sees to that
+//!   (see [`Request::changes`]). Otherwise two of them could give one address two homes.
+//! - An error is a sentence that says what to do. `refused`: the request is wrong, nothing was done. `failed`: the store or a
+//!   shard could not; asking again does no harm.
+//!
+//! ```text
+//! {"verb":"account-add","accounts":[{"address":"alice@ringpost.test","password":"…"}]}
+//! {"answer":"accounts","accounts":[{"address":"alice@ringpost.test"}]}
+//! ```
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use crate::office::Office;
+use crate::shard;
+
+mod accounts;
+mod deeds;
+mod domains;
+mod names;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+pub use accounts::found_account;
+pub use deeds::do_deeds;
+pub use domains::found_domain;
+
+/// Accounts of one request over the socket. More: refused; the command line splits.
+pub const ACCOUNTS_PER_REQUEST_MAX: usize = 1_000;
+
+/// What may be asked.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// All counters.
+    Stats {},
+    /// Makes a domain ours.
+    DomainAdd {
+        /// Its name.
+        domain: String,
+    },
+    /// Gives up a domain without accounts.
+    DomainRemove {
+        /// Its name.
+        domain: String,
+    },
+    /// Our domains.
+    DomainList {},
+    /// Makes accounts: all of them or, when one cannot be made, none.
+    AccountAdd {
+        /// At least one.
+        accounts: Vec<NewAccount>,
+    },
+    /// Removes an account with all its mail.
+    AccountRemove {
+        /// Its address.
+        address: String,
+    },
+    /// Addresses, sorted.
+    AccountList {
+        /// Of this domain alone.
+        #[serde(default)]
+        domain: Option<String>,
+    },
+    /// Sets a password.
+    AccountPasswd {
+        /// The account and its new password.
+        #[serde(flatten)]
+        account: NewAccount,
+    },
+    /// Stops the server in order.
+    Stop {},
+}
+
+/// An address and the password it is to have.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct NewAccount {
+    /// `user@domain`.
+    pub address: String,
+    /// Absent: one is generated and told in the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
+}
+
+/// A password on its way. Never shown by `Debug`, wiped when dropped.
+#[derive(Clone)]
+pub struct Secret(pub Zeroizing<String>);
+
+/// What is answered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "kebab-case")]
+pub enum Response {
+    /// It is done.
+    Done,
+    /// To `Stats`.
+    Counters {
+        /// Name → value.
+        counters: BTreeMap<String, u64>,
+    },
+    /// To `DomainList`.
+    Domains {
+        /// Sorted.
+        domains: Vec<String>,
+    },
+    /// To `AccountAdd`, `AccountPasswd` (with generated passwords) and `AccountList` (without).
+    Accounts {
+        /// In the order asked for; sorted in a list.
+        accounts: Vec<NewAccount>,
+    },
+    /// The request is wrong; nothing was done.
+    Refused {
+        /// A sentence.
+        error: String,
+    },
+    /// It could not be done, or not wholly; asking again does no harm.
+    Failed {
+        /// A sentence.
+        error: String,
+    },
+}
+
+impl Request {
+    /// True for requests that change the store: one at a time.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        !matches!(self, Request::Stats {} | Request::DomainList {} | Request::AccountList { .. } | Request::Stop {})
+    }
+
+    /// Reads one line of the socket.
+    ///
+    /// # Errors
+    /// The answer for what is no request, or one too large.
+    pub fn read(line: &[u8]) -> Result<Request, Response> {
+        let refused = |error| Err(Response::Refused { error });
+        match serde_json::from_slice(line) {
+            Ok(Request::AccountAdd { accounts }) if accounts.len() > ACCOUNTS_PER_REQUEST_MAX => {
+                refused(format!("{} accounts in one request: at most {ACCOUNTS_PER_REQUEST_MAX}", accounts.len()))
+            }
+            Ok(request) => Ok(request),
+            Err(why) => refused(format!("this is no request: {why}")),
+        }
+    }
+
+    /// The verb and what it is about, for the log. Never a password.
+    fn title(&self) -> (&'static str, &str) {
+        match self {
+            Request::Stats {} => ("stats", ""),
+            Request::DomainAdd { domain } => ("domain-add", domain),
+            Request::DomainRemove { domain } => ("domain-remove", domain),
+            Request::DomainList {} => ("domain-list", ""),
+            Request::AccountAdd { accounts } => ("account-add", accounts.first().map_or("", |a| &a.address)),
+            Request::AccountRemove { address } => ("account-remove", address),
+            Request::AccountList { domain } => ("account-list", domain.as_deref().unwrap_or("")),
+            Request::AccountPasswd { account } => ("account-passwd", &account.address),
+            Request::Stop {} => ("stop", ""),
+        }
+    }
+}
+
+/// Carries out a request and logs it.
+pub async fn execute(office: &Rc<Office>, request: Request) -> Response {
+    let (verb, about) = request.title();
+    let about = about.to_owned();
+    let response = match request {
+        Request::Stats {} => stats::stats(office).await,
+        Request::DomainAdd { domain } => domains::add(office, &domain).await,
+        Request::DomainRemove { domain } => domains::remove(office, &domain).await,
+        Request::DomainList {} => domains::list(office),
+        Request::AccountAdd { accounts } => accounts::add(office, accounts).await,
+        Request::AccountRemove { address } => accounts::remove(office, &address).await,
+        Request::AccountList { domain } => accounts::list(office, domain.as_deref()),
+        Request::AccountPasswd { account } => accounts::passwd(office, account).await,
+        Request::Stop {} => {
+            shard::request_stop();
+            Response::Done
+        }
+    };
+    match &response {
+        Response::Refused { error } => tracing::warn!(target: "admin", verb, about, error, "refused"),
+        Response::Failed { error } => tracing::error!(target: "admin", verb, about, error, "failed"),
+        _ => tracing::info!(target: "admin", verb, about, "done"),
+    }
+    response
+}
+
+/// Why a verb does not end as hoped. Becomes a [`Response`].
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    Refused(String),
+    Failed(String),
+}
+
+impl From<Trouble> for Response {
+    fn from(trouble: Trouble) -> Response {
+        match trouble {
+            Trouble::Refused(error) => Response::Refused { error },
+            Trouble::Failed(error) => Response::Failed { error },
+        }
+    }
+}
+
+impl From<Trouble> for String {
+    fn from(trouble: Trouble) -> String {
+        let (Trouble::Refused(error) | Trouble::Failed(error)) = trouble;
+        error
+    }
+}
+
+/// Turns what a verb made into its answer.
+fn respond(made: Result<Response, Trouble>) -> Response {
+    made.unwrap_or_else(Response::from)
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Secret {
+        Secret(Zeroizing::new(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+        Ok(Secret(Zeroizing::new(String::deserialize(from)?)))
+    }
+}

@@ -1,6 +1,6 @@
 //! What offices ask of one another over the mesh, and what they answer. Plain values that may cross threads.
 
-use ringpost_storage::{AccountId, Body, MailboxId, Refused, VolumeId};
+use ringpost_storage::{AccountId, Body, MailboxId, Refused, VolumeId, VolumeStats};
 
 use crate::directory::Change;
 use crate::shard::{Detached, Peer};
@@ -115,6 +115,8 @@ pub enum Request {
     },
     /// Go on with this connection.
     Visit(Box<Visitor>),
+    /// What the volumes here have done.
+    Stats,
 }
 
 /// The answer to a [`Request`].
@@ -128,4 +130,6 @@ pub enum Reply {
     Done,
     /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.
     Did(Result<Vec<Option<AccountId>>, Deliverable>),
+    /// To `Stats`: one entry a volume.
+    Stats(Vec<VolumeStats>),
 }

@@ -1,3 +1,4 @@
 //! (room to be furnished)
 
+pub mod admin;
 pub mod pop3;

@@ -1,0 +1,239 @@
+//! Accounts: each in one volume, the emptiest at its making.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::rc::Rc;
+
+use ringpost_storage::VolumeId;
+use zeroize::Zeroizing;
+
+use super::{NewAccount, Response, Secret, Trouble, deeds, domains, names, respond};
+use crate::directory::secrets::{Argon2Cost, Password, Secrets};
+use crate::directory::{Change, Home};
+use crate::office::Office;
+use crate::office::words::Deed;
+use crate::shard::{self, SideError};
+
+/// Accounts of one batch.
+const ACCOUNTS_PER_BATCH: usize = 250;
+/// Passwords hashed at once for an operator; the rest of the side pool's queue is for people who log in.
+const HASHES_AT_ONCE: usize = 4;
+/// Problems named in one answer. More are counted.
+const PROBLEMS_SHOWN_MAX: usize = 10;
+
+/// An account that may be made.
+struct Fit {
+    name: String,
+    password: Password,
+    /// Told to the operator, because it was generated.
+    shown: Option<Secret>,
+}
+
+pub(super) async fn add(office: &Rc<Office>, accounts: Vec<NewAccount>) -> Response {
+    respond(try_add(office, accounts).await)
+}
+
+async fn try_add(office: &Rc<Office>, accounts: Vec<NewAccount>) -> Result<Response, Trouble> {
+    if accounts.is_empty() {
+        return Err(Trouble::Refused("no account was named".to_owned()));
+    }
+    let (fit, answer) = fit_all(office, accounts)?;
+    let made = hash_all(office.settings.argon2, fit).await?;
+    let mut by_volume: BTreeMap<VolumeId, Vec<(String, Vec<u8>)>> = BTreeMap::new();
+    let mut fewest = volumes_by_accounts(office);
+    for account in made {
+        let Reverse((count, volume)) = fewest.pop().expect("a store has at least one volume");
+        fewest.push(Reverse((count + 1, volume)));
+        by_volume.entry(volume).or_default().push(account);
+    }
+    for (volume, accounts) in by_volume {
+        for batch in accounts.chunks(ACCOUNTS_PER_BATCH) {
+            put(office, volume, batch).await?;
+        }
+    }
+    Ok(Response::Accounts { accounts: answer })
+}
+
+/// Every account must be one that can be made, or none is.
+fn fit_all(office: &Office, accounts: Vec<NewAccount>) -> Result<(Vec<Fit>, Vec<NewAccount>), Trouble> {
+    let mut fit = Vec::with_capacity(accounts.len());
+    let mut problems = Vec::new();
+    let mut seen = BTreeSet::new();
+    for account in accounts {
+        match fit_one(office, account) {
+            Ok(one) if seen.insert(one.name.clone()) => fit.push(one),
+            Ok(one) => problems.push(format!("{} is named twice", one.name)),
+            Err(problem) => problems.push(problem.into()),
+        }
+    }
+    if !problems.is_empty() {
+        let more = problems.len().saturating_sub(PROBLEMS_SHOWN_MAX);
+        problems.truncate(PROBLEMS_SHOWN_MAX);
+        if more > 0 {
+            problems.push(format!("and {more} more problems"));
+        }
+        return Err(Trouble::Refused(problems.join("; ")));
+    }
+    let answer = fit.iter().map(|f| NewAccount { address: f.name.clone(), password: f.shown.clone() }).collect();
+    Ok((fit, answer))
+}
+
+fn fit_one(office: &Office, account: NewAccount) -> Result<Fit, Trouble> {
+    let (name, domain) = names::account(&account.address)?;
+    domains::known(office, &domain)?;
+    if office.directory(|d| d.home(&name)).is_some() {
+        return Err(Trouble::Refused(format!(
+            "the account {name} exists already: `ringpost account passwd {name}` changes its password"
+        )));
+    }
+    fit_password(name, account.password)
+}
+
+fn fit_password(name: String, given: Option<Secret>) -> Result<Fit, Trouble> {
+    let (text, shown) = match given {
+        Some(secret) => (secret.0, None),
+        None => {
+            let mut random = [0; 20];
+            shard::random(&mut random);
+            let text = Password::generate(&random);
+            let shown = Secret(text.clone());
+            (text, Some(shown))
+        }
+    };
+    let password = Password::parse(Zeroizing::new(text.as_bytes().to_vec()))
+        .map_err(|why| Trouble::Refused(format!("{name}: {why}")))?;
+    Ok(Fit { name, password, shown })
+}
+
+/// The secrets of each, encoded, in order.
+async fn hash_all(cost: Argon2Cost, fit: Vec<Fit>) -> Result<Vec<(String, Vec<u8>)>, Trouble> {
+    let total = fit.len();
+    let (todo, next) = flume::bounded(total);
+    for job in fit.into_iter().enumerate() {
+        todo.try_send(job).expect("the channel has room for all of them");
+    }
+    drop(todo);
+    let (done, results) = flume::bounded(total);
+    for _ in 0..HASHES_AT_ONCE.min(total) {
+        let (next, done) = (next.clone(), done.clone());
+        shard::spawn("hash", async move {
+            while let Ok((at, Fit { name, password, .. })) = next.try_recv() {
+                let hashed = hash(cost, password).await;
+                let failed = hashed.is_err();
+                if done.try_send((at, name, hashed)).is_err() || failed {
+                    return;
+                }
+            }
+        });
+    }
+    drop(done);
+    let mut made = Vec::with_capacity(total);
+    while let Ok((at, name, hashed)) = results.recv_async().await {
+        made.push((at, name, hashed?));
+    }
+    if made.len() < total {
+        return Err(Trouble::Failed("hashing the passwords failed; see the log".to_owned()));
+    }
+    made.sort_unstable_by_key(|(at, ..)| *at);
+    Ok(made.into_iter().map(|(_, name, secrets)| (name, secrets)).collect())
+}
+
+async fn hash(cost: Argon2Cost, password: Password) -> Result<Vec<u8>, Trouble> {
+    let mut random = [0; 32];
+    shard::random(&mut random);
+    match shard::side(move || Secrets::make(&password, cost, &random)).await {
+        Ok(Ok(secrets)) => Ok(secrets.encode()),
+        Ok(Err(_)) => Err(Trouble::Failed(format!("Argon2 does not know the cost {cost:?}"))),
+        Err(SideError::Full) => Err(Trouble::Failed("too many passwords are being hashed; try again".to_owned())),
+        Err(SideError::Panicked) => Err(Trouble::Failed("hashing the password failed; see the log".to_owned())),
+    }
+}
+
+fn volumes_by_accounts(office: &Office) -> BinaryHeap<Reverse<(usize, VolumeId)>> {
+    let mut counts = vec![0_usize; usize::from(office.volume_count())];
+    office.directory(|d| {
+        for (_, home) in d.accounts() {
+            if let Some(count) = counts.get_mut(usize::from(home.volume)) {
+                *count += 1;
+            }
+        }
+    });
+    counts.into_iter().zip(0..).map(Reverse).collect()
+}
+
+/// Makes a batch of accounts durable, then known to every shard.
+async fn put(office: &Rc<Office>, volume: VolumeId, batch: &[(String, Vec<u8>)]) -> Result<(), Trouble> {
+    let asked = batch.iter().cloned().map(|(name, secrets)| Deed::PutAccount { name, secrets }).collect();
+    let ids = deeds::ask(office, volume, asked).await?;
+    for ((name, _), id) in batch.iter().zip(ids) {
+        let account = id.ok_or_else(|| Trouble::Failed(format!("volume {volume} gave {name} no id")))?;
+        let home = Home { volume, account, generation: 0 };
+        office.tell_all(Change::AccountPut { name: name.clone(), home }).await.map_err(deeds::untold)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn remove(office: &Rc<Office>, address: &str) -> Response {
+    respond(try_remove(office, address).await)
+}
+
+async fn try_remove(office: &Rc<Office>, address: &str) -> Result<Response, Trouble> {
+    let (name, home) = existing(office, address)?;
+    deeds::ask(office, home.volume, vec![Deed::RemoveAccount(home.account)]).await?;
+    office.tell_all(Change::AccountGone { name }).await.map_err(deeds::untold)?;
+    Ok(Response::Done)
+}
+
+pub(super) async fn passwd(office: &Rc<Office>, account: NewAccount) -> Response {
+    respond(try_passwd(office, account).await)
+}
+
+async fn try_passwd(office: &Rc<Office>, account: NewAccount) -> Result<Response, Trouble> {
+    let (name, home) = existing(office, &account.address)?;
+    let fit = fit_password(name.clone(), account.password)?;
+    let answer = NewAccount { address: name.clone(), password: fit.shown.clone() };
+    let secrets = hash(office.settings.argon2, fit.password).await?;
+    deeds::ask(office, home.volume, vec![Deed::PutAccount { name, secrets }]).await?;
+    Ok(Response::Accounts { accounts: vec![answer] })
+}
+
+/// Makes an account, or gives it a new password if it exists; returns the generated password.
+///
+/// # Errors
+/// A sentence that says what was refused.
+pub async fn found_account(office: &Rc<Office>, address: &str) -> Result<String, String> {
+    let account = NewAccount { address: address.to_owned(), password: None };
+    let exists = existing(office, address).is_ok();
+    let made = if exists { try_passwd(office, account).await? } else { try_add(office, vec![account]).await? };
+    let Response::Accounts { mut accounts } = made else { return Err("no account was made".to_owned()) };
+    let password = accounts.pop().and_then(|a| a.password).ok_or("no password was made")?;
+    Ok(password.0.to_string())
+}
+
+pub(super) fn list(office: &Office, domain: Option<&str>) -> Response {
+    respond(try_list(office, domain))
+}
+
+fn try_list(office: &Office, domain: Option<&str>) -> Result<Response, Trouble> {
+    let domain = domain.map(names::domain).transpose()?;
+    if let Some(domain) = &domain {
+        domains::known(office, domain)?;
+    }
+    let wanted = |address: &str| domain.as_ref().is_none_or(|d| domains::lies_in(address, d));
+    let mut addresses: Vec<String> = office.directory(|d| {
+        d.accounts().map(|(address, _)| address).filter(|address| wanted(address)).map(str::to_owned).collect()
+    });
+    addresses.sort_unstable();
+    let accounts = addresses.into_iter().map(|address| NewAccount { address, password: None }).collect();
+    Ok(Response::Accounts { accounts })
+}
+
+fn existing(office: &Office, address: &str) -> Result<(String, Home), Trouble> {
+    let (name, _) = names::account(address)?;
+    match office.directory(|d| d.home(&name)) {
+        Some(home) => Ok((name, home)),
+        None => {
+            Err(Trouble::Refused(format!("there is no account {name}: `ringpost account list` shows those there are")))
+        }
+    }
+}

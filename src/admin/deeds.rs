@@ -1,0 +1,64 @@
+//! Changes in a volume: asked of its shard, made durable there in one batch.
+
+use std::time::Duration;
+
+use ringpost_storage::{AccountId, Lost, Op, Outcome, Transaction, VolumeId};
+
+use super::Trouble;
+use crate::limits;
+use crate::office::words::Deed;
+use crate::office::{Deliverable, Office, Reply, Request};
+use crate::shard::{self, MeshError};
+
+/// Makes changes durable in a volume of this shard: the answer to [`Request::Do`]. Asks no other shard anything.
+pub async fn do_deeds(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Reply {
+    Reply::Did(commit(office, volume, deeds).await)
+}
+
+async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<Vec<Option<AccountId>>, Deliverable> {
+    let volume = office.volume(volume).ok_or(Deliverable::NoVolume)?;
+    let ops = deeds.into_iter().map(op).collect();
+    let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
+    let decided = volume.decide(Transaction { bodies: Vec::new(), ops }, now_ms).map_err(Deliverable::Refused)?;
+    let deadline = async {
+        shard::sleep(Duration::from_secs(limits::COMMIT_DEADLINE_S)).await;
+        Err(Lost::Unknown)
+    };
+    futures_lite::future::or(decided.ticket, deadline).await.map_err(|_| Deliverable::Unknown)?;
+    let account = |outcome| match outcome {
+        Outcome::Account(id) => Some(id),
+        _ => None,
+    };
+    Ok(decided.outcomes.into_iter().map(account).collect())
+}
+
+fn op(deed: Deed) -> Op {
+    match deed {
+        Deed::PutDomain(name) => Op::PutDomain { name, info: Vec::new() },
+        Deed::RemoveDomain(name) => Op::RemoveDomain { name },
+        Deed::PutAccount { name, secrets } => Op::PutAccount { name, secrets },
+        Deed::RemoveAccount(account) => Op::RemoveAccount { account },
+    }
+}
+
+/// Asks the shard of `volume` for changes and waits until they are durable.
+pub(super) async fn ask(
+    office: &Office,
+    volume: VolumeId,
+    deeds: Vec<Deed>,
+) -> Result<Vec<Option<AccountId>>, Trouble> {
+    let reply = office.mesh.call(office.shard_of(volume), Request::Do { volume, deeds }, 0).await;
+    let why = match reply {
+        Ok(Reply::Did(Ok(accounts))) => return Ok(accounts),
+        Ok(Reply::Did(Err(Deliverable::Refused(why)))) => format!("{why}; nothing was changed there"),
+        Ok(Reply::Did(Err(Deliverable::NoVolume))) => "it is not open; see the log of the start".to_owned(),
+        Err(MeshError::Full) => "its shard is too busy; try again".to_owned(),
+        Ok(_) | Err(MeshError::Down) => "it is not known whether the change was kept; look, and try again".to_owned(),
+    };
+    Err(Trouble::Failed(format!("volume {volume}: {why}")))
+}
+
+/// What a shard that was not told means to the operator.
+pub(super) fn untold(_: MeshError) -> Trouble {
+    Trouble::Failed("the change is durable, but a shard could not be told; restart the server".to_owned())
+}
