@@ -1,0 +1,13 @@
+//! The whole node in the simulated world: mail in by SMTP, power cuts, mail out by POP3 and IMAP, from one seed.
+//!
+//! `scripted` holds the clients and the ledger against known dialogues, `toy` the whole story against servers that are
+//! right or wrong on purpose: what is to find faults must be seen to find some.
+
+mod imap;
+mod ledger;
+mod lines;
+mod pop3;
+mod scripted;
+mod smtp;
+mod story;
+mod toy;
