@@ -114,8 +114,10 @@ pub enum Word {
     TooManyFields,
     /// The message came by here too often (RFC 5321 §6.3).
     Loop,
-    /// The budget of commands or errors is spent, or this is no mail client.
+    /// The budget of commands or errors is spent.
     TooMuch,
+    /// A verb of HTTP.
+    NotMail,
     /// The peer was silent too long or sent too slowly.
     Timeout,
 }
@@ -156,6 +158,7 @@ impl Word {
             Word::TooManyFields => (550, (5, 6, 0), "Too many header fields"),
             Word::Loop => (554, (5, 4, 6), "Routing loop detected"),
             Word::TooMuch => (421, (4, 7, 0), "Too many commands or errors, closing"),
+            Word::NotMail => (421, (4, 7, 0), "This is a mail server, closing"),
             Word::Timeout => (421, (4, 4, 2), "Timeout, closing"),
         };
         Reply { code, enhanced, text: Cow::Borrowed(text) }

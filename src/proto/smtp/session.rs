@@ -301,7 +301,7 @@ impl Session {
     }
 
     pub(super) fn not_mail(&mut self, _: &[u8], out: &mut Out<Ask>) {
-        self.say_and_close(Word::TooMuch, out);
+        self.say_and_close(Word::NotMail, out);
     }
 
     // What the rows have in common.

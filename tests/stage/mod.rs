@@ -1,0 +1,235 @@
+//! A stage for sessions: a scripted world, and a player that drives a session the way `net::pump` does.
+//!
+//! A protocol joins with one [`World`]: how its session is opened, what the world answers, and the words its
+//! conversations are made of. `tests/contract.rs` and `tests/transcripts.rs` do the rest.
+//!
+//! The player holds three of the contract's rules wherever it plays: a session that is not waiting leaves less than
+//! `HOLD_BYTES_MAX` octets unused, one step says no more than `OUT_BYTES_MAX`, and while an ask is out it is deaf.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::fmt::Debug;
+
+use ringpost::limits;
+use ringpost::proto::contract::{Input, Out, Piece, Session, Turn};
+
+pub mod smtp;
+pub mod transcript;
+
+/// `K:` lines of a transcript: what the session is configured with.
+pub type Settings = BTreeMap<String, String>;
+
+/// Everything outside a session, scripted.
+pub trait World: Sized {
+    /// The session it is the world of.
+    type Session: Session<Ask: Debug>;
+    /// The folder of its transcripts.
+    const NAME: &str;
+    /// The usual conversation, word by word. Random ones begin with some of it, to get anywhere.
+    const OPENING: &[&[u8]];
+    /// Pieces that random conversations are made of: whole commands, halves of them, and what breaks them.
+    const WORDS: &[&[u8]];
+    /// False if the session never starts TLS.
+    const STARTS_TLS: bool;
+
+    /// A session and its world. `settings`: empty for the defaults.
+    fn open(settings: &Settings, out: &mut Out<Ask<Self>>) -> (Self, Self::Session);
+
+    /// Answers an ask. What the door would write to the peer itself goes into `reply`. Must depend on the past alone.
+    fn answer(&mut self, ask: Ask<Self>, script: &mut Script, reply: &mut Vec<u8>) -> Answer<Self>;
+
+    /// Some answer, fitting or not, for the test that nothing panics.
+    fn stray(n: u8) -> Answer<Self>;
+}
+
+pub type Ask<W> = <<W as World>::Session as Session>::Ask;
+pub type Answer<W> = <<W as World>::Session as Session>::Answer;
+
+/// `A:` lines of a transcript: answers that differ from the world's usual ones, in order for each kind of ask.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    lines: BTreeMap<String, VecDeque<String>>,
+}
+
+impl Script {
+    /// The next line for this kind of ask, without the kind. `None`: answer as usual.
+    pub fn next(&mut self, kind: &str) -> Option<String> {
+        self.lines.get_mut(kind)?.pop_front()
+    }
+
+    pub fn add(&mut self, line: &str) {
+        let (kind, answer) = line.split_once(' ').unwrap_or((line, ""));
+        self.lines.entry(kind.to_owned()).or_default().push_back(answer.to_owned());
+    }
+}
+
+/// What was heard from a session, in order. Replies that follow one another are one entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Reply(Vec<u8>),
+    Ask(String),
+    /// The pieces of a message, from the last ask to the next.
+    Body(Vec<u8>),
+    Turn(Turn),
+}
+
+/// Something that happens to a session.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Bytes(Vec<u8>),
+    Timeout,
+    Eof,
+    TlsReady,
+    /// An answer that nobody asked for, or not this one.
+    Stray(u8),
+}
+
+/// Drives one session and writes down what it says.
+pub struct Player<W: World> {
+    pub heard: Vec<Heard>,
+    pub script: Script,
+    session: W::Session,
+    world: W,
+    out: Out<Ask<W>>,
+    held: Vec<u8>,
+    body: Vec<u8>,
+    closed: bool,
+}
+
+impl<W: World> Player<W> {
+    pub fn open(settings: &Settings) -> Self {
+        let mut out = Out::default();
+        let (world, session) = W::open(settings, &mut out);
+        let mut player = Player {
+            heard: Vec::new(),
+            script: Script::default(),
+            session,
+            world,
+            out,
+            held: Vec::new(),
+            body: Vec::new(),
+            closed: false,
+        };
+        player.settle();
+        player
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub fn event(&mut self, event: &Event) {
+        match event {
+            Event::Bytes(bytes) => self.bytes(bytes),
+            Event::Timeout => self.input(Input::Timeout),
+            Event::Eof => self.input(Input::Eof),
+            Event::TlsReady => self.input(Input::TlsReady),
+            Event::Stray(n) => self.input(Input::Answer(W::stray(*n))),
+        }
+    }
+
+    /// Delivers bytes, together with what was not used before.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.held.extend_from_slice(bytes);
+        while !self.closed && !self.held.is_empty() {
+            let used = self.session.step(Input::Bytes(&self.held), &mut self.out);
+            assert!(used <= self.held.len(), "used {used} of {} octets", self.held.len());
+            for piece in self.out.body.drain(..) {
+                match piece {
+                    Piece::Input(range) => {
+                        assert!(range.end <= used, "a piece lies in the octets used");
+                        self.body.extend_from_slice(&self.held[range]);
+                    }
+                    Piece::Text(text) => self.body.extend_from_slice(text),
+                }
+            }
+            self.held.drain(..used);
+            let waits = self.out.ask.is_none() && self.out.turn.is_none();
+            if used == 0 && waits {
+                let unused = self.held.len();
+                assert!(unused < W::Session::HOLD_BYTES_MAX, "{unused} octets unused and nothing asked");
+                assert!(self.out.reply.is_empty(), "words without a cause would be said again at each delivery");
+                break;
+            }
+            self.settle();
+        }
+    }
+
+    /// What is left when the conversation is over.
+    pub fn finish(mut self) -> Vec<Heard> {
+        self.note_body();
+        self.heard
+    }
+
+    fn input(&mut self, input: Input<'_, Answer<W>>) {
+        if !self.closed {
+            self.session.step(input, &mut self.out);
+            self.settle();
+        }
+    }
+
+    /// Carries out what a step left behind.
+    fn settle(&mut self) {
+        loop {
+            assert!(self.out.reply.len() <= limits::OUT_BYTES_MAX, "one step said {} octets", self.out.reply.len());
+            let reply = std::mem::take(&mut self.out.reply);
+            self.note_reply(&reply);
+            if let Some(turn) = self.out.turn.take() {
+                self.note_body();
+                self.heard.push(Heard::Turn(turn));
+                if turn != Turn::StartTls {
+                    assert!(self.out.ask.is_none(), "nothing is asked by who leaves");
+                    self.closed = true;
+                    return;
+                }
+                if self.held.is_empty() {
+                    self.session.step(Input::TlsReady, &mut self.out);
+                    continue;
+                }
+                self.the_wall();
+            }
+            let Some(ask) = self.out.ask.take() else { return };
+            self.is_deaf();
+            self.note_body();
+            self.heard.push(Heard::Ask(format!("{ask:?}")));
+            let mut reply = Vec::new();
+            let answer = self.world.answer(ask, &mut self.script, &mut reply);
+            self.note_reply(&reply);
+            self.session.step(Input::Answer(answer), &mut self.out);
+        }
+    }
+
+    /// Rule 3: while an ask is out, bytes are not used and nothing is said.
+    fn is_deaf(&mut self) {
+        let mut out = Out::default();
+        for bytes in [&b"QUIT\r\n"[..], b"\r\n", b".\r\n", b"x"] {
+            let used = self.session.step(Input::Bytes(bytes), &mut out);
+            assert_eq!(used, 0, "deaf until answered");
+            assert!(out.reply.is_empty() && out.body.is_empty() && out.ask.is_none() && out.turn.is_none());
+        }
+    }
+
+    /// Rule 4: bytes that came before the handshake close the connection and are never executed.
+    fn the_wall(&mut self) {
+        let mut out = Out::default();
+        self.session.step(Input::Bytes(&self.held), &mut out);
+        assert!(matches!(out.turn, Some(Turn::Close | Turn::Abort)), "the wall stands: {:?}", out.turn);
+        assert!(out.ask.is_none() && out.body.is_empty() && out.reply.is_empty());
+        self.heard.push(Heard::Turn(Turn::Abort));
+        self.closed = true;
+    }
+
+    fn note_reply(&mut self, bytes: &[u8]) {
+        match self.heard.last_mut() {
+            _ if bytes.is_empty() => {}
+            Some(Heard::Reply(reply)) => reply.extend_from_slice(bytes),
+            _ => self.heard.push(Heard::Reply(bytes.to_vec())),
+        }
+    }
+
+    fn note_body(&mut self) {
+        if !self.body.is_empty() {
+            self.heard.push(Heard::Body(std::mem::take(&mut self.body)));
+        }
+    }
+}

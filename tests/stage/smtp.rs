@@ -1,0 +1,117 @@
+//! The world of the receiving SMTP session. `A:` lines: `Mail|Rcpt|Data|Done|Reset` and then
+//! `no CODE X.Y.Z text`, `close` or `yes`. `K:` lines: `message_bytes_max`, `bare_newline reject`.
+
+use std::sync::Arc;
+
+use ringpost::proto::contract::Out;
+use ringpost::proto::smtp::{Answer, Ask, BareNewline, Config, Reply, Session};
+
+use super::{Script, Settings, World};
+
+#[derive(Default)]
+pub struct Smtp {
+    queued: u32,
+}
+
+impl World for Smtp {
+    type Session = Session;
+
+    const NAME: &str = "smtp";
+    const OPENING: &[&[u8]] = &[
+        b"EHLO client.test\r\n",
+        b"MAIL FROM:<alice@client.test>\r\n",
+        b"RCPT TO:<bob@ringpost.test>\r\n",
+        b"DATA\r\n",
+        b"Subject: x\r\n\r\nHello\r\n",
+        b".\r\n",
+        b"MAIL FROM:<>\r\n",
+        b"RCPT TO:<Postmaster>\r\n",
+    ];
+    const WORDS: &[&[u8]] = &[
+        b"EHLO client.test\r\n",
+        b"HELO client.test\r\n",
+        b"MAIL FROM:<alice@client.test>\r\n",
+        b"MAIL FROM:<> SIZE=100 BODY=8BITMIME\r\n",
+        b"RCPT TO:<bob@ringpost.test>\r\n",
+        b"RCPT TO:<refused@ringpost.test>\r\n",
+        b"RCPT TO:<\"a@b\"@ringpost.test>\r\n",
+        b"DATA\r\n",
+        b"DATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\n",
+        b"MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
+        b"\r\n.\r\n",
+        b".\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b".",
+        b"\0",
+        b"RSET\r\n",
+        b"NOOP\r\n",
+        b"VRFY bob\r\n",
+        b"QUIT\r\n",
+        b"STARTTLS\r\n",
+        b"BDAT 10\r\n",
+        b"GET / HTTP/1.1\r\n",
+        b"words\n",
+        b"\xff\xfe",
+        b"\x16\x03\x01",
+        b" SIZE=",
+        b"MAIL FROM:<",
+        b"a line of text that is longer than the others and has nothing to say at all ",
+    ];
+    const STARTS_TLS: bool = false;
+
+    fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
+        let mut config = Config { hostname: "mx.ringpost.test".to_owned(), ..Config::default() };
+        for (key, value) in settings {
+            match (key.as_str(), value.as_str()) {
+                ("message_bytes_max", octets) => config.message_bytes_max = octets.parse().expect("octets"),
+                ("bare_newline", "reject") => config.bare_newline = BareNewline::Reject,
+                other => panic!("no such setting: {other:?}"),
+            }
+        }
+        (Smtp::default(), Session::open(Arc::new(config), out))
+    }
+
+    fn answer(&mut self, ask: Ask, script: &mut Script, _: &mut Vec<u8>) -> Answer {
+        let (kind, usual) = match ask {
+            Ask::Mail { .. } => ("Mail", Answer::Yes),
+            Ask::Rcpt { recipient } if recipient.as_str().starts_with("refused@") => {
+                ("Rcpt", Answer::No(Reply::new(550, (5, 1, 1), "No such user")))
+            }
+            Ask::Rcpt { .. } => ("Rcpt", Answer::Yes),
+            Ask::Data { .. } => ("Data", Answer::Yes),
+            Ask::Done { .. } => {
+                self.queued += 1;
+                ("Done", Answer::Queued { id: format!("q{}", self.queued) })
+            }
+            Ask::Reset => ("Reset", Answer::Yes),
+        };
+        script.next(kind).map_or(usual, |line| scripted(&line))
+    }
+
+    fn stray(n: u8) -> Answer {
+        match n % 4 {
+            0 => Answer::Yes,
+            1 => Answer::Queued { id: "stray\r\n".to_owned() },
+            2 => Answer::No(Reply::new(450 + u16::from(n), (4, 0, 0), "stray\r\n")),
+            _ => Answer::Close,
+        }
+    }
+}
+
+fn scripted(line: &str) -> Answer {
+    match line.split_once(' ').unwrap_or((line, "")) {
+        ("yes", "") => Answer::Yes,
+        ("close", "") => Answer::Close,
+        ("no", reply) => {
+            let mut words = reply.splitn(3, ' ');
+            let mut word = || words.next().expect("no CODE X.Y.Z text");
+            let code = word().parse().expect("a code");
+            let enhanced: Vec<u16> = word().split('.').map(|n| n.parse().expect("X.Y.Z")).collect();
+            let class = u8::try_from(enhanced[0]).expect("a class");
+            Answer::No(Reply::new(code, (class, enhanced[1], enhanced[2]), word().to_owned()))
+        }
+        other => panic!("not an answer: {other:?}"),
+    }
+}

@@ -1,0 +1,45 @@
+//! Golden dialogues: every file of `tests/transcripts/PROTOCOL/` played whole, pipelined and cut at every octet.
+//!
+//! The format is described in `tests/stage/transcript.rs`. A protocol joins with one line here.
+
+#[allow(dead_code, reason = "each test uses its part of the stage")]
+mod stage;
+
+use std::path::{Path, PathBuf};
+
+use stage::World;
+use stage::transcript::Transcript;
+
+#[test]
+fn smtp() {
+    all::<stage::smtp::Smtp>();
+}
+
+#[test]
+fn a_word_that_was_not_said_is_shown() {
+    let text =
+        "S: 220 mx.ringpost.test ESMTP Ringpost\nC: NOOP\nS: 250 2.0.0 Fine\nC: QUIT\nS: 221 2.0.0 Bye\nX: close\n";
+    let transcript = Transcript::read(text);
+    let difference = transcript.difference(&transcript.play::<stage::smtp::Smtp>()).expect("a difference");
+    assert!(difference.contains("- S: 250 2.0.0 Fine\n+ S: 250 2.0.0 Ok\n"), "{difference}");
+    let right = Transcript::read(&text.replace("Fine", "Ok"));
+    assert_eq!(right.difference(&right.play::<stage::smtp::Smtp>()), None);
+}
+
+fn all<W: World>() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(W::NAME);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .expect("the folder of transcripts")
+        .map(|entry| entry.expect("entry").path())
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "txt"));
+    files.sort();
+    assert!(!files.is_empty(), "no transcripts in {}", folder.display());
+    let mut wrong = String::new();
+    for path in &files {
+        if let Err(difference) = stage::transcript::check::<W>(path) {
+            wrong += &format!("{}\n{difference}\n", path.file_name().unwrap_or_default().display());
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
