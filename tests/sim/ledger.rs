@@ -5,6 +5,7 @@
 //! | `250` after the final dot | exactly one for each recipient taken |
 //! | nothing, after the final dot was under way | none or one |
 //! | a refusal, or the connection broke earlier | none |
+//! | `+OK` to the QUIT that removes it | none |
 //!
 //! UIDs only rise, a message keeps its UID, UIDVALIDITY stays, POP3 and IMAP show the same bytes.
 
@@ -62,6 +63,17 @@ impl Ledger {
         self.keep(account, imap, uids);
     }
 
+    /// Notes that an account's message was removed for good: the how-manyth in order of UIDs, from 0.
+    pub fn remove(&mut self, account: &str, position: usize) {
+        let seen = self.seen.get_mut(account).expect("it was read");
+        let mut uids: Vec<u32> = seen.uids.values().copied().collect();
+        uids.sort_unstable();
+        let gone = uids[position];
+        let letter = *seen.uids.iter().find(|(_, uid)| **uid == gone).expect("just listed").0;
+        seen.uids.remove(&letter);
+        self.promises.insert((account.to_owned(), letter), Promise::None);
+    }
+
     /// Letters that were promised.
     pub fn promised(&self) -> usize {
         self.promises.values().filter(|p| **p == Promise::One).count()
@@ -79,7 +91,7 @@ impl Ledger {
             match promise {
                 Promise::One => assert!(there, "{account}: letter {letter} was acknowledged and is missing"),
                 Promise::Perhaps => {}
-                Promise::None => assert!(!there, "{account}: letter {letter} was never accepted and is there"),
+                Promise::None => assert!(!there, "{account}: letter {letter} was refused or removed and is there"),
             }
         }
         self.keep(account, imap, uids);

@@ -36,6 +36,20 @@ pub async fn fetch_all(at: SocketAddr, name: &str, password: &str) -> io::Result
     Ok(all)
 }
 
+/// Logs in, marks some messages (counted from 0), quits: they are gone when this returns `Ok`.
+pub async fn delete(at: SocketAddr, name: &str, password: &str, which: &[usize]) -> io::Result<()> {
+    let mut lines = Lines::connect(at).await?;
+    ok(&mut lines, "greeting").await?;
+    command(&mut lines, &format!("USER {name}")).await?;
+    command(&mut lines, &format!("PASS {password}")).await?;
+    for position in which {
+        command(&mut lines, &format!("DELE {}", position + 1)).await?;
+    }
+    command(&mut lines, "QUIT").await?;
+    lines.expect_end().await;
+    Ok(())
+}
+
 /// The second words of a multi-line listing, whose first words count from 1.
 async fn listing(lines: &mut Lines, what: &str, count: u64) -> io::Result<Vec<String>> {
     command(lines, what).await?;

@@ -180,9 +180,21 @@ fn the_ledger_sees_a_doubled_letter() {
 }
 
 #[test]
-#[should_panic(expected = "letter 3 was never accepted and is there")]
+#[should_panic(expected = "letter 3 was refused or removed and is there")]
 fn the_ledger_sees_a_letter_that_was_refused() {
     judge(&[(3, 1), (4, 3)]);
+}
+
+#[test]
+#[should_panic(expected = "letter 1 was refused or removed and is there")]
+fn the_ledger_sees_a_removed_letter_come_back() {
+    let mut ledger = Ledger::default();
+    ledger.send(1, &letter(1), "a@x");
+    ledger.settle(1, "a@x", Promise::One);
+    ledger.check("a@x", &mailbox(&[(4, 1)]), &fetched(&[(4, 1)]));
+    ledger.remove("a@x", 0);
+    ledger.check("a@x", &mailbox(&[]), &fetched(&[]));
+    ledger.check("a@x", &mailbox(&[(8, 1)]), &fetched(&[(8, 1)]));
 }
 
 #[test]

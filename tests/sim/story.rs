@@ -48,6 +48,8 @@ pub struct Story<'a> {
     pub world: &'a World,
     pub doors: Doors,
     pub accounts: Vec<Account>,
+    /// Readers remove mail too.
+    pub removes: bool,
     pub start: &'a dyn Fn(&World) -> NodeId,
 }
 
@@ -82,11 +84,11 @@ impl Story<'_> {
                     world.crash(recovering);
                 }
                 node = self.up().await;
-                self.read(&desk).await;
+                self.read(&desk, &chance).await;
             }
             world.stop(node).await.expect("an orderly stop");
             let node = self.up().await;
-            self.read(&desk).await;
+            self.read(&desk, &chance).await;
             world.stop(node).await.expect("an orderly stop");
             desk.ledger.borrow().promised()
         });
@@ -120,7 +122,16 @@ impl Story<'_> {
             senders.push(self.world.spawn("sender", sender(desk.clone(), chance)));
         }
         let watcher = self.world.spawn("watcher", watcher(desk.clone(), self.doors.imap, self.accounts.clone()));
-        shard::sleep(Duration::from_micros(chance.between(1_000, 2_000_000))).await;
+        for _ in 0..chance.between(1, 6) {
+            shard::sleep(Duration::from_micros(chance.between(1_000, 400_000))).await;
+            let open = self.world.connections(node);
+            if !open.is_empty() && chance.one_in(3) {
+                self.world.cut(open[chance.index(open.len())]);
+            }
+            if chance.one_in(6) {
+                self.world.jump_wall_ms([-7_200_000, 7_200_000][chance.index(2)]);
+            }
+        }
         match chance.below(6) {
             0 => {
                 // Senders in the middle of a letter lose their connection or are told so.
@@ -137,12 +148,18 @@ impl Story<'_> {
         watcher.await;
     }
 
-    /// Every mailbox is read both ways and held against the ledger.
-    async fn read(&self, desk: &Desk) {
+    /// Every mailbox is read both ways and held against the ledger; then some of it is removed.
+    async fn read(&self, desk: &Desk, chance: &Chance) {
         for Account { name, password } in &self.accounts {
             let imap = imap::read_inbox(self.doors.imap, name, password).await.expect("IMAP answers");
             let pop3 = pop3::fetch_all(self.doors.pop3, name, password).await.expect("POP3 answers");
             desk.ledger.borrow_mut().check(name, &imap, &pop3);
+            if self.removes && chance.one_in(2) {
+                // Descending, so that positions stay true; the last ones often, since UIDs must not come back.
+                let which: Vec<usize> = (0..pop3.len()).rev().filter(|_| chance.one_in(3)).collect();
+                pop3::delete(self.doors.pop3, name, password, &which).await.expect("POP3 answers");
+                which.iter().for_each(|position| desk.ledger.borrow_mut().remove(name, *position));
+            }
         }
     }
 }

@@ -271,7 +271,8 @@ fn record(log: &[u8], fault: Fault) -> Option<(u32, Vec<u8>)> {
 
 fn tell(seed: u64, fault: Fault) -> Told {
     let world = World::new(seed);
-    Story { world: &world, doors: doors(), accounts: accounts(), start: &|world| start(world, fault) }.tell()
+    Story { world: &world, doors: doors(), accounts: accounts(), removes: false, start: &|world| start(world, fault) }
+        .tell()
 }
 
 #[test]

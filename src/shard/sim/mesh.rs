@@ -13,6 +13,7 @@ use std::task::{Poll, Waker};
 
 use super::answer;
 use super::executor::{Core, Home};
+use super::node::remember;
 use crate::limits::{MESH_BODY_BYTES_MAX, MESH_REQUESTS_MAX};
 use crate::observe::{self, Counter};
 use crate::shard::{MeshError, ShardId};
@@ -109,7 +110,7 @@ impl<Q, R> Hub<Q, R> {
             let mut desks = self.desks.borrow_mut();
             let desk = &mut desks[usize::from(shard)];
             if desk.handler.is_none() && !desk.gone {
-                desk.early.push(cx.waker().clone());
+                remember(&mut desk.early, cx.waker());
                 return Poll::Pending;
             }
             Poll::Ready(desk.handler.clone())

@@ -203,7 +203,7 @@ pub(super) async fn ended(core: &Rc<Core>, node: NodeId) -> Result<(), StartErro
         let mut nodes = core.nodes.borrow_mut();
         let state = nodes.all.get_mut(&node).expect("a node is never forgotten");
         if state.up.contains(&true) {
-            state.end_wakers.push(cx.waker().clone());
+            remember(&mut state.end_wakers, cx.waker());
             return Poll::Pending;
         }
         Poll::Ready(state.error.take().map_or(Ok(()), Err))
@@ -219,8 +219,15 @@ pub(super) async fn stop_requested(core: &Rc<Core>, node: NodeId) {
         if state.stop {
             return Poll::Ready(());
         }
-        state.stop_wakers.push(cx.waker().clone());
+        remember(&mut state.stop_wakers, cx.waker());
         Poll::Pending
     })
     .await
+}
+
+/// Keeps a task's waker once, however often it asks.
+pub(super) fn remember(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|known| known.will_wake(waker)) {
+        wakers.push(waker.clone());
+    }
 }
