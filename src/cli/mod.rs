@@ -1,1 +1,121 @@
-//! (room to be furnished)
+//! The command line: one file per verb. Every `--help` shows examples; every error is a sentence that says what to do.
+//!
+//! Exit codes: 0 done, 1 refused or failed (a sentence on standard error), 2 wrong usage.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::observe::log::{self, Format};
+
+mod account;
+mod desk;
+mod domain;
+mod password;
+pub mod serve;
+mod stats;
+mod stop;
+
+/// Ringpost, a thread-per-core mail gateway: SMTP in, POP3 and IMAP out, one log per core.
+#[derive(Parser, Debug)]
+#[command(
+    name = "ringpost",
+    version,
+    after_help = "\
+Examples:
+  ringpost serve                                   a server on loopback, with two accounts to try
+  ringpost domain add example.org                  while it runs or is stopped
+  ringpost account add alice@example.org           makes a password and shows it once
+  ringpost account list
+
+`ringpost VERB --help` shows more of each."
+)]
+struct Cli {
+    /// How log lines look on standard error.
+    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as warn,login=info
+    /// [default: $RINGPOST_LOG, or info for serve and warn for the others].
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Serve(serve::ServeArgs),
+    Domain(domain::DomainArgs),
+    Account(account::AccountArgs),
+    Stats(stats::StatsArgs),
+    Stop(stop::StopArgs),
+}
+
+/// Whose data a verb is about.
+#[derive(Args, Debug)]
+struct At {
+    /// The data directory: that of a running server, or of a stopped one.
+    #[arg(long, value_name = "DIR", default_value = "ringpost-data")]
+    data: PathBuf,
+}
+
+/// Runs what the command line says.
+pub fn main() -> ExitCode {
+    let Cli { log_format, log_level, verb } = Cli::parse();
+    let level = log_level.or_else(|| std::env::var("RINGPOST_LOG").ok().filter(|l| !l.is_empty()));
+    let level = level.unwrap_or_else(|| if matches!(verb, Verb::Serve(_)) { "info" } else { "warn" }.to_owned());
+    let format = match log_format {
+        LogFormat::Human => Format::Human,
+        LogFormat::Json => Format::Json,
+    };
+    let log = match log::start(format, &level) {
+        Ok(log) => log,
+        Err(why) => {
+            complain(&why);
+            return ExitCode::from(2);
+        }
+    };
+    let done = match verb {
+        Verb::Serve(args) => serve::run(args).map_err(|why| why.to_string()),
+        Verb::Domain(args) => domain::run(args),
+        Verb::Account(args) => account::run(args),
+        Verb::Stats(args) => stats::run(&args),
+        Verb::Stop(args) => stop::run(&args),
+    };
+    drop(log);
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            complain(&why);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn complain(why: &str) {
+    eprintln!("error: {why}");
+}
+
+/// Writes to standard output; whoever stopped reading has read enough.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes a value as JSON on one line.
+fn say_json(value: &impl serde::Serialize) -> Result<(), String> {
+    let text = serde_json::to_string(value).map_err(|why| why.to_string())?;
+    say(&(text + "\n"));
+    Ok(())
+}

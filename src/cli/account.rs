@@ -1,0 +1,137 @@
+//! `ringpost account`: who has mailboxes here, and their passwords.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::{At, desk, password, say, say_json};
+use crate::admin::{NewAccount, Request, Response};
+
+/// Add, remove or list accounts, or change a password.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  ringpost account add alice@example.org                                makes a password and shows it once
+  pass show alice | ringpost account add alice@example.org --password-stdin
+  ringpost account add --from-file people.txt                           one `address password` a line
+  ringpost account passwd alice@example.org
+  ringpost account list --domain example.org")]
+pub(super) struct AccountArgs {
+    #[command(subcommand)]
+    verb: AccountVerb,
+}
+
+#[derive(Subcommand, Debug)]
+enum AccountVerb {
+    /// Make accounts. A password that is not given is made and shown once.
+    #[command(after_help = "\
+Examples:
+  ringpost account add alice@example.org bob@example.org
+  pass show alice | ringpost account add alice@example.org --password-stdin
+  ringpost account add --from-file people.txt
+  printf 'carol@example.org %s\\n' \"$PASSWORD\" | ringpost account add --from-file -
+
+If one of them cannot be made, none is (in files: none of its five hundred).")]
+    Add {
+        /// Addresses, as user@domain. The domain must be known (`ringpost domain add`).
+        #[arg(value_name = "ADDRESS", required_unless_present = "from_file")]
+        addresses: Vec<String>,
+        /// Take the password from the first line of standard input; with one ADDRESS.
+        #[arg(long, conflicts_with = "from_file")]
+        password_stdin: bool,
+        /// Take accounts from a file, one `address password` a line; `-` is standard input.
+        #[arg(long, value_name = "FILE", conflicts_with = "addresses")]
+        from_file: Option<PathBuf>,
+        /// Show made passwords as a JSON array.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Remove an account with all its mail. This cannot be undone.
+    #[command(after_help = "Example:\n  ringpost account remove alice@example.org")]
+    Remove {
+        /// Its address.
+        address: String,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Show the accounts, one a line.
+    #[command(after_help = "Examples:\n  ringpost account list\n  ringpost account list --domain example.org --json")]
+    List {
+        /// Of this domain alone.
+        #[arg(long, value_name = "DOMAIN")]
+        domain: Option<String>,
+        /// As a JSON array.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
+    /// Change a password. Without --password-stdin one is made and shown once.
+    #[command(after_help = "\
+Examples:
+  ringpost account passwd alice@example.org
+  pass show alice | ringpost account passwd alice@example.org --password-stdin")]
+    Passwd {
+        /// The account.
+        address: String,
+        /// Take the password from the first line of standard input.
+        #[arg(long)]
+        password_stdin: bool,
+        /// Show a made password as a JSON array.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+pub(super) fn run(args: AccountArgs) -> Result<(), String> {
+    match args.verb {
+        AccountVerb::Add { addresses, password_stdin, from_file, json, at } => {
+            let accounts = match from_file {
+                Some(file) => password::from_file(&file)?,
+                None => named(addresses, password_stdin)?,
+            };
+            show_passwords(&desk::add_accounts(&at.data, accounts)?, json)
+        }
+        AccountVerb::Remove { address, at } => desk::ask(&at.data, Request::AccountRemove { address }).map(|_| ()),
+        AccountVerb::List { domain, json, at } => match desk::ask(&at.data, Request::AccountList { domain })? {
+            Response::Accounts { accounts } if json => say_json(&accounts),
+            Response::Accounts { accounts } => {
+                accounts.iter().for_each(|a| say(&format!("{}\n", a.address)));
+                Ok(())
+            }
+            other => Err(desk::strange(&other)),
+        },
+        AccountVerb::Passwd { address, password_stdin, json, at } => {
+            let account = named(vec![address], password_stdin)?.remove(0);
+            match desk::ask(&at.data, Request::AccountPasswd { account })? {
+                Response::Accounts { accounts } => show_passwords(&accounts, json),
+                other => Err(desk::strange(&other)),
+            }
+        }
+    }
+}
+
+fn named(addresses: Vec<String>, password_stdin: bool) -> Result<Vec<NewAccount>, String> {
+    if password_stdin && addresses.len() > 1 {
+        return Err("--password-stdin is for one ADDRESS: use --from-file for several".to_owned());
+    }
+    let password = password_stdin.then(password::from_stdin).transpose()?;
+    Ok(addresses.into_iter().map(|address| NewAccount { address, password: password.clone() }).collect())
+}
+
+/// Shows the passwords that were made, once.
+fn show_passwords(accounts: &[NewAccount], json: bool) -> Result<(), String> {
+    if json {
+        return say_json(&accounts);
+    }
+    let made: Vec<_> = accounts.iter().filter_map(|a| Some((&a.address, a.password.as_ref()?))).collect();
+    if !made.is_empty() {
+        eprintln!("These passwords are shown once:");
+    }
+    made.iter().for_each(|(address, password)| say(&format!("{address}  {}\n", *password.0)));
+    Ok(())
+}
