@@ -3,19 +3,19 @@
 //! The rooms of the house, in order. **A room uses only rooms listed above it**; `tests/arrows.rs`
 //! reads this list and holds every `use crate::` against it. `src/README.md` is the map.
 
+pub mod limits;
+pub mod observe;
+pub mod mail;
+pub mod proto;
+pub mod shard;
+pub mod net;
+pub mod directory;
+pub mod office;
+pub mod route;
+pub mod mailbox;
+pub mod intake;
 pub mod admin;
+pub mod serve;
+pub mod config;
 pub mod boot;
 pub mod cli;
-pub mod config;
-pub mod directory;
-pub mod intake;
-pub mod limits;
-pub mod mail;
-pub mod mailbox;
-pub mod net;
-pub mod observe;
-pub mod office;
-pub mod proto;
-pub mod route;
-pub mod serve;
-pub mod shard;
