@@ -19,6 +19,132 @@ pub struct Plan {
     pub side_threads: usize,
 }
 
+/// Side threads of a process that does not say.
+const SIDE_THREADS: usize = 2;
+
+impl Plan {
+    /// One shard for each of `cpus`, with the sizes that measured well.
+    #[must_use]
+    pub fn for_cpus(cpus: Vec<usize>) -> Plan {
+        // 1,024 buffers of 8 KiB: 256 ran out at 512 busy connections; most commands and small messages fit one.
+        Plan { cpus, ring_entries: 1_024, recv_buffers: 1_024, recv_buffer_bytes: 8_192, side_threads: SIDE_THREADS }
+    }
+}
+
+/// The CPUs to pin shards to, from `--shards N` and `--pin LIST`.
+///
+/// Without either: every CPU this process may use. With a number: that many of them, from the first. With a list:
+/// one shard for each CPU of the list; a number beside it takes the first so many.
+///
+/// # Errors
+/// [`StartError::Setting`]: no shard, more shards than CPUs, a list that cannot be read, a CPU twice or not ours.
+pub fn cpus(shards: Option<usize>, pin: Option<&str>) -> Result<Vec<usize>, StartError> {
+    choose(&allowed(), shards, pin)
+}
+
+fn choose(allowed: &[usize], shards: Option<usize>, pin: Option<&str>) -> Result<Vec<usize>, StartError> {
+    let mut cpus = match pin {
+        Some(list) => pinned(allowed, list)?,
+        None => allowed.to_vec(),
+    };
+    let Some(shards) = shards else { return Ok(cpus) };
+    if shards == 0 {
+        return Err(StartError::Setting("--shards 0: at least one shard is needed".into()));
+    }
+    if shards > cpus.len() {
+        return Err(StartError::Setting(format!(
+            "--shards {shards} asks for more shards than there are CPUs to pin them to ({}): use --shards {} or fewer",
+            ranges(&cpus),
+            cpus.len()
+        )));
+    }
+    cpus.truncate(shards);
+    Ok(cpus)
+}
+
+fn pinned(allowed: &[usize], list: &str) -> Result<Vec<usize>, StartError> {
+    let bad = |what: String| StartError::Setting(format!("--pin {list}: {what}"));
+    let number = |text: &str| {
+        text.parse::<usize>()
+            .ok()
+            .filter(|n| *n < CPUS_MAX)
+            .ok_or_else(|| bad(format!("{text:?} is not a CPU number; write numbers and ranges like 0,2-5")))
+    };
+    let mut cpus = Vec::new();
+    for part in list.split(',').map(str::trim) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if last < first {
+            return Err(bad(format!("the range {part} runs backwards")));
+        }
+        for cpu in first..=last {
+            if cpus.contains(&cpu) {
+                return Err(bad(format!("CPU {cpu} is named twice")));
+            }
+            if !allowed.contains(&cpu) {
+                return Err(bad(format!("CPU {cpu} is not one this process may use ({})", ranges(allowed))));
+            }
+            cpus.push(cpu);
+        }
+    }
+    Ok(cpus)
+}
+
+/// CPU numbers the affinity mask can name.
+const CPUS_MAX: usize = 1_024;
+
+fn allowed() -> Vec<usize> {
+    let Ok(mask) = rustix::thread::sched_getaffinity(None) else { return vec![0] };
+    (0..CPUS_MAX).filter(|cpu| mask.is_set(*cpu)).collect()
+}
+
+fn ranges(cpus: &[usize]) -> String {
+    let parts = cpus.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        [one] => one.to_string(),
+        [first, .., last] => format!("{first}-{last}"),
+        [] => String::new(),
+    });
+    parts.collect::<Vec<_>>().join(",")
+}
+
+/// Holds a plan against what the ring can do.
+///
+/// # Errors
+/// [`StartError::Setting`].
+pub fn check(plan: &Plan) -> Result<(), StartError> {
+    let wrong = |what: &str| Err(StartError::Setting(what.into()));
+    if plan.cpus.is_empty() || plan.cpus.len() > CPUS_MAX {
+        return wrong("between 1 and 1024 shards are possible");
+    }
+    if !plan.ring_entries.is_power_of_two() || !(8..=32_768).contains(&plan.ring_entries) {
+        return wrong("submission entries of a ring: a power of two from 8 to 32768");
+    }
+    if !plan.recv_buffers.is_power_of_two() || plan.recv_buffers > 32_768 {
+        return wrong("receive buffers of a ring: a power of two up to 32768");
+    }
+    if !(256..=1 << 20).contains(&plan.recv_buffer_bytes) {
+        return wrong("octets of a receive buffer: from 256 to 1048576");
+    }
+    Ok(())
+}
+
+/// Finds out whether `at` is free. Doors share their port among shards (SO_REUSEPORT), and would share it with
+/// another instance of the same user too; so boot asks here, once, before it opens them.
+///
+/// # Errors
+/// [`StartError::PortTaken`] or [`StartError::Listen`].
+pub fn probe_port(at: SocketAddr) -> Result<(), StartError> {
+    let bound = super::real::tcp_socket(at).and_then(|socket| {
+        socket.bind(&at.into())?;
+        socket.listen(1)
+    });
+    match bound {
+        Ok(()) => Ok(()),
+        Err(why) if why.kind() == io::ErrorKind::AddrInUse => Err(StartError::PortTaken { at }),
+        Err(why) => Err(StartError::Listen { at, why }),
+    }
+}
+
 /// Why the process does not start. Each sentence says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -97,4 +223,65 @@ pub enum StartError {
         /// The kernel's answer.
         why: io::Error,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(shards: Option<usize>, pin: Option<&str>) -> String {
+        choose(&[0, 1, 2, 3, 6], shards, pin).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn shards_take_every_cpu_unless_told() {
+        let allowed = [0, 1, 2, 3, 6];
+        assert_eq!(choose(&allowed, None, None).expect("all"), allowed);
+        assert_eq!(choose(&allowed, Some(2), None).expect("first two"), [0, 1]);
+        assert_eq!(choose(&allowed, None, Some("6, 1-2")).expect("list"), [6, 1, 2]);
+        assert_eq!(choose(&allowed, Some(2), Some("6,1-2")).expect("first of list"), [6, 1]);
+    }
+
+    #[test]
+    fn a_bad_pin_list_says_what_is_wrong_with_it() {
+        assert!(refusal(None, Some("0,x")).contains("\"x\" is not a CPU number"));
+        assert!(refusal(None, Some("")).contains("not a CPU number"));
+        assert!(refusal(None, Some("3-1")).contains("runs backwards"));
+        assert!(refusal(None, Some("1,0-2")).contains("CPU 1 is named twice"));
+        assert!(refusal(None, Some("0-4")).contains("CPU 4 is not one this process may use (0-3,6)"));
+        assert!(refusal(None, Some("0-99999999999")).contains("not a CPU number"));
+    }
+
+    #[test]
+    fn more_shards_than_cpus_are_refused() {
+        assert!(refusal(Some(6), None).contains("use --shards 5 or fewer"));
+        assert!(refusal(Some(3), Some("1,2")).contains("use --shards 2 or fewer"));
+        assert!(refusal(Some(0), None).contains("at least one shard"));
+    }
+
+    #[test]
+    fn a_taken_port_is_found_though_the_taker_shares_it() {
+        let free: SocketAddr = "127.0.0.1:0".parse().expect("address");
+        assert!(probe_port(free).is_ok());
+        let taker = super::super::real::tcp_socket(free).expect("socket");
+        taker.set_reuse_port(true).expect("option");
+        taker.bind(&free.into()).expect("bind");
+        taker.listen(1).expect("listen");
+        let at = taker.local_addr().expect("address").as_socket().expect("address");
+        let text = probe_port(at).expect_err("taken").to_string();
+        assert!(text.contains(&at.port().to_string()) && text.contains("is taken"), "{text}");
+    }
+
+    #[test]
+    fn an_address_of_another_host_is_not_called_taken() {
+        let elsewhere = "192.0.2.1:2525".parse().expect("address");
+        assert!(matches!(probe_port(elsewhere), Err(StartError::Listen { .. })));
+    }
+
+    #[test]
+    fn the_default_plan_is_a_good_one() {
+        assert!(check(&Plan::for_cpus(vec![0])).is_ok());
+        assert!(check(&Plan::for_cpus(vec![])).is_err());
+        assert!(check(&Plan { recv_buffers: 3, ..Plan::for_cpus(vec![0]) }).is_err());
+    }
 }

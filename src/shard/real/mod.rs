@@ -1,154 +1,102 @@
-//! The real world (stub).
-#![allow(unused_variables, clippy::unused_async)]
-use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
-use std::path::Path;
-use std::time::Duration;
+//! The real world: glommio keeps the runnable tasks, one io_uring ring per shard carries all that waits.
+//!
+//! ```text
+//!   node ── shard ── driver ─ turn ─► ring ── slots: what the kernel holds of ours
+//!    │        │                        └─ pool: receive buffers
+//!    │        └─ bell ◄─ other threads: side pool, mesh, signals
+//!    └─ side threads
+//! ```
+//!
+//! Unsafe code lives in `ring`, `entries`, `buffers` and `signals`.
 
-use ringpost_storage::disk::Bytes;
+use std::cell::RefCell;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{MeshError, Moment, Peer, ShardId, SideError};
+use super::{Moment, ShardId};
 
-const LATER: &str = "being built";
+mod bell;
+mod buffers;
+mod disk;
+mod entries;
+mod home;
+mod mesh;
+mod net;
+mod node;
+mod panics;
+mod ring;
+mod side;
+mod signals;
+mod start;
+mod stream;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+pub use buffers::Chunk;
+pub use disk::{Disk, DiskFile};
+pub use home::{run_dry, sleep, stop_requested};
+pub use mesh::Mesh;
+pub use net::{Listener, tcp_socket};
+pub use node::{request_stop, run};
+pub use side::side;
+pub use stream::{Detached, Stream};
+
+/// This thread's shard.
 pub fn id() -> ShardId {
-    unreachable!("{LATER}")
+    home::here().id
 }
+
+/// Shards of this node.
 pub fn count() -> ShardId {
-    unreachable!("{LATER}")
+    home::here().node.count()
 }
+
+/// Monotonic time since the process first asked, read without a system call.
 pub fn now() -> Moment {
-    unreachable!("{LATER}")
+    static START: OnceLock<Instant> = OnceLock::new();
+    let since = START.get_or_init(Instant::now).elapsed();
+    Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
+
+/// Milliseconds since 1970, 0 before.
 pub fn wall_ms() -> u64 {
-    unreachable!("{LATER}")
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+/// Random bytes fetched from the kernel at a time.
+const RANDOM_BYTES: usize = 512;
+
+thread_local! {
+    /// Bytes not yet given out; each is given once and wiped.
+    static RANDOM: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Fills `into` from the kernel's generator.
+///
+/// # Panics
+/// When the kernel has none: then no password and no identity would be safe.
 pub fn random(into: &mut [u8]) {
-    unreachable!("{LATER}")
+    use rand::TryRngCore;
+    let fetch = |into: &mut [u8]| rand::rngs::OsRng.try_fill_bytes(into).expect("the kernel's random generator");
+    if into.len() > RANDOM_BYTES {
+        return fetch(into);
+    }
+    RANDOM.with_borrow_mut(|kept| {
+        if kept.len() < into.len() {
+            kept.resize(RANDOM_BYTES, 0);
+            fetch(kept);
+        }
+        let rest = kept.len() - into.len();
+        into.copy_from_slice(&kept[rest..]);
+        kept[rest..].fill(0);
+        kept.truncate(rest);
+    });
 }
+
+/// Runs a task on this shard.
 pub fn spawn(name: &'static str, task: impl Future<Output = ()> + 'static) {
-    unreachable!("{LATER}")
-}
-pub async fn sleep(time: Duration) {
-    unreachable!("{LATER}")
-}
-pub async fn run_dry() {
-    unreachable!("{LATER}")
-}
-pub async fn side<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, SideError> {
-    unreachable!("{LATER}")
-}
-pub async fn stop_requested() {
-    unreachable!("{LATER}")
-}
-pub fn request_stop() {
-    unreachable!("{LATER}")
-}
-pub struct Listener;
-impl Listener {
-    pub fn tcp(at: SocketAddr) -> io::Result<Self> {
-        unreachable!("{LATER}")
-    }
-    pub fn local(path: &Path) -> io::Result<Self> {
-        unreachable!("{LATER}")
-    }
-    pub async fn accept(&mut self) -> io::Result<Stream> {
-        unreachable!("{LATER}")
-    }
-    pub fn local_addr(&self) -> Peer {
-        unreachable!("{LATER}")
-    }
-}
-pub struct Stream;
-impl Stream {
-    pub fn peer(&self) -> Peer {
-        unreachable!("{LATER}")
-    }
-    pub async fn recv(&mut self) -> io::Result<Chunk> {
-        unreachable!("{LATER}")
-    }
-    pub async fn send(&mut self, bytes: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
-        unreachable!("{LATER}")
-    }
-    pub fn set_deadline(&mut self, at: Option<Moment>) {
-        unreachable!("{LATER}")
-    }
-    pub async fn close(self) {
-        unreachable!("{LATER}")
-    }
-    pub fn reset(self) {
-        unreachable!("{LATER}")
-    }
-    pub async fn detach(self) -> io::Result<Detached> {
-        unreachable!("{LATER}")
-    }
-}
-pub struct Detached;
-impl Detached {
-    pub fn attach(self) -> Stream {
-        unreachable!("{LATER}")
-    }
-}
-pub type Chunk = Vec<u8>;
-#[derive(Clone)]
-pub struct Disk;
-impl Disk {
-    pub fn open(folder: &Path) -> io::Result<Self> {
-        unreachable!("{LATER}")
-    }
-    pub async fn list(&self) -> io::Result<Vec<String>> {
-        unreachable!("{LATER}")
-    }
-    pub async fn create(&self, name: &str, len: u64) -> io::Result<DiskFile> {
-        unreachable!("{LATER}")
-    }
-    pub async fn open_file(&self, name: &str) -> io::Result<DiskFile> {
-        unreachable!("{LATER}")
-    }
-    pub async fn remove(&self, name: &str) -> io::Result<()> {
-        unreachable!("{LATER}")
-    }
-    pub fn free_bytes(&self) -> io::Result<u64> {
-        unreachable!("{LATER}")
-    }
-}
-#[derive(Clone)]
-pub struct DiskFile;
-impl DiskFile {
-    pub fn len(&self) -> u64 {
-        unreachable!("{LATER}")
-    }
-    pub async fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        unreachable!("{LATER}")
-    }
-    pub async fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
-        unreachable!("{LATER}")
-    }
-}
-pub struct Mesh<Q, R>(std::marker::PhantomData<(Q, R)>);
-impl<Q, R> Clone for Mesh<Q, R> {
-    fn clone(&self) -> Self {
-        unreachable!("{LATER}")
-    }
-}
-impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
-    pub async fn call(&self, to: ShardId, request: Q, body_bytes: u64) -> Result<R, MeshError> {
-        unreachable!("{LATER}")
-    }
-    pub fn serve<H, Fut>(&self, handler: H)
-    where
-        H: Fn(ShardId, Q) -> Fut + Clone + 'static,
-        Fut: Future<Output = R> + 'static,
-    {
-        unreachable!("{LATER}")
-    }
-}
-pub fn run<Q, R, F, Fut>(plan: super::Plan, main: F) -> Result<(), super::StartError>
-where
-    Q: Send + 'static,
-    R: Send + 'static,
-    F: Fn(super::Mesh<Q, R>) -> Fut + Clone + Send + 'static,
-    Fut: Future<Output = Result<(), super::StartError>> + 'static,
-{
-    unreachable!("{LATER}")
+    home::here().spawn(name, task);
 }

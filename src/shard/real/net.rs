@@ -1,0 +1,149 @@
+//! Doors: TCP and Unix listeners.
+//!
+//! Sockets are built here rather than by the executor, whose listener has a fixed backlog and no SO_REUSEADDR.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::fs::Mode;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+
+use super::home::{Shard, here, sleep};
+use super::stream::Stream;
+use super::work::Key;
+use crate::observe::{self, Counter};
+use crate::shard::Peer;
+
+/// Connections the kernel holds for us. More: their SYN is dropped and sent again by the peer.
+const BACKLOG: i32 = 4096;
+/// How long a door pauses when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// An open door.
+pub struct Listener {
+    shard: Rc<Shard>,
+    fd: Option<OwnedFd>,
+    key: Key,
+    local: Peer,
+    /// Of a Unix socket: unlinked when the door closes.
+    path: Option<PathBuf>,
+}
+
+impl Listener {
+    /// # Errors
+    /// As `bind` and `listen`.
+    pub fn tcp(at: SocketAddr) -> io::Result<Self> {
+        let socket = tcp_socket(at)?;
+        socket.set_reuse_port(true)?;
+        // Accepted sockets inherit it, which saves a call for each.
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&at.into())?;
+        socket.listen(BACKLOG)?;
+        let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self::open(socket.into(), Peer::Net(local), None))
+    }
+
+    /// # Errors
+    /// As `bind` and `listen`; `AddrInUse` when somebody answers there or the path is no socket.
+    pub fn local(path: &Path) -> io::Result<Self> {
+        let address = SockAddr::unix(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // Before bind: the file is born with this mode, so there is no moment in which others may connect.
+        rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o600))?;
+        match socket.bind(&address) {
+            Err(why) if why.kind() == io::ErrorKind::AddrInUse && is_stale(path, &address)? => {
+                std::fs::remove_file(path)?;
+                socket.bind(&address)?;
+            }
+            bound => bound?,
+        }
+        socket.listen(BACKLOG)?;
+        Ok(Self::open(socket.into(), Peer::Local, Some(path.to_owned())))
+    }
+
+    fn open(fd: OwnedFd, local: Peer, path: Option<PathBuf>) -> Self {
+        let shard = here();
+        let key = shard.ring().accept_open(fd.as_raw_fd());
+        Listener { shard, fd: Some(fd), key, local, path }
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// When the door can never accept again.
+    pub async fn accept(&mut self) -> io::Result<Stream> {
+        loop {
+            match poll_fn(|cx| self.shard.ring().accept_poll(self.key, cx)).await {
+                Ok(fd) => {
+                    if let Some(peer) = self.peer_of(&fd) {
+                        return Ok(Stream::new(self.shard.clone(), fd, peer));
+                    }
+                }
+                Err(why) => match why.raw_os_error().unwrap_or(0) {
+                    libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP => return Err(why),
+                    // Trouble of that one connection: the next may be better.
+                    libc::ECONNABORTED | libc::EPROTO | libc::EPERM | libc::EINTR => {}
+                    // EMFILE and its kin end the multishot. Armed again at once it would only fail again.
+                    _ => {
+                        observe::count(Counter::AcceptPaused);
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                },
+            }
+        }
+    }
+
+    /// The address it is open on.
+    pub fn local_addr(&self) -> Peer {
+        self.local
+    }
+
+    fn peer_of(&self, fd: &OwnedFd) -> Option<Peer> {
+        if self.local == Peer::Local {
+            return Some(Peer::Local);
+        }
+        // Fails when the connection has been reset already: there is nobody to serve.
+        SockRef::from(fd).peer_addr().ok()?.as_socket().map(Peer::Net)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
+        if let Some(mut ring) = self.shard.try_ring() {
+            ring.abandon(self.key);
+            if let Some(fd) = self.fd.take() {
+                use std::os::fd::IntoRawFd;
+                ring.close_fd(fd.into_raw_fd());
+            }
+        }
+    }
+}
+
+/// A TCP socket for `at`, not yet bound.
+pub fn tcp_socket(at: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if at.is_ipv6() {
+        // Or [::] would take the IPv4 port too, and 0.0.0.0 could not be opened beside it.
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+/// A socket file that nobody listens on any more.
+fn is_stale(path: &Path, address: &SockAddr) -> io::Result<bool> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        return Ok(false);
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    Ok(probe.connect(address).is_err_and(|why| why.kind() == io::ErrorKind::ConnectionRefused))
+}
