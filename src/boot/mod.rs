@@ -1,14 +1,100 @@
-//! (room to be furnished)
+//! The only room that knows everything: config → data directory → shards → doors → orderly stop.
+//!
+//! ```text
+//!   serve ─► home (lock, store file) ─► checks ─► shard::run ─► node on every shard
+//!                                                                 │ volumes opened, directory told to all
+//!                                                                 │ first start: founders and their passwords
+//!                                                                 │ doors opened
+//!                                                                 ▼ … until stop: doors shut, volumes closed
+//! ```
+//!
+//! [`node`] is the same function in the real and in the simulated world.
+
+pub mod home;
+pub mod node;
+pub mod welcome;
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use crate::admin;
-use crate::shard::StartError;
+use crate::config::{Config, Founders, SEGMENT_BYTES_DEFAULT};
+use crate::office::Settings;
+use crate::shard::{self, Plan, StartError, plan};
+
+pub use home::{Home, NewStore};
+pub use node::{Node, node};
+
+/// Runs the server until it is asked to stop.
+///
+/// # Errors
+/// Why it does not start, as a sentence that says what to do.
+pub fn serve(config: Config) -> Result<(), StartError> {
+    let volumes = u16::try_from(config.plan.cpus.len()).unwrap_or(u16::MAX);
+    let new = NewStore { volumes, segment_bytes: config.segment_bytes, quickstart: !config.founders.domain.is_empty() };
+    let home = Home::claim(&config.data, &new)?;
+    let mut doors = Vec::new();
+    for door in &config.doors {
+        match plan::probe_port(door.at) {
+            Ok(()) => doors.push(*door),
+            Err(StartError::Listen { at, why }) if door.optional => {
+                tracing::info!(%at, %why, "door left out: this host has no such address");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mut settings = config.settings.clone();
+    if home.quickstart && settings.plaintext_auth_networks.is_empty() {
+        // Until there is TLS nobody could log in otherwise; the start says so.
+        settings.plaintext_auth_networks.push("127.0.0.0/8".parse().expect("a network"));
+    }
+    let node = Node {
+        data: config.data.clone(),
+        store: home.store,
+        volumes: home.volumes,
+        segment_bytes: home.segment_bytes,
+        found: home.fresh,
+        settings,
+        founders: if home.fresh && home.quickstart { config.founders.clone() } else { Founders::default() },
+        doors,
+        admin_socket: true,
+        errand: None,
+    };
+    let home = Arc::new(home);
+    shard::run(config.plan, move |mesh| {
+        let home = home.clone();
+        let node = node.clone();
+        async move { self::node(node, mesh, move || home.settled()).await }
+    })
+}
 
 /// Carries out one admin request on a data directory whose server is stopped.
 ///
 /// # Errors
 /// Why the store cannot be opened.
-pub fn offline(_data: &Path, _request: admin::Request) -> Result<admin::Response, StartError> {
-    Err(StartError::Setting("the store cannot be opened yet".to_owned()))
+pub fn offline(data: &Path, request: admin::Request) -> Result<admin::Response, StartError> {
+    let cpus = plan::cpus(None, None)?;
+    let volumes = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
+    let home = Home::claim(data, &NewStore { volumes, segment_bytes: SEGMENT_BYTES_DEFAULT, quickstart: false })?;
+    let said = Arc::new(Mutex::new(None));
+    let node = Node {
+        data: data.to_path_buf(),
+        store: home.store,
+        volumes: home.volumes,
+        segment_bytes: home.segment_bytes,
+        found: home.fresh,
+        settings: Settings::offline(),
+        founders: Founders::default(),
+        doors: Vec::new(),
+        admin_socket: false,
+        errand: Some(node::Errand { request: Arc::new(Mutex::new(Some(request))), said: said.clone() }),
+    };
+    let home = Arc::new(home);
+    shard::run(Plan::for_cpus(cpus[..1].to_vec()), move |mesh| {
+        let home = home.clone();
+        let node = node.clone();
+        async move { self::node(node, mesh, move || home.settled()).await }
+    })?;
+    let answer = said.lock().expect("no holder of this lock can panic").take();
+    answer.ok_or_else(|| StartError::Setting("the request was not carried out".to_owned()))
 }

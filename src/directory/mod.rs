@@ -126,6 +126,12 @@ impl Directory {
         }
     }
 
+    /// True when every one of `volumes` volumes has told what it holds.
+    #[must_use]
+    pub fn complete(&self, volumes: usize) -> bool {
+        self.told.len() >= volumes
+    }
+
     /// The home of `user@domain`, in lower case.
     #[must_use]
     pub fn home(&self, name: &str) -> Option<Home> {

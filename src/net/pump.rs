@@ -125,11 +125,7 @@ pub async fn pump<D: Door>(
         }
         Ok(Step::Close | Step::Go) => {
             talk.chunk = None;
-            if wire.flush().await.is_ok() {
-                wire.stream.close().await;
-            } else {
-                wire.stream.reset();
-            }
+            wire.hang_up().await;
             Ended::Closed
         }
         Ok(Step::Abort) | Err(_) => {

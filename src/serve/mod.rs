@@ -1,4 +1,98 @@
-//! (room to be furnished)
+//! The doors: sessions meet the post office.
+//!
+//! Each door answers what one protocol's session asks. `mesh` answers what the other offices ask.
+
+use std::rc::Rc;
+use std::time::Duration;
 
 pub mod admin;
+pub mod imap;
+pub mod mesh;
 pub mod pop3;
+pub mod smtp;
+
+use crate::net::{Admission, Wire};
+use crate::observe::{self, Counter};
+use crate::office::Office;
+use crate::shard::{self, Listener, Stream};
+
+/// The protocols that have doors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// Mail comes in (RFC 5321).
+    Smtp,
+    /// Mail is read (RFC 3501, RFC 9051).
+    Imap,
+    /// Mail is fetched (RFC 1939).
+    Pop3,
+}
+
+impl Protocol {
+    /// All of them, in the order in which they are announced.
+    pub const ALL: [Protocol; 3] = [Protocol::Smtp, Protocol::Imap, Protocol::Pop3];
+
+    /// The word in logs and at the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Protocol::Smtp => "smtp",
+            Protocol::Imap => "imap",
+            Protocol::Pop3 => "pop3",
+        }
+    }
+
+    /// What a guest is told for whom there is no place (A057): by his address, or by all together.
+    fn no_place(self, address_has_its_share: bool) -> &'static [u8] {
+        match (self, address_has_its_share) {
+            (Protocol::Smtp, true) => b"421 4.7.0 Too many connections from your address, try again later\r\n",
+            (Protocol::Smtp, false) => b"421 4.3.2 Too many connections, try again later\r\n",
+            (Protocol::Imap, true) => b"* BYE [LIMIT] Too many connections from your address, try again later\r\n",
+            (Protocol::Imap, false) => b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
+            (Protocol::Pop3, true) => b"-ERR [SYS/TEMP] Too many connections from your address, try again later\r\n",
+            (Protocol::Pop3, false) => b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
+        }
+    }
+}
+
+/// Accepts at one door for as long as the process lives.
+pub async fn keep_door(office: Rc<Office>, protocol: Protocol, mut listener: Listener) {
+    loop {
+        match listener.accept().await {
+            Ok(stream) => welcome(&office, protocol, stream),
+            Err(why) => {
+                tracing::error!(protocol = protocol.word(), %why, "door closed: it can accept nothing more");
+                return;
+            }
+        }
+    }
+}
+
+fn welcome(office: &Rc<Office>, protocol: Protocol, stream: Stream) {
+    let share = match office.census.admit(stream.peer(), &office.settings.exempt_networks) {
+        Admission::Welcome(guest) => {
+            observe::count(Counter::Connections);
+            let office = office.clone();
+            shard::spawn(protocol.word(), async move {
+                match protocol {
+                    Protocol::Smtp => smtp::serve(office, stream).await,
+                    Protocol::Imap => imap::serve(office, stream).await,
+                    Protocol::Pop3 => pop3::serve(office, stream).await,
+                }
+                drop(guest);
+            });
+            return;
+        }
+        Admission::TooManyFromAddress => true,
+        Admission::TooMany => false,
+    };
+    observe::count(Counter::ConnectionsRefused);
+    tracing::info!(protocol = protocol.word(), peer = %stream.peer(), "refused: too many connections");
+    shard::spawn("refusal", refuse(stream, protocol.no_place(share)));
+}
+
+async fn refuse(mut stream: Stream, text: &'static [u8]) {
+    stream.set_deadline(Some(shard::now().after(Duration::from_secs(1))));
+    let mut wire = Wire::new(stream);
+    wire.queue().extend_from_slice(text);
+    wire.hang_up().await;
+}

@@ -1,0 +1,258 @@
+//! The data directory: whose it is, and which store it holds.
+//!
+//! ```text
+//!   DIR/ringpost.lock    flock'ed while a process has the directory; says who
+//!   DIR/store            the store's identity: written once, before the first volume
+//!   DIR/volume-000/ …    the volumes
+//!   DIR/admin.sock       while a server runs
+//! ```
+//!
+//! The store file makes a missing or foreign volume a refusal instead of a silent new beginning (A194).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::shard::StartError;
+
+/// Newest format of the store file that this program reads.
+const STORE_FORMAT: u32 = 1;
+/// Tries to take the lock, 50 ms apart: a killed predecessor's ring may hold it a moment longer.
+const LOCK_TRIES: u32 = 5;
+
+/// A data directory in our hands.
+#[derive(Debug)]
+pub struct Home {
+    /// The store's identity.
+    pub store: Uuid,
+    /// Its volumes.
+    pub volumes: u16,
+    /// Octets of a segment.
+    pub segment_bytes: u64,
+    /// True until the store's first start was completed: volumes may be made.
+    pub fresh: bool,
+    /// True for a store that an unconfigured `serve` began.
+    pub quickstart: bool,
+    dir: PathBuf,
+    settled: AtomicBool,
+    _lock: File,
+}
+
+/// What a store begins with, where there is none yet.
+#[derive(Clone, Copy, Debug)]
+pub struct NewStore {
+    /// Volumes; their number stays.
+    pub volumes: u16,
+    /// Octets of a segment.
+    pub segment_bytes: u64,
+    /// Begun by an unconfigured `serve`.
+    pub quickstart: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoreFile {
+    format: u32,
+    store: Uuid,
+    volumes: u16,
+    segment_bytes: u64,
+    /// False until the first start was completed.
+    settled: bool,
+    /// True for a store that an unconfigured `serve` began: alice and bob, loopback logins without TLS.
+    #[serde(default)]
+    quickstart: bool,
+}
+
+impl Home {
+    /// Takes the directory, making it and the store file if need be.
+    ///
+    /// # Errors
+    /// Another process has it, its format is newer, or the file system says no.
+    pub fn claim(dir: &Path, new: &NewStore) -> Result<Home, StartError> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|why| at(dir, "making", why))?;
+        let lock = lock(dir)?;
+        let path = dir.join("store");
+        let found = match fs::read_to_string(&path) {
+            Ok(text) => read(dir, &text)?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let begun = StoreFile {
+                    format: STORE_FORMAT,
+                    store: Uuid::from_bytes(rand::random()),
+                    volumes: new.volumes,
+                    segment_bytes: new.segment_bytes,
+                    settled: false,
+                    quickstart: new.quickstart,
+                };
+                if has_volumes(dir).map_err(|why| at(dir, "listing", why))? {
+                    return Err(StartError::Data {
+                        dir: dir.to_path_buf(),
+                        why: "there are volumes but the file `store` is missing: restore it from a backup".to_owned(),
+                    });
+                }
+                write(dir, &begun).map_err(|why| at(&path, "writing", why))?;
+                begun
+            }
+            Err(why) => return Err(at(&path, "reading", why)),
+        };
+        Ok(Home {
+            store: found.store,
+            volumes: found.volumes,
+            segment_bytes: found.segment_bytes,
+            fresh: !found.settled,
+            quickstart: found.quickstart,
+            dir: dir.to_path_buf(),
+            settled: AtomicBool::new(found.settled),
+            _lock: lock,
+        })
+    }
+
+    /// Notes that the first start is complete: from now on a missing volume is refused, not made.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn settled(&self) -> Result<(), StartError> {
+        if self.settled.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let file = StoreFile {
+            format: STORE_FORMAT,
+            store: self.store,
+            volumes: self.volumes,
+            segment_bytes: self.segment_bytes,
+            settled: true,
+            quickstart: self.quickstart,
+        };
+        write(&self.dir, &file).map_err(|why| at(&self.dir.join("store"), "writing", why))
+    }
+}
+
+/// The folder of a volume.
+#[must_use]
+pub fn volume_dir(data: &Path, volume: u16) -> PathBuf {
+    data.join(format!("volume-{volume:03}"))
+}
+
+fn at(path: &Path, doing: &str, why: io::Error) -> StartError {
+    StartError::Io { doing: format!("{doing} {}", path.display()), why }
+}
+
+fn read(dir: &Path, text: &str) -> Result<StoreFile, StartError> {
+    let damaged = |why: String| StartError::Data { dir: dir.to_path_buf(), why };
+    let format = serde_json::from_str::<serde_json::Value>(text).ok().and_then(|v| v["format"].as_u64());
+    match format {
+        Some(found) if found > u64::from(STORE_FORMAT) => Err(damaged(format!(
+            "the store's format {found} is newer than this program reads ({STORE_FORMAT}): start the newer Ringpost"
+        ))),
+        _ => serde_json::from_str(text)
+            .map_err(|e| damaged(format!("the file `store` is damaged ({e}): restore it from a backup"))),
+    }
+}
+
+fn write(dir: &Path, file: &StoreFile) -> io::Result<()> {
+    let (new, name) = (dir.join("store.new"), dir.join("store"));
+    let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    out.write_all(&serde_json::to_vec_pretty(file)?)?;
+    out.write_all(b"\n")?;
+    out.sync_all()?;
+    fs::rename(&new, &name)?;
+    File::open(dir)?.sync_all()?;
+    match dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+fn has_volumes(dir: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(dir)? {
+        if entry?.file_name().to_string_lossy().starts_with("volume-") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn lock(dir: &Path) -> Result<File, StartError> {
+    let path = dir.join("ringpost.lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(&path)
+        .map_err(|why| at(&path, "opening", why))?;
+    for attempt in 1.. {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(rustix::io::Errno::WOULDBLOCK) if attempt < LOCK_TRIES => std::thread::sleep(Duration::from_millis(50)),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut holder = String::new();
+                let _ = file.read_to_string(&mut holder);
+                let holder = match holder.lines().next() {
+                    Some(line) if !line.trim().is_empty() => line.trim().to_owned(),
+                    _ => "it did not say who it is".to_owned(),
+                };
+                return Err(StartError::DataInUse { dir: dir.to_path_buf(), holder });
+            }
+            Err(why) => return Err(at(&path, "locking", why.into())),
+        }
+    }
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let note = format!("process {}, boot {}\n", std::process::id(), boot.trim());
+    file.set_len(0).and_then(|()| file.write_all(note.as_bytes())).map_err(|why| at(&path, "writing", why))?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(dir: &Path) -> Result<Home, StartError> {
+        Home::claim(dir, &NewStore { volumes: 2, segment_bytes: 1 << 20, quickstart: false })
+    }
+
+    #[test]
+    fn a_store_keeps_its_identity_and_its_number_of_volumes() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let first = claim(dir.path()).expect("a new home");
+        assert!(first.fresh);
+        first.settled().expect("settling");
+        let store = first.store;
+        drop(first);
+        let other = NewStore { volumes: 7, segment_bytes: 4 << 20, quickstart: true };
+        let again = Home::claim(dir.path(), &other).expect("the same home");
+        assert_eq!((again.store, again.volumes, again.segment_bytes), (store, 2, 1 << 20));
+        assert!(!again.fresh && !again.quickstart);
+    }
+
+    #[test]
+    fn a194_a_directory_in_use_is_refused_and_names_its_holder() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let _held = claim(dir.path()).expect("a new home");
+        let error = claim(dir.path()).expect_err("it is in use").to_string();
+        assert!(error.contains("in use") && error.contains(&std::process::id().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a194_a_newer_format_is_refused() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fs::write(dir.path().join("store"), r#"{"format": 9, "surprise": true}"#).expect("writing");
+        let error = claim(dir.path()).expect_err("it is newer").to_string();
+        assert!(error.contains("format 9 is newer"), "{error}");
+    }
+
+    #[test]
+    fn a194_volumes_without_their_store_file_are_refused() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        fs::create_dir(dir.path().join("volume-000")).expect("making");
+        let error = claim(dir.path()).expect_err("the store file is missing").to_string();
+        assert!(error.contains("`store` is missing"), "{error}");
+    }
+}

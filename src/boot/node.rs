@@ -1,0 +1,182 @@
+//! One shard's life: open the volumes, meet the others, open the doors, stop in order.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ringpost_storage::{Create, OpenError, Settings as VolumeSettings, Volume};
+use uuid::Uuid;
+
+use crate::admin;
+use crate::boot::{home, welcome};
+use crate::config::{DoorPlan, Founders};
+use crate::directory::{Change, Home};
+use crate::office::{Office, Reply, Request, Settings};
+use crate::serve;
+use crate::shard::{self, Disk, Mesh, StartError};
+
+/// What every shard of a process is told.
+#[derive(Clone)]
+pub struct Node {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The store's identity.
+    pub store: Uuid,
+    /// Its volumes.
+    pub volumes: u16,
+    /// Octets of a segment.
+    pub segment_bytes: u64,
+    /// True on the store's first start: missing volumes are made.
+    pub found: bool,
+    /// What the doors are told.
+    pub settings: Settings,
+    /// Whom a new store begins with.
+    pub founders: Founders,
+    /// Doors, the same on every shard.
+    pub doors: Vec<DoorPlan>,
+    /// True: shard 0 keeps the admin socket.
+    pub admin_socket: bool,
+    /// A single request to carry out instead of serving.
+    pub errand: Option<Errand>,
+}
+
+/// One admin request for a node without doors, and the place for its answer.
+#[derive(Clone)]
+pub struct Errand {
+    /// Taken by shard 0.
+    pub request: Arc<Mutex<Option<admin::Request>>>,
+    /// Filled by shard 0.
+    pub said: Arc<Mutex<Option<admin::Response>>>,
+}
+
+/// How a volume of this house is run.
+const VOLUME: VolumeSettings =
+    VolumeSettings { gather_bytes_max: 64 << 20, batch_bytes_max: 4 << 20, free_bytes_min: 128 << 20 };
+
+/// Runs one shard until the process is asked to stop. `settled` is called by shard 0 when a first start is complete.
+///
+/// # Errors
+/// Why it cannot start.
+pub async fn node(
+    node: Node,
+    mesh: Mesh<Request, Reply>,
+    settled: impl Fn() -> Result<(), StartError>,
+) -> Result<(), StartError> {
+    let office = Office::new(node.settings.clone(), mesh, node.volumes, shard::count());
+    let mut told = Vec::new();
+    for id in (0..node.volumes).filter(|v| office.shard_of(*v) == shard::id()) {
+        let volume = open(&node, id).await?;
+        told.push(catalogue(id, &volume));
+        let committer = volume.clone();
+        shard::spawn("commit", async move { committer.commit_loop(shard::run_dry).await });
+        office.adopt(id, volume);
+    }
+    let answering = office.clone();
+    office.mesh.serve(move |_from, request| serve::mesh::answer(answering.clone(), request));
+    for change in told {
+        office.tell_all(change).await.map_err(|why| StartError::Setting(format!("a shard did not start: {why:?}")))?;
+    }
+    while !office.directory(|d| d.complete(usize::from(node.volumes))) {
+        shard::sleep(Duration::from_millis(1)).await;
+    }
+    let served = attend(&node, &office, settled).await;
+    for (_, volume) in office.volumes() {
+        volume.close().await;
+    }
+    served
+}
+
+/// What happens between the volumes' opening and their closing.
+async fn attend(
+    node: &Node,
+    office: &Rc<Office>,
+    settled: impl Fn() -> Result<(), StartError>,
+) -> Result<(), StartError> {
+    if shard::id() == 0 {
+        let founded = welcome::found(office, &node.founders).await.map_err(StartError::Setting)?;
+        settled()?;
+        if let Some(errand) = &node.errand {
+            let request = errand.request.lock().expect("no holder of this lock can panic").take();
+            if let Some(request) = request {
+                let said = admin::execute(office, request).await;
+                *errand.said.lock().expect("no holder of this lock can panic") = Some(said);
+            }
+            shard::request_stop();
+            return Ok(());
+        }
+        welcome::announce(node, &founded);
+    }
+    for door in &node.doors {
+        let listener = shard::listen(door.at).map_err(|why| StartError::Listen { at: door.at, why })?;
+        shard::spawn("door", serve::keep_door(office.clone(), door.protocol, listener));
+    }
+    if node.admin_socket && shard::id() == 0 {
+        let path = node.data.join("admin.sock");
+        let listener = shard::listen_local(&path)
+            .map_err(|why| StartError::Io { doing: format!("listening on {}", path.display()), why })?;
+        shard::spawn("admin", serve::admin::keep_door(office.clone(), listener));
+    }
+    tracing::info!(shard = shard::id(), volumes = office.volumes().len(), "open");
+    shard::stop_requested().await;
+    tracing::info!(shard = shard::id(), "stopping");
+    Ok(())
+}
+
+async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {
+    let dir = home::volume_dir(&node.data, id);
+    let disk = shard::disk(&dir).map_err(|why| StartError::Io { doing: format!("opening {}", dir.display()), why })?;
+    let began = shard::now();
+    let opened = match Volume::open(disk.clone(), Some((node.store, id)), VOLUME).await {
+        Err(OpenError::Absent) if node.found => {
+            let mut seed = [0; 8];
+            shard::random(&mut seed);
+            let facts = Create {
+                store: node.store,
+                volume: id,
+                volumes: node.volumes,
+                segment_bytes: node.segment_bytes,
+                seed: u64::from_le_bytes(seed),
+            };
+            Volume::create(&disk, &facts)
+                .await
+                .map_err(|why| StartError::Io { doing: format!("making a volume in {}", dir.display()), why })?;
+            Volume::open(disk, Some((node.store, id)), VOLUME).await
+        }
+        other => other,
+    };
+    let (volume, found) = opened.map_err(|error| StartError::Data {
+        why: match error {
+            OpenError::Absent => "the volume is missing: put its folder back, or restore it from a backup".to_owned(),
+            other => other.to_string(),
+        },
+        dir: dir.clone(),
+    })?;
+    let took_ms = u64::try_from(shard::now().since(began).as_millis()).unwrap_or(u64::MAX);
+    tracing::info!(
+        volume = id,
+        batches = found.batches,
+        bytes = found.bytes,
+        durable = found.durable,
+        torn_bytes = found.torn_bytes,
+        took_ms,
+        "volume recovered"
+    );
+    for (segment, offset, octets) in &found.damaged {
+        tracing::error!(volume = id, segment, offset, octets, "acknowledged data is damaged on disk and was set aside");
+    }
+    Ok(volume)
+}
+
+/// What a volume knows, as the directory hears it.
+fn catalogue(id: u16, volume: &Volume<Disk>) -> Change {
+    Change::Volume {
+        volume: id,
+        domains: volume.domains().into_iter().map(|(name, _)| name).collect(),
+        accounts: volume
+            .accounts()
+            .into_iter()
+            .map(|a| (a.name, Home { volume: id, account: a.id, generation: a.generation }))
+            .collect(),
+    }
+}

@@ -1,0 +1,64 @@
+//! The first start on an embedded default: a domain, two people, and the commands to try them.
+
+use std::rc::Rc;
+
+use crate::admin;
+use crate::boot::Node;
+use crate::config::Founders;
+use crate::office::Office;
+use crate::serve::Protocol;
+
+/// Makes the founders' domain and accounts; returns each address with its generated password.
+///
+/// # Errors
+/// A sentence that says what was refused.
+pub async fn found(office: &Rc<Office>, founders: &Founders) -> Result<Vec<(String, String)>, String> {
+    if founders.domain.is_empty() {
+        return Ok(Vec::new());
+    }
+    admin::found_domain(office, &founders.domain).await?;
+    let mut made = Vec::new();
+    for local in &founders.people {
+        let name = format!("{local}@{}", founders.domain);
+        let password = admin::found_account(office, &name).await?;
+        made.push((name, password));
+    }
+    Ok(made)
+}
+
+/// Says on standard output what is open, and on a first start how to use it.
+pub fn announce(node: &Node, founded: &[(String, String)]) {
+    let mut text = String::from("Ringpost is open:\n");
+    for protocol in Protocol::ALL {
+        let at: Vec<String> = node.doors.iter().filter(|d| d.protocol == protocol).map(|d| d.at.to_string()).collect();
+        if !at.is_empty() {
+            text += &format!("  {:<5} {}\n", protocol.word(), at.join("  "));
+        }
+    }
+    text += &format!("  data  {}\n", node.data.display());
+    if !node.settings.plaintext_auth_networks.is_empty() {
+        let nets: Vec<String> = node.settings.plaintext_auth_networks.iter().map(ToString::to_string).collect();
+        text += &format!("  Logins without TLS are allowed from {} (--plaintext-auth-network).\n", nets.join(" "));
+    }
+    if let (Some((to, password)), Some((from, _))) = (founded.first(), founded.get(1)) {
+        text += "\nNew accounts; these passwords are shown once:\n";
+        for (name, password) in founded {
+            text += &format!("  {name}  {password}\n");
+        }
+        let port = |p: Protocol| node.doors.iter().find(|d| d.protocol == p).map_or(0, |d| d.at.port());
+        text += &format!(
+            "\nSend a message:\n  printf 'From: {from}\\r\\nTo: {to}\\r\\nSubject: hello\\r\\n\\r\\nIt works.\\r\\n' | \
+             curl -sS smtp://127.0.0.1:{} --mail-from {from} --mail-rcpt {to} -T -\n",
+            port(Protocol::Smtp)
+        );
+        text +=
+            &format!("Read it back:\n  curl -sS pop3://127.0.0.1:{}/1 -u '{to}:{password}'\n", port(Protocol::Pop3));
+        text +=
+            &format!("  curl -sS 'imap://127.0.0.1:{}/INBOX;MAILINDEX=1' -u '{to}:{password}'\n", port(Protocol::Imap));
+    }
+    text += "\nStop it with Ctrl-C.\n";
+    use std::io::Write as _;
+    // Nobody may be reading; that is no reason not to serve.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    let _ = std::io::stdout().flush();
+}

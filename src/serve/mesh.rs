@@ -1,0 +1,36 @@
+//! What this office answers to the others. No answer here asks another office anything (DESIGN §7).
+
+use std::rc::Rc;
+
+use crate::admin;
+use crate::intake::commit;
+use crate::office::words::Talk;
+use crate::office::{Office, Reply, Request};
+use crate::serve::{imap, pop3};
+use crate::shard;
+
+/// Answers one request of another shard.
+pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
+    match request {
+        Request::Deliver(letter) => Reply::Delivered(commit::store(&office, *letter).await),
+        Request::Secrets { volume, account } => {
+            let found = office.volume(volume).and_then(|v| v.account(account));
+            Reply::Secrets(found.map(|info| info.secrets.to_vec()))
+        }
+        Request::Hear(change) => {
+            office.hear(change);
+            Reply::Done
+        }
+        Request::Stats => Reply::Stats(office.volumes().into_iter().map(|(_, volume)| volume.stats()).collect()),
+        Request::Do { volume, deeds } => admin::do_deeds(&office, volume, deeds).await,
+        Request::Visit(visitor) => {
+            let visitor = *visitor;
+            let office = office.clone();
+            match visitor.talk {
+                Talk::Pop3(_) => shard::spawn("pop3", pop3::visit(office, visitor)),
+                Talk::Imap(_) => shard::spawn("imap", imap::visit(office, visitor)),
+            }
+            Reply::Done
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The receiving door: who may send what to whom, and the letter on its way to intake.
+//!
+//! ```text
+//!   MAIL ─► room on the disk?      RCPT ─► route: mailbox here | nobody | relaying
+//!   DATA ─► a letter, signed with our trace fields      pieces ─► letter      end ─► intake ─► 250 | 4xx | 5xx | silence
+//! ```
+//!
+//! *Liberty, until transfers exist:* recipients of a second volume get `452 4.5.3` and the sender comes back with
+//! them (RFC 5321 §4.5.3.1.10 makes every sender able to).
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use ringpost_storage::VolumeId;
+
+use crate::intake::judge::Fault;
+use crate::intake::{self, Letter, Recipient, Verdict, Why};
+use crate::mail::address::{ForwardPath, ReversePath};
+use crate::mail::header::HeaderFault;
+use crate::mail::trace;
+use crate::net::{Door, First, Next, Wire, pump};
+use crate::observe::{self, Counter};
+use crate::office::Office;
+use crate::proto::contract::Out;
+use crate::proto::smtp::{Answer, Ask, BareNewline, Config, Helo, Reply, Session};
+use crate::route::{Route, route};
+use crate::shard::{self, Peer, Stream};
+
+/// Talks SMTP with one client until it leaves.
+pub async fn serve(office: Rc<Office>, stream: Stream) {
+    let config = Arc::new(Config {
+        hostname: office.settings.hostname.clone(),
+        message_bytes_max: office.settings.message_bytes_max,
+        bare_newline: if office.settings.reject_bare_newlines { BareNewline::Reject } else { BareNewline::Normalise },
+        ..Config::default()
+    });
+    let mut out = Out::default();
+    let session = Box::new(Session::open(config, &mut out));
+    let mut door = SmtpDoor {
+        peer: stream.peer(),
+        office,
+        sender: None,
+        size: 0,
+        recipients: Vec::new(),
+        paths: Vec::new(),
+        letter: None,
+    };
+    pump(Wire::new(stream), session, &mut door, First::Greeting(out.reply)).await;
+}
+
+struct SmtpDoor {
+    office: Rc<Office>,
+    peer: Peer,
+    sender: Option<ReversePath>,
+    size: u64,
+    recipients: Vec<Recipient>,
+    /// The recipients as the client wrote them, duplicates aside.
+    paths: Vec<ForwardPath>,
+    letter: Option<Box<Letter>>,
+}
+
+impl Door for SmtpDoor {
+    type Session = Session;
+
+    fn body(&mut self, bytes: &[u8]) {
+        if let Some(letter) = &mut self.letter {
+            letter.push(bytes);
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask, _wire: &mut Wire) -> Next<Answer> {
+        Next::Answer(match ask {
+            Ask::Mail { sender, size, .. } => self.mail(sender, size),
+            Ask::Rcpt { recipient } => self.rcpt(recipient),
+            Ask::Data { helo } => self.data(&helo),
+            Ask::Done { .. } => self.done().await,
+            Ask::Reset => {
+                self.forget();
+                Answer::Yes
+            }
+        })
+    }
+}
+
+impl SmtpDoor {
+    fn forget(&mut self) {
+        self.sender = None;
+        self.recipients.clear();
+        self.paths.clear();
+        self.letter = None;
+    }
+
+    fn mail(&mut self, sender: ReversePath, size: Option<u64>) -> Answer {
+        self.forget();
+        if !self.office.has_room(size.unwrap_or(0)) {
+            return no(452, (4, 3, 1), "Insufficient system storage, try again later");
+        }
+        self.sender = Some(sender);
+        self.size = size.unwrap_or(0);
+        Answer::Yes
+    }
+
+    fn rcpt(&mut self, recipient: ForwardPath) -> Answer {
+        let volumes = usize::from(self.office.volume_count());
+        match self.office.directory(|d| route(&recipient, d, volumes)) {
+            Route::Mailbox { name, home } => {
+                if self.recipients.iter().any(|r| r.home.account == home.account) {
+                    return Answer::Yes;
+                }
+                if self.volume().is_some_and(|v| v != home.volume) {
+                    return no(452, (4, 5, 3), "This recipient in a transaction of its own, please");
+                }
+                self.recipients.push(Recipient { name, home });
+                self.paths.push(recipient);
+                Answer::Yes
+            }
+            Route::NoSuchUser => no(550, (5, 1, 1), "No such user here"),
+            Route::Relaying => no(550, (5, 7, 1), "Relaying denied"),
+            Route::AskAgain => no(451, (4, 3, 0), "The directory is not complete yet, try again later"),
+        }
+    }
+
+    /// The volume of the recipients so far.
+    fn volume(&self) -> Option<VolumeId> {
+        self.recipients.first().map(|r| r.home.volume)
+    }
+
+    fn data(&mut self, helo: &Helo) -> Answer {
+        let (Some(volume), Some(sender)) = (self.volume(), &self.sender) else {
+            return no(503, (5, 5, 1), "Valid RCPT command must precede DATA");
+        };
+        let recipients = std::mem::take(&mut self.recipients);
+        let mut letter = Letter::new(&self.office, volume, recipients, self.size);
+        let mut fields = Vec::with_capacity(512);
+        trace::return_path(&mut fields, sender);
+        let only = match self.paths.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        };
+        let id = letter.id.simple().to_string();
+        trace::Received {
+            helo: &helo.name,
+            extended: helo.extended,
+            peer: peer_ip(self.peer),
+            host: &self.office.settings.hostname,
+            id: &id,
+            recipient: only,
+            now_ms: letter.received_ms,
+        }
+        .write(&mut fields);
+        letter.sign(&fields);
+        self.letter = Some(Box::new(letter));
+        Answer::Yes
+    }
+
+    async fn done(&mut self) -> Answer {
+        let Some(letter) = self.letter.take() else {
+            return no(503, (5, 5, 1), "No message was begun");
+        };
+        if letter.starved() {
+            observe::count(Counter::MessagesRefused);
+            return no(452, (4, 3, 1), "Too much mail is on its way in, try again later");
+        }
+        let id = letter.id.simple().to_string();
+        let (octets, copies) = (letter.body.len(), letter.recipients.len());
+        let to = letter.recipients[0].name.clone();
+        let began = shard::now();
+        let verdict = intake::accept(&self.office, *letter).await;
+        let took_us = u64::try_from(shard::now().since(began).as_micros()).unwrap_or(u64::MAX);
+        let from = self.sender.as_ref().map_or("", ReversePath::as_str);
+        match &verdict {
+            Verdict::Stored => {
+                tracing::info!(id, peer = %self.peer, from, to, copies, octets, took_us, "stored");
+            }
+            other => {
+                tracing::warn!(id, peer = %self.peer, from, to, copies, octets, took_us, verdict = ?other, "not stored")
+            }
+        }
+        self.forget();
+        match verdict {
+            Verdict::Stored => Answer::Queued { id },
+            Verdict::Unacceptable(fault) => unacceptable(fault),
+            Verdict::Later(why) => later(why),
+            Verdict::Unknown => Answer::Close,
+        }
+    }
+}
+
+fn no(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> Answer {
+    Answer::No(Reply::new(code, enhanced, text))
+}
+
+fn unacceptable(fault: Fault) -> Answer {
+    match fault {
+        Fault::TooLarge => no(552, (5, 3, 4), "Message too large"),
+        Fault::Header(HeaderFault::FieldTooLong | HeaderFault::HeaderTooLong) => {
+            no(552, (5, 3, 4), "Message header too large")
+        }
+        Fault::Header(HeaderFault::TooManyFields) => no(550, (5, 6, 0), "Too many header fields"),
+        Fault::Header(HeaderFault::Loop) | Fault::SeenBefore => no(554, (5, 4, 6), "Mail is looping"),
+    }
+}
+
+fn later(why: Why) -> Answer {
+    match why {
+        Why::DiskFull => no(452, (4, 3, 1), "Insufficient system storage, try again later"),
+        Why::VolumeFailed => no(451, (4, 3, 0), "The mailbox cannot be written now, try again later"),
+        Why::Busy => no(451, (4, 3, 2), "Too busy, try again later"),
+        Why::AccountGone => no(450, (4, 2, 1), "A mailbox went away meanwhile, try again later"),
+    }
+}
+
+fn peer_ip(peer: Peer) -> Option<std::net::IpAddr> {
+    match peer {
+        Peer::Net(a) => Some(a.ip()),
+        Peer::Local => None,
+    }
+}

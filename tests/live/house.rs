@@ -1,0 +1,342 @@
+//! A real Ringpost for a test: the built binary on free loopback ports with a temporary data directory, stopped with it.
+
+#![allow(dead_code, reason = "each test binary uses its own part of the house")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a test waits for anything before it calls it missing.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server.
+pub struct House {
+    child: Child,
+    /// Its data directory's parent.
+    pub dir: tempfile::TempDir,
+    /// Its `--port-offset`.
+    pub offset: u16,
+    /// What it said on standard output until it was open.
+    pub said: String,
+    extra: Vec<String>,
+}
+
+/// The binary under test.
+pub fn binary() -> &'static str {
+    env!("CARGO_BIN_EXE_ringpost")
+}
+
+impl House {
+    /// Starts a server on an unused port offset with a new data directory; plaintext logins and no address limits from loopback.
+    pub fn open(extra: &[&str]) -> House {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        Self::open_in(dir, extra)
+    }
+
+    /// Starts a server on the data directory in `dir`.
+    pub fn open_in(dir: tempfile::TempDir, extra: &[&str]) -> House {
+        let mut last = String::new();
+        for _ in 0..20 {
+            let offset = free_offset();
+            match Self::start(&dir, offset, extra) {
+                Ok((child, said)) => {
+                    let extra = extra.iter().map(|s| (*s).to_owned()).collect();
+                    return House { child, dir, offset, said, extra };
+                }
+                Err(complaint) if complaint.contains("is taken") => last = complaint,
+                Err(complaint) => panic!("the server does not start: {complaint}"),
+            }
+        }
+        panic!("no free ports: {last}");
+    }
+
+    fn start(dir: &tempfile::TempDir, offset: u16, extra: &[&str]) -> Result<(Child, String), String> {
+        let log =
+            std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("log")).expect("the log file");
+        let mut child = Command::new(binary())
+            .arg("serve")
+            .args(["--data", data_of(dir.path()).to_str().expect("a plain path")])
+            .args(["--port-offset", &offset.to_string()])
+            .args(["--exempt-network", "127.0.0.0/8", "--plaintext-auth-network", "127.0.0.0/8"])
+            .args(extra)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+        let mut out = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            if out.read_line(&mut line).expect("reading its output") == 0 {
+                child.wait().expect("waiting for it");
+                let log = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+                return Err(log);
+            }
+            said += &line;
+            if line.starts_with("Stop it with") {
+                break;
+            }
+        }
+        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        let me = (child, said);
+        for port in [2525, 2143, 2110] {
+            connect_until_open((std::net::Ipv4Addr::LOCALHOST, port + offset).into());
+        }
+        Ok(me)
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        data_of(self.dir.path())
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn smtp(&self) -> SocketAddr {
+        (std::net::Ipv4Addr::LOCALHOST, 2525 + self.offset).into()
+    }
+
+    pub fn imap(&self) -> SocketAddr {
+        (std::net::Ipv4Addr::LOCALHOST, 2143 + self.offset).into()
+    }
+
+    pub fn pop3(&self) -> SocketAddr {
+        (std::net::Ipv4Addr::LOCALHOST, 2110 + self.offset).into()
+    }
+
+    /// The generated password of one of the founders, as shown on the first start.
+    pub fn password(&self, name: &str) -> String {
+        let line = self.said.lines().find(|l| l.trim_start().starts_with(name));
+        let line = line.unwrap_or_else(|| panic!("no password of {name} in:\n{}", self.said));
+        line.split_whitespace().nth(1).expect("a password").to_owned()
+    }
+
+    /// Kills it as a power switch would kill the process.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kill -9");
+        self.child.wait().expect("it is dead");
+    }
+
+    /// Asks it to stop and waits; returns its exit code.
+    pub fn stop(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_raw(self.pid().cast_signed()).expect("a pid");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("kill -TERM");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("waiting") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not stop; its log:\n{}", self.log());
+            std::thread::yield_now();
+        }
+    }
+
+    /// Starts it again on the same data and the same ports.
+    pub fn reopen(&mut self) {
+        let extra: Vec<&str> = self.extra.iter().map(String::as_str).collect();
+        let (child, _) = Self::start(&self.dir, self.offset, &extra).expect("it starts again");
+        self.child = child;
+    }
+
+    /// Starts it again with other options.
+    pub fn restart_with(&mut self, extra: &[&str]) {
+        self.extra = extra.iter().map(|s| (*s).to_owned()).collect();
+        self.reopen();
+    }
+
+    /// Runs one of its command-line verbs on its data directory; returns exit code, standard output, standard error.
+    pub fn verb(&self, args: &[&str], stdin: &str) -> (i32, String, String) {
+        verb(&self.data(), args, stdin)
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
+    }
+}
+
+/// Runs `ringpost VERB… --data DIR`.
+pub fn verb(data: &Path, args: &[&str], stdin: &str) -> (i32, String, String) {
+    let mut child = Command::new(binary())
+        .args(args)
+        .args(["--data", data.to_str().expect("a plain path")])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    // A verb that reads nothing may be gone already.
+    let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
+    let out = child.wait_with_output().expect("it ends");
+    let text = |b: Vec<u8>| String::from_utf8(b).expect("plain text");
+    (out.status.code().unwrap_or(-1), text(out.stdout), text(out.stderr))
+}
+
+fn data_of(dir: &Path) -> PathBuf {
+    dir.join("data")
+}
+
+fn connect_until_open(at: SocketAddr) {
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(at).is_err() {
+        assert!(Instant::now() < deadline, "{at} does not open");
+        std::thread::yield_now();
+    }
+}
+
+/// An offset at which all default ports were free a moment ago.
+pub fn free_offset() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 300).expect("small") * 100 + 10_000;
+    loop {
+        let offset = start.wrapping_add(NEXT.fetch_add(7, Ordering::Relaxed)) % 50_000 + 8_000;
+        let free = |port: u16| TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port + offset)).is_ok();
+        if [2525, 2143, 2110].into_iter().all(free) {
+            return offset;
+        }
+    }
+}
+
+/// A line-by-line conversation, strict and impatient.
+pub struct Talk {
+    reader: BufReader<TcpStream>,
+}
+
+impl Talk {
+    pub fn with(at: SocketAddr) -> Talk {
+        let stream = TcpStream::connect(at).expect("connecting");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_nodelay(true).expect("no delay");
+        Talk { reader: BufReader::new(stream) }
+    }
+
+    pub fn stream(&mut self) -> &mut TcpStream {
+        self.reader.get_mut()
+    }
+
+    pub fn say(&mut self, text: &str) {
+        self.send(format!("{text}\r\n").as_bytes());
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.reader.get_mut().write_all(bytes).expect("writing");
+    }
+
+    /// The next line without its CRLF; panics at the end of the stream.
+    pub fn hear(&mut self) -> String {
+        let mut line = Vec::new();
+        let n = self.reader.read_until(b'\n', &mut line).expect("reading");
+        assert!(n > 0, "the server closed the connection");
+        let line = String::from_utf8_lossy(&line).into_owned();
+        line.strip_suffix("\r\n").unwrap_or_else(|| panic!("no CRLF after {line:?}")).to_owned()
+    }
+
+    /// Lines up to and including the first that `last` accepts.
+    pub fn hear_until(&mut self, last: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            lines.push(self.hear());
+            if last(&lines[lines.len() - 1]) {
+                return lines;
+            }
+        }
+    }
+
+    /// An SMTP reply, all its lines.
+    pub fn reply(&mut self) -> String {
+        self.hear_until(|l| l.as_bytes().get(3) != Some(&b'-')).join("\n")
+    }
+
+    /// Says a line and expects an SMTP reply that begins with `code`.
+    pub fn ask(&mut self, line: &str, code: &str) -> String {
+        self.say(line);
+        let reply = self.reply();
+        assert!(reply.starts_with(code), "to {line:?}: expected {code}, got {reply:?}");
+        reply
+    }
+
+    /// Says a tagged IMAP command and returns the untagged lines; the tagged line must begin with `status`.
+    pub fn imap(&mut self, command: &str, status: &str) -> Vec<String> {
+        self.say(&format!("t {command}"));
+        let mut lines = self.hear_until(|l| l.starts_with("t "));
+        let tagged = lines.pop().expect("the tagged line");
+        assert!(tagged[2..].starts_with(status), "to {command:?}: expected {status}, got {tagged:?} after {lines:?}");
+        lines
+    }
+
+    /// Everything until the server closes.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let _ = self.reader.read_to_end(&mut bytes);
+        bytes
+    }
+
+    /// Takes a POP3 multi-line answer, dots unstuffed, after its +OK.
+    pub fn pop3_lines(&mut self, command: &str) -> Vec<String> {
+        self.say(command);
+        let first = self.hear();
+        assert!(first.starts_with("+OK"), "to {command:?}: {first:?}");
+        let mut lines = self.hear_until(|l| l == ".");
+        lines.pop();
+        lines.into_iter().map(|l| l.strip_prefix('.').map_or(l.clone(), str::to_owned)).collect()
+    }
+
+    /// Says a POP3 command and expects `+OK`.
+    pub fn pop3(&mut self, command: &str) -> String {
+        self.say(command);
+        let reply = self.hear();
+        assert!(reply.starts_with("+OK"), "to {command:?}: {reply:?}");
+        reply
+    }
+}
+
+/// Sends one message over SMTP and returns the final reply. `body` is sent as it is, before the final dot.
+pub fn post(at: SocketAddr, from: &str, to: &[&str], body: &str) -> String {
+    let mut talk = Talk::with(at);
+    talk.reply();
+    talk.ask("EHLO client.test", "250");
+    talk.ask(&format!("MAIL FROM:<{from}>"), "250");
+    for one in to {
+        talk.ask(&format!("RCPT TO:<{one}>"), "250");
+    }
+    talk.ask("DATA", "354");
+    talk.send(body.as_bytes());
+    talk.send(b"\r\n.\r\n");
+    let reply = talk.reply();
+    talk.ask("QUIT", "221");
+    reply
+}
+
+/// All messages of a maildrop, over POP3, each as one string with CRLF line ends.
+pub fn fetch(at: SocketAddr, name: &str, password: &str) -> Vec<String> {
+    let mut talk = Talk::with(at);
+    assert!(talk.hear().starts_with("+OK"));
+    talk.pop3(&format!("USER {name}"));
+    talk.pop3(&format!("PASS {password}"));
+    let stat = talk.pop3("STAT");
+    let count: usize = stat.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a count");
+    let mut mail = Vec::new();
+    for n in 1..=count {
+        mail.push(talk.pop3_lines(&format!("RETR {n}")).join("\r\n") + "\r\n");
+    }
+    talk.pop3("QUIT");
+    mail
+}

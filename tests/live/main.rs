@@ -1,0 +1,6 @@
+//! Stories with the real binary, on loopback, with real files.
+
+mod house;
+mod letter;
+mod start;
+mod trouble;
