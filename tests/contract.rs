@@ -44,6 +44,7 @@ macro_rules! contract {
 }
 
 contract!(smtp, crate::stage::smtp::Smtp);
+contract!(pop3, crate::stage::pop3::Pop3);
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }

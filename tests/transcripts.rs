@@ -16,6 +16,11 @@ fn smtp() {
 }
 
 #[test]
+fn pop3() {
+    all::<stage::pop3::Pop3>();
+}
+
+#[test]
 fn a_word_that_was_not_said_is_shown() {
     let text =
         "S: 220 mx.ringpost.test ESMTP Ringpost\nC: NOOP\nS: 250 2.0.0 Fine\nC: QUIT\nS: 221 2.0.0 Bye\nX: close\n";

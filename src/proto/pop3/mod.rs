@@ -13,6 +13,7 @@
 //! - Messages are removed only at QUIT, all or none (A140), and `+OK` means that this is durable.
 //! - *Liberty*: a line may end in LF alone. *Liberty*: RETR leaves the `\Seen` flag alone.
 
+use std::fmt;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -47,8 +48,7 @@ pub struct Config {
     pub password_allowed: bool,
 }
 
-/// What the session needs.
-#[derive(Debug)]
+/// What the session needs. `Debug` shows no password.
 pub enum Ask {
     /// Verify these, and list the maildrop. Answered by `LoggedIn` or `LoginFailed`.
     Login {
@@ -410,10 +410,8 @@ impl Session {
     fn answer(&mut self, answer: Answer, out: &mut Out<Ask>) {
         match (self.take(), answer) {
             (State::LoggingIn, Answer::LoggedIn { uidvalidity, items }) => {
-                let drop = Maildrop::new(uidvalidity, items);
-                let (count, octets) = drop.stat();
-                out.say(format!("+OK {count} messages, {octets} octets\r\n"));
-                self.state = State::Transaction(Box::new(drop));
+                out.say("+OK logged in\r\n");
+                self.state = State::Transaction(Box::new(Maildrop::new(uidvalidity, items)));
             }
             (State::LoggingIn, Answer::LoginFailed(why)) => {
                 self.state = State::Authorization { name: None };
@@ -476,6 +474,17 @@ impl contract::Session for Session {
             _ => limits::POP3_IDLE_S,
         };
         Patience { idle: Duration::from_secs(idle_s), rate_min_bytes_s: 0 }
+    }
+}
+
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ask::Login { name, .. } => write!(f, "Login {{ name: \"{}\" }}", name.escape_ascii()),
+            Ask::Room => f.write_str("Room"),
+            Ask::Read { uid, offset, len } => write!(f, "Read {{ uid: {uid}, offset: {offset}, len: {len} }}"),
+            Ask::Delete { uids } => write!(f, "Delete {{ uids: {uids:?} }}"),
+        }
     }
 }
 

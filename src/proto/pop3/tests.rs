@@ -119,7 +119,7 @@ fn a_whole_conversation_says_the_same_at_every_cut() {
                   RETR 2\r\nTOP 2 1\r\nNOOP\r\nDELE 1\r\nDELE 1\r\nLIST\r\nSTAT\r\nRSET\r\nSTAT\r\nDELE 2\r\nQUIT\r\nSTAT\r\n";
     let want = "+OK mx.ringpost.test Ringpost POP3\r\n\
         +OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUSER\r\nIMPLEMENTATION Ringpost\r\n.\r\n\
-        +OK\r\n-ERR [AUTH] wrong name or password\r\n+OK\r\n+OK 2 messages, 31 octets\r\n\
+        +OK\r\n-ERR [AUTH] wrong name or password\r\n+OK\r\n+OK logged in\r\n\
         +OK 2 31\r\n+OK 2 31\r\n1 13\r\n2 18\r\n.\r\n+OK 2 18\r\n+OK 2 31\r\n1 7-1\r\n2 7-2\r\n.\r\n+OK 1 7-1\r\n\
         +OK 18 octets\r\nA: 2\r\n\r\n..two\r\nmore\r\n.\r\n+OK 18 octets\r\nA: 2\r\n\r\n..two\r\n.\r\n+OK\r\n\
         +OK\r\n-ERR no such message\r\n+OK 1 18\r\n2 18\r\n.\r\n+OK 1 18\r\n+OK\r\n+OK 2 31\r\n+OK\r\n+OK\r\n";

@@ -1,0 +1,141 @@
+//! The world of the POP3 session: a maildrop of `alice`, whose password is `secret`. `A:` lines: `Login wrong|later`,
+//! `Read gone|unreadable`, `Delete not-done|unknown`. `K:` lines: `password refused`, `messages N` (N times the same one),
+//! `octets N` (one message of about N octets).
+
+use ringpost::proto::contract::Out;
+use ringpost::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
+
+use super::{Script, Settings, World};
+
+pub struct Pop3 {
+    /// (UID, message)
+    messages: Vec<(u32, Vec<u8>)>,
+}
+
+const MESSAGES: [&[u8]; 3] = [
+    b"Subject: one\r\n\r\nHello\r\nagain\r\n",
+    b"Subject: two\r\n.odd: field\r\n\r\n.\r\n..dots\r\nno end",
+    b"Subject: three\r\n\r\n\0\xff\r\n",
+];
+
+impl World for Pop3 {
+    type Session = Session;
+
+    const NAME: &str = "pop3";
+    const OPENING: &[&[u8]] = &[b"USER alice\r\n", b"PASS secret\r\n"];
+    const WORDS: &[&[u8]] = &[
+        b"USER alice\r\nPASS secret\r\n",
+        b"USER bob\r\n",
+        b"PASS wrong\r\n",
+        b"CAPA\r\n",
+        b"STAT\r\n",
+        b"LIST\r\n",
+        b"LIST 2\r\n",
+        b"UIDL\r\n",
+        b"UIDL 3\r\n",
+        b"RETR 1\r\n",
+        b"retr 2\r\n",
+        b"RETR 0\r\n",
+        b"TOP 2 1\r\n",
+        b"TOP 1 -1\r\n",
+        b"DELE 1\r\n",
+        b"DELE 3\r\n",
+        b"RSET\r\n",
+        b"NOOP\r\n",
+        b"QUIT\r\n",
+        b"STLS\r\n",
+        b"RETR 18446744073709551616\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b".\r\n",
+        b"\0",
+        b" ",
+        b"DELE ",
+        b"\xff\xfe",
+        b"a line that is longer than the others and is repeated until nobody can take it for a command any more ",
+    ];
+    const STARTS_TLS: bool = false;
+
+    fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
+        let mut config = Config { hostname: "mx.ringpost.test".to_owned(), password_allowed: true };
+        let mut messages: Vec<(u32, Vec<u8>)> = (4..).step_by(3).zip(MESSAGES.map(<[u8]>::to_vec)).collect();
+        for (key, value) in settings {
+            match (key.as_str(), value.as_str()) {
+                ("password", "refused") => config.password_allowed = false,
+                ("messages", count) => {
+                    let count: u32 = count.parse().expect("a count");
+                    messages = (1..=count).map(|uid| (uid, b"x\r\n".to_vec())).collect();
+                }
+                ("octets", octets) => {
+                    let octets: usize = octets.parse().expect("octets");
+                    messages = vec![(1, [b"Subject: long\r\n\r\n".to_vec(), b".line\r\n".repeat(octets / 7)].concat())];
+                }
+                other => panic!("no such setting: {other:?}"),
+            }
+        }
+        let session = Session::open(&config, out);
+        (Pop3 { messages }, session)
+    }
+
+    fn answer(&mut self, ask: Ask, script: &mut Script, _: &mut Vec<u8>) -> Answer {
+        let kind = match ask {
+            Ask::Login { .. } => "Login",
+            Ask::Room => "Room",
+            Ask::Read { .. } => "Read",
+            Ask::Delete { .. } => "Delete",
+        };
+        match script.next(kind) {
+            Some(line) => scripted(kind, &line),
+            None => self.usual(ask),
+        }
+    }
+
+    fn stray(n: u8) -> Answer {
+        match n % 7 {
+            0 => Answer::Room,
+            1 => Answer::Octets(vec![n; usize::from(n)]),
+            2 => Answer::Gone,
+            3 => Answer::Unreadable,
+            4 => Answer::Deleted(Deletion::Done),
+            5 => Answer::LoginFailed(LoginFailed::Later),
+            _ => Answer::LoggedIn { uidvalidity: 1, items: vec![Item { uid: 1, size: u32::MAX }; usize::from(n)] },
+        }
+    }
+}
+
+impl Pop3 {
+    fn usual(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Login { name, password } if name == b"alice" && *password == b"secret" => {
+                let item = |(uid, message): &(u32, Vec<u8>)| Item {
+                    uid: *uid,
+                    size: u32::try_from(message.len()).expect("a short message"),
+                };
+                Answer::LoggedIn { uidvalidity: 1_700_000_000, items: self.messages.iter().map(item).collect() }
+            }
+            Ask::Login { .. } => Answer::LoginFailed(LoginFailed::Wrong),
+            Ask::Room => Answer::Room,
+            Ask::Read { uid, offset, len } => match self.messages.iter().find(|(u, _)| *u == uid) {
+                Some((_, message)) => {
+                    let from = usize::try_from(offset).expect("an offset");
+                    Answer::Octets(message[from..message.len().min(from + len)].to_vec())
+                }
+                None => Answer::Gone,
+            },
+            Ask::Delete { .. } => Answer::Deleted(Deletion::Done),
+        }
+    }
+}
+
+fn scripted(kind: &str, line: &str) -> Answer {
+    match (kind, line) {
+        ("Login", "wrong") => Answer::LoginFailed(LoginFailed::Wrong),
+        ("Login", "later") => Answer::LoginFailed(LoginFailed::Later),
+        ("Read", "gone") => Answer::Gone,
+        ("Read", "unreadable") => Answer::Unreadable,
+        ("Delete", "not-done") => Answer::Deleted(Deletion::NotDone),
+        ("Delete", "unknown") => Answer::Deleted(Deletion::Unknown),
+        other => panic!("not an answer: {other:?}"),
+    }
+}
