@@ -4,7 +4,17 @@
 //! every byte on disk. All I/O goes through [`disk::Disk`], so that the same code runs on the shard's ring
 //! and on a simulated disk with faults.
 
+mod batch;
+mod codec;
+mod commit;
+mod decide;
 pub mod disk;
+mod index;
+mod read;
+mod record;
+mod recover;
+mod segment;
+mod superblock;
 pub mod transaction;
 pub mod types;
 pub mod volume;

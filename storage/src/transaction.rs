@@ -60,6 +60,13 @@ pub enum Op {
         /// Subscribed from the start.
         subscribed: bool,
     },
+    /// Removes a mailbox with its messages. INBOX stays: `NoMailbox`.
+    RemoveMailbox {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        mailbox: MailboxId,
+    },
     /// Adds a message.
     Append {
         /// Whose.

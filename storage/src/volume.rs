@@ -1,13 +1,29 @@
-//! (stub of the front door; the real one is being built)
-#![allow(unused_variables, clippy::unused_async)]
+//! The volume's front door.
+//!
+//! ```text
+//! create ─► open (recover) ─► decide … decide ─► close
+//!                              └─ commit_loop: gather, write, sync, apply, wake
+//! ```
+//!
+//! Two states are kept apart. *Decided* is what `decide` has promised to write: it only counts for later
+//! decisions. *Durable* is what a sync has vouched for: it is all that any function here shows. One thread;
+//! nothing here may be called from a waker's or `look`'s inside in a way that changes the volume, except
+//! `decide`, which may be called from anywhere.
 
+use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::marker::PhantomData;
 use std::rc::Rc;
 
+use crate::commit::{self, Bell, Log};
 use crate::disk::Disk;
-use crate::transaction::{Lost, Outcome, Refused, Transaction};
-use crate::types::{AccountId, AccountInfo, Lsn, MailboxId, MailboxInfo, Message, Modseq, Uid, VolumeId};
+use crate::index::Index;
+use crate::index::ahead::Ahead;
+use crate::recover;
+use crate::transaction::{Outcome, Refused, Transaction};
+use crate::types::{AccountId, AccountInfo, Lsn, MailboxId, MailboxInfo, Message, Uid, VolumeId};
+
+pub use crate::commit::Ticket;
+pub use crate::index::Mailbox;
 
 /// Facts a volume is made with.
 #[derive(Clone, Debug)]
@@ -48,6 +64,19 @@ pub enum OpenError {
         found: u32,
         /// Known here.
         known: u32,
+    },
+    /// The volume uses features this program does not know.
+    #[error("the volume uses features {0:#x} that this program does not know: start the newer Ringpost")]
+    Features(u64),
+    /// The log holds a record this program does not know.
+    #[error(
+        "the log holds a record of kind {kind}, version {version}, that this program does not know: start the newer Ringpost"
+    )]
+    UnknownRecord {
+        /// On disk.
+        kind: u16,
+        /// On disk.
+        version: u8,
     },
     /// The superblock has no valid quorum.
     #[error("the superblock is damaged: {0}")]
@@ -106,12 +135,31 @@ pub enum ReadError {
 }
 
 /// One volume, open. Clones share it. Single-threaded: it belongs to one shard.
-pub struct Volume<D: Disk>(Rc<PhantomData<D>>);
+pub struct Volume<D: Disk>(Rc<Inner<D>>);
 
 impl<D: Disk> Clone for Volume<D> {
     fn clone(&self) -> Self {
         Volume(self.0.clone())
     }
+}
+
+/// What the clones share.
+pub(crate) struct Inner<D: Disk> {
+    pub disk: D,
+    pub facts: Create,
+    pub settings: Settings,
+    pub superblock_file: D::File,
+    pub index: RefCell<Index>,
+    pub ahead: RefCell<Ahead>,
+    pub log: RefCell<Log<D::File>>,
+    /// Something gathers, or is full, or the volume closes.
+    pub commit_bell: Bell,
+    /// A segment is wanted, or a superblock is due.
+    pub keep_bell: Bell,
+    /// A segment is there, or will not be.
+    pub segment_bell: Bell,
+    pub closed_bell: Bell,
+    pub keep_on: Cell<bool>,
 }
 
 /// A decided transaction: what was decided, and the wait for its sync.
@@ -120,16 +168,6 @@ pub struct Decided {
     pub outcomes: Vec<Outcome>,
     /// Resolves when the batch is durable and its effects are visible, or will never be vouched for.
     pub ticket: Ticket,
-}
-
-/// Resolves with the fate of a decided transaction.
-pub struct Ticket;
-
-impl Future for Ticket {
-    type Output = Result<(), Lost>;
-    fn poll(self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        unreachable!("being built")
-    }
 }
 
 /// Counters of a volume since it was opened.
@@ -141,7 +179,7 @@ pub struct VolumeStats {
     pub transactions: u64,
     /// Records committed.
     pub records: u64,
-    /// Octets written, padding included.
+    /// Octets written in batches, padding included.
     pub written_bytes: u64,
     /// Octets of bodies and prefixes in committed batches.
     pub body_bytes: u64,
@@ -152,15 +190,16 @@ pub struct VolumeStats {
 }
 
 impl<D: Disk> Volume<D> {
-    /// Makes a volume in an empty folder.
+    /// Makes a volume in an empty folder, or finishes making one that a crash interrupted.
     ///
     /// # Errors
-    /// As the disk says.
+    /// `AlreadyExists` when there is a volume; `InvalidInput` for a segment size out of bounds; else as the disk says.
     pub async fn create(disk: &D, facts: &Create) -> std::io::Result<()> {
-        unreachable!("being built")
+        recover::create(disk, facts).await
     }
 
     /// Opens a volume: superblock quorum, then replay. `want`: store and volume it must be, if known.
+    /// When this returns, everything it shows is durable.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -169,73 +208,96 @@ impl<D: Disk> Volume<D> {
         want: Option<(uuid::Uuid, VolumeId)>,
         settings: Settings,
     ) -> Result<(Self, Recovered), OpenError> {
-        unreachable!("being built")
+        let (inner, recovered) = recover::open(disk, want, settings).await?;
+        Ok((Volume(Rc::new(inner)), recovered))
     }
 
     /// Facts from the superblock.
     #[must_use]
     pub fn facts(&self) -> Create {
-        unreachable!("being built")
+        self.0.facts.clone()
     }
 
     /// Decides a transaction in memory and puts it into the gathering batch. `now_ms`: wall clock, for dates and UIDVALIDITY.
     ///
+    /// Messages that are decided and not yet durable are not there for `StoreFlags` and `Expunge`: nobody knows
+    /// their UIDs. `Stored::changed` leaves out messages whose flags already were as asked.
+    ///
     /// # Errors
     /// See [`Refused`]; nothing was kept.
+    ///
+    /// # Panics
+    /// When an `Append` names a body that is not there, or summaries do not come with rising UIDs.
     pub fn decide(&self, transaction: Transaction, now_ms: i64) -> Result<Decided, Refused> {
-        unreachable!("being built")
+        self.0.decide(transaction, now_ms)
     }
 
     /// The commit loop: seals what has gathered when `run_dry` resolves (or at the size bound), writes and syncs it, makes it
     /// visible, wakes its tickets; one batch in flight, the next gathers. Also prepares the next segment ahead of need. Runs until [`Volume::close`].
     pub async fn commit_loop<F: Future<Output = ()>>(&self, run_dry: impl Fn() -> F) {
-        unreachable!("being built")
+        commit::run(&self.0, run_dry).await;
+    }
+
+    /// To be called about once a second. When nothing waits and the last commit is not yet vouched for by anything
+    /// later on disk, this commits a heartbeat, so that damage to that commit can be told from a torn write.
+    pub fn heartbeat(&self) {
+        if !self.0.log.borrow().closing && commit::gather_heartbeat(&self.0) {
+            self.0.commit_bell.ring();
+        }
     }
 
     /// Takes no more transactions, commits what is decided, writes a heartbeat with the durable LSN, ends the commit loop.
     pub async fn close(&self) {
-        unreachable!("being built")
+        self.0.log.borrow_mut().closing = true;
+        self.0.commit_bell.ring();
+        if !self.0.log.borrow().running && !self.0.log.borrow().closed {
+            commit::run(&self.0, || std::future::ready(())).await;
+        }
+        self.0.closed_bell.until(|| self.0.log.borrow().closed).await;
     }
 
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> VolumeStats {
-        unreachable!("being built")
+        self.0.log.borrow().stats
     }
 
-    /// All domains with their opaque info.
+    /// All domains with their opaque info, by name.
     #[must_use]
     pub fn domains(&self) -> Vec<(String, Rc<[u8]>)> {
-        unreachable!("being built")
+        self.0.index.borrow().domains.iter().map(|(name, info)| (name.clone(), info.clone())).collect()
     }
 
-    /// All accounts.
+    /// All accounts, by id.
     #[must_use]
     pub fn accounts(&self) -> Vec<AccountInfo> {
-        unreachable!("being built")
+        let mut all: Vec<AccountInfo> = self.0.index.borrow().accounts.values().map(|a| a.info.clone()).collect();
+        all.sort_unstable_by_key(|a| a.id);
+        all
     }
 
     /// One account.
     #[must_use]
     pub fn account(&self, id: AccountId) -> Option<AccountInfo> {
-        unreachable!("being built")
+        self.0.index.borrow().accounts.get(&id).map(|a| a.info.clone())
     }
 
     /// The account with this name.
     #[must_use]
     pub fn account_named(&self, name: &str) -> Option<AccountId> {
-        unreachable!("being built")
+        self.0.index.borrow().names.get(name).copied()
     }
 
     /// An account's mailboxes, by id.
     #[must_use]
     pub fn mailboxes(&self, account: AccountId) -> Vec<MailboxInfo> {
-        unreachable!("being built")
+        let index = self.0.index.borrow();
+        index.accounts.get(&account).map(|a| a.mailboxes.values().map(|m| m.info.clone()).collect()).unwrap_or_default()
     }
 
     /// Looks at a mailbox (its durable state).
     pub fn mailbox<T>(&self, account: AccountId, mailbox: MailboxId, look: impl FnOnce(&Mailbox) -> T) -> Option<T> {
-        unreachable!("being built")
+        self.0.index.borrow().mailbox(account, mailbox).map(look)
     }
 
     /// Reads a message whole: prefix and body, verified. For messages up to a bound the caller has checked.
@@ -243,7 +305,7 @@ impl<D: Disk> Volume<D> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn read(&self, message: &Message) -> Result<Vec<u8>, ReadError> {
-        unreachable!("being built")
+        self.0.read(message).await
     }
 
     /// Reads the octets `offset..offset + len` of a message (prefix and body as one), verified block by block
@@ -252,52 +314,11 @@ impl<D: Disk> Volume<D> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn read_range(&self, message: &Message, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
-        unreachable!("being built")
+        self.0.read_range(message, offset, len).await
     }
 
     /// Summaries kept for these messages, `None` where there is none.
     pub async fn summaries(&self, account: AccountId, mailbox: MailboxId, uids: &[Uid]) -> Vec<Option<Rc<[u8]>>> {
-        unreachable!("being built")
-    }
-}
-
-/// A mailbox's durable state, seen from inside [`Volume::mailbox`].
-pub struct Mailbox;
-
-impl Mailbox {
-    /// Its facts.
-    #[must_use]
-    pub fn info(&self) -> &MailboxInfo {
-        unreachable!("being built")
-    }
-    /// The UID the next message will have, at least.
-    #[must_use]
-    pub fn uidnext(&self) -> Uid {
-        unreachable!("being built")
-    }
-    /// HIGHESTMODSEQ of durable changes.
-    #[must_use]
-    pub fn highest_modseq(&self) -> Modseq {
-        unreachable!("being built")
-    }
-    /// Messages in UID order.
-    #[must_use]
-    pub fn messages(&self) -> &[Message] {
-        unreachable!("being built")
-    }
-    /// One message.
-    #[must_use]
-    pub fn by_uid(&self, uid: Uid) -> Option<&Message> {
-        unreachable!("being built")
-    }
-    /// UIDs expunged after `since`, in order of going; `None` when the history does not reach back so far.
-    #[must_use]
-    pub fn expunged_since(&self, since: Modseq) -> Option<Vec<Uid>> {
-        unreachable!("being built")
-    }
-    /// Grows by at least one with every durable change of this mailbox since the volume was opened.
-    #[must_use]
-    pub fn version(&self) -> u64 {
-        unreachable!("being built")
+        self.0.summaries(account, mailbox, uids).await
     }
 }

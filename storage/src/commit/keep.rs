@@ -1,0 +1,84 @@
+//! Housekeeping beside the commits: the next segment is made before it is needed, the superblock follows.
+//!
+//! Making a segment writes 64 MiB of zeros; commits go on meanwhile. Having no room for it is not a failure: it
+//! is tried again when `decide` sees room.
+
+use std::rc::Rc;
+
+use super::Log;
+use crate::disk::{Disk, File};
+use crate::segment;
+use crate::superblock::{COPIES, COPY_DISTANCE};
+use crate::volume::Inner;
+
+/// Runs until the commits have ended.
+pub async fn keep<D: Disk>(inner: &Inner<D>) {
+    loop {
+        inner
+            .keep_bell
+            .until(|| {
+                let log = inner.log.borrow();
+                !inner.keep_on.get() || log.wants_segment() || (log.superblock_due && !log.failed)
+            })
+            .await;
+        if !inner.keep_on.get() {
+            return;
+        }
+        if inner.log.borrow().wants_segment() {
+            make_segment(inner).await;
+        } else {
+            write_superblock(inner).await;
+        }
+    }
+}
+
+async fn make_segment<D: Disk>(inner: &Inner<D>) {
+    let (number, bytes) = {
+        let log = inner.log.borrow();
+        (log.files.last_key_value().expect("a volume has a segment").0 + 1, log.superblock.segment_bytes)
+    };
+    match inner.disk.create(&segment::name(number), bytes).await {
+        Ok(file) => {
+            inner.log.borrow_mut().files.insert(number, file);
+            inner.segment_bell.ring();
+        }
+        Err(why) if is_full(&why) => {
+            inner.log.borrow_mut().no_room = true;
+            inner.segment_bell.ring();
+        }
+        Err(_) => inner.fail(),
+    }
+}
+
+/// True for errors that mean no room, not a broken disk.
+pub fn is_full(why: &std::io::Error) -> bool {
+    const ENOSPC: i32 = 28;
+    const EDQUOT: i32 = 122;
+    matches!(why.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+        || matches!(why.raw_os_error(), Some(ENOSPC | EDQUOT))
+}
+
+/// Writes the next superblock: copies 0 and 1 before 2 and 3, each synced before the next.
+pub async fn write_superblock<D: Disk>(inner: &Inner<D>) {
+    let next = {
+        let index = inner.index.borrow();
+        let mut log = inner.log.borrow_mut();
+        log.superblock_due = false;
+        Log::next_superblock(&log, index.last_uidvalidity, index.last_account)
+    };
+    if write_copies(&inner.superblock_file, &next).await.is_err() {
+        inner.fail();
+        return;
+    }
+    let mut log = inner.log.borrow_mut();
+    log.vouched = log.vouched.max(next.durable_lsn);
+    log.superblock = next;
+}
+
+/// Writes the four copies in order.
+pub async fn write_copies<F: File>(file: &F, superblock: &crate::superblock::Superblock) -> std::io::Result<()> {
+    for copy in 0..COPIES {
+        file.write_sync(copy * COPY_DISTANCE, vec![Rc::new(superblock.encode(copy))]).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! The state of the log: where it ends, what waits to be written, which segments are there.
+//!
+//! A gathering batch has its LSN, segment and ordinals from the moment it is opened, because batches are
+//! committed in the order they were opened and each is closed before the next is. When the disk has no room for
+//! the segment some of them are meant for, all of them are given up together and the log is level with the disk
+//! again: nothing of them was written.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use super::Fate;
+use crate::batch::{Gather, Header, Sealed, overhead_bytes};
+use crate::disk::PARTS_MAX;
+use crate::segment::{self, SegmentHeader};
+use crate::superblock::Superblock;
+use crate::transaction::Refused;
+use crate::types::Lsn;
+use crate::volume::{Settings, VolumeStats};
+
+/// Parts of the segment that stay free for changes other than appends when there is no room for another segment.
+const LAST_ROOM_PARTS: u64 = 8;
+
+/// Where the next batch will begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub segment: u32,
+    pub offset: u64,
+    pub ordinal: u32,
+}
+
+/// Everything between `decide` and the disk.
+pub struct Log<F> {
+    pub superblock: Superblock,
+    /// All segments there are, the prepared one included.
+    pub files: BTreeMap<u32, F>,
+    /// The segment batches go to. Its header is on disk.
+    pub active: u32,
+    pub incarnation: u32,
+    /// End of what was sealed.
+    pub cursor: Cursor,
+    /// End of what is durable.
+    pub durable_end: Cursor,
+    pub queue: VecDeque<Gather>,
+    pub next_lsn: Lsn,
+    pub durable: Lsn,
+    /// Highest LSN that something on disk calls durable.
+    pub vouched: Lsn,
+    pub prev: u128,
+    pub epoch: u64,
+    /// Octets decided and not durable.
+    pub waiting_bytes: u64,
+    pub failed: bool,
+    pub closing: bool,
+    pub closed: bool,
+    pub running: bool,
+    /// The next segment could not be made for want of room.
+    pub no_room: bool,
+    /// The last answer to how much is free, and when (wall clock, milliseconds).
+    pub free: Option<(i64, u64)>,
+    pub superblock_due: bool,
+    pub stats: VolumeStats,
+}
+
+/// How much a transaction will take, at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    pub bytes: u64,
+    pub parts: usize,
+    pub appends: bool,
+}
+
+impl<F> Log<F> {
+    /// The gathering batch that takes a transaction of this size, opened if need be.
+    ///
+    /// # Errors
+    /// `TooLarge`, `Busy` or `DiskFull`.
+    pub fn gather(&mut self, bound: Bound, settings: &Settings) -> Result<&mut Gather, Refused> {
+        let segment_room = self.superblock.segment_bytes - segment::HEADER_BYTES as u64 - overhead_bytes();
+        if bound.bytes > segment_room || bound.parts + 2 > PARTS_MAX {
+            return Err(Refused::TooLarge);
+        }
+        if self.waiting_bytes > 0 && self.waiting_bytes + bound.bytes > settings.gather_bytes_max {
+            return Err(Refused::Busy);
+        }
+        let (joins, room) = match self.queue.back() {
+            Some(open) if !open.closed => {
+                let room = self.room_after(open.bytes());
+                let small = open.bytes() + bound.bytes <= settings.batch_bytes_max.max(bound.bytes);
+                (room >= bound.bytes && small && open.parts() + bound.parts <= PARTS_MAX, room)
+            }
+            _ => (false, 0),
+        };
+        if !joins {
+            self.close_gather();
+        }
+        let room = if joins { room } else { self.room_after(0) };
+        let fits = room >= bound.bytes;
+        if self.no_room {
+            let kept = if bound.appends { self.superblock.segment_bytes / LAST_ROOM_PARTS } else { 0 };
+            if room < bound.bytes + kept {
+                return Err(Refused::DiskFull);
+            }
+        }
+        if !joins {
+            if !fits {
+                self.cursor =
+                    Cursor { segment: self.cursor.segment + 1, offset: segment::HEADER_BYTES as u64, ordinal: 0 };
+            }
+            let gather = Gather::new(self.next_lsn, self.cursor.segment, self.cursor.ordinal);
+            self.next_lsn += 1;
+            self.queue.push_back(gather);
+        }
+        Ok(self.queue.back_mut().expect("joined or pushed"))
+    }
+
+    /// Takes back a gathering batch that nothing joined.
+    pub fn drop_if_empty(&mut self) {
+        if self.queue.back().is_some_and(|g| g.records == 0 && !g.closed && g.transactions == 0) {
+            self.queue.pop_back();
+            self.next_lsn -= 1;
+        }
+    }
+
+    /// The gathering batch takes nothing more; the next one begins where it ends.
+    pub fn close_gather(&mut self) {
+        if let Some(open) = self.queue.back_mut().filter(|g| !g.closed) {
+            open.closed = true;
+            self.cursor.offset += open.bytes();
+            self.cursor.ordinal = open.first_ordinal + open.records;
+        }
+    }
+
+    /// Octets of records and bodies that still fit the segment after an open batch of so many octets (0: none is open).
+    fn room_after(&self, open_bytes: u64) -> u64 {
+        let taken = if open_bytes == 0 { overhead_bytes() } else { open_bytes + segment::BLOCK_BYTES };
+        (self.superblock.segment_bytes - self.cursor.offset).saturating_sub(taken)
+    }
+
+    /// Takes the first batch of the queue, sealed, with its own position.
+    pub fn seal_first(&mut self, volume: u16, seed: u64) -> Option<(Gather, Sealed)> {
+        if self.queue.len() == 1 {
+            self.close_gather();
+        }
+        let mut gather = self.queue.pop_front()?;
+        let offset = if gather.segment == self.durable_end.segment {
+            self.durable_end.offset
+        } else {
+            segment::HEADER_BYTES as u64
+        };
+        let like = Header {
+            volume,
+            epoch: self.epoch,
+            incarnation: self.incarnation,
+            offset,
+            prev: self.prev,
+            durable_lsn: self.durable,
+            lsn: 0,
+            segment: 0,
+            directory_bytes: 0,
+            records: 0,
+            body_bytes: 0,
+            total_bytes: 0,
+            first_ordinal: 0,
+            transactions: 0,
+            directory_check: 0,
+        };
+        let sealed = gather.seal(like, seed);
+        assert!(offset + sealed.header.total_bytes <= self.superblock.segment_bytes, "a batch fits its segment");
+        Some((gather, sealed))
+    }
+
+    /// The header block for the segment that becomes active.
+    pub fn segment_header(&self, segment: u32) -> SegmentHeader {
+        SegmentHeader {
+            segment,
+            incarnation: self.incarnation,
+            store: self.superblock.store,
+            volume: self.superblock.volume,
+            segment_bytes: self.superblock.segment_bytes,
+            epoch: self.epoch,
+            first_lsn: self.durable + 1,
+            durable_lsn: self.durable,
+            prev: self.prev,
+        }
+    }
+
+    /// A batch is durable: the log is that much longer.
+    pub fn advance(&mut self, gather: &Gather, sealed: &Sealed) {
+        let header = &sealed.header;
+        self.durable_end = Cursor {
+            segment: header.segment,
+            offset: header.offset + header.total_bytes,
+            ordinal: header.first_ordinal + header.records,
+        };
+        self.vouched = self.vouched.max(header.durable_lsn);
+        self.durable = header.lsn;
+        self.prev = sealed.check;
+        self.waiting_bytes -= gather.waiting_bytes;
+        self.stats.batches += 1;
+        self.stats.transactions += u64::from(header.transactions);
+        self.stats.records += u64::from(header.records);
+        self.stats.written_bytes += header.total_bytes;
+        self.stats.body_bytes += gather.payload_bytes;
+        self.stats.durable = header.lsn;
+    }
+
+    /// Gives up everything that only gathered; returns whom to tell.
+    pub fn give_up(&mut self) -> Vec<Rc<Fate>> {
+        self.cursor = self.durable_end;
+        self.next_lsn = self.durable + 1;
+        let lost: Vec<Gather> = self.queue.drain(..).collect();
+        self.waiting_bytes -= lost.iter().map(|g| g.waiting_bytes).sum::<u64>();
+        lost.into_iter().map(|g| g.fate).collect()
+    }
+
+    /// True when the next segment should be made: the active one is more than half full, or somebody waits.
+    pub fn wants_segment(&self) -> bool {
+        let highest = *self.files.last_key_value().expect("a volume has a segment").0;
+        let half = highest == self.active && self.durable_end.offset > self.superblock.segment_bytes / 2;
+        !self.failed && !self.no_room && (half || self.cursor.segment > highest)
+    }
+
+    /// The superblock that says what is known now.
+    pub fn next_superblock(&self, last_uidvalidity: u32, last_account: u64) -> Superblock {
+        Superblock {
+            sequence: self.superblock.sequence + 1,
+            parent: self.superblock.check(),
+            epoch: self.epoch,
+            tail_segment: self.active,
+            durable_lsn: self.durable,
+            last_uidvalidity,
+            last_account,
+            ..self.superblock.clone()
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Group commit: what waits for the disk, who waits for it, and the loop between them.
+//!
+//! ```text
+//! decide ──► Gather, Gather, … ──seal──► write_sync ──► apply to the index ──► tickets wake
+//!             (queue)                     one in flight
+//! ```
+//!
+//! `log` is the state, `run` the loop, `keep` the housekeeping beside it (next segment, superblock), `fate` what
+//! a ticket waits for.
+
+mod fate;
+mod keep;
+mod log;
+mod run;
+
+pub use fate::{Bell, Fate, Ticket};
+pub use keep::write_copies;
+pub use log::Bound;
+pub use log::{Cursor, Log};
+pub use run::{gather_heartbeat, run};

@@ -1,0 +1,223 @@
+//! The commit loop. One batch is in flight; the next gathers meanwhile.
+//!
+//! Any error of a write or sync ends the volume's writing for good: the batch in flight is `Unknown`, what only
+//! gathered is `NotWritten`, nothing is retried (a second fdatasync may report success for pages the first one
+//! lost). Reads go on.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::Fate;
+use super::keep;
+use crate::batch::{Gather, HEADER_BYTES, Sealed};
+use crate::disk::{Disk, File};
+use crate::record::{Heartbeat, kind};
+use crate::transaction::Lost;
+use crate::volume::Inner;
+
+/// Runs until the volume is closed.
+pub async fn run<D: Disk, F: Future<Output = ()>>(inner: &Inner<D>, run_dry: impl Fn() -> F) {
+    assert!(!inner.log.borrow().running, "one commit loop a volume");
+    inner.log.borrow_mut().running = true;
+    let guard = Running(inner);
+    {
+        let mut commits = pin!(commits(inner, run_dry));
+        let mut keeping = pin!(keep::keep(inner));
+        let (mut committed, mut kept) = (false, false);
+        poll_fn(|cx| {
+            committed = committed || commits.as_mut().poll(cx).is_ready();
+            inner.keep_on.set(!committed);
+            if committed {
+                inner.keep_bell.ring();
+            }
+            kept = kept || keeping.as_mut().poll(cx).is_ready();
+            if committed && kept { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+    if !inner.log.borrow().failed {
+        keep::write_superblock(inner).await;
+    }
+    drop(guard);
+}
+
+/// Whatever ends the loop, nobody is left waiting.
+struct Running<'a, D: Disk>(&'a Inner<D>);
+
+impl<D: Disk> Drop for Running<'_, D> {
+    fn drop(&mut self) {
+        let mut log = self.0.log.borrow_mut();
+        log.running = false;
+        if log.closing {
+            log.closed = true;
+        } else {
+            log.failed = true;
+            log.stats.failed = true;
+        }
+        let lost = log.give_up();
+        drop(log);
+        tell(&lost, Lost::NotWritten);
+        self.0.closed_bell.ring();
+    }
+}
+
+fn tell(fates: &[Rc<Fate>], lost: Lost) {
+    fates.iter().for_each(|f| f.tell(Err(lost)));
+}
+
+async fn commits<D: Disk, F: Future<Output = ()>>(inner: &Inner<D>, run_dry: impl Fn() -> F) {
+    loop {
+        inner
+            .commit_bell
+            .until(|| {
+                let log = inner.log.borrow();
+                !log.queue.is_empty() || log.closing
+            })
+            .await;
+        if inner.log.borrow().failed {
+            inner.commit_bell.until(|| inner.log.borrow().closing).await;
+            return;
+        }
+        if inner.log.borrow().queue.is_empty() && !(inner.log.borrow().closing && gather_heartbeat(inner)) {
+            return;
+        }
+        gather_until_dry(inner, run_dry()).await;
+        if !reach_segment(inner).await {
+            continue;
+        }
+        let Some((gather, sealed)) = inner.log.borrow_mut().seal_first(inner.facts.volume, inner.facts.seed) else {
+            continue;
+        };
+        commit(inner, gather, sealed).await;
+    }
+}
+
+/// Waits for `dry`, or until the first batch of the queue takes nothing more.
+async fn gather_until_dry<D: Disk>(inner: &Inner<D>, dry: impl Future<Output = ()>) {
+    let mut dry = pin!(dry);
+    poll_fn(|cx| {
+        let full = inner.log.borrow().queue.front().is_none_or(|g| g.closed);
+        if full || inner.log.borrow().closing || dry.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        inner.commit_bell.listen(cx);
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Makes sure that the first batch's segment is the active one. False: there is nothing to write (any more).
+async fn reach_segment<D: Disk>(inner: &Inner<D>) -> bool {
+    let Some(want) = inner.log.borrow().queue.front().map(|g| g.segment) else { return false };
+    if inner.log.borrow().active == want {
+        return true;
+    }
+    inner.keep_bell.ring();
+    inner
+        .segment_bell
+        .until(|| {
+            let log = inner.log.borrow();
+            log.files.contains_key(&want) || log.failed || log.no_room
+        })
+        .await;
+    let ready = {
+        let log = inner.log.borrow();
+        log.files.get(&want).cloned().filter(|_| !log.failed).map(|file| (file, log.segment_header(want)))
+    };
+    let Some((file, header)) = ready else {
+        // No room for the segment they were meant for: none of these was handed to the disk.
+        let lost = inner.log.borrow_mut().give_up();
+        inner.ahead.borrow_mut().forget();
+        tell(&lost, Lost::NotWritten);
+        return false;
+    };
+    // Synced alone and before any batch in it: from here on it vouches for all that came before.
+    if file.write_sync(0, vec![Rc::new(header.encode())]).await.is_err() {
+        inner.fail();
+        return false;
+    }
+    {
+        let mut log = inner.log.borrow_mut();
+        log.vouched = log.vouched.max(header.durable_lsn);
+        log.active = want;
+        log.superblock_due = true;
+    }
+    inner.keep_bell.ring();
+    true
+}
+
+async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
+    let file = inner.log.borrow().files[&sealed.header.segment].clone();
+    let buffer = sealed.parts[0].clone();
+    let mut in_flight = InFlight { inner, fate: Some(gather.fate.clone()) };
+    let result = file.write_sync(sealed.header.offset, sealed.parts.clone()).await;
+    if result.is_err() {
+        return;
+    }
+    let fate = in_flight.fate.take().expect("told once");
+    // The index is told only now: no reader may see what a crash could take back.
+    inner.index.borrow_mut().apply(&sealed.header, &buffer[HEADER_BYTES..]);
+    inner.ahead.borrow_mut().settled(gather.lsn, &gather.touched);
+    let mut log = inner.log.borrow_mut();
+    log.advance(&gather, &sealed);
+    if gather.idle {
+        // A heartbeat is nobody's news: it need not be vouched for itself.
+        log.vouched = log.durable;
+    }
+    let wants_segment = log.wants_segment();
+    drop(log);
+    if wants_segment {
+        inner.keep_bell.ring();
+    }
+    fate.tell(Ok(()));
+}
+
+/// A batch the disk has. If this is dropped before the disk has answered well, nobody knows.
+struct InFlight<'a, D: Disk> {
+    inner: &'a Inner<D>,
+    fate: Option<Rc<Fate>>,
+}
+
+impl<D: Disk> Drop for InFlight<'_, D> {
+    fn drop(&mut self) {
+        if let Some(fate) = self.fate.take() {
+            self.inner.log.borrow_mut().failed = true;
+            fate.tell(Err(Lost::Unknown));
+            self.inner.fail();
+        }
+    }
+}
+
+/// Puts a heartbeat into the queue, if something durable is not yet vouched for and it fits the segment.
+pub fn gather_heartbeat<D: Disk>(inner: &Inner<D>) -> bool {
+    let mut log = inner.log.borrow_mut();
+    let bound = super::log::Bound { bytes: 64, parts: 0, appends: false };
+    if log.failed || log.vouched >= log.durable || !log.queue.is_empty() {
+        return false;
+    }
+    if log.cursor.offset + 2 * crate::segment::BLOCK_BYTES > log.superblock.segment_bytes {
+        return false;
+    }
+    let durable_lsn = log.durable;
+    let Ok(gather) = log.gather(bound, &inner.settings) else { return false };
+    gather.push(kind::HEARTBEAT, |out| Heartbeat { durable_lsn }.encode(out));
+    gather.idle = true;
+    true
+}
+
+impl<D: Disk> Inner<D> {
+    /// The volume takes nothing more until it is opened anew.
+    pub fn fail(&self) {
+        let mut log = self.log.borrow_mut();
+        log.failed = true;
+        log.stats.failed = true;
+        let lost = log.give_up();
+        drop(log);
+        tell(&lost, Lost::NotWritten);
+        self.commit_bell.ring();
+        self.segment_bell.ring();
+        self.keep_bell.ring();
+    }
+}

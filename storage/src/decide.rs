@@ -1,0 +1,451 @@
+//! Deciding: a transaction's preconditions are checked against the decided state, numbers are given, records go
+//! into the gathering batch. All or nothing, and nothing is shown before the batch is durable.
+//!
+//! A message that is decided and not durable cannot be changed yet: nobody has been told its UID.
+
+use crate::batch::Gather;
+use crate::commit::{Bound, Ticket};
+use crate::disk::Disk;
+use crate::index::Index;
+use crate::index::ahead::{AccountAhead, Ahead, Undo};
+use crate::record::{
+    self, AccountPut, DomainPut, ExpungeRecord, FRAME_BYTES_MAX, FlagsRecord, MailboxPut, MailboxRemove, NewMessage,
+    RunRecord, kind,
+};
+use crate::transaction::{FlagsHow, Op, Outcome, Refused, Transaction};
+use crate::types::{AccountId, Flags, MailboxId, Modseq, Place, Uid};
+use crate::volume::{Decided, Inner};
+
+/// Octets of a message's prefix. Longer: `TooLarge`.
+pub const PREFIX_BYTES_MAX: usize = 4_096;
+/// Octets of a name of a domain, account or mailbox. Longer: `TooLarge`.
+pub const NAME_BYTES_MAX: usize = 1_024;
+/// Octets of secrets or info. More: `TooLarge`.
+pub const INFO_BYTES_MAX: usize = 64 << 10;
+/// Mailboxes of an account. More: `TooLarge`.
+pub const MAILBOXES_MAX: usize = 10_000;
+/// Milliseconds for which an answer about free space is believed.
+const FREE_ANSWER_MS: i64 = 1_000;
+
+impl<D: Disk> Inner<D> {
+    /// See [`crate::Volume::decide`].
+    pub fn decide(&self, transaction: Transaction, now_ms: i64) -> Result<Decided, Refused> {
+        let index = self.index.borrow();
+        let mut ahead = self.ahead.borrow_mut();
+        let mut log = self.log.borrow_mut();
+        if log.failed || log.closing {
+            return Err(Refused::Failed);
+        }
+        let bound = bound(&transaction, &index, &ahead)?;
+        if bound.appends || log.no_room {
+            let free = match log.free {
+                Some((at, free)) if (0..FREE_ANSWER_MS).contains(&(now_ms - at)) => free,
+                _ => {
+                    let free = self.disk.free_bytes().unwrap_or(u64::MAX);
+                    log.free = Some((now_ms, free));
+                    if free >= self.settings.free_bytes_min.saturating_add(log.superblock.segment_bytes) {
+                        log.no_room = false;
+                    }
+                    free
+                }
+            };
+            if bound.appends && free < self.settings.free_bytes_min {
+                return Err(Refused::DiskFull);
+            }
+        }
+        let queued = log.queue.len();
+        let gather = log.gather(bound, &self.settings)?;
+        let mark = gather.mark();
+        let mut step = Step {
+            index: &index,
+            ahead: &mut ahead,
+            lsn: gather.lsn,
+            gather,
+            undo: Undo::default(),
+            now_ms,
+            volume: self.facts.volume,
+        };
+        let outcomes = match step.transaction(transaction) {
+            Ok(outcomes) => outcomes,
+            Err(refused) => {
+                let undo = std::mem::take(&mut step.undo);
+                step.gather.rewind(mark);
+                ahead.restore(undo);
+                log.drop_if_empty();
+                return Err(refused);
+            }
+        };
+        gather_done(step.gather, bound);
+        let gather = log.queue.back().expect("just filled");
+        let ticket = Ticket::new(gather.fate.clone());
+        let full = gather.bytes() >= self.settings.batch_bytes_max;
+        log.waiting_bytes += bound.bytes;
+        if full {
+            log.close_gather();
+        }
+        let ring = full || log.queue.len() != queued;
+        let keep = log.wants_segment();
+        drop((index, ahead, log));
+        if ring {
+            self.commit_bell.ring();
+        }
+        if keep {
+            self.keep_bell.ring();
+        }
+        Ok(Decided { outcomes, ticket })
+    }
+}
+
+fn gather_done(gather: &mut Gather, bound: Bound) {
+    gather.transactions += 1;
+    gather.waiting_bytes += bound.bytes;
+    gather.idle = false;
+}
+
+/// The most a transaction can take, and whether its parts are within their bounds.
+fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> Result<Bound, Refused> {
+    let mut bytes = 0u64;
+    let mut parts = 0;
+    let mut appends = false;
+    for body in &transaction.bodies {
+        bytes += body.len() + body_record_bytes(body.len());
+        parts += body.parts().count();
+    }
+    let added: usize = transaction
+        .ops
+        .iter()
+        .map(|op| match op {
+            Op::StoreFlags { flags, .. } => record::keyword_bytes(flags),
+            _ => 0,
+        })
+        .sum();
+    let within = |n: usize, max: usize| if n <= max { Ok(n as u64) } else { Err(Refused::TooLarge) };
+    for op in &transaction.ops {
+        bytes += FRAME_BYTES_MAX
+            + match op {
+                Op::PutDomain { name, info } => {
+                    8 + within(name.len(), NAME_BYTES_MAX)? + within(info.len(), INFO_BYTES_MAX)?
+                }
+                Op::RemoveDomain { name } => 8 + within(name.len(), NAME_BYTES_MAX)?,
+                Op::PutAccount { name, secrets } => {
+                    FRAME_BYTES_MAX + 64 + within(name.len(), NAME_BYTES_MAX)? + within(secrets.len(), INFO_BYTES_MAX)?
+                }
+                Op::RemoveAccount { .. } | Op::RemoveMailbox { .. } => 16,
+                Op::CreateMailbox { name, .. } => 32 + within(name.len(), NAME_BYTES_MAX)?,
+                Op::Append { prefix, flags, .. } => {
+                    appends = true;
+                    80 + within(prefix.len(), PREFIX_BYTES_MAX)? + keyword_bytes(flags)?
+                }
+                Op::StoreFlags { account, mailbox, uids, flags, .. } => {
+                    keyword_bytes(flags)?;
+                    let durable = index.mailbox(*account, *mailbox).map_or(0, |m| m.keyword_bytes_max);
+                    let decided =
+                        ahead.peek(*account).and_then(|a| a.peek(*mailbox)).map_or(0, |m| m.keyword_bytes_max);
+                    16 + uids.len() as u64 * (9 + durable.max(decided) + added) as u64
+                }
+                Op::Expunge { uids, .. } => 16 + uids.len() as u64 * 4,
+                Op::Summaries { items, .. } => {
+                    let packed = 8 + items.iter().map(|(_, s)| 8 + s.len() as u64).sum::<u64>();
+                    parts += 1;
+                    40 + packed + body_record_bytes(packed)
+                }
+            };
+    }
+    Ok(Bound { bytes, parts, appends })
+}
+
+fn body_record_bytes(len: u64) -> u64 {
+    FRAME_BYTES_MAX + 32 + record::blocks(len) * 8
+}
+
+fn keyword_bytes(flags: &Flags) -> Result<u64, Refused> {
+    let keywords = flags.keywords();
+    if keywords.len() > record::KEYWORDS_MAX || keywords.iter().any(|k| k.len() > record::KEYWORD_BYTES_MAX) {
+        return Err(Refused::TooLarge);
+    }
+    Ok(record::keyword_bytes(flags) as u64)
+}
+
+/// One transaction being decided.
+struct Step<'a> {
+    index: &'a Index,
+    ahead: &'a mut Ahead,
+    gather: &'a mut Gather,
+    lsn: u64,
+    undo: Undo,
+    now_ms: i64,
+    volume: u16,
+}
+
+impl Step<'_> {
+    fn transaction(&mut self, transaction: Transaction) -> Result<Vec<Outcome>, Refused> {
+        let slot = transaction.ops.iter().find_map(|op| match op {
+            Op::Append { account, .. } => Some(record::slot(*account)),
+            _ => None,
+        });
+        let bodies: Vec<(Place, u128, u64)> = transaction
+            .bodies
+            .into_iter()
+            .map(|body| {
+                let len = body.len();
+                let (place, check) = self.gather.push_body(body.into_parts(), len, slot.unwrap_or(0));
+                (place, check, len)
+            })
+            .collect();
+        transaction.ops.into_iter().map(|op| self.op(op, &bodies)).collect()
+    }
+
+    fn op(&mut self, op: Op, bodies: &[(Place, u128, u64)]) -> Result<Outcome, Refused> {
+        match op {
+            Op::PutDomain { name, info } => {
+                self.gather.push(kind::DOMAIN_PUT, |out| DomainPut { name: &name, info: &info }.encode(out));
+                Ok(Outcome::Done)
+            }
+            Op::RemoveDomain { name } => {
+                self.gather.push(kind::DOMAIN_REMOVE, |out| crate::codec::Put::text(out, &name));
+                Ok(Outcome::Done)
+            }
+            Op::PutAccount { name, secrets } => Ok(self.put_account(&name, &secrets)),
+            Op::RemoveAccount { account } => self.remove_account(account),
+            Op::CreateMailbox { account, name, special_use, subscribed } => {
+                self.create_mailbox(account, &name, special_use, subscribed)
+            }
+            Op::RemoveMailbox { account, mailbox } => self.remove_mailbox(account, mailbox),
+            Op::Append { account, mailbox, body, prefix, flags, internal_ms } => {
+                self.append(account, mailbox, bodies[body], &prefix, &flags, internal_ms)
+            }
+            Op::StoreFlags { account, mailbox, uids, how, flags, unchanged_since } => {
+                self.store_flags(account, mailbox, uids, how, &flags, unchanged_since)
+            }
+            Op::Expunge { account, mailbox, uids } => self.expunge(account, mailbox, uids),
+            Op::Summaries { account, mailbox, items } => self.summaries(account, mailbox, items),
+        }
+    }
+
+    fn account(&mut self, id: AccountId) -> Result<(&mut AccountAhead, &mut Gather), Refused> {
+        let account = self.ahead.account(self.index, id, self.lsn, &mut self.undo).ok_or(Refused::NoAccount)?;
+        Ok((account, self.gather))
+    }
+
+    /// max(now, last + 1), so it never goes back, whatever the clock does.
+    fn next_uidvalidity(&mut self) -> u32 {
+        // Room is left above, so that a clock in the far future cannot use the numbers up.
+        const CLOCK_MAX: u32 = u32::MAX - (1 << 24);
+        let now = u32::try_from(self.now_ms / 1_000).unwrap_or(0).min(CLOCK_MAX);
+        let next = now.max(self.ahead.last_uidvalidity.checked_add(1).expect("sixteen million after the year 2106"));
+        self.ahead.last_uidvalidity = next;
+        next
+    }
+
+    fn put_account(&mut self, name: &str, secrets: &[u8]) -> Outcome {
+        if let Some(id) = self.ahead.named(self.index, name) {
+            let (account, gather) = self.account(id).expect("a name leads to an account");
+            let (modseq, generation) = (account.modseq, account.generation);
+            gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
+                AccountPut { modseq, generation, name, secrets }.encode(out);
+            });
+            return Outcome::Account(id);
+        }
+        self.ahead.last_account += 1;
+        let id = AccountId(u64::from(self.volume) << 48 | self.ahead.last_account);
+        let uidvalidity = self.next_uidvalidity();
+        self.ahead.set_name(name, Some(id), self.lsn, &mut self.undo);
+        let account = self.ahead.make(id, name, self.lsn, &mut self.undo);
+        let mailbox = account.make_mailbox("INBOX", uidvalidity);
+        assert_eq!(mailbox, MailboxId::INBOX);
+        let (modseq, generation) = (account.modseq, account.generation);
+        self.gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
+            AccountPut { modseq, generation, name, secrets }.encode(out);
+        });
+        let put = MailboxPut { mailbox, uidvalidity, modseq, special_use: 0, subscribed: true, name: "INBOX" };
+        self.gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
+        Outcome::Account(id)
+    }
+
+    fn remove_account(&mut self, id: AccountId) -> Result<Outcome, Refused> {
+        let index = self.index;
+        let (account, gather) = self.account(id)?;
+        gather.push_of(kind::ACCOUNT_REMOVE, id, &mut account.chain, |_| {});
+        account.removed = true;
+        let name = match &account.made {
+            Some(name) => name.clone(),
+            None => index.accounts[&id].info.name.clone(),
+        };
+        self.ahead.set_name(&name, None, self.lsn, &mut self.undo);
+        Ok(Outcome::Done)
+    }
+
+    fn create_mailbox(
+        &mut self,
+        id: AccountId,
+        name: &str,
+        special_use: u16,
+        subscribed: bool,
+    ) -> Result<Outcome, Refused> {
+        let index = self.index;
+        let (account, _) = self.account(id)?;
+        if account.has_mailbox(index, id, name) {
+            return Err(Refused::MailboxExists);
+        }
+        let durable = index.accounts.get(&id).map_or(0, |a| a.mailboxes.len());
+        if durable + account.made_count() >= MAILBOXES_MAX {
+            return Err(Refused::TooLarge);
+        }
+        let uidvalidity = self.next_uidvalidity();
+        let (account, gather) = self.account(id)?;
+        let modseq = account.next_modseq();
+        let mailbox = account.make_mailbox(name, uidvalidity);
+        let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name };
+        gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
+        Ok(Outcome::Mailbox(mailbox, uidvalidity))
+    }
+
+    fn remove_mailbox(&mut self, id: AccountId, mailbox: MailboxId) -> Result<Outcome, Refused> {
+        let index = self.index;
+        let (account, gather) = self.account(id)?;
+        if mailbox == MailboxId::INBOX {
+            return Err(Refused::NoMailbox);
+        }
+        account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?.removed = true;
+        let modseq = account.next_modseq();
+        let remove = MailboxRemove { mailbox, modseq };
+        gather.push_of(kind::MAILBOX_REMOVE, id, &mut account.chain, |out| remove.encode(out));
+        Ok(Outcome::Done)
+    }
+
+    fn append(
+        &mut self,
+        id: AccountId,
+        mailbox: MailboxId,
+        (body, body_check, len): (Place, u128, u64),
+        prefix: &[u8],
+        flags: &Flags,
+        internal_ms: i64,
+    ) -> Result<Outcome, Refused> {
+        let (index, saved_ms) = (self.index, self.now_ms);
+        let (account, gather) = self.account(id)?;
+        let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        let (uid, uidvalidity) = (into.uidnext, into.uidvalidity);
+        // The last UID is never given, so that UIDNEXT always has a value.
+        into.uidnext = uid.checked_add(1).ok_or(Refused::TooLarge)?;
+        into.keyword_bytes_max = into.keyword_bytes_max.max(record::keyword_bytes(flags));
+        let modseq = account.next_modseq();
+        let size = prefix.len() as u64 + len;
+        gather.payload_bytes += prefix.len() as u64;
+        gather.push_of(kind::MESSAGE, id, &mut account.chain, |out| {
+            NewMessage { mailbox, uid, modseq, size, internal_ms, saved_ms, body, body_check, flags, prefix }
+                .encode(out);
+        });
+        Ok(Outcome::Appended { uid, uidvalidity, modseq })
+    }
+
+    fn store_flags(
+        &mut self,
+        id: AccountId,
+        mailbox: MailboxId,
+        uids: Vec<Uid>,
+        how: FlagsHow,
+        flags: &Flags,
+        unchanged_since: Option<Modseq>,
+    ) -> Result<Outcome, Refused> {
+        let (index, lsn) = (self.index, self.lsn);
+        let uids = in_order(uids);
+        let (account, gather) = self.account(id)?;
+        let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        let durable = index.mailbox(id, mailbox);
+        let mut changes: Vec<(Uid, Flags)> = Vec::new();
+        let mut modified = Vec::new();
+        for uid in uids {
+            let Some(message) = durable.and_then(|m| m.by_uid(uid)) else { continue };
+            if into.expunged.contains_key(&uid) {
+                continue;
+            }
+            let (was, modseq) = match into.flags.get(&uid) {
+                Some((flags, modseq, _)) => (flags, *modseq),
+                None => (&message.flags, message.modseq),
+            };
+            if unchanged_since.is_some_and(|since| modseq > since) {
+                modified.push(uid);
+                continue;
+            }
+            let new = change(was, how, flags);
+            keyword_bytes(&new)?;
+            if new != *was {
+                changes.push((uid, new));
+            }
+        }
+        if changes.is_empty() {
+            return Ok(Outcome::Stored { changed: Vec::new(), modified });
+        }
+        for (_, new) in &changes {
+            into.keyword_bytes_max = into.keyword_bytes_max.max(record::keyword_bytes(new));
+        }
+        let modseq = account.next_modseq();
+        let into = account.mailbox(index, id, mailbox).expect("found above");
+        into.flags.extend(changes.iter().map(|(uid, new)| (*uid, (new.clone(), modseq, lsn))));
+        gather.push_of(kind::FLAGS, id, &mut account.chain, |out| {
+            FlagsRecord::encode_head(out, mailbox, modseq, changes.len() as u32);
+            changes.iter().for_each(|(uid, new)| FlagsRecord::encode_item(out, *uid, new));
+        });
+        let changed = changes.into_iter().map(|(uid, new)| (uid, new, modseq)).collect();
+        Ok(Outcome::Stored { changed, modified })
+    }
+
+    fn expunge(&mut self, id: AccountId, mailbox: MailboxId, uids: Vec<Uid>) -> Result<Outcome, Refused> {
+        let (index, lsn) = (self.index, self.lsn);
+        let mut uids = in_order(uids);
+        let (account, gather) = self.account(id)?;
+        let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        let durable = index.mailbox(id, mailbox);
+        uids.retain(|uid| durable.is_some_and(|m| m.position(*uid).is_some()) && !into.expunged.contains_key(uid));
+        if uids.is_empty() {
+            return Ok(Outcome::Expunged(uids, account.modseq));
+        }
+        into.expunged.extend(uids.iter().map(|uid| (*uid, lsn)));
+        let modseq = account.next_modseq();
+        gather.push_of(kind::EXPUNGE, id, &mut account.chain, |out| {
+            ExpungeRecord::encode(out, mailbox, modseq, &uids);
+        });
+        Ok(Outcome::Expunged(uids, modseq))
+    }
+
+    fn summaries(&mut self, id: AccountId, mailbox: MailboxId, items: Vec<(Uid, Vec<u8>)>) -> Result<Outcome, Refused> {
+        let index = self.index;
+        assert!(items.is_sorted_by(|a, b| a.0 < b.0), "summaries come with rising UIDs");
+        let (account, gather) = self.account(id)?;
+        account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(Outcome::Done) };
+        let (first, last, count) = (first.0, last.0, items.len() as u32);
+        let packed = record::pack(&items);
+        let len = packed.len() as u64;
+        let (body, body_check) = gather.push_body(vec![packed], len, record::slot(id));
+        let run = RunRecord { mailbox, first, last, count, body, body_check };
+        gather.push_of(kind::RUN, id, &mut account.chain, |out| run.encode(out));
+        Ok(Outcome::Done)
+    }
+}
+
+fn in_order(mut uids: Vec<Uid>) -> Vec<Uid> {
+    uids.sort_unstable();
+    uids.dedup();
+    uids
+}
+
+/// What a STORE makes of flags (RFC 9051 §6.4.6).
+fn change(was: &Flags, how: FlagsHow, by: &Flags) -> Flags {
+    let (bits, keywords): (u32, Vec<Box<str>>) = match how {
+        FlagsHow::Replace => (by.bits, by.keywords().to_vec()),
+        FlagsHow::Add => {
+            let new = by.keywords().iter().filter(|k| !was.keywords().contains(k));
+            (was.bits | by.bits, was.keywords().iter().chain(new).cloned().collect())
+        }
+        FlagsHow::Remove => {
+            let kept = was.keywords().iter().filter(|k| !by.keywords().contains(k));
+            (was.bits & !by.bits, kept.cloned().collect())
+        }
+    };
+    let mut keywords = keywords;
+    keywords.sort_unstable();
+    keywords.dedup();
+    Flags { bits, keywords: if keywords.is_empty() { None } else { Some(keywords.into()) } }
+}

@@ -1,0 +1,51 @@
+//! The index: what the log adds up to, in memory. Only durable batches reach it.
+//!
+//! `apply` is the one way in, for recovery and for live commits alike. `ahead` is the other half: what has been
+//! decided beyond it. (For now the whole index is built by scanning the log at opening.)
+
+pub mod ahead;
+mod apply;
+mod mailbox;
+mod segments;
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+pub use apply::check;
+pub use mailbox::{Mailbox, RunRef};
+pub use segments::SegmentIndex;
+
+use crate::record::Chain;
+use crate::types::{AccountId, AccountInfo, MailboxId, Modseq};
+
+/// Everything durable.
+#[derive(Default)]
+pub struct Index {
+    pub domains: BTreeMap<String, Rc<[u8]>>,
+    pub names: HashMap<String, AccountId>,
+    pub accounts: HashMap<AccountId, Account>,
+    pub segments: BTreeMap<u32, SegmentIndex>,
+    /// Highest UIDVALIDITY ever given; never goes back.
+    pub last_uidvalidity: u32,
+    /// Highest number an account of this volume was minted with.
+    pub last_account: u64,
+    /// Records whose account or mailbox is not there, because the record that made it is damaged.
+    pub orphans: u64,
+}
+
+/// An account with everything it has.
+pub struct Account {
+    pub info: AccountInfo,
+    /// Highest MODSEQ given.
+    pub modseq: Modseq,
+    pub chain: Chain,
+    /// Highest mailbox id given.
+    pub last_mailbox: u32,
+    pub mailboxes: BTreeMap<MailboxId, Mailbox>,
+}
+
+impl Index {
+    pub fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Option<&Mailbox> {
+        self.accounts.get(&account)?.mailboxes.get(&mailbox)
+    }
+}

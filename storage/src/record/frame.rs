@@ -1,0 +1,178 @@
+//! The frame around every record.
+//!
+//! ```text
+//! len u32 | crc32c u32 | kind u16 | version u8 | flags u8 | slot u16 | links u8 | 0 | [account u64 | links × place] | payload | zeros to 8
+//! ```
+//!
+//! The chain: a record of an account names the places of that account's last sixteen records, newest first, so
+//! that an account can be loaded by reading backwards, many places at a time.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::codec::{Put, Reader};
+use crate::types::{AccountId, Place};
+
+/// Frame flag: a reader that does not know the kind may pass the record over.
+pub const IGNORABLE: u8 = 1;
+/// Frame flag: an account id and a chain follow.
+pub const ACCOUNT: u8 = 2;
+
+/// Octets of a frame with everything in it, padding included.
+pub const FRAME_BYTES_MAX: u64 = (FIXED_BYTES + 8 + LINKS_MAX * 8 + 7) as u64;
+
+const FIXED_BYTES: usize = 16;
+/// Places in a chain. Older ones are reached through the oldest.
+const LINKS_MAX: usize = 16;
+
+/// A record whose frame was read.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// Octets with frame and padding.
+    pub len: usize,
+    pub kind: u16,
+    pub version: u8,
+    pub flags: u8,
+    pub account: Option<AccountId>,
+    /// Payload with the padding that follows it.
+    pub payload: &'a [u8],
+}
+
+/// Why a record does not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bad {
+    /// Not a record of any kind.
+    Malformed,
+    /// A kind or version that a newer program wrote.
+    Unknown { kind: u16, version: u8 },
+}
+
+/// An account's last records, oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    places: [Place; LINKS_MAX],
+    len: u8,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Chain { places: [Place { segment: 0, ordinal: 0 }; LINKS_MAX], len: 0 }
+    }
+}
+
+impl Chain {
+    /// Adds the newest record; the oldest falls out.
+    pub fn push(&mut self, place: Place) {
+        if usize::from(self.len) == LINKS_MAX {
+            self.places.copy_within(1.., 0);
+            self.places[LINKS_MAX - 1] = place;
+        } else {
+            self.places[usize::from(self.len)] = place;
+            self.len += 1;
+        }
+    }
+
+    /// Newest first.
+    pub fn newest_first(&self) -> impl Iterator<Item = Place> {
+        self.places[..usize::from(self.len)].iter().rev().copied()
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Reads the frame at the front of `bytes`; its length is believed only when its checksum fits.
+    ///
+    /// # Errors
+    /// [`Bad::Malformed`].
+    pub fn read(bytes: &'a [u8]) -> Result<Self, Bad> {
+        Self::parse(bytes).ok_or(Bad::Malformed)
+    }
+
+    fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut r = Reader::new(bytes);
+        let len = usize::try_from(r.u32()?).ok()?;
+        let crc = r.u32()?;
+        let whole = bytes.get(..len)?;
+        if len < FIXED_BYTES || len % 8 != 0 || crc != crc32c::crc32c(&whole[8..]) {
+            return None;
+        }
+        let mut r = Reader::new(&whole[8..]);
+        let kind = r.u16()?;
+        let version = r.u8()?;
+        let flags = r.u8()?;
+        let _slot = r.u16()?;
+        let links = r.u8()?;
+        r.u8()?;
+        let mut account = None;
+        if flags & ACCOUNT != 0 {
+            account = Some(AccountId(r.u64()?));
+            if usize::from(links) > LINKS_MAX {
+                return None;
+            }
+            r.take(usize::from(links) * 8)?;
+        }
+        Some(Frame { len, kind, version, flags, account, payload: r.rest() })
+    }
+}
+
+/// Starts a record; returns where, for [`finish`].
+pub fn begin(out: &mut Vec<u8>, kind: u16, flags: u8, account: Option<AccountId>, slot: u16, chain: &Chain) -> usize {
+    let at = out.len();
+    out.u64(0);
+    out.u16(kind);
+    out.u8(1);
+    out.u8(if account.is_some() { flags | ACCOUNT } else { flags });
+    out.u16(slot);
+    out.u8(if account.is_some() { chain.len } else { 0 });
+    out.u8(0);
+    if let Some(account) = account {
+        out.u64(account.0);
+        for place in chain.newest_first() {
+            out.place(place);
+        }
+    }
+    at
+}
+
+/// Ends the record begun at `at`: padding, length, checksum.
+pub fn finish(out: &mut Vec<u8>, at: usize) {
+    let len = (out.len() - at).next_multiple_of(8);
+    out.resize(at + len, 0);
+    let crc = crc32c::crc32c(&out[at + 8..]);
+    out[at..at + 4].copy_from_slice(&u32::try_from(len).expect("records are smaller than a segment").to_le_bytes());
+    out[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// The account's slot: which of 65,536 drawers it is in, so that hosts can one day divide the accounts.
+pub fn slot(account: AccountId) -> u16 {
+    (xxh3_64(&account.0.to_le_bytes()) & 0xffff) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_keeps_the_last_sixteen_places() {
+        let mut chain = Chain::default();
+        for ordinal in 0..20 {
+            chain.push(Place { segment: 1, ordinal });
+        }
+        let seen: Vec<u32> = chain.newest_first().map(|p| p.ordinal).collect();
+        assert_eq!(seen, (4..20).rev().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_spoils_the_record() {
+        let mut out = Vec::new();
+        let mut chain = Chain::default();
+        chain.push(Place { segment: 1, ordinal: 2 });
+        let at = begin(&mut out, 24, 0, Some(AccountId(7)), 9, &chain);
+        out.extend_from_slice(b"payload");
+        finish(&mut out, at);
+        assert!(Frame::read(&out).is_ok());
+        for bit in 0..out.len() * 8 {
+            let mut bad = out.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(Frame::read(&bad).is_err(), "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Mailbox put and remove. A put of a mailbox that exists changes its name, use and subscription, never its
+//! UIDVALIDITY.
+
+use crate::codec::{Put, Reader};
+use crate::types::{MailboxId, Modseq};
+
+const SUBSCRIBED: u8 = 1;
+
+/// Kind 16.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailboxPut<'a> {
+    pub mailbox: MailboxId,
+    pub uidvalidity: u32,
+    pub modseq: Modseq,
+    pub special_use: u16,
+    pub subscribed: bool,
+    pub name: &'a str,
+}
+
+/// Kind 17.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MailboxRemove {
+    pub mailbox: MailboxId,
+    pub modseq: Modseq,
+}
+
+impl<'a> MailboxPut<'a> {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.u32(self.mailbox.0);
+        out.u32(self.uidvalidity);
+        out.u64(self.modseq);
+        out.u16(self.special_use);
+        out.u8(if self.subscribed { SUBSCRIBED } else { 0 });
+        out.u8(0);
+        out.text(self.name);
+    }
+
+    pub fn decode(r: &mut Reader<'a>) -> Option<Self> {
+        let mailbox = MailboxId(r.u32()?);
+        let uidvalidity = r.u32()?;
+        let modseq = r.u64()?;
+        let special_use = r.u16()?;
+        let subscribed = r.u8()? & SUBSCRIBED != 0;
+        r.u8()?;
+        Some(MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name: r.text()? })
+    }
+}
+
+impl MailboxRemove {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.u32(self.mailbox.0);
+        out.u32(0);
+        out.u64(self.modseq);
+    }
+
+    pub fn decode(r: &mut Reader<'_>) -> Option<Self> {
+        let mailbox = MailboxId(r.u32()?);
+        r.u32()?;
+        Some(MailboxRemove { mailbox, modseq: r.u64()? })
+    }
+}

@@ -1,0 +1,151 @@
+//! Records: what the log says, one kind a file.
+//!
+//! Every record has a frame (length, own checksum, kind, version, slot, account, chain) and a payload. Kinds
+//! are numbered in groups with gaps; a kind not known here stops the opening of the volume unless its frame
+//! says that it may be passed over. Values are absolute ("these flags", never "add this flag"), so a record
+//! means the same wherever it is read. Bytes: FORMAT.md, "Records".
+
+mod account;
+mod body;
+mod domain;
+mod expunge;
+mod flags;
+mod frame;
+mod mailbox;
+mod mark;
+mod message;
+mod run;
+
+pub use account::AccountPut;
+pub use body::{BLOCK_BODY_BYTES, BodyRecord, blocks, checks};
+pub use domain::DomainPut;
+pub use expunge::ExpungeRecord;
+pub use flags::{FlagsRecord, KEYWORD_BYTES_MAX, KEYWORDS_MAX, keyword_bytes};
+pub use frame::{Bad, Chain, FRAME_BYTES_MAX, Frame, IGNORABLE, begin, finish, slot};
+pub use mailbox::{MailboxPut, MailboxRemove};
+pub use mark::{Heartbeat, Truncate};
+pub use message::{MessageRecord, NewMessage};
+pub use run::{RunRecord, find, pack};
+
+use crate::codec::Reader;
+
+/// The numbers of the kinds. Free and promised: 64–79 queue, 80–87 transfer, 88–95 watermark, 96–103 catalogue,
+/// 104–111 snapshots and forwarding.
+pub mod kind {
+    pub const DOMAIN_PUT: u16 = 1;
+    pub const DOMAIN_REMOVE: u16 = 2;
+    pub const ACCOUNT_PUT: u16 = 8;
+    pub const ACCOUNT_REMOVE: u16 = 9;
+    pub const MAILBOX_PUT: u16 = 16;
+    pub const MAILBOX_REMOVE: u16 = 17;
+    pub const MESSAGE: u16 = 24;
+    pub const FLAGS: u16 = 25;
+    pub const EXPUNGE: u16 = 26;
+    pub const RUN: u16 = 32;
+    pub const BODY: u16 = 33;
+    pub const TRUNCATE: u16 = 48;
+    pub const HEARTBEAT: u16 = 49;
+}
+
+/// A record's payload, borrowing from the directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    DomainPut(DomainPut<'a>),
+    DomainRemove(&'a str),
+    AccountPut(AccountPut<'a>),
+    AccountRemove,
+    MailboxPut(MailboxPut<'a>),
+    MailboxRemove(MailboxRemove),
+    Message(MessageRecord<'a>),
+    Flags(FlagsRecord<'a>),
+    Expunge(ExpungeRecord<'a>),
+    Run(RunRecord),
+    Body(BodyRecord<'a>),
+    Truncate(Truncate),
+    Heartbeat(Heartbeat),
+}
+
+impl<'a> Record<'a> {
+    /// What a frame holds; `None` for an unknown kind that may be passed over.
+    ///
+    /// # Errors
+    /// [`Bad::Unknown`] for another unknown kind or version, [`Bad::Malformed`] when the payload does not decode.
+    pub fn of(frame: &Frame<'a>) -> Result<Option<Self>, Bad> {
+        let mut r = Reader::new(frame.payload);
+        let known = frame.version == 1;
+        let record = match frame.kind {
+            kind::DOMAIN_PUT if known => DomainPut::decode(&mut r).map(Record::DomainPut),
+            kind::DOMAIN_REMOVE if known => r.text().map(Record::DomainRemove),
+            kind::ACCOUNT_PUT if known => AccountPut::decode(&mut r).map(Record::AccountPut),
+            kind::ACCOUNT_REMOVE if known => Some(Record::AccountRemove),
+            kind::MAILBOX_PUT if known => MailboxPut::decode(&mut r).map(Record::MailboxPut),
+            kind::MAILBOX_REMOVE if known => MailboxRemove::decode(&mut r).map(Record::MailboxRemove),
+            kind::MESSAGE if known => MessageRecord::decode(&mut r).map(Record::Message),
+            kind::FLAGS if known => FlagsRecord::decode(&mut r).map(Record::Flags),
+            kind::EXPUNGE if known => ExpungeRecord::decode(&mut r).map(Record::Expunge),
+            kind::RUN if known => RunRecord::decode(&mut r).map(Record::Run),
+            kind::BODY if known => BodyRecord::decode(&mut r).map(Record::Body),
+            kind::TRUNCATE if known => Truncate::decode(&mut r).map(Record::Truncate),
+            kind::HEARTBEAT if known => Heartbeat::decode(&mut r).map(Record::Heartbeat),
+            _ if frame.flags & IGNORABLE != 0 => return Ok(None),
+            kind => return Err(Bad::Unknown { kind, version: frame.version }),
+        };
+        record.map(Some).ok_or(Bad::Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::directory;
+    use proptest::prelude::*;
+
+    fn framed(kind: u16, version: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let at = begin(&mut out, kind, flags, None, 0, &Chain::default());
+        out[at + 10] = version;
+        out.extend_from_slice(payload);
+        finish(&mut out, at);
+        out
+    }
+
+    #[test]
+    fn an_unknown_kind_is_refused_unless_it_may_be_passed_over() {
+        let strict = framed(999, 1, 0, b"later");
+        let Err(bad) = directory::entries(&strict).next().unwrap() else { panic!("must be refused") };
+        assert_eq!(bad, Bad::Unknown { kind: 999, version: 1 });
+        let loose = framed(999, 1, IGNORABLE, b"later");
+        assert!(directory::entries(&loose).next().unwrap().unwrap().record.is_none());
+    }
+
+    #[test]
+    fn a_newer_version_of_a_known_kind_is_refused() {
+        let newer = framed(kind::HEARTBEAT, 2, 0, &[0; 8]);
+        let Err(bad) = directory::entries(&newer).next().unwrap() else { panic!("must be refused") };
+        assert_eq!(bad, Bad::Unknown { kind: kind::HEARTBEAT, version: 2 });
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+            for entry in directory::entries(&bytes) {
+                let _ = entry;
+            }
+        }
+
+        #[test]
+        fn no_payload_under_a_good_frame_makes_the_decoder_panic(
+            kind in 0u16..60, payload in proptest::collection::vec(any::<u8>(), 0..300)
+        ) {
+            for entry in directory::entries(&framed(kind, 1, 0, &payload)) {
+                match entry.map(|e| e.record) {
+                    Ok(Some(Record::Flags(f))) => { f.items().count(); }
+                    Ok(Some(Record::Expunge(e))) => { e.uids().count(); }
+                    Ok(Some(Record::Message(m))) => { let _ = m.flags.to_flags(); }
+                    Ok(Some(Record::Body(b))) => { b.blocks.to_vec(); }
+                    _ => {}
+                }
+            }
+        }
+    }
+}

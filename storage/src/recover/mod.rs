@@ -1,0 +1,14 @@
+//! Making, finding and opening a volume.
+//!
+//! ```text
+//! superblock: two of four copies agree ─► scan: segments, frames, what is durable ─► replay: index
+//!   ─► end of the log: clean | torn (TRUNCATE, new epoch) | damaged (quarantine, new segment) ─► open
+//! ```
+
+mod create;
+mod frames;
+mod open;
+mod scan;
+
+pub use create::create;
+pub use open::open;

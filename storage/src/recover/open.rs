@@ -1,0 +1,234 @@
+//! Opening: who is it, what does the log say, and one write if something must be settled before use.
+//!
+//! What recovery accepts without anybody having vouched for it may still be only in the kernel's memory, and if
+//! a sync has failed before, the kernel may think it clean. So it is written again, with a sync, before anyone
+//! sees it. What recovery discards is shut out by a new epoch.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+
+use super::create::{FIRST_INCARNATION, read_copies};
+use super::frames::io_error;
+use super::scan::{Scan, scan};
+use crate::batch::HEADER_BYTES;
+use crate::commit::{Bell, Bound, Cursor, Log};
+use crate::disk::{Disk, File};
+use crate::index::Index;
+use crate::index::ahead::Ahead;
+use crate::record::{Heartbeat, Truncate, kind};
+use crate::segment::{self, BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::superblock::{self, FORMAT_VERSION, INCOMPAT_KNOWN, Quorum, RO_COMPAT_KNOWN, Superblock};
+use crate::types::VolumeId;
+use crate::volume::{Create, Inner, OpenError, Recovered, Settings, VolumeStats};
+
+/// Octets that a mark needs at the end of a segment, its batch included.
+const MARK_BYTES: u64 = 2 * BLOCK_BYTES;
+
+/// See [`crate::Volume::open`].
+pub async fn open<D: Disk>(
+    disk: D,
+    want: Option<(uuid::Uuid, VolumeId)>,
+    settings: Settings,
+) -> Result<(Inner<D>, Recovered), OpenError> {
+    let names = disk.list().await.map_err(|why| io_error("listing the volume's folder", why))?;
+    if !names.iter().any(|n| n == superblock::NAME) {
+        return Err(OpenError::Absent);
+    }
+    let superblock_file = open_file(&disk, superblock::NAME).await?;
+    let copies = read_copies(&superblock_file).await.map_err(|why| io_error("reading the superblock", why))?;
+    let (superblock, whole) = known(superblock::quorum(&copies))?;
+    belongs(&superblock, want)?;
+    let mut files = BTreeMap::new();
+    for number in names.iter().filter_map(|n| segment::number(n)).filter(|&n| n >= superblock.head_segment) {
+        files.insert(number, open_file(&disk, &segment::name(number)).await?);
+    }
+    let mut scan = scan(&superblock, &files).await?;
+    let mut index = std::mem::take(&mut scan.index);
+    let recovered = scan.recovered.clone();
+    let log = settle(&disk, superblock, files, &scan, &mut index, &settings).await?;
+    let facts = Create {
+        store: log.superblock.store,
+        volume: log.superblock.volume,
+        volumes: log.superblock.volumes,
+        segment_bytes: log.superblock.segment_bytes,
+        seed: log.superblock.seed,
+    };
+    let mut log = log;
+    log.superblock_due |= !whole;
+    let inner = Inner {
+        ahead: RefCell::new(Ahead::level(&index)),
+        index: RefCell::new(index),
+        log: RefCell::new(log),
+        disk,
+        facts,
+        settings,
+        superblock_file,
+        commit_bell: Bell::default(),
+        keep_bell: Bell::default(),
+        segment_bell: Bell::default(),
+        closed_bell: Bell::default(),
+        keep_on: Cell::new(true),
+    };
+    Ok((inner, recovered))
+}
+
+async fn open_file<D: Disk>(disk: &D, name: &str) -> Result<D::File, OpenError> {
+    disk.open(name).await.map_err(|why| io_error(&format!("opening {name}"), why))
+}
+
+/// The superblock, if this program understands it.
+fn known(quorum: Quorum) -> Result<(Superblock, bool), OpenError> {
+    let (superblock, whole) = match quorum {
+        Quorum::Blank => return Err(OpenError::Absent),
+        Quorum::Newer(found) => return Err(OpenError::Newer { found, known: FORMAT_VERSION }),
+        Quorum::Damaged(why) => return Err(OpenError::Superblock(why)),
+        Quorum::Found { superblock, whole } => (*superblock, whole),
+    };
+    let unknown = (superblock.incompat & !INCOMPAT_KNOWN) | (superblock.ro_compat & !RO_COMPAT_KNOWN);
+    if unknown != 0 {
+        return Err(OpenError::Features(unknown));
+    }
+    let bytes = superblock.segment_bytes;
+    let sizes = superblock.block_bytes == BLOCK_BYTES as u32
+        && (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes)
+        && bytes.is_multiple_of(BLOCK_BYTES);
+    if !sizes {
+        return Err(OpenError::Superblock(format!(
+            "blocks of {} and segments of {bytes} octets are not possible",
+            superblock.block_bytes
+        )));
+    }
+    Ok((superblock, whole))
+}
+
+fn belongs(superblock: &Superblock, want: Option<(uuid::Uuid, VolumeId)>) -> Result<(), OpenError> {
+    match want {
+        Some((want_store, want_volume)) if (want_store, want_volume) != (superblock.store, superblock.volume) => {
+            Err(OpenError::Other {
+                found_store: superblock.store,
+                found_volume: superblock.volume,
+                want_store,
+                want_volume,
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the end of the log fit to be continued: everything accepted is durable, everything discarded shut out.
+async fn settle<D: Disk>(
+    disk: &D,
+    superblock: Superblock,
+    files: BTreeMap<u32, D::File>,
+    scan: &Scan,
+    index: &mut Index,
+    settings: &Settings,
+) -> Result<Log<D::File>, OpenError> {
+    let end = Cursor { segment: scan.segment, offset: scan.offset, ordinal: scan.ordinal };
+    let mut log = Log {
+        files,
+        active: scan.segment,
+        incarnation: FIRST_INCARNATION,
+        cursor: end,
+        durable_end: end,
+        queue: VecDeque::new(),
+        next_lsn: scan.next_lsn,
+        durable: 0,
+        vouched: scan.durable,
+        prev: scan.prev,
+        epoch: scan.epoch,
+        waiting_bytes: 0,
+        failed: false,
+        closing: false,
+        closed: false,
+        running: false,
+        no_room: false,
+        free: None,
+        superblock_due: false,
+        stats: VolumeStats::default(),
+        superblock,
+    };
+    let shut_out = scan.torn_to.is_some() || scan.ends_in_damage;
+    let unvouched = !scan.unvouched.is_empty();
+    if shut_out {
+        log.epoch += 1;
+        log.superblock_due = true;
+    }
+    let room = log.superblock.segment_bytes - scan.offset;
+    let elsewhere = scan.ends_in_damage || room < MARK_BYTES;
+    if let Some(file) = log.files.get(&scan.segment).cloned() {
+        for &(offset, bytes) in &scan.unvouched {
+            again(&file, offset, bytes).await?;
+        }
+        // A segment that the superblock does not know yet: its header may be in the kernel's memory only.
+        if log.superblock.tail_segment < scan.segment {
+            again(&file, 0, segment::HEADER_BYTES as u64).await?;
+            log.superblock_due = true;
+        }
+    }
+    log.durable = scan.next_lsn - 1;
+    if shut_out && elsewhere {
+        begin_next(disk, &mut log).await?;
+    }
+    if shut_out {
+        let discarded_to = if elsewhere { 0 } else { scan.torn_to.unwrap_or(0) };
+        mark(&mut log, index, settings, kind::TRUNCATE, |out| Truncate { discarded_to }.encode(out)).await?;
+    } else if unvouched && !elsewhere {
+        let durable_lsn = log.durable;
+        mark(&mut log, index, settings, kind::HEARTBEAT, |out| Heartbeat { durable_lsn }.encode(out)).await?;
+    }
+    log.stats = VolumeStats { durable: log.durable, ..VolumeStats::default() };
+    Ok(log)
+}
+
+/// Writes the same octets again, for the sync that comes with them.
+async fn again<F: File>(file: &F, offset: u64, bytes: u64) -> Result<(), OpenError> {
+    let doing = |why| io_error("writing the end of the log again", why);
+    let bytes = file.read_at(offset, usize::try_from(bytes).expect("a segment is below 4 GiB")).await.map_err(doing)?;
+    file.write_sync(offset, vec![Rc::new(bytes)]).await.map_err(doing)
+}
+
+/// The log goes on in the next segment.
+async fn begin_next<D: Disk>(disk: &D, log: &mut Log<D::File>) -> Result<(), OpenError> {
+    let number = log.active + 1;
+    if !log.files.contains_key(&number) {
+        let file = disk
+            .create(&segment::name(number), log.superblock.segment_bytes)
+            .await
+            .map_err(|why| io_error("making a segment to go on in", why))?;
+        log.files.insert(number, file);
+    }
+    let header = log.segment_header(number);
+    let file = log.files[&number].clone();
+    file.write_sync(0, vec![Rc::new(header.encode())]).await.map_err(|why| io_error("beginning a segment", why))?;
+    log.active = number;
+    log.cursor = Cursor { segment: number, offset: segment::HEADER_BYTES as u64, ordinal: 0 };
+    log.durable_end = log.cursor;
+    Ok(())
+}
+
+/// Commits one record of the log itself.
+async fn mark<F: File>(
+    log: &mut Log<F>,
+    index: &mut Index,
+    settings: &Settings,
+    kind: u16,
+    payload: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), OpenError> {
+    let bound = Bound { bytes: 64, parts: 0, appends: false };
+    log.gather(bound, settings).expect("there is room for a mark").push(kind, payload);
+    let (volume, seed) = (log.superblock.volume, log.superblock.seed);
+    let (gather, sealed) = log.seal_first(volume, seed).expect("just gathered");
+    assert_eq!(gather.segment, log.active, "a mark stays in its segment");
+    let buffer = sealed.parts[0].clone();
+    let file = log.files[&gather.segment].clone();
+    file.write_sync(sealed.header.offset, sealed.parts.clone())
+        .await
+        .map_err(|why| io_error("settling the end of the log", why))?;
+    index.apply(&sealed.header, &buffer[HEADER_BYTES..]);
+    log.advance(&gather, &sealed);
+    // Nobody was acknowledged anything in it.
+    log.vouched = log.durable;
+    Ok(())
+}

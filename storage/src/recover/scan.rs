@@ -1,0 +1,327 @@
+//! Walking the log: which batches count, which octets are torn, which are damaged.
+//!
+//! Let D be the highest LSN that anything on disk calls durable: the superblock, the header of a later segment,
+//! a later batch. At a spot that does not verify and where LSN e is expected:
+//!
+//! | e ≤ D | acknowledged data is damaged: quarantined and reported; the walk goes on behind it |
+//! | e > D | nobody was told yes: the tail is torn and is discarded |
+//!
+//! D is learned while walking, so before a spot is called torn the rest of the segment is searched for a batch
+//! that knows better. Batches past D wait until their bodies were verified.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::frames::{Batch, Frames, Spot, io_error};
+use crate::batch::directory;
+use crate::disk::File;
+use crate::index::Index;
+use crate::record::Record;
+use crate::segment::{self, BLOCK_BYTES, SegmentHeader};
+use crate::superblock::Superblock;
+use crate::types::Lsn;
+use crate::volume::{OpenError, Recovered};
+
+/// What the log adds up to.
+pub struct Scan {
+    pub index: Index,
+    pub recovered: Recovered,
+    /// Called durable by something on disk.
+    pub durable: Lsn,
+    /// What the next batch will be.
+    pub next_lsn: Lsn,
+    pub prev: u128,
+    pub epoch: u64,
+    /// The last segment that was begun, and where its batches end.
+    pub segment: u32,
+    pub offset: u64,
+    pub ordinal: u32,
+    /// Something was discarded: what follows is of a new epoch. Octets up to here may hold it.
+    pub torn_to: Option<u64>,
+    /// Damage lies where the log should go on: it goes on in a new segment.
+    pub ends_in_damage: bool,
+    /// Accepted and vouched for by nobody: offset and octets, in that segment.
+    pub unvouched: Vec<(u64, u64)>,
+}
+
+/// A segment before its batches are read.
+struct Begun {
+    header: Option<SegmentHeader>,
+    block: Vec<u8>,
+    /// LSN of its first batch: from the header or, where that is damaged, from the first batch that is found.
+    first_lsn: Option<Lsn>,
+}
+
+/// Reads the log into an index.
+pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) -> Result<Scan, OpenError> {
+    let mut segments = BTreeMap::new();
+    let mut last = superblock.tail_segment;
+    let mut durable = superblock.durable_lsn;
+    for (&number, file) in files {
+        let mut begun = begun(superblock, number, file).await?;
+        if let Some(header) = &begun.header {
+            last = last.max(number);
+            durable = durable.max(header.first_lsn - 1).max(header.durable_lsn);
+        } else if begun.block.iter().any(|&b| b != 0) || !blank_start(file, superblock).await? {
+            let frames = frames(superblock, number, file, None);
+            if let Some(batch) = frames.search(segment::HEADER_BYTES as u64, 0, 1).await? {
+                last = last.max(number);
+                durable = durable.max(batch.header.durable_lsn);
+                begun.first_lsn = Some(batch.header.lsn);
+            }
+        }
+        segments.insert(number, begun);
+    }
+    let mut walk = Walk {
+        scan: Scan {
+            index: Index::default(),
+            recovered: Recovered::default(),
+            durable,
+            next_lsn: 1,
+            prev: 0,
+            epoch: 1,
+            segment: last,
+            offset: segment::HEADER_BYTES as u64,
+            ordinal: 0,
+            torn_to: None,
+            ends_in_damage: false,
+            unvouched: Vec::new(),
+        },
+        chain: Some(0),
+        pending: VecDeque::new(),
+    };
+    for number in superblock.head_segment..=last {
+        let next_first = (number + 1..=last).find_map(|n| segments.get(&n)?.first_lsn);
+        let (Some(begun), Some(file)) = (segments.get(&number), files.get(&number)) else {
+            walk.scan.recovered.damaged.push((number, 0, superblock.segment_bytes));
+            walk.scan.ends_in_damage = number == last;
+            walk.chain = None;
+            continue;
+        };
+        let incarnation = begun.header.as_ref().map(|h| h.incarnation);
+        match &begun.header {
+            Some(header) => {
+                walk.scan.next_lsn = walk.scan.next_lsn.max(header.first_lsn);
+                walk.scan.epoch = walk.scan.epoch.max(header.epoch);
+                walk.chain = Some(header.prev);
+            }
+            None => walk.scan.recovered.damaged.push((number, 0, segment::HEADER_BYTES as u64)),
+        }
+        walk.segment(&frames(superblock, number, file, incarnation), next_first).await?;
+    }
+    let Walk { mut scan, chain, .. } = walk;
+    scan.prev = chain.unwrap_or(0);
+    scan.epoch = scan.epoch.max(superblock.epoch);
+    scan.recovered.durable = scan.next_lsn - 1;
+    scan.index.last_uidvalidity = scan.index.last_uidvalidity.max(superblock.last_uidvalidity);
+    scan.index.last_account = scan.index.last_account.max(superblock.last_account);
+    Ok(scan)
+}
+
+fn frames<'a, F>(superblock: &Superblock, segment: u32, file: &'a F, incarnation: Option<u32>) -> Frames<'a, F> {
+    Frames { file, segment, incarnation, segment_bytes: superblock.segment_bytes, seed: superblock.seed }
+}
+
+/// Reads a segment's header block. A good one that belongs to another volume stops everything.
+async fn begun<F: File>(superblock: &Superblock, number: u32, file: &F) -> Result<Begun, OpenError> {
+    let doing = || format!("reading {}", segment::name(number));
+    if file.len() != superblock.segment_bytes {
+        let why = format!("it has {} octets where {} belong", file.len(), superblock.segment_bytes);
+        return Err(io_error(&doing(), std::io::Error::new(std::io::ErrorKind::InvalidData, why)));
+    }
+    let block = file.read_at(0, segment::HEADER_BYTES).await.map_err(|why| io_error(&doing(), why))?;
+    let header = SegmentHeader::decode(&block);
+    if let Some(h) = &header
+        && (h.store != superblock.store || h.volume != superblock.volume)
+    {
+        return Err(OpenError::Other {
+            found_store: h.store,
+            found_volume: h.volume,
+            want_store: superblock.store,
+            want_volume: superblock.volume,
+        });
+    }
+    let fits =
+        |h: &SegmentHeader| h.segment == number && h.segment_bytes == superblock.segment_bytes && h.first_lsn >= 1;
+    let header = header.filter(fits);
+    Ok(Begun { first_lsn: header.as_ref().map(|h| h.first_lsn), header, block })
+}
+
+async fn blank_start<F: File>(file: &F, superblock: &Superblock) -> Result<bool, OpenError> {
+    let at = segment::HEADER_BYTES as u64;
+    let len = (superblock.segment_bytes - at).min(BLOCK_BYTES) as usize;
+    let bytes = file.read_at(at, len).await.map_err(|why| io_error("reading a segment", why))?;
+    Ok(bytes.iter().all(|&b| b == 0))
+}
+
+struct Walk {
+    scan: Scan,
+    /// Checksum of the batch before; `None`: unknown, because that one is damaged.
+    chain: Option<u128>,
+    /// Read, and past what is known to be durable.
+    pending: VecDeque<Batch>,
+}
+
+impl Walk {
+    async fn segment<F: File>(&mut self, frames: &Frames<'_, F>, next_first: Option<Lsn>) -> Result<(), OpenError> {
+        let mut at = segment::HEADER_BYTES as u64;
+        let mut stale_to = 0;
+        let mut torn = false;
+        self.scan.ordinal = 0;
+        loop {
+            let expected = self.scan.next_lsn;
+            if next_first.is_some_and(|first| expected >= first) {
+                break;
+            }
+            match frames.spot(at).await? {
+                Spot::Batch(batch) if self.follows(&batch) => {
+                    self.knows(batch.header.durable_lsn);
+                    let end = at + batch.header.total_bytes;
+                    if !batch.footer_fits {
+                        self.ask(frames, end, expected + 1).await?;
+                        if expected > self.scan.durable {
+                            torn = true;
+                            break;
+                        }
+                        self.damaged(frames, end - BLOCK_BYTES, end);
+                    }
+                    stale_to = stale_to.max(discarded_to(&batch));
+                    self.take(*batch);
+                    at = end;
+                }
+                Spot::HeaderOnly(header) if header.lsn == expected && header.epoch >= self.scan.epoch => {
+                    self.knows(header.durable_lsn);
+                    let end = at + header.total_bytes;
+                    self.ask(frames, end, expected + 1).await?;
+                    if expected > self.scan.durable {
+                        torn = true;
+                        break;
+                    }
+                    self.damaged(frames, at, end);
+                    self.chain = Some(header.check(frames.seed));
+                    self.scan.next_lsn += 1;
+                    self.scan.ordinal = header.first_ordinal + header.records;
+                    at = end;
+                }
+                _ => {
+                    let next = self.ask(frames, at + BLOCK_BYTES, expected).await?;
+                    if expected > self.scan.durable {
+                        break;
+                    }
+                    let Some(next) = next else {
+                        self.tail_damaged(frames, at, next_first.is_none()).await?;
+                        return Ok(());
+                    };
+                    self.damaged(frames, at, next.0);
+                    at = next.0;
+                    self.scan.next_lsn = next.1;
+                    self.chain = None;
+                }
+            }
+            self.settle();
+        }
+        if next_first.is_some() {
+            return Ok(());
+        }
+        self.end(frames, at, stale_to, torn).await
+    }
+
+    fn follows(&self, batch: &Batch) -> bool {
+        let header = &batch.header;
+        header.lsn == self.scan.next_lsn
+            && header.epoch >= self.scan.epoch
+            && self.chain.is_none_or(|prev| prev == header.prev)
+            && header.first_ordinal >= self.scan.ordinal
+    }
+
+    fn knows(&mut self, durable: Lsn) {
+        self.scan.durable = self.scan.durable.max(durable);
+    }
+
+    /// Asks the rest of the segment what it knows; returns position and LSN of the first batch there.
+    async fn ask<F: File>(
+        &mut self,
+        frames: &Frames<'_, F>,
+        from: u64,
+        lsn: Lsn,
+    ) -> Result<Option<(u64, Lsn)>, OpenError> {
+        let Some(batch) = frames.search(from, self.scan.epoch, lsn).await? else { return Ok(None) };
+        self.knows(batch.header.durable_lsn);
+        Ok(Some((batch.header.offset, batch.header.lsn)))
+    }
+
+    fn damaged<F>(&mut self, frames: &Frames<'_, F>, from: u64, to: u64) {
+        self.scan.recovered.damaged.push((frames.segment, from, to - from));
+    }
+
+    /// Acknowledged batches are missing and nothing follows them in this segment.
+    async fn tail_damaged<F: File>(&mut self, frames: &Frames<'_, F>, at: u64, last: bool) -> Result<(), OpenError> {
+        let end = frames.last_written(at).await?.max(at + BLOCK_BYTES).min(frames.segment_bytes);
+        self.damaged(frames, at, end);
+        self.chain = None;
+        if last {
+            self.settle();
+            self.scan.ends_in_damage = true;
+            self.scan.offset = end;
+            self.scan.next_lsn = self.scan.durable + 1;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, batch: Batch) {
+        self.scan.epoch = batch.header.epoch;
+        self.scan.next_lsn = batch.header.lsn + 1;
+        self.scan.ordinal = batch.header.first_ordinal + batch.header.records;
+        self.chain = Some(batch.check);
+        self.pending.push_back(batch);
+    }
+
+    /// Applies what is now known to be durable.
+    fn settle(&mut self) {
+        while self.pending.front().is_some_and(|b| b.header.lsn <= self.scan.durable) {
+            let batch = self.pending.pop_front().expect("looked at");
+            self.apply(&batch);
+        }
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        self.scan.recovered.batches += 1;
+        self.scan.recovered.bytes += batch.header.total_bytes;
+        self.scan.index.apply(&batch.header, &batch.directory);
+    }
+
+    /// The end of the log: what nobody vouches for counts if it is whole, and nothing after the first that is not.
+    async fn end<F: File>(
+        &mut self,
+        frames: &Frames<'_, F>,
+        at: u64,
+        stale_to: u64,
+        torn: bool,
+    ) -> Result<(), OpenError> {
+        let (mut at, mut torn) = (at, torn);
+        while let Some(batch) = self.pending.pop_front() {
+            if frames.bodies_fit(&batch).await? {
+                self.scan.unvouched.push((batch.header.offset, batch.header.total_bytes));
+                self.apply(&batch);
+                continue;
+            }
+            at = batch.header.offset;
+            torn = true;
+            self.scan.next_lsn = batch.header.lsn;
+            self.scan.ordinal = batch.header.first_ordinal;
+            self.chain = Some(batch.header.prev);
+            self.pending.clear();
+        }
+        let written = frames.last_written(at).await?;
+        if torn || written > stale_to.max(at) {
+            self.scan.torn_to = Some(written);
+            self.scan.recovered.torn_bytes = written - at;
+        }
+        self.scan.offset = at;
+        Ok(())
+    }
+}
+
+fn discarded_to(batch: &Batch) -> u64 {
+    let records = directory::entries(&batch.directory).filter_map(|e| e.ok()?.record);
+    records.filter_map(|r| if let Record::Truncate(t) = r { Some(t.discarded_to) } else { None }).max().unwrap_or(0)
+}
