@@ -14,6 +14,8 @@ mod read;
 mod record;
 mod recover;
 mod segment;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod superblock;
 pub mod transaction;
 pub mod types;

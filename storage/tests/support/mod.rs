@@ -1,0 +1,218 @@
+//! What the stories share: a one-thread executor, a volume in a simulated folder, short words for transactions.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use ringpost_storage::sim::SimDisk;
+use ringpost_storage::{
+    AccountId, Body, Create, Decided, Flags, FlagsHow, MailboxId, Op, OpenError, Outcome, Recovered, Refused, Settings,
+    Transaction, Uid, Volume,
+};
+
+pub const STORE: uuid::Uuid = uuid::Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+pub const NOW_MS: i64 = 1_700_000_000_000;
+pub const INBOX: MailboxId = MailboxId::INBOX;
+pub const SEGMENT: u64 = 64 << 10;
+
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Tasks on one thread, polled when woken.
+#[derive(Default)]
+pub struct Tasks {
+    tasks: Vec<(Arc<Flag>, Task)>,
+}
+
+impl Tasks {
+    pub fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
+        self.tasks.push((Arc::new(Flag(AtomicBool::new(true))), Box::pin(task)));
+    }
+
+    /// Polls every woken task once. True if any was.
+    pub fn turn(&mut self) -> bool {
+        let mut any = false;
+        self.tasks.retain_mut(|(flag, task)| {
+            if !flag.0.swap(false, Ordering::Relaxed) {
+                return true;
+            }
+            any = true;
+            let waker = Waker::from(flag.clone());
+            task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
+        });
+        any
+    }
+
+    /// Runs until nothing moves.
+    pub fn settle(&mut self) {
+        while self.turn() {}
+    }
+}
+
+/// Runs one future to its end. Panics when it waits for something that will not come.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let flag = Arc::new(Flag(AtomicBool::new(true)));
+    let waker = Waker::from(flag.clone());
+    let mut future = pin!(future);
+    loop {
+        assert!(flag.0.swap(false, Ordering::Relaxed), "nothing will ever wake this");
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return value;
+        }
+    }
+}
+
+/// A future that is pending `n` times.
+pub async fn turns(n: u32) {
+    let mut left = n;
+    std::future::poll_fn(|cx| {
+        if left == 0 {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+pub fn facts() -> Create {
+    Create { store: STORE, volume: 3, volumes: 4, segment_bytes: SEGMENT, seed: 0x5eed_5eed_5eed_5eed }
+}
+
+pub fn settings() -> Settings {
+    Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 1 << 20 }
+}
+
+pub fn made() -> SimDisk {
+    made_with(&facts())
+}
+
+pub fn made_with(facts: &Create) -> SimDisk {
+    let disk = SimDisk::new(1);
+    block_on(Volume::create(&disk, facts)).unwrap();
+    disk
+}
+
+/// A volume with its commit loop running.
+pub struct Open {
+    pub volume: Volume<SimDisk>,
+    pub recovered: Recovered,
+    pub tasks: Tasks,
+}
+
+pub fn try_open(disk: &SimDisk) -> Result<Open, OpenError> {
+    let (volume, recovered) = block_on(Volume::open(disk.clone(), Some((STORE, 3)), settings()))?;
+    let mut tasks = Tasks::default();
+    let looped = volume.clone();
+    tasks.spawn(async move { looped.commit_loop(|| turns(1)).await });
+    Ok(Open { volume, recovered, tasks })
+}
+
+pub fn open(disk: &SimDisk) -> Open {
+    try_open(disk).unwrap()
+}
+
+impl Open {
+    pub fn decide(&self, transaction: Transaction) -> Result<Decided, Refused> {
+        self.volume.decide(transaction, NOW_MS)
+    }
+
+    /// Decides one op and waits until it is durable.
+    pub fn done(&mut self, op: Op) -> Outcome {
+        self.commit(Transaction { bodies: vec![], ops: vec![op] }).remove(0)
+    }
+
+    pub fn commit(&mut self, transaction: Transaction) -> Vec<Outcome> {
+        let decided = self.decide(transaction).unwrap();
+        let told = Rc::new(RefCell::new(None));
+        let tell = told.clone();
+        let ticket = decided.ticket;
+        self.tasks.spawn(async move { *tell.borrow_mut() = Some(ticket.await) });
+        self.tasks.settle();
+        assert_eq!(*told.borrow(), Some(Ok(())));
+        decided.outcomes
+    }
+
+    pub fn account(&mut self, name: &str) -> AccountId {
+        match self.done(Op::PutAccount { name: name.into(), secrets: b"secret".to_vec() }) {
+            Outcome::Account(id) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn deliver(&mut self, account: AccountId, body: &[u8]) -> Uid {
+        uid(&self.commit(letter(account, body))[0])
+    }
+
+    pub fn close(mut self) {
+        let volume = self.volume.clone();
+        self.tasks.spawn(async move { volume.close().await });
+        self.tasks.settle();
+    }
+
+    pub fn uids(&self, account: AccountId) -> Vec<Uid> {
+        self.volume.mailbox(account, INBOX, |m| m.messages().iter().map(|m| m.uid).collect()).unwrap_or_default()
+    }
+
+    /// Message `uid` of INBOX, read whole.
+    pub fn text(&self, account: AccountId, uid: Uid) -> Result<Vec<u8>, ringpost_storage::ReadError> {
+        let message = self.volume.mailbox(account, INBOX, |m| m.by_uid(uid).cloned()).flatten().unwrap();
+        block_on(self.volume.read(&message))
+    }
+}
+
+pub fn letter(account: AccountId, body: &[u8]) -> Transaction {
+    Transaction { bodies: vec![Body::from(body.to_vec())], ops: vec![append(account, 0)] }
+}
+
+pub fn append(account: AccountId, body: usize) -> Op {
+    Op::Append {
+        account,
+        mailbox: INBOX,
+        body,
+        prefix: format!("Delivered-To: {}\r\n", account.0).into_bytes(),
+        flags: Flags::none(),
+        internal_ms: NOW_MS - 5_000,
+    }
+}
+
+pub fn prefixed(account: AccountId, body: &[u8]) -> Vec<u8> {
+    [format!("Delivered-To: {}\r\n", account.0).as_bytes(), body].concat()
+}
+
+pub fn store(account: AccountId, uids: &[Uid], how: FlagsHow, flags: Flags) -> Op {
+    Op::StoreFlags { account, mailbox: INBOX, uids: uids.to_vec(), how, flags, unchanged_since: None }
+}
+
+pub fn uid(outcome: &Outcome) -> Uid {
+    match outcome {
+        Outcome::Appended { uid, .. } => *uid,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Octets that repeat nowhere near.
+pub fn text(n: usize, salt: u64) -> Vec<u8> {
+    let mut x = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    (0..n)
+        .map(|_| {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            b'a' + (x % 26) as u8
+        })
+        .collect()
+}
