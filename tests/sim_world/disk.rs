@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringpost::shard::sim::{Chance, World};
+use ringpost::shard::sim::{Chance, Fault, OpKind, When, World};
 use ringpost::shard::{self, Mesh};
 use ringpost_storage::disk::{Disk, File};
 
@@ -79,4 +79,34 @@ fn a_write_goes_on_when_its_caller_stops_waiting() {
         world.run_until(async { world.ended(node).await.expect("an orderly end") });
         assert_eq!(world.panics(), [""; 0], "seed {seed}");
     }
+}
+
+#[test]
+fn a_planned_fault_strikes_and_a_crash_ends_it() {
+    let world = World::new(2);
+    let folder = Path::new("/volume");
+    let main = |_mesh: Mesh<(), ()>| async {
+        let disk = shard::disk(Path::new("/volume")).expect("a folder");
+        let file = match disk.open("log").await {
+            Ok(file) => file,
+            Err(_) => disk.create("log", 4_096).await.expect("a file"),
+        };
+        while file.write_sync(0, vec![Rc::new(vec![1; 512])]).await.is_ok() {}
+        shard::stop_requested().await;
+        Ok(())
+    };
+    world.disk(0, folder).fail(OpKind::Sync, Fault::Io, When::From(3));
+    let node = world.start(1, main);
+    world.run_until(shard_sleep());
+    assert!(world.disk(0, folder).unsynced_sectors() == 1, "the third write was never synced");
+    world.crash(node);
+    assert_eq!(world.disk(0, folder).unsynced_sectors(), 0);
+    let steps = world.disk(0, folder).steps();
+    world.start(1, main);
+    world.run_until(shard_sleep());
+    assert!(world.disk(0, folder).steps() > steps + 10, "the next node writes on");
+}
+
+async fn shard_sleep() {
+    shard::sleep(Duration::from_secs(3)).await;
 }

@@ -25,7 +25,6 @@ mod chance;
 mod clock;
 mod disk;
 mod executor;
-mod memory;
 mod mesh;
 mod net;
 mod node;
@@ -34,6 +33,7 @@ mod stream;
 
 use std::cell::Cell;
 use std::future::{Future, pending, poll_fn};
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -45,6 +45,7 @@ pub use disk::{Disk, DiskFile};
 pub use mesh::Mesh;
 pub use net::ConnId;
 pub use node::{MachineId, NodeId};
+pub use ringpost_storage::sim::{Fault, OpKind, SimDisk, When};
 pub use side::side;
 pub use stream::{Detached, Listener, Stream, connect, connect_from, connect_local};
 
@@ -158,6 +159,13 @@ impl World {
     /// Makes the wall clock jump. Monotonic time goes on as before.
     pub fn jump_wall_ms(&self, by_ms: i64) {
         self.core.clock.jump_wall_ms(by_ms);
+    }
+
+    /// The disk of a folder: to plan faults, and to look at or spoil what is on it. A crash or kill of a node on the
+    /// machine ends the handle.
+    #[must_use]
+    pub fn disk(&self, machine: MachineId, folder: &Path) -> SimDisk {
+        self.core.machines.borrow_mut().disk(&self.core, machine, folder)
     }
 
     /// Connections with an open end on the node, oldest first.

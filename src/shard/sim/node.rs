@@ -183,10 +183,10 @@ pub(super) fn kill(core: &Rc<Core>, node: NodeId, power_cut: bool) {
         return;
     }
     core.nodes.borrow_mut().down(node, |_| true);
+    // Before the tasks go, so that nothing their destructors do reaches a disk or, after a power cut, a peer.
+    let machine = core.nodes.borrow().machine(node);
+    core.machines.borrow_mut().next_life(machine, power_cut);
     if power_cut {
-        // Before the tasks go, so that nothing their destructors do reaches a disk or a peer.
-        let machine = core.nodes.borrow().machine(node);
-        core.machines.borrow().crash(machine, &core.chance.disk);
         core.net.borrow_mut().crash(core, node);
     }
     core.drop_tasks(|at| at.is_some_and(|home| home.node == node));
