@@ -6,6 +6,7 @@
 mod imap;
 mod ledger;
 mod lines;
+mod node;
 mod pop3;
 mod scripted;
 mod smtp;

@@ -1,0 +1,126 @@
+//! The node itself tells the story: `boot::node` on two shards, with intake, commit and recovery as in `serve`.
+//!
+//! `RINGPOST_SIM_SEED=n` tells the story of that seed alone; `RINGPOST_SIM_SECONDS=n` goes on for so long.
+
+use std::env;
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ringpost::admin::{NewAccount, Request, Response, Secret};
+use ringpost::boot::node::{Errand, Node, node};
+use ringpost::config::{DoorPlan, Founders};
+use ringpost::office::{Argon2Cost, Settings};
+use ringpost::serve::Protocol;
+use ringpost::shard::sim::{Chance, NodeId, World};
+use uuid::Uuid;
+
+use crate::story::{Account, Doors, Story, Told};
+
+const SHARDS: u16 = 2;
+const DOMAIN: &str = "ringpost.test";
+/// Stories told in any case, however slow the machine.
+const STORIES_MIN: u64 = 10;
+/// How long more are told unless the environment says otherwise.
+const SECONDS: u64 = 15;
+
+fn doors() -> Doors {
+    let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    Doors { smtp: at(2525), pop3: at(2110), imap: at(2143) }
+}
+
+fn accounts() -> Vec<Account> {
+    let account = |name: &str| Account { name: format!("{name}@{DOMAIN}"), password: format!("secret-of-{name}") };
+    ["alice", "bob", "carol", "dave"].map(account).into()
+}
+
+/// A run of the node on machine 0. `found`: the volumes are made.
+fn start(world: &World, found: bool, errand: Option<Errand>) -> NodeId {
+    let Doors { smtp, pop3, imap } = doors();
+    let door = |protocol, at| DoorPlan { protocol, at, optional: false };
+    let networks = || vec!["127.0.0.0/8".parse().expect("a network")];
+    let plan = Node {
+        data: "/data".into(),
+        store: Uuid::from_u128(u128::from(world.seed())),
+        volumes: SHARDS,
+        segment_bytes: 256 << 10,
+        found,
+        settings: Settings {
+            hostname: "mx.ringpost.test".to_owned(),
+            exempt_networks: networks(),
+            plaintext_auth_networks: networks(),
+            argon2: Argon2Cost { memory_kib: 8, passes: 1 },
+            ..Settings::offline()
+        },
+        founders: Founders::default(),
+        doors: vec![door(Protocol::Smtp, smtp), door(Protocol::Pop3, pop3), door(Protocol::Imap, imap)],
+        admin_socket: false,
+        errand,
+    };
+    world.start(SHARDS, move |mesh| {
+        let plan = plan.clone();
+        async move { node(plan, mesh, || Ok(())).await }
+    })
+}
+
+/// A run that carries out one request.
+fn carry_out(world: &World, found: bool, request: Request) {
+    let said = Arc::new(Mutex::new(None));
+    let errand = Errand { request: Arc::new(Mutex::new(Some(request))), said: said.clone() };
+    let node = start(world, found, Some(errand));
+    world.run_until(async { world.ended(node).await.expect("an orderly end") });
+    let said = said.lock().expect("no holder of this lock can panic").take();
+    assert!(matches!(said, Some(Response::Done | Response::Accounts { .. })), "{said:?}");
+}
+
+fn tell(seed: u64) -> Told {
+    let world = World::new(seed);
+    carry_out(&world, true, Request::DomainAdd { domain: DOMAIN.to_owned() });
+    let people = accounts();
+    let new = people.iter().map(|a| NewAccount { address: a.name.clone(), password: Some(Secret::from(&*a.password)) });
+    carry_out(&world, false, Request::AccountAdd { accounts: new.collect() });
+    let story = Story {
+        world: &world,
+        doors: doors(),
+        accounts: people,
+        removes: Chance::of(seed, "removes").one_in(2),
+        start: &|world| start(world, false, None),
+    };
+    story.tell()
+}
+
+/// Tells a seed's story; a failure says which it was.
+fn tell_by_name(seed: u64) -> Told {
+    catch_unwind(AssertUnwindSafe(|| tell(seed))).unwrap_or_else(|why| {
+        eprintln!("the story of seed {seed} failed; again: RINGPOST_SIM_SEED={seed} cargo test --features sim --test sim node");
+        resume_unwind(why)
+    })
+}
+
+fn setting(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
+}
+
+#[test]
+fn acknowledged_mail_survives_whatever_the_seed() {
+    if let Some(seed) = setting("RINGPOST_SIM_SEED") {
+        println!("seed {seed}: {:?}", tell_by_name(seed));
+        return;
+    }
+    let end = Instant::now() + Duration::from_secs(setting("RINGPOST_SIM_SECONDS").unwrap_or(SECONDS));
+    let (mut seed, mut promised) = (0, 0);
+    while seed < STORIES_MIN || Instant::now() < end {
+        promised += tell_by_name(seed).promised;
+        seed += 1;
+    }
+    println!("{seed} stories, {promised} copies promised and found");
+    assert!(promised as u64 > seed, "senders get next to nothing in: {promised} copies in {seed} stories");
+}
+
+#[test]
+fn the_node_tells_the_same_story_twice() {
+    for seed in 1_000..1_003 {
+        assert_eq!(tell_by_name(seed), tell_by_name(seed), "seed {seed}");
+    }
+}
