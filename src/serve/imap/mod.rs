@@ -1,6 +1,227 @@
-//! The IMAP door (its builder replaces this file).
-use crate::office::{Office, Visitor};
-use crate::shard::Stream;
+//! The IMAP door: what the session asks, the account's own shard answers. One file a command.
+//!
+//! ```text
+//!   accept ── login ──┬─ account lives here ──► select ─► fetch, store, expunge, search … ─► tell what changed
+//!                     └─ elsewhere ──► the connection is handed over with its ask still out ──► visit
+//! ```
+//!
+//! - What is shown is durable, and what a command changed is durable before its OK.
+//! - Answers stream: octets are read a block at a time, and the next is read when the peer took the one before (A114).
+//! - After each command the client is told what changed in its mailbox; EXPUNGE only where it may be
+//!   ([`may_tell_expunge`]).
+//! - A connection that ends in the middle of an APPEND leaves nothing behind (A122): its body was memory of this door.
+
 use std::rc::Rc;
-pub async fn serve(_office: Rc<Office>, _stream: Stream) {}
-pub async fn visit(_office: Rc<Office>, _v: Visitor) {}
+use std::time::Duration;
+
+use ringpost_storage::{Body, Flags, Lost, Mailbox, MailboxId, Op, Outcome, Refused, Transaction};
+
+use crate::limits;
+use crate::mailbox::view::View;
+use crate::net::pump::{Door as PumpDoor, Ended, First, Next, pump};
+use crate::net::wire::Wire;
+use crate::observe::{self, Counter};
+use crate::office::words::Talk;
+use crate::office::{Arrival, Office, Request, Resident, Visitor};
+use crate::proto::contract::Out;
+use crate::proto::imap::update::may_tell_expunge;
+use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session};
+use crate::shard::{self, Stream};
+
+mod append;
+mod expunge;
+mod fetch;
+mod list;
+mod login;
+mod poll;
+mod search;
+mod select;
+mod status;
+mod store;
+
+/// Messages of one look into a mailbox, one flag change, one block of a long answer.
+const WINDOW: usize = 128;
+
+/// Serves a fresh connection until it ends here; an account of another shard takes it along.
+pub async fn serve(office: Rc<Office>, stream: Stream) {
+    let wire = Wire::new(stream);
+    let config = Config {
+        plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
+        message_bytes_max: office.settings.message_bytes_max,
+    };
+    let mut out = Out::default();
+    let session = Box::new(Session::open(config, &mut out));
+    talk(office, wire, session, None, First::Greeting(out.reply)).await;
+}
+
+/// Goes on with a connection whose account lives on this shard. Runs in a task of its own: the talk may take days.
+pub async fn visit(office: Rc<Office>, visitor: Visitor) {
+    let Visitor { stream, held, arrival, talk: Talk::Imap(session), .. } = visitor else {
+        unreachable!("the handler of visits sorts them by protocol")
+    };
+    let _guest = office.census.take_over();
+    let wire = Wire::new(stream.attach());
+    let who = office.resident(&arrival);
+    let answer = if who.is_some() { Answer::Welcome } else { Answer::No(No::Unavailable) };
+    talk(office, wire, session, who, First::Middle { held, answer }).await;
+}
+
+async fn talk(office: Rc<Office>, wire: Wire, session: Box<Session>, who: Option<Resident>, first: First<Answer>) {
+    let peer = wire.peer();
+    let mut door = Door { office, who, leaving: None, view: None, upload: None };
+    let Ended::HandOff { to, stream, held, session } = pump(wire, session, &mut door, first).await else { return };
+    let arrival = door.leaving.take().expect("a hand-off begins with a login elsewhere");
+    let visitor = Visitor { stream, peer, held, arrival, talk: Talk::Imap(session) };
+    if let Err(why) = door.office.mesh.call(to, Request::Visit(Box::new(visitor)), 0).await {
+        // The connection went with the request, and is closed.
+        tracing::warn!(target: "imap", %peer, shard = to, ?why, "connection lost between shards");
+    }
+}
+
+struct Door {
+    office: Rc<Office>,
+    /// Who logged in here.
+    who: Option<Resident>,
+    /// Who logged in and lives elsewhere.
+    leaving: Option<Arrival>,
+    /// The selected mailbox.
+    view: Option<View>,
+    /// The message of an APPEND under way.
+    upload: Option<Box<append::Upload>>,
+}
+
+/// How a command ended: an answer for the session, or the connection cannot go on.
+enum End {
+    Answer(Answer),
+    Broken,
+}
+
+impl From<std::io::Error> for End {
+    fn from(_: std::io::Error) -> Self {
+        End::Broken
+    }
+}
+
+impl From<No> for End {
+    fn from(no: No) -> Self {
+        End::Answer(Answer::No(no))
+    }
+}
+
+type Done = Result<Answer, End>;
+
+impl PumpDoor for Door {
+    type Session = Session;
+
+    fn body(&mut self, bytes: &[u8]) {
+        if let Some(upload) = &mut self.upload {
+            upload.take(bytes);
+        }
+    }
+
+    async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
+        observe::count(Counter::Commands);
+        let login = match ask {
+            Ask::Login(login) => return self.login(login, wire).await,
+            ask => ask,
+        };
+        let may_expunge = may_tell_expunge(&login);
+        let tells = !matches!(login, Ask::Select(_) | Ask::Close { .. } | Ask::AppendBegin(_));
+        let answer = match self.carry_out(login, wire).await {
+            Ok(answer) | Err(End::Answer(answer)) => answer,
+            Err(End::Broken) => return Next::Abort,
+        };
+        if tells && self.tell(wire, may_expunge).await.is_err() {
+            return Next::Abort;
+        }
+        Next::Answer(answer)
+    }
+}
+
+impl Door {
+    async fn carry_out(&mut self, ask: Ask, wire: &mut Wire) -> Done {
+        match ask {
+            Ask::Login(_) => unreachable!("answered before"),
+            Ask::List { pattern, lsub } => self.list(&pattern, lsub, wire).await,
+            Ask::Status(status) => self.status(&status, wire).await,
+            Ask::Select(select) => self.select(&select, wire).await,
+            Ask::Close { expunge } => self.close(expunge).await,
+            Ask::Fetch(fetch) => self.fetch(&fetch, wire).await,
+            Ask::Store(store) => self.store(&store, wire).await,
+            Ask::Search(search) => self.search(&search, wire).await,
+            Ask::Expunge(expunge) => self.expunge(expunge.uids.as_ref()).await,
+            Ask::AppendBegin(append) => self.append_begin(append),
+            Ask::AppendDone => self.append_done(wire).await,
+            Ask::AppendDrop => {
+                self.upload = None;
+                Ok(Answer::Done)
+            }
+            Ask::Poll => Ok(Answer::Done),
+        }
+    }
+
+    fn who(&self) -> &Resident {
+        self.who.as_ref().expect("the session asks for mail only after a login")
+    }
+
+    /// The account and its selected mailbox.
+    fn selected(&self) -> Result<(&Resident, &View), End> {
+        match &self.view {
+            Some(view) => Ok((self.who(), view)),
+            // The mailbox went away under its session.
+            None => Err(No::NonExistent.into()),
+        }
+    }
+
+    /// The mailbox with this name.
+    fn named(&self, name: &Name) -> Option<MailboxId> {
+        let Resident { volume, account, .. } = self.who();
+        if name.as_str() == "INBOX" {
+            return Some(MailboxId::INBOX);
+        }
+        volume.mailboxes(*account).into_iter().find(|m| m.name == name.as_str()).map(|m| m.id)
+    }
+}
+
+/// Looks at a mailbox, or says that it is gone.
+fn look<T>(who: &Resident, mailbox: MailboxId, look: impl FnOnce(&Mailbox) -> T) -> Result<T, No> {
+    who.volume.mailbox(who.account, mailbox, look).ok_or(No::NonExistent)
+}
+
+/// Makes changes durable in one batch, and returns when they are.
+async fn commit(who: &Resident, bodies: Vec<Body>, ops: Vec<Op>) -> Result<Vec<Outcome>, No> {
+    let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
+    let decided = who.volume.decide(Transaction { bodies, ops }, now_ms).map_err(|why| {
+        tracing::warn!(target: "imap", account = %who.name, %why, "change refused");
+        no_for(&why)
+    })?;
+    let deadline = async {
+        shard::sleep(Duration::from_secs(limits::COMMIT_DEADLINE_S)).await;
+        Err(Lost::Unknown)
+    };
+    match futures_lite::future::or(decided.ticket, deadline).await {
+        Ok(()) => Ok(decided.outcomes),
+        Err(lost) => {
+            if lost == Lost::Unknown {
+                observe::count(Counter::MessagesUnknown);
+            }
+            tracing::error!(target: "imap", account = %who.name, %lost, "change not vouched for");
+            Err(No::Unavailable)
+        }
+    }
+}
+
+fn no_for(why: &Refused) -> No {
+    match why {
+        Refused::NoMailbox => No::NonExistent,
+        Refused::MailboxExists => No::Cannot,
+        Refused::TooLarge => No::TooBig,
+        Refused::NoAccount | Refused::DiskFull | Refused::Failed | Refused::Busy => No::Unavailable,
+    }
+}
+
+/// Flags as the volume keeps them.
+fn flags_of(list: &FlagList) -> Flags {
+    let keywords = (!list.keywords.is_empty()).then(|| list.keywords.clone().into());
+    Flags { bits: list.bits, keywords }
+}

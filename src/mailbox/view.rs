@@ -1,0 +1,256 @@
+//! What one session knows of the mailbox it selected: sequence number ↔ UID, and what it has not been told yet.
+//!
+//! - The client's numbers are a promise: a message keeps its sequence number until EXPUNGE is told, whatever happened
+//!   to it meanwhile. Four octets a message.
+//! - New messages and changed flags may be told at any time, EXPUNGE only when the caller says so (RFC 9051 §7.5.1).
+//! - Pure: the durable state of the mailbox comes in, what there is to tell comes out.
+//! - `\Recent` is nobody's: a liberty. RFC 9051 has dropped it, and RFC 3501 §2.3.2 lets a session see none.
+
+use std::collections::HashMap;
+
+use ringpost_storage::{MailboxId, Message, Modseq, Uid};
+
+/// Own changes remembered so that they are not told again. More: they are told twice, which is harmless.
+pub const TOLD_MAX: usize = 65_536;
+
+/// A session's view of a mailbox.
+#[derive(Debug)]
+pub struct View {
+    /// Which mailbox.
+    pub mailbox: MailboxId,
+    /// EXAMINE.
+    pub read_only: bool,
+    /// UIDs by sequence number.
+    uids: Vec<Uid>,
+    /// Highest UID ever shown.
+    uid_max: Uid,
+    /// Flag changes up to here are told.
+    modseq: Modseq,
+    /// The mailbox's version when it was last looked at whole.
+    version: u64,
+    /// Some of `uids` are gone and that may not be told yet.
+    owes_expunge: bool,
+    /// Changes later than `modseq` that the client knows of.
+    told: HashMap<Uid, Modseq>,
+}
+
+/// What there is to tell, in this order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Sequence numbers that are gone, the highest first, so that each is right when it is told.
+    pub expunged: Vec<u32>,
+    /// The new number of messages.
+    pub exists: Option<u32>,
+    /// Messages whose flags changed, by rising sequence number.
+    pub flags: Vec<(u32, Uid)>,
+}
+
+impl View {
+    /// The mailbox as it is now: `messages` in UID order, as of `modseq` and `version`.
+    #[must_use]
+    pub fn open(mailbox: MailboxId, read_only: bool, messages: &[Message], modseq: Modseq, version: u64) -> View {
+        let uids: Vec<Uid> = messages.iter().map(|m| m.uid).collect();
+        let uid_max = uids.last().copied().unwrap_or(0);
+        let told = HashMap::new();
+        View { mailbox, read_only, uids, uid_max, modseq, version, owes_expunge: false, told }
+    }
+
+    /// How many messages the client knows.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.uids.len()).unwrap_or(u32::MAX)
+    }
+
+    /// True if the client knows of none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.uids.is_empty()
+    }
+
+    /// The UID with this sequence number, from 1.
+    #[must_use]
+    pub fn uid(&self, sequence: u32) -> Option<Uid> {
+        self.uids.get((sequence as usize).checked_sub(1)?).copied()
+    }
+
+    /// The sequence number of this UID.
+    #[must_use]
+    pub fn sequence(&self, uid: Uid) -> Option<u32> {
+        self.uids.binary_search(&uid).ok().map(|at| at as u32 + 1)
+    }
+
+    /// The largest UID there is for `*`, 0 when there is none.
+    #[must_use]
+    pub fn largest_uid(&self) -> Uid {
+        self.uids.last().copied().unwrap_or(0)
+    }
+
+    /// The messages whose UIDs lie in a range: their sequence numbers as a range of `usize`, from 1. Costs two searches.
+    #[must_use]
+    pub fn sequences_of(&self, uids: &std::ops::RangeInclusive<Uid>) -> std::ops::Range<u32> {
+        let begin = self.uids.partition_point(|u| u < uids.start());
+        let end = self.uids.partition_point(|u| u <= uids.end());
+        begin as u32 + 1..end.max(begin) as u32 + 1
+    }
+
+    /// The client knows this change already: it made it, or was just shown it.
+    pub fn tell(&mut self, uid: Uid, modseq: Modseq) {
+        if modseq > self.modseq && self.told.len() < TOLD_MAX {
+            self.told.insert(uid, modseq);
+        }
+    }
+
+    /// Compares with the durable state and takes what is told as known. `messages` in UID order.
+    pub fn update(&mut self, messages: &[Message], modseq: Modseq, version: u64, may_expunge: bool) -> Changes {
+        let mut changes = Changes::default();
+        if version == self.version && !(self.owes_expunge && may_expunge) {
+            return changes;
+        }
+        self.version = version;
+        let first_new = messages.partition_point(|m| m.uid <= self.uid_max);
+        let (known, new) = messages.split_at(first_new);
+        self.owes_expunge = known.len() != self.uids.len();
+        if self.owes_expunge && may_expunge {
+            changes.expunged = self.expunge(known);
+            self.owes_expunge = false;
+        }
+        if let Some(last) = new.last() {
+            self.uid_max = last.uid;
+            self.uids.extend(new.iter().map(|m| m.uid));
+            changes.exists = Some(self.len());
+        }
+        let since = self.modseq;
+        for m in known.iter().filter(|m| m.modseq > since && self.told.get(&m.uid) != Some(&m.modseq)) {
+            changes.flags.extend(self.sequence(m.uid).map(|sequence| (sequence, m.uid)));
+        }
+        self.modseq = self.modseq.max(modseq);
+        let told_up_to = self.modseq;
+        self.told.retain(|_, at| *at > told_up_to);
+        changes
+    }
+
+    /// Forgets what is not among `known`; says which sequence numbers those had, the highest first.
+    fn expunge(&mut self, known: &[Message]) -> Vec<u32> {
+        let mut there = known.iter().map(|m| m.uid).peekable();
+        let mut gone = Vec::new();
+        let mut sequence = 0;
+        self.uids.retain(|uid| {
+            sequence += 1;
+            while there.next_if(|t| t < uid).is_some() {}
+            let kept = there.next_if_eq(uid).is_some();
+            if !kept {
+                gone.push(sequence);
+            }
+            kept
+        });
+        gone.reverse();
+        gone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use ringpost_storage::{Flags, Place};
+
+    use super::*;
+
+    fn message(uid: Uid, modseq: Modseq) -> Message {
+        let place = Place { segment: 0, ordinal: 0 };
+        Message {
+            uid,
+            modseq,
+            flags: Flags::none(),
+            size: 0,
+            internal_ms: 0,
+            saved_ms: 0,
+            place,
+            body: place,
+            body_check: 0,
+        }
+    }
+
+    fn box_of(all: &[(Uid, Modseq)]) -> Vec<Message> {
+        all.iter().map(|(u, m)| message(*u, *m)).collect()
+    }
+
+    fn view(all: &[(Uid, Modseq)], modseq: Modseq) -> View {
+        View::open(MailboxId::INBOX, false, &box_of(all), modseq, 1)
+    }
+
+    #[test]
+    fn numbers_stay_until_expunge_may_be_told() {
+        let mut v = view(&[(1, 1), (3, 2), (7, 3)], 3);
+        let now = box_of(&[(1, 1), (7, 3), (9, 5)]);
+        let c = v.update(&now, 5, 2, false);
+        assert_eq!(c, Changes { exists: Some(4), ..Changes::default() });
+        assert_eq!((v.uid(2), v.uid(3), v.uid(4), v.uid(5)), (Some(3), Some(7), Some(9), None));
+        let c = v.update(&now, 5, 2, true);
+        assert_eq!(c.expunged, [2]);
+        assert_eq!((v.uid(2), v.uid(3), v.sequence(9), v.sequence(3)), (Some(7), Some(9), Some(3), None));
+        assert_eq!(v.update(&now, 5, 2, true), Changes::default());
+    }
+
+    #[test]
+    fn several_gone_are_told_from_the_end() {
+        let mut v = view(&[(1, 1), (2, 1), (3, 1), (4, 1)], 1);
+        let c = v.update(&box_of(&[(3, 1), (6, 2)]), 2, 2, true);
+        assert_eq!(c, Changes { expunged: vec![4, 2, 1], exists: Some(2), flags: vec![] });
+    }
+
+    #[test]
+    fn a_message_that_came_and_went_unseen_is_never_mentioned() {
+        let mut v = view(&[(1, 1)], 1);
+        assert_eq!(v.update(&box_of(&[(1, 1)]), 4, 3, true), Changes::default());
+    }
+
+    #[test]
+    fn changed_flags_are_told_once_and_own_changes_never() {
+        let mut v = view(&[(1, 1), (2, 1), (3, 1)], 1);
+        v.tell(2, 5);
+        let now = box_of(&[(1, 4), (2, 5), (3, 1)]);
+        assert_eq!(v.update(&now, 5, 2, false).flags, [(1, 1)]);
+        assert_eq!(v.update(&now, 5, 3, false), Changes::default());
+        v.tell(2, 6);
+        assert_eq!(v.update(&box_of(&[(1, 4), (2, 7), (3, 1)]), 7, 4, false).flags, [(2, 2)]);
+    }
+
+    #[test]
+    fn a113_a_set_of_uids_costs_searches_not_steps() {
+        let v = view(&[(5, 1), (7, 1), (9, 1)], 1);
+        assert_eq!(v.sequences_of(&(1..=u32::MAX)), 1..4);
+        assert_eq!(v.sequences_of(&(6..=8)), 2..3);
+        assert_eq!(v.sequences_of(&(10..=20)), 4..4);
+        assert_eq!(v.sequences_of(&(6..=6)), 2..2);
+    }
+
+    proptest! {
+        /// A client that believes what it is told ends with what is there.
+        #[test]
+        fn what_is_told_leads_to_what_is_there(steps in prop::collection::vec((0_u8..3, any::<prop::sample::Index>(), any::<bool>()), 1..60)) {
+            let mut now: Vec<Message> = Vec::new();
+            let (mut next_uid, mut modseq, mut version) = (1, 1, 1);
+            let mut v = View::open(MailboxId::INBOX, false, &now, modseq, version);
+            let mut client: Vec<Uid> = Vec::new();
+            for (what, at, may) in steps {
+                (modseq, version) = (modseq + 1, version + 1);
+                match what {
+                    0 => { now.push(message(next_uid, modseq)); next_uid += 1; }
+                    1 if !now.is_empty() => { now.remove(at.index(now.len())); }
+                    2 if !now.is_empty() => { let i = at.index(now.len()); now[i].modseq = modseq; }
+                    _ => {}
+                }
+                let c = v.update(&now, modseq, version, may);
+                for s in &c.expunged { client.remove(*s as usize - 1); }
+                if let Some(n) = c.exists {
+                    for s in client.len() as u32 + 1..=n { client.push(v.uid(s).unwrap()); }
+                }
+                for (s, uid) in &c.flags { prop_assert_eq!(client[*s as usize - 1], *uid); }
+                if may {
+                    prop_assert_eq!(&client, &now.iter().map(|m| m.uid).collect::<Vec<_>>());
+                }
+                prop_assert_eq!(client.len() as u32, v.len());
+            }
+        }
+    }
+}

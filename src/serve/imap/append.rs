@@ -1,0 +1,115 @@
+//! APPEND: a message comes from a client and is durable before its OK (RFC 9051 §6.3.12).
+//!
+//! Its octets are copied once, into the body that is written. Until it is whole nothing of it is anywhere but in this
+//! connection (A122).
+
+use ringpost_storage::{Body, MailboxId, Op, Outcome};
+
+use super::store::spelt_as_known;
+use super::{Done, Door, commit, flags_of, look};
+use crate::net::wire::Wire;
+use crate::observe::{self, Counter};
+use crate::office::BodyCharge;
+use crate::proto::imap::{Answer, Append, FlagList, No};
+use crate::shard;
+
+/// A message on its way in.
+pub(super) struct Upload {
+    mailbox: MailboxId,
+    flags: FlagList,
+    internal_ms: Option<i64>,
+    body: Body,
+    charge: BodyCharge,
+    /// Octets charged.
+    charged: u64,
+    bytes_max: u64,
+    /// Why it will not be kept; its octets are dropped as they come.
+    refused: Option<No>,
+}
+
+impl Upload {
+    pub(super) fn take(&mut self, bytes: &[u8]) {
+        let octets = bytes.len() as u64;
+        observe::add(Counter::BodyBytesReceived, octets);
+        if self.refused.is_some() {
+            return;
+        }
+        let len = self.body.len() + octets;
+        // Line ends made canonical may add to what was announced.
+        let more = len.saturating_sub(self.charged);
+        if len > self.bytes_max {
+            self.refuse(No::TooBig);
+        } else if !self.charge.add(more) {
+            self.refuse(No::Unavailable);
+        } else {
+            self.charged += more;
+            self.body.push(bytes);
+            observe::add(Counter::BodyBytesCopied, octets);
+        }
+    }
+
+    fn refuse(&mut self, no: No) {
+        self.refused = Some(no);
+        self.body = Body::default();
+    }
+}
+
+impl Door {
+    pub(super) fn append_begin(&mut self, append: Append) -> Done {
+        self.upload = None;
+        let bytes_max = self.office.settings.message_bytes_max;
+        if append.size > bytes_max {
+            return Err(No::TooBig.into());
+        }
+        let mailbox = self.named(&append.mailbox).ok_or(No::TryCreate)?;
+        let flags = look(self.who(), mailbox, |m| spelt_as_known(&append.flags, m.messages()))??;
+        let mut charge = BodyCharge::new(&self.office);
+        if !charge.add(append.size) {
+            return Err(No::Unavailable.into());
+        }
+        let hint = usize::try_from(append.size).unwrap_or(usize::MAX);
+        self.upload = Some(Box::new(Upload {
+            mailbox,
+            flags,
+            internal_ms: append.internal_ms,
+            body: Body::with_hint(hint),
+            charge,
+            charged: append.size,
+            bytes_max,
+            refused: None,
+        }));
+        Ok(Answer::Go)
+    }
+
+    pub(super) async fn append_done(&mut self, wire: &Wire) -> Done {
+        // It may have been dropped when the mailbox was looked up, never otherwise.
+        let Some(upload) = self.upload.take() else { return Err(No::ServerBug.into()) };
+        let Upload { mailbox, flags, internal_ms, body, charge, refused, .. } = *upload;
+        if let Some(no) = refused {
+            observe::count(Counter::MessagesRefused);
+            return Err(no.into());
+        }
+        let who = self.who();
+        let size = body.len();
+        let op = Op::Append {
+            account: who.account,
+            mailbox,
+            body: 0,
+            prefix: Vec::new(),
+            flags: flags_of(&flags),
+            internal_ms: internal_ms.unwrap_or_else(|| i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX)),
+        };
+        let committed = commit(who, vec![body], vec![op]).await;
+        drop(charge);
+        match committed.as_deref() {
+            Ok([Outcome::Appended { uid, uidvalidity, .. }]) => {
+                observe::count(Counter::MessagesAccepted);
+                tracing::info!(target: "imap", account = %who.name, peer = %wire.peer(), uid, size, "appended");
+                Ok(Answer::Appended { uidvalidity: *uidvalidity, uid: *uid })
+            }
+            Ok(_) => Err(No::ServerBug.into()),
+            Err(No::NonExistent) => Err(No::TryCreate.into()),
+            Err(no) => Err((*no).into()),
+        }
+    }
+}

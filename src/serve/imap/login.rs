@@ -1,0 +1,25 @@
+//! LOGIN and AUTHENTICATE PLAIN: who it is, and on which shard they live.
+
+use super::Door;
+use crate::net::pump::Next;
+use crate::net::wire::Wire;
+use crate::office;
+use crate::proto::imap::{Answer, Login, No};
+
+impl Door {
+    /// Wrong names and wrong passwords get one answer, in one time (A111): the office sees to it.
+    pub(super) async fn login(&mut self, login: Login, wire: &mut Wire) -> Next<Answer> {
+        match self.office.login(wire.peer(), &login.name, login.password).await {
+            office::Login::Here(resident) => {
+                self.who = Some(resident);
+                Next::Answer(Answer::Welcome)
+            }
+            office::Login::There(to, arrival) => {
+                self.leaving = Some(arrival);
+                Next::HandOff(to)
+            }
+            office::Login::Wrong => Next::Answer(Answer::No(No::BadLogin)),
+            office::Login::Busy | office::Login::Unavailable => Next::Answer(Answer::No(No::Unavailable)),
+        }
+    }
+}
