@@ -5,8 +5,32 @@ use std::fmt;
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
+use super::ask::Ask;
 use super::name::Name;
 use super::set::Set;
+
+/// A command whose syntax is right.
+#[derive(Debug)]
+pub enum Command {
+    /// CAPABILITY
+    Capability,
+    /// LOGOUT
+    Logout,
+    /// AUTHENTICATE PLAIN, perhaps with its response in base64 (RFC 4959).
+    AuthenticatePlain(Option<Zeroizing<Vec<u8>>>),
+    /// LIST or LSUB with an empty pattern: what is the separator? (RFC 9051 §6.3.9)
+    ListRoot {
+        /// LSUB.
+        lsub: bool,
+    },
+    /// CLOSE, UNSELECT.
+    Leave {
+        /// CLOSE.
+        expunge: bool,
+    },
+    /// One that the world answers.
+    Ask(Ask),
+}
 
 /// LOGIN or AUTHENTICATE PLAIN (RFC 9051 §6.2.2, §6.2.3).
 pub struct Login {

@@ -3,11 +3,28 @@
 //! Matching walks the name once and keeps the set of pattern positions that may come next, so it costs at most
 //! name × pattern whatever the pattern is made of (A117); runs of wildcards are collapsed first.
 
+use std::fmt;
+
 use super::name::{NAME_BYTES_MAX, Refused, decode_utf7};
 
 /// A pattern, its reference joined to it, in UTF-8.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Pattern(Box<[Step]>);
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes: Vec<u8> = self
+            .0
+            .iter()
+            .map(|step| match step {
+                Step::Byte(byte) => *byte,
+                Step::Level => b'%',
+                Step::Any => b'*',
+            })
+            .collect();
+        fmt::Debug::fmt(&String::from_utf8_lossy(&bytes), f)
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {

@@ -15,6 +15,16 @@
 //! - Mailbox names are [`name::Name`]s, already checked and in UTF-8; on the wire they are in modified UTF-7.
 //! - Deliberately absent: what a mailbox holds. The session knows that one is selected and whether it may be changed.
 
+mod capability;
+mod cursor;
+mod drain;
+mod frame;
+mod message;
+mod parse;
+mod refusal;
+mod session;
+mod table;
+
 pub mod ask;
 pub mod command;
 pub mod date;
@@ -26,11 +36,6 @@ pub mod response;
 pub mod set;
 pub mod update;
 
-use std::time::Duration;
-
-use crate::limits;
-use crate::proto::contract::{self, Input, Out, Patience, Turn};
-
 pub use ask::{Answer, Ask, No};
 pub use command::{
     Append, Expunge, Fetch, FetchItem, FlagList, Label, Login, Partial, Search, SearchKey, Section, SectionText,
@@ -38,40 +43,5 @@ pub use command::{
 };
 pub use glob::Pattern;
 pub use name::Name;
+pub use session::{Config, Session};
 pub use set::Set;
-
-/// The conversation. (Being built: it closes at once.)
-pub struct Session;
-
-/// What a session is told when it is opened.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// This peer may log in on this connection as it is.
-    pub plaintext_auth_allowed: bool,
-    /// Largest message, octets.
-    pub message_bytes_max: u64,
-}
-
-impl Session {
-    /// Opens a conversation and writes its greeting.
-    #[must_use]
-    pub fn open(_config: Config, out: &mut Out<Ask>) -> Session {
-        out.turn = Some(Turn::Close);
-        Session
-    }
-}
-
-impl contract::Session for Session {
-    type Ask = Ask;
-    type Answer = Answer;
-    const HOLD_BYTES_MAX: usize = limits::IMAP_LINE_BYTES_MAX + 2;
-
-    fn step(&mut self, _input: Input<'_, Answer>, out: &mut Out<Ask>) -> usize {
-        out.turn = Some(Turn::Close);
-        0
-    }
-
-    fn patience(&self) -> Patience {
-        Patience { idle: Duration::from_secs(limits::LOGIN_IDLE_S), rate_min_bytes_s: 0 }
-    }
-}

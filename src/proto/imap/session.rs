@@ -1,0 +1,610 @@
+//! The conversation: which bytes are a command, whether it may be given now, and what is said at its end.
+//!
+//! ```text
+//!              ┌───────────────────────── refused ──────────────────────┐
+//!   Line ──────┤ whole ─► execute ─► Waiting ─ answer ─► Line           ▼
+//!     ▲        └ literal ─► Gather ─┘   │  ▲                    Drain: skipped whole,
+//!     │           └ APPEND's message ───┤  └─ Message ◄─ Go     then the refusal
+//!     └─────────────────────────────────┴───── Challenge (AUTHENTICATE) ─┘
+//! ```
+//!
+//! - A command without literals is parsed where it lies in the input; only one with literals is gathered.
+//! - A refused command whose literals the client sends unasked is skipped whole: what a literal holds is never executed.
+//! - While a command is under way its bytes must come at [`limits::DATA_RATE_MIN_BYTES_S`].
+//! - Every phase but the idle ones is boxed.
+
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::ask::{Answer, Ask, No};
+use super::capability;
+use super::command::Command;
+use super::cursor::Cursor;
+use super::drain::{Drain, Drained};
+use super::frame::{self, Line, Marker};
+use super::message::{Fate, Message};
+use super::parse::{append, login};
+use super::refusal::Refusal;
+use super::response;
+use super::table::{self, Head, Row, Special, states};
+use crate::limits;
+use crate::proto::contract::{self, Input, Out, Patience, Turn};
+
+/// What a session is told when it is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// This peer may log in on this connection as it is.
+    pub plaintext_auth_allowed: bool,
+    /// Largest message, octets.
+    pub message_bytes_max: u64,
+}
+
+/// The conversation.
+pub struct Session {
+    config: Config,
+    state: State,
+    phase: Phase,
+    /// Refused commands before login.
+    bad_commands: u32,
+    /// Octets of the unfinished line already looked at.
+    scanned: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    NotAuthenticated,
+    Authenticated,
+    Selected { read_only: bool },
+}
+
+impl State {
+    fn bit(self) -> u8 {
+        match self {
+            State::NotAuthenticated => states::NOT_AUTHENTICATED,
+            State::Authenticated => states::AUTHENTICATED,
+            State::Selected { .. } => states::SELECTED,
+        }
+    }
+}
+
+/// A tag that was checked.
+type Tag = Box<[u8]>;
+
+enum Phase {
+    /// Between commands, or in the first line of one.
+    Line,
+    /// In a command with literals.
+    Gather(Box<Gather>),
+    /// Skipping a refused command.
+    Drain(Box<Drain>),
+    /// AUTHENTICATE waits for its response.
+    Challenge(Tag),
+    /// An ask is out.
+    Waiting(Box<Pending>),
+    /// APPEND's message, and the line end after it.
+    Message(Box<(Tag, Message)>),
+    /// Over.
+    Closed,
+}
+
+/// A command with literals, as far as it has come.
+struct Gather {
+    tag: Tag,
+    row: &'static Row,
+    args_at: usize,
+    /// Lines and literals as they came.
+    text: Zeroizing<Vec<u8>>,
+    /// Octets of the present literal still to come.
+    literal_left: usize,
+    literals: usize,
+    literal_bytes: usize,
+    line_bytes: usize,
+}
+
+/// A command that waits for its answer.
+struct Pending {
+    tag: Tag,
+    name: &'static str,
+    then: Then,
+}
+
+/// What its answer leads to.
+enum Then {
+    /// A tagged line.
+    Complete,
+    /// Logged in, if welcome.
+    Enter,
+    /// A mailbox is selected, or none.
+    Select,
+    /// None is selected, and this is said.
+    Leave(Option<Refusal>),
+    /// The message may come.
+    Receive { octets: u64, sync: bool },
+    /// This is said.
+    Refuse(Refusal),
+    /// The rest of the line is skipped, then this is said.
+    Skip(Refusal),
+}
+
+const LINE_ENDS: Refusal = Refusal::bad("Lines end with CRLF");
+const LINE_TOO_LONG: Refusal = Refusal::too_big("Command line is too long");
+const LITERAL_TOO_BIG: Refusal = Refusal::too_big("Literal is too large");
+
+impl contract::Session for Session {
+    type Ask = Ask;
+    type Answer = Answer;
+
+    /// A line of the largest length without its end is one octet shorter.
+    const HOLD_BYTES_MAX: usize = limits::IMAP_LINE_BYTES_MAX + 2;
+
+    fn step(&mut self, input: Input<'_, Answer>, out: &mut Out<Ask>) -> usize {
+        match input {
+            Input::Bytes(bytes) => return self.bytes(bytes, out),
+            Input::Answer(answer) => self.answer(answer, out),
+            Input::Timeout => self.bye("Idle for too long", out),
+            Input::Eof => self.close(Turn::Close, out),
+            // STARTTLS is not offered, so nobody shook hands.
+            Input::TlsReady => self.close(Turn::Abort, out),
+        }
+        0
+    }
+
+    fn patience(&self) -> Patience {
+        let idle = match self.state {
+            State::NotAuthenticated => limits::LOGIN_IDLE_S,
+            State::Authenticated | State::Selected { .. } => limits::IMAP_IDLE_S,
+        };
+        let under_way =
+            self.scanned > 0 || matches!(self.phase, Phase::Gather(_) | Phase::Drain(_) | Phase::Message(_));
+        let rate_min_bytes_s = if under_way { limits::DATA_RATE_MIN_BYTES_S } else { 0 };
+        Patience { idle: Duration::from_secs(idle), rate_min_bytes_s }
+    }
+}
+
+impl Session {
+    /// Opens a conversation and writes its greeting.
+    #[must_use]
+    pub fn open(config: Config, out: &mut Out<Ask>) -> Session {
+        let session =
+            Session { config, state: State::NotAuthenticated, phase: Phase::Line, bad_commands: 0, scanned: 0 };
+        out.say("* OK [");
+        session.say_capabilities(out);
+        out.say("] Ringpost ready\r\n");
+        session
+    }
+
+    fn bytes(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
+        match &mut self.phase {
+            Phase::Line => self.first_line(bytes, out),
+            Phase::Gather(_) => self.gather(bytes, out),
+            Phase::Drain(_) => self.drain(bytes, out),
+            Phase::Challenge(_) => self.challenge_response(bytes, out),
+            Phase::Message(_) => self.message(bytes, out),
+            Phase::Waiting(_) => 0,
+            Phase::Closed => bytes.len(),
+        }
+    }
+
+    fn line_bytes_max(&self) -> usize {
+        match self.state {
+            State::NotAuthenticated => limits::IMAP_LINE_BYTES_MAX_BEFORE_LOGIN,
+            State::Authenticated | State::Selected { .. } => limits::IMAP_LINE_BYTES_MAX,
+        }
+    }
+
+    fn first_line(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
+        let max = self.line_bytes_max();
+        let len = match frame::line(bytes, &mut self.scanned, max) {
+            Line::More => return 0,
+            Line::Whole(len) => len,
+            Line::BareLf => return self.skip(table::tag(bytes_of_line(bytes)), LINE_ENDS, bytes, out),
+            Line::TooLong => return self.skip(table::tag(bytes), LINE_TOO_LONG, bytes, out),
+        };
+        let text = &bytes[..len];
+        let marker = frame::marker(text);
+        match (self.admitted(text), marker) {
+            (Ok(head), None) => self.execute(head, text, out),
+            (Ok(head), Some(marker)) => {
+                let gather = Gather {
+                    tag: head.tag.into(),
+                    row: head.row,
+                    args_at: head.args_at,
+                    text: Zeroizing::new(text.to_vec()),
+                    literal_left: 0,
+                    literals: 0,
+                    literal_bytes: 0,
+                    line_bytes: len,
+                };
+                self.literal(Box::new(gather), marker, out);
+            }
+            (Err((tag, refusal)), None) => self.refuse(tag, refusal, out),
+            (Err((tag, refusal)), Some(marker)) => self.refuse_literal(tag.map(Tag::from), refusal, marker, out),
+        }
+        len + 2
+    }
+
+    /// Reads the head of a command and says whether it may be given now.
+    fn admitted<'a>(&self, text: &'a [u8]) -> Result<Head<'a>, (Option<&'a [u8]>, Refusal)> {
+        let head = table::head(text)?;
+        let refusal = if head.row.states & self.state.bit() == 0 {
+            // A112
+            Refusal::bad(match self.state {
+                State::NotAuthenticated => "Log in first",
+                _ if head.row.states == states::NOT_AUTHENTICATED => "Already logged in",
+                _ => "Select a mailbox first",
+            })
+        } else if head.row.special == Special::Secret && !self.config.plaintext_auth_allowed {
+            Refusal::PRIVACY
+        } else if head.row.special == Special::Writes && self.state == (State::Selected { read_only: true }) {
+            No::ReadOnly.into()
+        } else {
+            return Ok(head);
+        };
+        Err((Some(head.tag), refusal))
+    }
+
+    /// Carries out a command that is whole.
+    fn execute(&mut self, head: Head<'_>, text: &[u8], out: &mut Out<Ask>) {
+        let mut cursor = Cursor::new(text, head.args_at);
+        let command = (head.row.parse)(&mut cursor).and_then(|command| cursor.end().map(|()| command));
+        let name = head.row.name;
+        match command {
+            // A mailbox that cannot be is one that could not be selected (RFC 9051 §6.3.2).
+            Err(refusal)
+                if refusal.is_no()
+                    && head.row.special == Special::Leaves
+                    && matches!(self.state, State::Selected { .. }) =>
+            {
+                self.wait(head.tag, name, Then::Leave(Some(refusal)), Ask::Close { expunge: false }, out);
+            }
+            Err(refusal) => self.refuse(Some(head.tag), refusal, out),
+            Ok(Command::Capability) => {
+                out.say("* ");
+                self.say_capabilities(out);
+                out.say("\r\n");
+                self.completed(head.tag, name, out);
+            }
+            Ok(Command::Logout) => {
+                out.say("* BYE Logging out\r\n");
+                self.completed(head.tag, name, out);
+                self.close(Turn::Close, out);
+            }
+            Ok(Command::AuthenticatePlain(None)) => {
+                out.say("+ \r\n");
+                self.phase = Phase::Challenge(head.tag.into());
+            }
+            Ok(Command::AuthenticatePlain(Some(response))) => self.log_in(head.tag, login::plain(&response), out),
+            Ok(Command::ListRoot { lsub }) => {
+                response::list(&mut out.reply, lsub, &["\\Noselect"], "");
+                self.completed(head.tag, name, out);
+            }
+            Ok(Command::Leave { expunge }) => {
+                let expunge = expunge && self.state == State::Selected { read_only: false };
+                self.wait(head.tag, name, Then::Leave(None), Ask::Close { expunge }, out);
+            }
+            Ok(Command::Ask(Ask::Poll)) if self.state == State::NotAuthenticated => {
+                self.completed(head.tag, name, out);
+            }
+            Ok(Command::Ask(ask)) => {
+                let then = match ask {
+                    Ask::Login(_) => Then::Enter,
+                    Ask::Select(_) => Then::Select,
+                    _ => Then::Complete,
+                };
+                self.wait(head.tag, name, then, ask, out);
+            }
+        }
+    }
+
+    /// A line ended with a literal marker, and the command may be given.
+    fn literal(&mut self, mut gather: Box<Gather>, marker: Marker, out: &mut Out<Ask>) {
+        gather.literals += 1;
+        if gather.literals > limits::IMAP_LITERALS_MAX {
+            return self.bye("Too many literals in one command", out); // A105
+        }
+        let Some(octets) = marker.octets else {
+            return self.refuse_literal(Some(gather.tag), LITERAL_TOO_BIG, marker, out); // A103
+        };
+        if gather.row.special == Special::Message {
+            match append::ahead(&mut Cursor::new(&gather.text, gather.args_at), octets) {
+                Ok(append::Ahead::Mailbox) => {}
+                Ok(append::Ahead::Message(append)) => return self.begin_append(gather.tag, append, marker, out),
+                Err(refusal) => return self.refuse_literal(Some(gather.tag), refusal, marker, out),
+            }
+        }
+        let (one_max, all_max) = match self.state {
+            State::NotAuthenticated => {
+                (limits::IMAP_ONE_LITERAL_BYTES_MAX_BEFORE_LOGIN, limits::IMAP_LITERAL_BYTES_MAX_BEFORE_LOGIN)
+            }
+            _ => (limits::IMAP_LITERAL_BYTES_MAX, limits::IMAP_LITERAL_BYTES_MAX),
+        };
+        let fits = usize::try_from(octets).ok().filter(|n| *n <= one_max && *n + gather.literal_bytes <= all_max);
+        let Some(octets) = fits else {
+            return match marker.sync {
+                true => self.refuse(Some(&gather.tag), LITERAL_TOO_BIG, out), // A102
+                false => self.bye("Literal is too large", out),               // A104
+            };
+        };
+        gather.literal_bytes += octets;
+        gather.literal_left = octets;
+        gather.make_room(octets + 2);
+        gather.text.extend_from_slice(b"\r\n");
+        if marker.sync {
+            out.say("+ OK\r\n");
+        }
+        self.phase = Phase::Gather(gather);
+    }
+
+    fn gather(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
+        let max = self.line_bytes_max();
+        let Phase::Gather(gather) = &mut self.phase else { unreachable!("the phase was looked at") };
+        if gather.literal_left > 0 {
+            let n = gather.literal_left.min(bytes.len());
+            gather.text.extend_from_slice(&bytes[..n]);
+            gather.literal_left -= n;
+            return n;
+        }
+        let tag = gather.tag.clone();
+        let len = match frame::line(bytes, &mut self.scanned, max - gather.line_bytes) {
+            Line::More => return 0,
+            Line::Whole(len) => len,
+            Line::BareLf => return self.skip(Some(&tag), LINE_ENDS, bytes, out),
+            Line::TooLong => return self.skip(Some(&tag), LINE_TOO_LONG, bytes, out),
+        };
+        let Phase::Gather(mut gather) = std::mem::replace(&mut self.phase, Phase::Line) else {
+            unreachable!("the phase was looked at")
+        };
+        gather.line_bytes += len;
+        gather.make_room(len);
+        gather.text.extend_from_slice(&bytes[..len]);
+        match frame::marker(&bytes[..len]) {
+            Some(marker) => self.literal(gather, marker, out),
+            None => {
+                let head = Head { tag: &gather.tag, row: gather.row, args_at: gather.args_at };
+                self.execute(head, &gather.text, out);
+            }
+        }
+        len + 2
+    }
+
+    fn begin_append(&mut self, tag: Tag, append: super::Append, marker: Marker, out: &mut Out<Ask>) {
+        let octets = append.size;
+        if octets == 0 {
+            return self.refuse_literal(Some(tag), Refusal::no("CANNOT", "The message is empty"), marker, out);
+        }
+        if octets > self.config.message_bytes_max {
+            return self.refuse_literal(Some(tag), No::TooBig.into(), marker, out);
+        }
+        self.wait(&tag, "APPEND", Then::Receive { octets, sync: marker.sync }, Ask::AppendBegin(append), out);
+    }
+
+    fn message(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
+        let Phase::Message(inside) = &mut self.phase else { unreachable!("the phase was looked at") };
+        let (tag, message) = &mut **inside;
+        let Some(fate) = message.fate() else {
+            return message.take(bytes, &mut out.body);
+        };
+        let tag = tag.clone();
+        let (then, ask) = match (bytes, fate) {
+            ([b'\r'], _) => return 0,
+            ([b'\r', b'\n', ..], Fate::Good) => (Then::Complete, Ask::AppendDone),
+            ([b'\r', b'\n', ..], Fate::Nul) => {
+                (Then::Refuse(Refusal::no("CANNOT", "NUL in the message")), Ask::AppendDrop)
+            }
+            ([b'\r', b'\n', ..], Fate::TooBig) => (Then::Refuse(No::TooBig.into()), Ask::AppendDrop),
+            _ => {
+                let refusal = Refusal::bad("Line end expected after the message");
+                self.wait(&tag, "APPEND", Then::Skip(refusal), Ask::AppendDrop, out);
+                return 0;
+            }
+        };
+        self.wait(&tag, "APPEND", then, ask, out);
+        2
+    }
+
+    fn challenge_response(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
+        let Phase::Challenge(tag) = &self.phase else { unreachable!("the phase was looked at") };
+        let tag = tag.clone();
+        let len = match frame::line(bytes, &mut self.scanned, limits::IMAP_LINE_BYTES_MAX_BEFORE_LOGIN) {
+            Line::More => return 0,
+            Line::Whole(len) => len,
+            Line::BareLf => return self.skip(Some(&tag), LINE_ENDS, bytes, out),
+            Line::TooLong => return self.skip(Some(&tag), LINE_TOO_LONG, bytes, out),
+        };
+        self.phase = Phase::Line;
+        let login = match &bytes[..len] {
+            b"*" => Err(Refusal::bad("Authentication cancelled")),
+            response => login::plain(response),
+        };
+        self.log_in(&tag, login, out);
+        len + 2
+    }
+
+    fn log_in(&mut self, tag: &[u8], login: Result<super::Login, Refusal>, out: &mut Out<Ask>) {
+        match login {
+            Ok(login) => self.wait(tag, "AUTHENTICATE", Then::Enter, Ask::Login(login), out),
+            Err(refusal) => self.refuse(Some(tag), refusal, out),
+        }
+    }
+
+    fn wait(&mut self, tag: &[u8], name: &'static str, then: Then, ask: Ask, out: &mut Out<Ask>) {
+        out.ask(ask);
+        self.phase = Phase::Waiting(Box::new(Pending { tag: tag.into(), name, then }));
+    }
+
+    fn answer(&mut self, answer: Answer, out: &mut Out<Ask>) {
+        if !matches!(self.phase, Phase::Waiting(_)) {
+            return; // Nobody asked.
+        }
+        let Phase::Waiting(pending) = std::mem::replace(&mut self.phase, Phase::Line) else {
+            unreachable!("the phase was looked at")
+        };
+        let Pending { tag, name, then } = *pending;
+        match (then, answer) {
+            (Then::Enter, Answer::Welcome) => {
+                self.state = State::Authenticated;
+                out.say(&tag);
+                out.say(" OK [");
+                self.say_capabilities(out);
+                out.say("] Logged in\r\n");
+            }
+            (Then::Select, Answer::Selected { read_only }) => {
+                self.state = State::Selected { read_only };
+                out.say(&tag);
+                out.say(if read_only { " OK [READ-ONLY] " } else { " OK [READ-WRITE] " });
+                out.say(name);
+                out.say(" completed\r\n");
+            }
+            (Then::Leave(said), Answer::Done) => {
+                self.state = State::Authenticated;
+                match said {
+                    Some(refusal) => self.refuse(Some(&tag), refusal, out),
+                    None => self.completed(&tag, name, out),
+                }
+            }
+            (Then::Receive { octets, sync }, Answer::Go) => {
+                if sync {
+                    out.say("+ OK\r\n");
+                }
+                self.phase = Phase::Message(Box::new((tag, Message::new(octets, self.config.message_bytes_max))));
+            }
+            (Then::Complete, Answer::Done) => self.completed(&tag, name, out),
+            (Then::Complete, Answer::Appended { uidvalidity, uid }) => {
+                out.say(&tag);
+                out.say(format!(" OK [APPENDUID {uidvalidity} {uid}] {name} completed\r\n"));
+            }
+            (Then::Refuse(refusal), _) => self.refuse(Some(&tag), refusal, out),
+            (Then::Skip(refusal), _) => self.phase = Phase::Drain(Box::new(Drain::line(Some(tag), refusal))),
+            (then, answer) => {
+                // An answer that does not fit its ask is our own fault, and the client is told so.
+                let no = if let Answer::No(no) = answer { no } else { No::ServerBug };
+                self.not_done(tag, then, no.into(), out);
+            }
+        }
+    }
+
+    fn not_done(&mut self, tag: Tag, then: Then, refusal: Refusal, out: &mut Out<Ask>) {
+        match then {
+            Then::Select if self.state != State::NotAuthenticated => self.state = State::Authenticated,
+            Then::Receive { octets, sync } => {
+                let marker = Marker { octets: Some(octets), sync };
+                return self.refuse_literal(Some(tag), refusal, marker, out);
+            }
+            _ => {}
+        }
+        self.refuse(Some(&tag), refusal, out);
+    }
+
+    /// Says a refusal to a command that is whole.
+    fn refuse(&mut self, tag: Option<&[u8]>, refusal: Refusal, out: &mut Out<Ask>) {
+        self.phase = Phase::Line;
+        out.say(tag.unwrap_or(b"*"));
+        out.say(" ");
+        refusal.write(&mut out.reply);
+        if self.state == State::NotAuthenticated {
+            self.bad_commands += 1;
+            if self.bad_commands >= limits::BAD_COMMANDS_BEFORE_LOGIN_MAX {
+                self.bye("Too many bad commands", out); // A136
+            }
+        }
+    }
+
+    /// Refuses a command at a literal. If the client waits it sends nothing more of it; if not, the rest is skipped.
+    fn refuse_literal(&mut self, tag: Option<Tag>, refusal: Refusal, marker: Marker, out: &mut Out<Ask>) {
+        match (marker.sync, marker.octets) {
+            (true, _) => self.refuse(tag.as_deref(), refusal, out),
+            (false, None) => self.bye("Literal is too large", out),
+            (false, Some(octets))
+                if self.state == State::NotAuthenticated
+                    && octets > limits::IMAP_LITERAL_BYTES_MAX_BEFORE_LOGIN as u64 =>
+            {
+                self.bye("Literal is too large", out); // A104
+            }
+            (false, Some(octets)) => self.phase = Phase::Drain(Box::new(Drain::literal(tag, refusal, octets))),
+        }
+    }
+
+    /// Refuses the line that begins `bytes`, and skips it.
+    fn skip(&mut self, tag: Option<&[u8]>, refusal: Refusal, bytes: &[u8], out: &mut Out<Ask>) -> usize {
+        self.scanned = 0;
+        let drain = Drain::line(tag.map(Tag::from), if tag.is_none() { Refusal::bad("Invalid tag") } else { refusal });
+        self.phase = Phase::Drain(Box::new(drain));
+        self.drain(bytes, out)
+    }
+
+    fn drain(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
+        let Phase::Drain(drain) = &mut self.phase else { unreachable!("the phase was looked at") };
+        let (used, drained) = drain.take(bytes);
+        match drained {
+            Drained::More => {}
+            Drained::End => {
+                let Phase::Drain(drain) = std::mem::replace(&mut self.phase, Phase::Line) else {
+                    unreachable!("the phase was looked at")
+                };
+                self.refuse(drain.tag.as_deref(), drain.refusal, out);
+            }
+            Drained::TooMuch => {
+                let (tag, refusal) = (drain.tag.take(), drain.refusal);
+                self.refuse(tag.as_deref(), refusal, out);
+                if !matches!(self.phase, Phase::Closed) {
+                    self.bye("Too much to skip", out);
+                }
+            }
+        }
+        used
+    }
+
+    fn completed(&self, tag: &[u8], name: &str, out: &mut Out<Ask>) {
+        out.say(tag);
+        out.say(" OK ");
+        out.say(name);
+        out.say(" completed\r\n");
+    }
+
+    fn say_capabilities(&self, out: &mut Out<Ask>) {
+        let logged_in = self.state != State::NotAuthenticated;
+        capability::write(&mut out.reply, logged_in, self.config.plaintext_auth_allowed);
+    }
+
+    fn bye(&mut self, text: &str, out: &mut Out<Ask>) {
+        out.say("* BYE ");
+        out.say(text);
+        out.say("\r\n");
+        self.close(Turn::Close, out);
+    }
+
+    fn close(&mut self, turn: Turn, out: &mut Out<Ask>) {
+        self.phase = Phase::Closed;
+        out.turn = Some(turn);
+    }
+}
+
+impl Gather {
+    /// Makes room without leaving a copy behind: the text may hold a password.
+    fn make_room(&mut self, octets: usize) {
+        if self.text.capacity() - self.text.len() < octets {
+            let mut larger = Zeroizing::new(Vec::with_capacity((self.text.len() + octets).next_power_of_two()));
+            larger.extend_from_slice(&self.text);
+            self.text = larger;
+        }
+    }
+}
+
+fn bytes_of_line(bytes: &[u8]) -> &[u8] {
+    memchr::memchr(b'\n', bytes).map_or(bytes, |at| &bytes[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small_and_may_cross_threads() {
+        fn crosses<T: Send>() {}
+        crosses::<Session>();
+        crosses::<Ask>();
+        crosses::<Answer>();
+        assert!(size_of::<Session>() <= 64, "{} octets", size_of::<Session>());
+    }
+}
