@@ -43,6 +43,7 @@ macro_rules! contract {
     };
 }
 
+contract!(imap, crate::stage::imap::Imap);
 contract!(smtp, crate::stage::smtp::Smtp);
 contract!(pop3, crate::stage::pop3::Pop3);
 

@@ -11,6 +11,11 @@ use stage::World;
 use stage::transcript::Transcript;
 
 #[test]
+fn imap() {
+    all::<stage::imap::Imap>();
+}
+
+#[test]
 fn smtp() {
     all::<stage::smtp::Smtp>();
 }

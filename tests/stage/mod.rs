@@ -13,6 +13,7 @@ use std::fmt::Debug;
 use ringpost::limits;
 use ringpost::proto::contract::{Input, Out, Piece, Session, Turn};
 
+pub mod imap;
 pub mod pop3;
 pub mod smtp;
 pub mod transcript;

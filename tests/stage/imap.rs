@@ -1,0 +1,220 @@
+//! The world of the IMAP session: alice, password `secret`, three messages in INBOX, a mailbox `Archive` nobody may change.
+//! `A:` lines: the ask's name and then `no Name`, or `tell` and a line the door writes before its usual answer.
+//! `K:` lines: `message_bytes_max`, `plaintext no`.
+
+use ringpost::proto::contract::Out;
+use ringpost::proto::imap::response::{self, FetchLine};
+use ringpost::proto::imap::update::may_tell_expunge;
+use ringpost::proto::imap::{Answer, Ask, Config, Fetch, FetchItem, FlagList, Name, No, Session, StatusItem};
+
+use super::{Script, Settings, World};
+
+const MESSAGES: u32 = 3;
+const MAILBOXES: [&str; 5] = ["Archive", "Entwürfe", "INBOX", "Projects/2026", "a b"];
+
+#[derive(Default)]
+pub struct Imap {
+    appended: u32,
+}
+
+impl World for Imap {
+    type Session = Session;
+
+    const NAME: &str = "imap";
+    const OPENING: &[&[u8]] = &[
+        b"a1 LOGIN alice secret\r\n",
+        b"a2 SELECT INBOX\r\n",
+        b"a3 FETCH 1:* (FLAGS BODY[HEADER.FIELDS (From)]<0.10>)\r\n",
+        b"a4 APPEND INBOX (\\Seen) {12+}\r\nSubject: x\r\n\r\n",
+        b"a5 UID SEARCH NOT OR FROM {3+}\r\nbob SEEN\r\n",
+    ];
+    const WORDS: &[&[u8]] = &[
+        b"a CAPABILITY\r\n",
+        b"a NOOP\r\n",
+        b"a LOGIN alice secret\r\n",
+        b"a LOGIN {5}\r\nalice {6+}\r\nsecret\r\n",
+        b"a LOGIN {5+}\r\nalice wrong\r\n",
+        b"a LOGIN {9000}\r\n",
+        b"a AUTHENTICATE PLAIN\r\n",
+        b"AGFsaWNlAHNlY3JldA==\r\n",
+        b"a AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\n",
+        b"*\r\n",
+        b"a LIST \"\" *\r\n",
+        b"a LIST \"\" \"\"\r\n",
+        b"a LSUB \"Projects/\" %\r\n",
+        b"a STATUS INBOX (MESSAGES UIDNEXT)\r\n",
+        b"a SELECT INBOX\r\n",
+        b"a SELECT \"in\\box\"\r\n",
+        b"a SELECT ../x\r\n",
+        b"a EXAMINE Archive\r\n",
+        b"a CLOSE\r\n",
+        b"a UNSELECT\r\n",
+        b"a CHECK\r\n",
+        b"a EXPUNGE\r\n",
+        b"a UID EXPUNGE 1:*\r\n",
+        b"a FETCH 1:* FULL\r\n",
+        b"a UID FETCH 1,3:2,*:4294967295 (BODY.PEEK[1.2.MIME]<5.5> RFC822.TEXT)\r\n",
+        b"a STORE 1 +FLAGS.SILENT (\\Deleted $Junk)\r\n",
+        b"a UID STORE 1:2 FLAGS \\Seen x\r\n",
+        b"a SEARCH CHARSET UTF-8 SUBJECT {2+}\r\n\xc3\xa4 UNSEEN\r\n",
+        b"a UID SEARCH (OR NOT SEEN (LARGER 5 1:3)) SINCE 1-Feb-1994\r\n",
+        b"a APPEND INBOX {20}\r\nline\nline\r\rline\r\nx\r\n\n\r\n",
+        b"a APPEND {5+}\r\nINBOX (\\Seen) \" 1-Jan-2026 00:00:00 +0000\" {3+}\r\nx\0y\r\n",
+        b"a APPEND nowhere {14+}\r\na LOGOUT\r\n\r\nx\r\n",
+        b"a APPEND INBOX {3+}\r\nabc (\\Seen) {3+}\r\nabc\r\n",
+        b"a APPEND INBOX {10000000000+}\r\n",
+        b"a LOGOUT\r\n",
+        b"a FOO {4+}\r\n\r\n\r\n x\r\n",
+        b"+a NOOP {3+}\r\na b\r\n",
+        b"a NOOP\n",
+        b"a NOOP {2+}\n\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\0",
+        b"{3}\r\n",
+        b"{0+}\r\n",
+        b"{99999999999999999999+}\r\n",
+        b" {",
+        b"\"",
+        b"((((((((",
+        b"\xff\xfe",
+        b"a line of text that is longer than the others and has nothing to say at all ",
+    ];
+    const STARTS_TLS: bool = false;
+
+    fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
+        let mut config = Config { plaintext_auth_allowed: true, message_bytes_max: 50 << 20 };
+        for (key, value) in settings {
+            match (key.as_str(), value.as_str()) {
+                ("message_bytes_max", octets) => config.message_bytes_max = octets.parse().expect("octets"),
+                ("plaintext", "no") => config.plaintext_auth_allowed = false,
+                other => panic!("no such setting: {other:?}"),
+            }
+        }
+        (Imap::default(), Session::open(config, out))
+    }
+
+    fn answer(&mut self, ask: Ask, script: &mut Script, reply: &mut Vec<u8>) -> Answer {
+        let kind = format!("{ask:?}");
+        let kind = kind.split([' ', '(', '{']).next().expect("a name");
+        let untold = reply.len();
+        let usual = self.usual(&ask, reply);
+        match script.next(kind).as_deref().map(|line| line.split_once(' ').expect("two words")) {
+            None => usual,
+            Some(("tell", line)) => {
+                assert!(may_tell_expunge(&ask) || !line.ends_with(" EXPUNGE"), "the client is counting");
+                reply.extend_from_slice(line.as_bytes());
+                reply.extend_from_slice(b"\r\n");
+                usual
+            }
+            Some(("no", name)) => {
+                reply.truncate(untold);
+                let all = [
+                    No::BadLogin,
+                    No::Unavailable,
+                    No::NonExistent,
+                    No::TryCreate,
+                    No::Cannot,
+                    No::ReadOnly,
+                    No::Limit,
+                    No::OverQuota,
+                    No::TooBig,
+                    No::ExpungeIssued,
+                    No::ServerBug,
+                ];
+                Answer::No(*all.iter().find(|no| format!("{no:?}") == name).expect("such a no"))
+            }
+            other => panic!("not an answer: {other:?}"),
+        }
+    }
+
+    fn stray(n: u8) -> Answer {
+        match n % 6 {
+            0 => Answer::Welcome,
+            1 => Answer::Done,
+            2 => Answer::Selected { read_only: n > 100 },
+            3 => Answer::Go,
+            4 => Answer::Appended { uidvalidity: 1, uid: u32::from(n) },
+            _ => Answer::No(No::Unavailable),
+        }
+    }
+}
+
+impl Imap {
+    fn usual(&mut self, ask: &Ask, reply: &mut Vec<u8>) -> Answer {
+        let no_mailbox = |name: &Name| !MAILBOXES.contains(&name.as_str());
+        match ask {
+            Ask::Login(login) if login.name == b"alice" && *login.password == b"secret" => return Answer::Welcome,
+            Ask::Login(_) => return Answer::No(No::BadLogin),
+            Ask::List { pattern, lsub } => {
+                for name in MAILBOXES.iter().filter(|name| pattern.matches(name)) {
+                    response::list(reply, *lsub, &["\\HasNoChildren"], name);
+                }
+            }
+            Ask::Status(status) if no_mailbox(&status.mailbox) => return Answer::No(No::NonExistent),
+            Ask::Status(status) => {
+                let counts: Vec<(StatusItem, u32)> = status.items.iter().map(|item| (*item, MESSAGES)).collect();
+                response::status(reply, status.mailbox.as_str(), &counts);
+            }
+            Ask::Select(select) if no_mailbox(&select.mailbox) => return Answer::No(No::NonExistent),
+            Ask::Select(select) => {
+                let read_only = select.read_only || select.mailbox.as_str() == "Archive";
+                response::flags(reply, FlagList::SEEN | FlagList::DELETED, &[]);
+                response::exists(reply, MESSAGES);
+                response::recent(reply, 0);
+                response::permanent_flags(reply, if read_only { 0 } else { FlagList::SEEN }, &[], !read_only);
+                response::uid_validity(reply, 1);
+                response::uid_next(reply, MESSAGES + 1);
+                return Answer::Selected { read_only };
+            }
+            Ask::Fetch(fetch) => write_fetch(fetch, reply),
+            Ask::Store(store) => {
+                for sequence in store.set.resolve(MESSAGES).into_iter().flatten().filter(|_| !store.silent) {
+                    let mut line = FetchLine::begin(reply, sequence);
+                    line.flags(reply, store.flags.bits, &store.flags.keywords, false);
+                    line.end(reply);
+                }
+            }
+            Ask::Search(_) => {
+                response::search_begin(reply);
+                response::search_hit(reply, MESSAGES);
+                response::search_end(reply);
+            }
+            Ask::Expunge(_) => response::expunge(reply, 1),
+            Ask::AppendBegin(append) if no_mailbox(&append.mailbox) => return Answer::No(No::TryCreate),
+            Ask::AppendBegin(_) => return Answer::Go,
+            Ask::AppendDone => {
+                self.appended += 1;
+                return Answer::Appended { uidvalidity: 1, uid: MESSAGES + self.appended };
+            }
+            Ask::Close { .. } | Ask::AppendDrop | Ask::Poll => {}
+        }
+        Answer::Done
+    }
+}
+
+fn write_fetch(fetch: &Fetch, reply: &mut Vec<u8>) {
+    for sequence in fetch.set.resolve(MESSAGES).into_iter().flatten() {
+        let mut line = FetchLine::begin(reply, sequence);
+        for item in &fetch.items {
+            match item {
+                FetchItem::Flags => line.flags(reply, 0, &[], false),
+                FetchItem::Uid => line.uid(reply, sequence),
+                FetchItem::Size => line.size(reply, 10),
+                FetchItem::InternalDate => line.internal_date(reply, 0),
+                FetchItem::Section(section) => {
+                    let text = &b"0123456789"[..];
+                    let (start, len) = section.partial.map_or((0, 10), |partial| partial.cut(10));
+                    line.section(reply, item, len);
+                    reply.extend_from_slice(&text[start as usize..(start + len) as usize]);
+                }
+                FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => {
+                    line.name(reply, item);
+                    reply.extend_from_slice(b"NIL");
+                }
+            }
+        }
+        line.end(reply);
+    }
+}
