@@ -254,3 +254,77 @@ fn pin(cpu: usize) -> Result<(), String> {
     set.set(cpu);
     sched_setaffinity(None, &set).map_err(|e| format!("--pin {cpu}: {e}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::post::{Post, Vice};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    /// Runs the whole command against a server with `vice`; returns whether it was clean and its figures.
+    fn accept(vice: Vice, more: &[&str]) -> (bool, serde_json::Value) {
+        let folder = tempfile::tempdir().unwrap();
+        let accounts = accounts::generate(7, "load.example", 3);
+        let file = folder.path().join("accounts");
+        let json = folder.path().join("figures.json");
+        fs::write(&file, accounts::render(&accounts)).unwrap();
+        let post = Post::start(&accounts, vice);
+        let (smtp, pop3, imap) = (post.smtp.to_string(), post.pop3.to_string(), post.imap.to_string());
+        let mut line = vec!["accept", "--smtp", &smtp, "--pop3", &pop3, "--imap", &imap];
+        line.extend(["--accounts", file.to_str().unwrap(), "--json", json.to_str().unwrap()]);
+        line.extend(["--connections", "5", "--messages", "90", "--warmup", "10", "--size", "700"]);
+        line.extend(more);
+        let clean = run(&Line::parse_from(line).args).unwrap();
+        (clean, serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn an_honest_server_is_clean_by_every_way_in_and_out() {
+        for more in
+            [&["--read-back", "pop3"][..], &["--read-back", "imap", "--rate", "2000"], &["--connection-per-message"]]
+        {
+            let (clean, figures) = accept(Vice::None, more);
+            assert!(clean, "{more:?}: {figures}");
+            assert_eq!(figures["acknowledged"], 90);
+            assert_eq!(figures["read_back"]["messages"], 100, "the warm-up is read back too");
+            assert!(figures["transaction"]["p50_us"].as_u64().unwrap() > 0);
+        }
+    }
+
+    #[test]
+    fn every_vice_is_found_by_both_readers_and_counted() {
+        for (vice, kind) in [
+            (Vice::Loses, "missing"),
+            (Vice::Doubles, "doubled"),
+            (Vice::Alters, "altered"),
+            (Vice::Misdelivers, "misdelivered"),
+            (Vice::KeepsRefused, "uninvited"),
+        ] {
+            for door in ["pop3", "imap"] {
+                let (clean, figures) = accept(vice, &["--read-back", door]);
+                assert!(!clean, "{vice:?} over {door}");
+                let faults = figures["read_back"]["faults"].as_object().unwrap();
+                assert!(faults.contains_key(kind), "{vice:?} over {door}: {figures}");
+                // Every tenth of a hundred; what is misdelivered to its own mailbox is doubled there.
+                let found: u64 = faults.values().filter_map(serde_json::Value::as_u64).sum();
+                assert_eq!(found, 10, "{vice:?} over {door}: {figures}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("accounts");
+        fs::write(&file, "a@b pw\n").unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let line = ["accept", "--accounts", file.to_str().unwrap(), "--smtp", &free];
+        assert!(run(&Line::parse_from(line).args).is_err());
+    }
+}

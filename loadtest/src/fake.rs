@@ -1,5 +1,7 @@
 //! A server for the tests of our clients: it says what its script says, on loopback, on a thread of its own.
 
+pub mod post;
+
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::JoinHandle;

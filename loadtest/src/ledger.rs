@@ -240,9 +240,9 @@ impl Ledger {
         self.mailboxes[account].uid_max
     }
 
-    /// UIDs that must be in `account`, in no order.
+    /// UIDs that must be in `account` and are not marked `\Deleted`, in no order.
     pub fn uids(&self, account: usize) -> impl Iterator<Item = u32> + '_ {
-        let there = |e: &&Entry| e.gone == Done::No && e.outcome == Outcome::Acknowledged;
+        let there = |e: &&Entry| e.gone == Done::No && e.deleted == Done::No && e.outcome == Outcome::Acknowledged;
         self.mailboxes[account].entries.values().filter(there).filter_map(|e| e.uid)
     }
 

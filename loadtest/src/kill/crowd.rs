@@ -4,7 +4,6 @@
 //! only the ledger judges. A connection that is lost ends its worker; a reply that the protocol does not
 //! allow, or a letter that is not what was sent, is an event of its own.
 
-use std::net::SocketAddr;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
+use super::server::Doors;
 use crate::accounts::Account;
 use crate::ledger::{Content, Done, Outcome};
 use crate::letter::Letters;
@@ -29,9 +29,7 @@ const EXPUNGE_EVERY: u32 = 4;
 /// What all workers share.
 #[derive(Debug)]
 pub struct Stage<'a> {
-    pub smtp: SocketAddr,
-    pub imap: SocketAddr,
-    pub pop3: SocketAddr,
+    pub doors: Doors,
     pub accounts: &'a [Account],
     pub letters: &'a Letters,
     /// The next letter's number.
@@ -132,7 +130,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     fn send(&mut self) -> Result<(), Error> {
         let stage = self.stage;
-        let mut client = stage.ready(smtp::Client::connect(stage.smtp, stage.patience))?;
+        let mut client = stage.ready(smtp::Client::connect(stage.doors.smtp, stage.patience))?;
         let mut body = Vec::new();
         loop {
             let n = stage.next.fetch_add(1, Ordering::Relaxed);
@@ -155,7 +153,7 @@ impl Worker<'_> {
 
     fn append(&mut self, account: usize) -> Result<(), Error> {
         let stage = self.stage;
-        let login = imap::Client::login(stage.imap, &stage.accounts[account], stage.patience);
+        let login = imap::Client::login(stage.doors.imap, &stage.accounts[account], stage.patience);
         let mut client = stage.ready(login)?;
         let mut body = Vec::new();
         loop {
@@ -172,7 +170,7 @@ impl Worker<'_> {
 
     fn edit(&mut self, account: usize, mut uids: Vec<u32>) -> Result<(), Error> {
         let stage = self.stage;
-        let login = imap::Client::login(stage.imap, &stage.accounts[account], stage.patience)
+        let login = imap::Client::login(stage.doors.imap, &stage.accounts[account], stage.patience)
             .and_then(|mut client| client.select("INBOX").map(|_| client));
         let mut client = stage.ready(login)?;
         uids.sort_unstable();
@@ -204,7 +202,7 @@ impl Worker<'_> {
 
     fn read_imap(&mut self, account: usize) -> Result<(), Error> {
         let stage = self.stage;
-        let login = imap::Client::login(stage.imap, &stage.accounts[account], stage.patience)
+        let login = imap::Client::login(stage.doors.imap, &stage.accounts[account], stage.patience)
             .and_then(|mut client| client.select("INBOX").map(|selected| (client, selected)));
         let (mut client, selected) = stage.ready(login)?;
         let (mut from, mut scratch) = (selected.uidnext.saturating_sub(20).max(1), Vec::new());
@@ -222,7 +220,7 @@ impl Worker<'_> {
 
     fn read_pop3(&mut self, account: usize) -> Result<(), Error> {
         let stage = self.stage;
-        let login = pop3::Client::login(stage.pop3, &stage.accounts[account], stage.patience);
+        let login = pop3::Client::login(stage.doors.pop3, &stage.accounts[account], stage.patience);
         let mut client = stage.ready(login)?;
         let rows = client.list()?;
         let (mut message, mut scratch) = (Vec::new(), Vec::new());

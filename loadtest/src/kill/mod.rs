@@ -23,6 +23,8 @@ use serde::Serialize;
 
 mod crowd;
 mod server;
+#[cfg(test)]
+mod tests;
 
 use crate::accept::{bar, clock_seed};
 use crate::accounts::{self, Account};
@@ -30,7 +32,7 @@ use crate::ledger::{self, Fault, Kind, Ledger};
 use crate::letter::Letters;
 use crate::readback::{self, Door};
 use crowd::{Event, Part, Stage};
-use server::{Recipe, Server};
+use server::{Doors, Recipe, Server};
 
 const DOMAIN: &str = "load.example";
 /// Sizes of the letters, bytes, mixed evenly.
@@ -146,21 +148,25 @@ pub fn run(args: &Args) -> Result<bool, String> {
     let bar = bar(u64::from(args.kills), "kills");
     for round in 0..args.kills {
         let mut chance = StdRng::seed_from_u64(seed ^ (u64::from(round) << 32));
-        run.audit(&server, round % WHOLE_EVERY == 0);
+        run.audit(server.doors, round % WHOLE_EVERY == 0);
         let after = chance.random_range(args.after_ms_min..=args.after_ms_max.max(args.after_ms_min));
         let parts = run.parts(args.senders, &mut chance);
-        let events = run.round(&mut server, &parts, Duration::from_millis(after), chance.random());
+        let doors = server.doors;
+        let events = run.round(doors, &parts, chance.random(), || {
+            std::thread::sleep(Duration::from_millis(after));
+            server.kill();
+        });
         run.record(events);
         server = recipe.start()?;
         starts.push(server.start.as_millis() as u64);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    run.audit(&server, true);
-    run.audit_pop3(&server);
+    run.audit(server.doors, true);
+    run.audit_pop3(server.doors);
     server.stop()?;
     server = recipe.start()?;
-    run.audit(&server, true);
+    run.audit(server.doors, true);
     server.stop()?;
 
     starts.sort_unstable();
@@ -210,13 +216,11 @@ impl Run<'_> {
         parts
     }
 
-    /// Lets the crowd loose and kills the server after `after`.
-    fn round(&self, server: &mut Server, parts: &[Part], after: Duration, seed: u64) -> Vec<Event> {
+    /// Lets the crowd loose, then calls `kill`, and waits until every worker has noticed.
+    fn round(&self, doors: Doors, parts: &[Part], seed: u64, kill: impl FnOnce()) -> Vec<Event> {
         let start = Barrier::new(parts.len() + 1);
         let stage = Stage {
-            smtp: server.smtp,
-            imap: server.imap,
-            pop3: server.pop3,
+            doors,
             accounts: self.accounts,
             letters: self.letters,
             next: &self.next,
@@ -232,8 +236,7 @@ impl Run<'_> {
                 })
                 .collect();
             start.wait();
-            std::thread::sleep(after);
-            server.kill();
+            kill();
             workers.into_iter().flat_map(|w| w.join().expect("no worker panics")).collect()
         })
     }
@@ -276,8 +279,8 @@ impl Run<'_> {
         self.keep(&faults);
     }
 
-    fn audit(&mut self, server: &Server, whole: bool) {
-        let (patience, imap) = (Duration::from_secs(120), server.imap);
+    fn audit(&mut self, doors: Doors, whole: bool) {
+        let (patience, imap) = (Duration::from_secs(120), doors.imap);
         for index in 0..self.accounts.len() {
             let after = if whole { 0 } else { self.ledger.uid_max(index) };
             match readback::by_imap(imap, &self.accounts[index], self.letters, after, patience) {
@@ -290,8 +293,8 @@ impl Run<'_> {
         }
     }
 
-    fn audit_pop3(&mut self, server: &Server) {
-        let door = Door::Pop3(server.pop3);
+    fn audit_pop3(&mut self, doors: Doors) {
+        let door = Door::Pop3(doors.pop3);
         for index in 0..self.accounts.len() {
             match readback::mailbox(door, &self.accounts[index], self.letters, Duration::from_secs(120)) {
                 Ok(listing) => {

@@ -33,13 +33,19 @@ pub struct Recipe {
     pub more: Vec<String>,
 }
 
+/// The server's listeners.
+#[derive(Clone, Copy, Debug)]
+pub struct Doors {
+    pub smtp: SocketAddr,
+    pub imap: SocketAddr,
+    pub pop3: SocketAddr,
+}
+
 /// A running server.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
-    pub smtp: SocketAddr,
-    pub imap: SocketAddr,
-    pub pop3: SocketAddr,
+    pub doors: Doors,
     /// From exec to the greeting.
     pub start: Duration,
 }
@@ -51,7 +57,7 @@ impl Recipe {
         let began = Instant::now();
         let child = self.command(&["serve"]).args(self.serve_options()).spawn();
         let child = child.map_err(|e| format!("{}: {e}", self.binary.display()))?;
-        let mut server = Server { child, smtp, imap, pop3, start: Duration::ZERO };
+        let mut server = Server { child, doors: Doors { smtp, imap, pop3 }, start: Duration::ZERO };
         loop {
             let greeted = [smtp, imap, pop3].iter().all(|&door| greets(door));
             server.start = began.elapsed();
