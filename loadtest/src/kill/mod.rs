@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long)]
     pub shards: Option<u32>,
     /// Added to the server's default ports.
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u16).range(..=60_000))]
     pub port_offset: u16,
     /// The store, which must not exist yet; by default a folder among the temporary ones, removed when all is well.
     #[arg(long, value_name = "DIR")]
