@@ -132,10 +132,10 @@ impl Accept {
         }
         if let Some(back) = &self.read_back {
             let faults: u64 = back.faults.values().sum();
-            let value = if faults + back.unread == 0 {
-                "all there, once, unaltered".into()
-            } else {
-                format!("{faults} FAULTS")
+            let value = match (faults, back.unread) {
+                (0, 0) => "all there, once, unaltered".into(),
+                (0, unread) => format!("{unread} mailboxes UNREAD"),
+                (faults, _) => format!("{faults} FAULTS"),
             };
             let how = format!(
                 "{} messages, {} mailboxes over {} in {:.1} s, {} mailboxes unread",
