@@ -24,6 +24,7 @@ struct Response {
 pub async fn read_inbox(at: SocketAddr, name: &str, password: &str) -> io::Result<Mailbox> {
     let mut lines = Lines::connect(at).await?;
     let greeting = response(&mut lines).await?;
+    closing(&greeting)?;
     assert!(greeting.text.starts_with("* OK"), "greeting: {}", greeting.text);
     command(&mut lines, &format!("LOGIN {name} {password}")).await?;
     let selected = command(&mut lines, "EXAMINE INBOX").await?;
@@ -64,11 +65,22 @@ async fn command(lines: &mut Lines, command: &str) -> io::Result<Vec<Response>> 
     loop {
         let said = response(lines).await?;
         if let Some(verdict) = said.text.strip_prefix("t1 ") {
+            if verdict.starts_with("NO [UNAVAILABLE]") {
+                return Err(io::Error::other(verdict.to_owned()));
+            }
             assert!(verdict.starts_with("OK"), "{command}: {verdict}");
             return Ok(untagged);
         }
+        if command != "LOGOUT" {
+            closing(&said)?;
+        }
         untagged.push(said);
     }
+}
+
+/// A server that is closing, or cannot now, counts as a broken connection.
+fn closing(said: &Response) -> io::Result<()> {
+    if said.text.starts_with("* BYE") { Err(io::Error::other(said.text.clone())) } else { Ok(()) }
 }
 
 async fn response(lines: &mut Lines) -> io::Result<Response> {

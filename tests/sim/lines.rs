@@ -3,8 +3,10 @@
 //! An `io::Error` means the connection broke and nobody knows what the server made of the last words. A server that
 //! speaks nonsense is a panic: it fails the test.
 
+use std::env;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use memchr::memmem;
@@ -26,8 +28,10 @@ impl Lines {
     }
 
     pub async fn say(&mut self, bytes: impl Into<Vec<u8>>) -> io::Result<()> {
+        let bytes = bytes.into();
+        self.tell('>', &bytes);
         self.stream.set_deadline(Some(shard::now().after(SILENCE_MAX)));
-        hung(self.stream.send(bytes.into()).await.0)
+        hung(self.stream.send(bytes).await.0)
     }
 
     /// One line, without its CRLF.
@@ -83,8 +87,18 @@ impl Lines {
         if chunk.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.tell('<', &chunk);
         self.held.extend_from_slice(&chunk);
         Ok(())
+    }
+
+    /// With `RINGPOST_SIM_TALK` set every word is printed, with its hour in virtual time.
+    fn tell(&self, who: char, bytes: &[u8]) {
+        static TALK: OnceLock<bool> = OnceLock::new();
+        if *TALK.get_or_init(|| env::var_os("RINGPOST_SIM_TALK").is_some()) {
+            let (hour_us, conn) = (shard::now().0 / 1_000, sim::conn_of(&self.stream).0);
+            println!("{hour_us:>10} µs {conn:>4} {who} {:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(200)]));
+        }
     }
 }
 

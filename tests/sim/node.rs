@@ -1,6 +1,7 @@
 //! The node itself tells the story: `boot::node` on two shards, with intake, commit and recovery as in `serve`.
 //!
-//! `RINGPOST_SIM_SEED=n` tells the story of that seed alone; `RINGPOST_SIM_SECONDS=n` goes on for so long.
+//! `RINGPOST_SIM_SEED=n` tells the story of that seed alone; `RINGPOST_SIM_SECONDS=n` goes on for so long,
+//! `RINGPOST_SIM_TALK=1` prints every word (with `-- --nocapture`).
 
 use std::env;
 use std::net::SocketAddr;
@@ -93,7 +94,9 @@ fn tell(seed: u64) -> Told {
 /// Tells a seed's story; a failure says which it was.
 fn tell_by_name(seed: u64) -> Told {
     catch_unwind(AssertUnwindSafe(|| tell(seed))).unwrap_or_else(|why| {
-        eprintln!("the story of seed {seed} failed; again: RINGPOST_SIM_SEED={seed} cargo test --features sim --test sim node");
+        eprintln!(
+            "the story of seed {seed} failed; again: RINGPOST_SIM_SEED={seed} cargo test --features sim --test sim node"
+        );
         resume_unwind(why)
     })
 }

@@ -72,9 +72,12 @@ async fn command(lines: &mut Lines, command: &str) -> io::Result<String> {
     ok(lines, command).await
 }
 
-/// The words after `+OK`. `-ERR` fails the test.
+/// The words after `+OK`. "Try again later" (RFC 3206 §4) counts as a broken connection; any other `-ERR` fails the test.
 async fn ok(lines: &mut Lines, what: &str) -> io::Result<String> {
     let line = lines.line().await?;
+    if line.starts_with("-ERR [SYS/TEMP]") {
+        return Err(io::Error::other(line));
+    }
     let rest = line.strip_prefix("+OK").unwrap_or_else(|| panic!("{what}: {line}"));
     Ok(rest.trim_start().to_owned())
 }
