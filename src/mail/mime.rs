@@ -502,3 +502,5 @@ enum Within {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod differential;
