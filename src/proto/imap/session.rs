@@ -13,9 +13,11 @@
 //! - While a command is under way its bytes must come at [`limits::DATA_RATE_MIN_BYTES_S`].
 //! - Every phase but the idle ones is boxed.
 
+mod literal;
+
 use std::time::Duration;
 
-use zeroize::Zeroizing;
+use literal::Gather;
 
 use super::ask::{Answer, Ask, No};
 use super::capability;
@@ -23,11 +25,11 @@ use super::command::Command;
 use super::cursor::Cursor;
 use super::drain::{Drain, Drained};
 use super::frame::{self, Line, Marker};
-use super::message::{Fate, Message};
-use super::parse::{append, login};
+use super::message::Message;
+use super::parse::login;
 use super::refusal::Refusal;
 use super::response;
-use super::table::{self, Head, Row, Special, states};
+use super::table::{self, Head, Special, states};
 use crate::limits;
 use crate::proto::contract::{self, Input, Out, Patience, Turn};
 
@@ -86,20 +88,6 @@ enum Phase {
     Message(Box<(Tag, Message)>),
     /// Over.
     Closed,
-}
-
-/// A command with literals, as far as it has come.
-struct Gather {
-    tag: Tag,
-    row: &'static Row,
-    args_at: usize,
-    /// Lines and literals as they came.
-    text: Zeroizing<Vec<u8>>,
-    /// Octets of the present literal still to come.
-    literal_left: usize,
-    literals: usize,
-    literal_bytes: usize,
-    line_bytes: usize,
 }
 
 /// A command that waits for its answer.
@@ -206,17 +194,7 @@ impl Session {
         match (self.admitted(text), marker) {
             (Ok(head), None) => self.execute(head, text, out),
             (Ok(head), Some(marker)) => {
-                let gather = Gather {
-                    tag: head.tag.into(),
-                    row: head.row,
-                    args_at: head.args_at,
-                    text: Zeroizing::new(text.to_vec()),
-                    literal_left: 0,
-                    literals: 0,
-                    literal_bytes: 0,
-                    line_bytes: len,
-                };
-                self.literal(Box::new(gather), marker, out);
+                self.literal(Box::new(Gather::begin(head, text)), marker, out);
             }
             (Err((tag, refusal)), None) => self.refuse(tag, refusal, out),
             (Err((tag, refusal)), Some(marker)) => self.refuse_literal(tag.map(Tag::from), refusal, marker, out),
@@ -295,112 +273,6 @@ impl Session {
                 self.wait(head.tag, name, then, ask, out);
             }
         }
-    }
-
-    /// A line ended with a literal marker, and the command may be given.
-    fn literal(&mut self, mut gather: Box<Gather>, marker: Marker, out: &mut Out<Ask>) {
-        gather.literals += 1;
-        if gather.literals > limits::IMAP_LITERALS_MAX {
-            return self.bye("Too many literals in one command", out); // A105
-        }
-        let Some(octets) = marker.octets else {
-            return self.refuse_literal(Some(gather.tag), LITERAL_TOO_BIG, marker, out); // A103
-        };
-        if gather.row.special == Special::Message {
-            match append::ahead(&mut Cursor::new(&gather.text, gather.args_at), octets) {
-                Ok(append::Ahead::Mailbox) => {}
-                Ok(append::Ahead::Message(append)) => return self.begin_append(gather.tag, append, marker, out),
-                Err(refusal) => return self.refuse_literal(Some(gather.tag), refusal, marker, out),
-            }
-        }
-        let (one_max, all_max) = match self.state {
-            State::NotAuthenticated => {
-                (limits::IMAP_ONE_LITERAL_BYTES_MAX_BEFORE_LOGIN, limits::IMAP_LITERAL_BYTES_MAX_BEFORE_LOGIN)
-            }
-            _ => (limits::IMAP_LITERAL_BYTES_MAX, limits::IMAP_LITERAL_BYTES_MAX),
-        };
-        let fits = usize::try_from(octets).ok().filter(|n| *n <= one_max && *n + gather.literal_bytes <= all_max);
-        let Some(octets) = fits else {
-            return match marker.sync {
-                true => self.refuse(Some(&gather.tag), LITERAL_TOO_BIG, out), // A102
-                false => self.bye("Literal is too large", out),               // A104
-            };
-        };
-        gather.literal_bytes += octets;
-        gather.literal_left = octets;
-        gather.make_room(octets + 2);
-        gather.text.extend_from_slice(b"\r\n");
-        if marker.sync {
-            out.say("+ OK\r\n");
-        }
-        self.phase = Phase::Gather(gather);
-    }
-
-    fn gather(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
-        let max = self.line_bytes_max();
-        let Phase::Gather(gather) = &mut self.phase else { unreachable!("the phase was looked at") };
-        if gather.literal_left > 0 {
-            let n = gather.literal_left.min(bytes.len());
-            gather.text.extend_from_slice(&bytes[..n]);
-            gather.literal_left -= n;
-            return n;
-        }
-        let tag = gather.tag.clone();
-        let len = match frame::line(bytes, &mut self.scanned, max - gather.line_bytes) {
-            Line::More => return 0,
-            Line::Whole(len) => len,
-            Line::BareLf => return self.skip(Some(&tag), LINE_ENDS, bytes, out),
-            Line::TooLong => return self.skip(Some(&tag), LINE_TOO_LONG, bytes, out),
-        };
-        let Phase::Gather(mut gather) = std::mem::replace(&mut self.phase, Phase::Line) else {
-            unreachable!("the phase was looked at")
-        };
-        gather.line_bytes += len;
-        gather.make_room(len);
-        gather.text.extend_from_slice(&bytes[..len]);
-        match frame::marker(&bytes[..len]) {
-            Some(marker) => self.literal(gather, marker, out),
-            None => {
-                let head = Head { tag: &gather.tag, row: gather.row, args_at: gather.args_at };
-                self.execute(head, &gather.text, out);
-            }
-        }
-        len + 2
-    }
-
-    fn begin_append(&mut self, tag: Tag, append: super::Append, marker: Marker, out: &mut Out<Ask>) {
-        let octets = append.size;
-        if octets == 0 {
-            return self.refuse_literal(Some(tag), Refusal::no("CANNOT", "The message is empty"), marker, out);
-        }
-        if octets > self.config.message_bytes_max {
-            return self.refuse_literal(Some(tag), No::TooBig.into(), marker, out);
-        }
-        self.wait(&tag, "APPEND", Then::Receive { octets, sync: marker.sync }, Ask::AppendBegin(append), out);
-    }
-
-    fn message(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
-        let Phase::Message(inside) = &mut self.phase else { unreachable!("the phase was looked at") };
-        let (tag, message) = &mut **inside;
-        let Some(fate) = message.fate() else {
-            return message.take(bytes, &mut out.body);
-        };
-        let tag = tag.clone();
-        let (then, ask) = match (bytes, fate) {
-            ([b'\r'], _) => return 0,
-            ([b'\r', b'\n', ..], Fate::Good) => (Then::Complete, Ask::AppendDone),
-            ([b'\r', b'\n', ..], Fate::Nul) => {
-                (Then::Refuse(Refusal::no("CANNOT", "NUL in the message")), Ask::AppendDrop)
-            }
-            ([b'\r', b'\n', ..], Fate::TooBig) => (Then::Refuse(No::TooBig.into()), Ask::AppendDrop),
-            _ => {
-                let refusal = Refusal::bad("Line end expected after the message");
-                self.wait(&tag, "APPEND", Then::Skip(refusal), Ask::AppendDrop, out);
-                return 0;
-            }
-        };
-        self.wait(&tag, "APPEND", then, ask, out);
-        2
     }
 
     fn challenge_response(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
@@ -510,21 +382,6 @@ impl Session {
         }
     }
 
-    /// Refuses a command at a literal. If the client waits it sends nothing more of it; if not, the rest is skipped.
-    fn refuse_literal(&mut self, tag: Option<Tag>, refusal: Refusal, marker: Marker, out: &mut Out<Ask>) {
-        match (marker.sync, marker.octets) {
-            (true, _) => self.refuse(tag.as_deref(), refusal, out),
-            (false, None) => self.bye("Literal is too large", out),
-            (false, Some(octets))
-                if self.state == State::NotAuthenticated
-                    && octets > limits::IMAP_LITERAL_BYTES_MAX_BEFORE_LOGIN as u64 =>
-            {
-                self.bye("Literal is too large", out); // A104
-            }
-            (false, Some(octets)) => self.phase = Phase::Drain(Box::new(Drain::literal(tag, refusal, octets))),
-        }
-    }
-
     /// Refuses the line that begins `bytes`, and skips it.
     fn skip(&mut self, tag: Option<&[u8]>, refusal: Refusal, bytes: &[u8], out: &mut Out<Ask>) -> usize {
         self.scanned = 0;
@@ -577,17 +434,6 @@ impl Session {
     fn close(&mut self, turn: Turn, out: &mut Out<Ask>) {
         self.phase = Phase::Closed;
         out.turn = Some(turn);
-    }
-}
-
-impl Gather {
-    /// Makes room without leaving a copy behind: the text may hold a password.
-    fn make_room(&mut self, octets: usize) {
-        if self.text.capacity() - self.text.len() < octets {
-            let mut larger = Zeroizing::new(Vec::with_capacity((self.text.len() + octets).next_power_of_two()));
-            larger.extend_from_slice(&self.text);
-            self.text = larger;
-        }
     }
 }
 

@@ -145,8 +145,6 @@ fn partial(c: &mut Cursor<'_>) -> Result<Partial, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use smallvec::smallvec;
-
     use super::*;
     use crate::proto::imap::response::FetchLine;
 
@@ -195,7 +193,7 @@ mod tests {
         }
         let FetchItem::Section(peek) = &read("BODY.PEEK[3.TEXT]").unwrap()[0] else { panic!("not a section") };
         assert!(peek.peek);
-        assert_eq!(peek.part, SmallVec::<[u32; 4]>::from(smallvec![3]));
+        assert_eq!(peek.part.as_slice(), [3]);
     }
 
     #[test]
