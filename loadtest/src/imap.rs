@@ -93,15 +93,16 @@ impl Client {
         }
     }
 
-    /// `UID FETCH set (UID items)`; `each` gets every message. Errors: a message without its UID.
+    /// `UID FETCH set (UID items)`; `each` gets every message, and flags told
+    /// unasked. Errors: a body without its UID.
     pub fn uid_fetch(&mut self, set: &str, items: &str, mut each: impl FnMut(Fetched)) -> Result<(), Error> {
         let mut nameless = false;
         self.command(&format!("UID FETCH {set} (UID {items})"), |fetched| {
-            nameless |= fetched.uid == 0;
+            nameless |= fetched.uid == 0 && fetched.body.is_some();
             each(fetched);
         })?;
         if nameless {
-            return Err(self.wire.strange("a UID in every FETCH reply to UID FETCH", b"none"));
+            return Err(self.wire.strange("a UID beside every body", b"none"));
         }
         Ok(())
     }

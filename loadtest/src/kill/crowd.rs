@@ -209,10 +209,11 @@ impl Worker<'_> {
         loop {
             let mut found = Vec::new();
             let end = client.uid_fetch(&format!("{from}:*"), "BODY.PEEK[]", |f| found.push(f));
-            for message in found {
-                from = from.max(message.uid);
-                let content = read(stage.letters, &message.body.unwrap_or_default(), &mut scratch);
-                self.show(account, Some(message.uid), content);
+            // What has no body tells of an editor's flags, unasked (RFC 9051 §7.5.2).
+            for (uid, body) in found.into_iter().filter_map(|f| Some((f.uid, f.body?))) {
+                from = from.max(uid);
+                let content = read(stage.letters, &body, &mut scratch);
+                self.show(account, Some(uid), content);
             }
             end?;
         }

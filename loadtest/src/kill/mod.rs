@@ -196,6 +196,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
 /// The first start, with domain and accounts.
 fn set_up(recipe: &Recipe, accounts: &[Account], home: &std::path::Path) -> Result<Server, String> {
     let server = recipe.start()?;
+    recipe.await_desk()?;
     let file = home.join("accounts");
     fs::write(&file, accounts::render(accounts)).map_err(|e| format!("{}: {e}", file.display()))?;
     recipe.run(&["domain", "add", DOMAIN])?;

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use crate::wire::Wire;
 
 /// The server's default ports (SMTP, IMAP, POP3), to which the offset is added.
 const PORTS: [u16; 3] = [2525, 2143, 2110];
+/// The operator's socket in the data directory.
+const ADMIN_SOCKET: &str = "admin.sock";
 /// From the start to the first greeting. Later: the start has failed.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 /// From SIGTERM to the end. Later: it is killed and that is told.
@@ -73,6 +76,18 @@ impl Recipe {
             }
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Waits for the admin socket: one shard may greet before the one that keeps it is ready.
+    pub fn await_desk(&self) -> Result<(), String> {
+        let (desk, began) = (self.data.join(ADMIN_SOCKET), Instant::now());
+        while let Err(e) = UnixStream::connect(&desk) {
+            if began.elapsed() > START_PATIENCE {
+                return Err(format!("{}: {e}", desk.display()));
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
     }
 
     /// Runs another verb on the same data, such as `domain add`.
