@@ -67,6 +67,9 @@ fn fit_all(office: &Office, accounts: Vec<NewAccount>) -> Result<(Vec<Fit>, Vec<
         }
     }
     if !problems.is_empty() {
+        // A forgotten domain is one problem, however many accounts it has.
+        let mut known = BTreeSet::new();
+        problems.retain(|problem| known.insert(problem.clone()));
         let more = problems.len().saturating_sub(PROBLEMS_SHOWN_MAX);
         problems.truncate(PROBLEMS_SHOWN_MAX);
         if more > 0 {

@@ -73,7 +73,9 @@ struct At {
 pub fn main() -> ExitCode {
     let Cli { log_format, log_level, verb } = Cli::parse();
     let level = log_level.or_else(|| std::env::var("RINGPOST_LOG").ok().filter(|l| !l.is_empty()));
-    let level = level.unwrap_or_else(|| if matches!(verb, Verb::Serve(_)) { "info" } else { "warn" }.to_owned());
+    // What an operator's verb cannot do it says itself.
+    let usual = if matches!(verb, Verb::Serve(_)) { "info" } else { "warn,admin=off" };
+    let level = level.unwrap_or_else(|| usual.to_owned());
     let format = match log_format {
         LogFormat::Human => Format::Human,
         LogFormat::Json => Format::Json,
