@@ -217,8 +217,8 @@ pub fn check<W: World>(path: &Path) -> Result<(), String> {
             transcript.play_cut::<W>(|_, bytes| bytes.chunks(1).map(<[u8]>::to_vec).collect()),
         )?;
     }
-    // Every cut of a short dialogue; some hundred of a long one.
-    for cut in (1..octets).step_by((octets / 2_000).max(octets * octets / 8_000_000).max(1)) {
+    // Every cut of a short dialogue (up to 2,000 octets); some dozens of a long one.
+    for cut in (1..octets).step_by((octets / 2_000).max(octets * octets / 2_000_000).max(1)) {
         let other = transcript.play_cut::<W>(|before, bytes| {
             let at = cut.saturating_sub(before).min(bytes.len());
             [&bytes[..at], &bytes[at..]].into_iter().filter(|piece| !piece.is_empty()).map(<[u8]>::to_vec).collect()
