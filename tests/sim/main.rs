@@ -4,6 +4,7 @@
 //! right or wrong on purpose: what is to find faults must be seen to find some.
 
 mod imap;
+mod imap_door;
 mod ledger;
 mod lines;
 mod node;

@@ -20,24 +20,24 @@ use uuid::Uuid;
 use crate::story::{Account, Doors, Story, Told};
 
 const SHARDS: u16 = 2;
-const DOMAIN: &str = "ringpost.test";
+pub const DOMAIN: &str = "ringpost.test";
 /// Stories told in any case, however slow the machine.
 const STORIES_MIN: u64 = 10;
 /// How long more are told unless the environment says otherwise.
 const SECONDS: u64 = 15;
 
-fn doors() -> Doors {
+pub fn doors() -> Doors {
     let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
     Doors { smtp: at(2525), pop3: at(2110), imap: at(2143) }
 }
 
-fn accounts() -> Vec<Account> {
+pub fn accounts() -> Vec<Account> {
     let account = |name: &str| Account { name: format!("{name}@{DOMAIN}"), password: format!("secret-of-{name}") };
     ["alice", "bob", "carol", "dave"].map(account).into()
 }
 
 /// A run of the node on machine 0. `found`: the volumes are made.
-fn start(world: &World, found: bool, errand: Option<Errand>) -> NodeId {
+pub fn start(world: &World, found: bool, errand: Option<Errand>) -> NodeId {
     let Doors { smtp, pop3, imap } = doors();
     let door = |protocol, at| DoorPlan { protocol, at, optional: false };
     let networks = || vec!["127.0.0.0/8".parse().expect("a network")];
@@ -66,7 +66,7 @@ fn start(world: &World, found: bool, errand: Option<Errand>) -> NodeId {
 }
 
 /// A run that carries out one request.
-fn carry_out(world: &World, found: bool, request: Request) {
+pub fn carry_out(world: &World, found: bool, request: Request) {
     let said = Arc::new(Mutex::new(None));
     let errand = Errand { request: Arc::new(Mutex::new(Some(request))), said: said.clone() };
     let node = start(world, found, Some(errand));
