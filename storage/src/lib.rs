@@ -9,6 +9,8 @@ mod codec;
 mod commit;
 mod decide;
 pub mod disk;
+#[cfg(test)]
+mod golden;
 mod index;
 mod read;
 mod record;

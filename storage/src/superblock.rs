@@ -2,7 +2,8 @@
 //!
 //! Copies lie 64 KiB apart, so that no single bad erase block or misdirected write hits two. They are written
 //! one after the other, each synced before the next, 0 and 1 first: whatever a crash leaves, either the old
-//! or the new sequence has two valid identical copies. The position of a copy is part of it and outside the
+//! or the new sequence has two valid identical copies. Opening writes all four again before anything else, because
+//! what is read back after a failed sync may be the kernel's memory and not the disk. The position of a copy is part of it and outside the
 //! checksum, so that all four carry the same checksum and a copy written to another's place is caught.
 //!
 //! Everything here that grows (durable LSN, counters, tail segment) is a lower bound: the log knows better,
@@ -70,8 +71,8 @@ pub struct Superblock {
 pub enum Quorum {
     /// No copy was ever completed: there is no volume here.
     Blank,
-    /// This one counts; `whole`: all four copies say so.
-    Found { superblock: Box<Superblock>, whole: bool },
+    /// This one counts.
+    Found(Box<Superblock>),
     /// Written by a newer program.
     Newer(u32),
     /// No two copies agree, or their chain does not fit.
@@ -184,7 +185,7 @@ pub fn quorum(copies: &[Vec<u8>]) -> Quorum {
     if let Some(twin) = found.iter().flatten().find(|s| s.sequence == best.sequence && *s != best) {
         return Quorum::Damaged(format!("two different superblocks carry sequence {}", twin.sequence));
     }
-    Quorum::Found { whole: votes(best) == COPIES as usize, superblock: Box::new(best.clone()) }
+    Quorum::Found(Box::new(best.clone()))
 }
 
 #[cfg(test)]
@@ -220,9 +221,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn four_equal_copies_are_whole() {
+    fn four_equal_copies_count() {
         let s = example(5, 1);
-        assert_eq!(quorum(&four(&s)), Quorum::Found { superblock: Box::new(s), whole: true });
+        assert_eq!(quorum(&four(&s)), Quorum::Found(Box::new(s)));
     }
 
     #[test]
@@ -231,7 +232,7 @@ pub(crate) mod tests {
         let new = example(6, old.check());
         let mut copies = four(&old);
         copies[0] = new.encode(0);
-        assert_eq!(quorum(&copies), Quorum::Found { superblock: Box::new(old), whole: false });
+        assert_eq!(quorum(&copies), Quorum::Found(Box::new(old)));
     }
 
     #[test]
@@ -241,7 +242,7 @@ pub(crate) mod tests {
         let mut copies = four(&old);
         copies[0] = new.encode(0);
         copies[1] = new.encode(1);
-        assert_eq!(quorum(&copies), Quorum::Found { superblock: Box::new(new), whole: false });
+        assert_eq!(quorum(&copies), Quorum::Found(Box::new(new)));
     }
 
     #[test]

@@ -18,6 +18,8 @@ const SEARCH_BYTES: u64 = 1 << 20;
 /// Octets of a body read at once while verifying.
 const VERIFY_BYTES: u64 = 1 << 20;
 
+const ZEROS: [u8; BLOCK_BYTES as usize] = [0; BLOCK_BYTES as usize];
+
 /// One segment being read.
 pub struct Frames<'a, F> {
     pub file: &'a F,
@@ -129,7 +131,7 @@ impl<F: File> Frames<'_, F> {
         while at < self.segment_bytes {
             let bytes = self.read(at, SEARCH_BYTES.min(self.segment_bytes - at)).await?;
             for (i, block) in bytes.chunks(BLOCK_BYTES as usize).enumerate() {
-                if block.iter().any(|&b| b != 0) {
+                if *block != ZEROS[..block.len()] {
                     last = at + (i as u64 + 1) * BLOCK_BYTES;
                 }
             }

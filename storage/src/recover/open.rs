@@ -12,7 +12,7 @@ use super::create::{FIRST_INCARNATION, read_copies};
 use super::frames::io_error;
 use super::scan::{Scan, scan};
 use crate::batch::HEADER_BYTES;
-use crate::commit::{Bell, Bound, Cursor, Log};
+use crate::commit::{self, Bell, Bound, Cursor, Log};
 use crate::disk::{Disk, File};
 use crate::index::Index;
 use crate::index::ahead::Ahead;
@@ -37,7 +37,7 @@ pub async fn open<D: Disk>(
     }
     let superblock_file = open_file(&disk, superblock::NAME).await?;
     let copies = read_copies(&superblock_file).await.map_err(|why| io_error("reading the superblock", why))?;
-    let (superblock, whole) = known(superblock::quorum(&copies))?;
+    let superblock = known(superblock::quorum(&copies))?;
     belongs(&superblock, want)?;
     let mut files = BTreeMap::new();
     for number in names.iter().filter_map(|n| segment::number(n)).filter(|&n| n >= superblock.head_segment) {
@@ -46,6 +46,11 @@ pub async fn open<D: Disk>(
     let mut scan = scan(&superblock, &files).await?;
     let mut index = std::mem::take(&mut scan.index);
     let recovered = scan.recovered.clone();
+    // All four copies again, synced: a copy read back may never have reached the disk, and the next sequence may
+    // only be begun over four that have.
+    commit::write_copies(&superblock_file, &superblock)
+        .await
+        .map_err(|why| io_error("writing the superblock again", why))?;
     let log = settle(&disk, superblock, files, &scan, &mut index, &settings).await?;
     let facts = Create {
         store: log.superblock.store,
@@ -54,8 +59,6 @@ pub async fn open<D: Disk>(
         segment_bytes: log.superblock.segment_bytes,
         seed: log.superblock.seed,
     };
-    let mut log = log;
-    log.superblock_due |= !whole;
     let inner = Inner {
         ahead: RefCell::new(Ahead::level(&index)),
         index: RefCell::new(index),
@@ -78,12 +81,12 @@ async fn open_file<D: Disk>(disk: &D, name: &str) -> Result<D::File, OpenError> 
 }
 
 /// The superblock, if this program understands it.
-fn known(quorum: Quorum) -> Result<(Superblock, bool), OpenError> {
-    let (superblock, whole) = match quorum {
+fn known(quorum: Quorum) -> Result<Superblock, OpenError> {
+    let superblock = match quorum {
         Quorum::Blank => return Err(OpenError::Absent),
         Quorum::Newer(found) => return Err(OpenError::Newer { found, known: FORMAT_VERSION }),
         Quorum::Damaged(why) => return Err(OpenError::Superblock(why)),
-        Quorum::Found { superblock, whole } => (*superblock, whole),
+        Quorum::Found(superblock) => *superblock,
     };
     let unknown = (superblock.incompat & !INCOMPAT_KNOWN) | (superblock.ro_compat & !RO_COMPAT_KNOWN);
     if unknown != 0 {
@@ -99,7 +102,7 @@ fn known(quorum: Quorum) -> Result<(Superblock, bool), OpenError> {
             superblock.block_bytes
         )));
     }
-    Ok((superblock, whole))
+    Ok(superblock)
 }
 
 fn belongs(superblock: &Superblock, want: Option<(uuid::Uuid, VolumeId)>) -> Result<(), OpenError> {

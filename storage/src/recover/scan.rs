@@ -90,7 +90,7 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
         pending: VecDeque::new(),
     };
     for number in superblock.head_segment..=last {
-        let next_first = (number + 1..=last).find_map(|n| segments.get(&n)?.first_lsn);
+        let next_first = segments.get(&(number + 1)).filter(|_| number < last).and_then(|s| s.first_lsn);
         let (Some(begun), Some(file)) = (segments.get(&number), files.get(&number)) else {
             walk.scan.recovered.damaged.push((number, 0, superblock.segment_bytes));
             walk.scan.ends_in_damage = number == last;
@@ -106,7 +106,7 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
             }
             None => walk.scan.recovered.damaged.push((number, 0, segment::HEADER_BYTES as u64)),
         }
-        walk.segment(&frames(superblock, number, file, incarnation), next_first).await?;
+        walk.segment(&frames(superblock, number, file, incarnation), next_first, number == last).await?;
     }
     let Walk { mut scan, chain, .. } = walk;
     scan.prev = chain.unwrap_or(0);
@@ -162,7 +162,12 @@ struct Walk {
 }
 
 impl Walk {
-    async fn segment<F: File>(&mut self, frames: &Frames<'_, F>, next_first: Option<Lsn>) -> Result<(), OpenError> {
+    async fn segment<F: File>(
+        &mut self,
+        frames: &Frames<'_, F>,
+        next_first: Option<Lsn>,
+        last: bool,
+    ) -> Result<(), OpenError> {
         let mut at = segment::HEADER_BYTES as u64;
         let mut stale_to = 0;
         let mut torn = false;
@@ -208,7 +213,10 @@ impl Walk {
                         break;
                     }
                     let Some(next) = next else {
-                        self.tail_damaged(frames, at, next_first.is_none()).await?;
+                        // Where the next segment is missing, that is where the batches were.
+                        if last || next_first.is_some() {
+                            self.tail_damaged(frames, at, last).await?;
+                        }
                         return Ok(());
                     };
                     self.damaged(frames, at, next.0);
@@ -219,7 +227,7 @@ impl Walk {
             }
             self.settle();
         }
-        if next_first.is_some() {
+        if !last {
             return Ok(());
         }
         self.end(frames, at, stale_to, torn).await

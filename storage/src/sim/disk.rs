@@ -217,7 +217,7 @@ impl File for SimFile {
     async fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
         assert!(parts.len() <= PARTS_MAX, "at most {PARTS_MAX} parts");
         let fault = self.disk.step(OpKind::Write).await;
-        let bytes: Vec<u8> = parts.iter().flat_map(|p| p.iter().copied()).collect();
+        let bytes: Vec<u8> = parts.iter().map(|p| p.as_slice()).collect::<Vec<_>>().concat();
         let at = offset as usize;
         if let Some(fault) = fault {
             let some = match fault {

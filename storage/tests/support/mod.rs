@@ -1,6 +1,8 @@
 //! What the stories share: a one-thread executor, a volume in a simulated folder, short words for transactions.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod model;
+
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -206,13 +208,14 @@ pub fn uid(outcome: &Outcome) -> Uid {
 
 /// Octets that repeat nowhere near.
 pub fn text(n: usize, salt: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(n + 16);
     let mut x = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    (0..n)
-        .map(|_| {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            b'a' + (x % 26) as u8
-        })
-        .collect()
+    while out.len() < n {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        out.extend_from_slice(&(x & 0x0f0f_0f0f_0f0f_0f0f | 0x6060_6060_6060_6060).to_le_bytes());
+    }
+    out.truncate(n);
+    out
 }

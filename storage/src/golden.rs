@@ -1,0 +1,132 @@
+//! Golden bytes: what today's structures encode to, held against images that are kept for ever.
+//!
+//! A change of the format breaks these tests. Then: raise the version, keep the old images and their reader, add
+//! new ones. `RINGPOST_GOLDEN=write` writes the images that are not there yet; it never overwrites one.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
+use crate::index;
+use crate::record::{
+    AccountPut, Chain, DomainPut, ExpungeRecord, FlagsRecord, Heartbeat, MailboxPut, MailboxRemove, NewMessage, Record,
+    RunRecord, Truncate, kind, pack,
+};
+use crate::types::{AccountId, Flags, MailboxId, Place};
+use crate::{segment, superblock};
+
+fn golden(name: &str, bytes: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("RINGPOST_GOLDEN").is_some() && !path.exists() {
+        std::fs::write(&path, bytes).unwrap();
+    }
+    let kept = std::fs::read(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
+    assert_eq!(kept.len(), bytes.len(), "{name}");
+    let differs = kept.iter().zip(bytes).position(|(a, b)| a != b);
+    assert_eq!(differs, None, "{name}: first octet that differs");
+}
+
+const SEED: u64 = 0x5eed;
+
+/// A batch with one record of each kind.
+fn batch() -> Vec<u8> {
+    let account = AccountId(3 << 48 | 1);
+    let mut chain = Chain::default();
+    let mut g = Gather::new(42, 7, 100);
+    let flags = Flags { bits: Flags::SEEN | Flags::DRAFT, keywords: Some(vec!["$Junk".into(), "work".into()].into()) };
+    g.push(kind::DOMAIN_PUT, |o| DomainPut { name: "ringpost.test", info: b"info" }.encode(o));
+    g.push(kind::DOMAIN_REMOVE, |o| crate::codec::Put::text(o, "gone.test"));
+    let put = AccountPut { modseq: 1, generation: 1, name: "alice@ringpost.test", secrets: b"secret" };
+    g.push_of(kind::ACCOUNT_PUT, account, &mut chain, |o| put.encode(o));
+    let mailbox = MailboxId(2);
+    let put =
+        MailboxPut { mailbox, uidvalidity: 1_700_000_000, modseq: 2, special_use: 5, subscribed: true, name: "Sent" };
+    g.push_of(kind::MAILBOX_PUT, account, &mut chain, |o| put.encode(o));
+    let (body, body_check) = g.push_body(vec![b"Subject: hello\r\n\r\n".to_vec(), b"world\r\n".to_vec()], 25, 9);
+    let message = NewMessage {
+        mailbox,
+        uid: 1,
+        modseq: 3,
+        size: 27,
+        internal_ms: 1_700_000_000_123,
+        saved_ms: 1_700_000_001_456,
+        body,
+        body_check,
+        flags: &flags,
+        prefix: b"X\n",
+    };
+    g.push_of(kind::MESSAGE, account, &mut chain, |o| message.encode(o));
+    g.push_of(kind::FLAGS, account, &mut chain, |o| {
+        FlagsRecord::encode_head(o, mailbox, 4, 2);
+        FlagsRecord::encode_item(o, 1, &Flags::of(Flags::FLAGGED));
+        FlagsRecord::encode_item(o, 2, &flags);
+    });
+    g.push_of(kind::EXPUNGE, account, &mut chain, |o| ExpungeRecord::encode(o, mailbox, 5, &[1, 3, 9]));
+    let packed = pack(&[(1, b"one".to_vec()), (4, b"four".to_vec())]);
+    let len = packed.len() as u64;
+    let (body, body_check) = g.push_body(vec![packed], len, 9);
+    let run = RunRecord { mailbox, first: 1, last: 4, count: 2, body, body_check };
+    g.push_of(kind::RUN, account, &mut chain, |o| run.encode(o));
+    g.push_of(kind::MAILBOX_REMOVE, account, &mut chain, |o| MailboxRemove { mailbox, modseq: 6 }.encode(o));
+    g.push_of(kind::ACCOUNT_REMOVE, account, &mut chain, |_| {});
+    g.push(kind::TRUNCATE, |o| Truncate { discarded_to: 12_288 }.encode(o));
+    g.push(kind::HEARTBEAT, |o| Heartbeat { durable_lsn: 41 }.encode(o));
+    // Two blocks and a half: a table of three checksums.
+    let large = vec![b'x'; 640 << 10];
+    g.push_body(vec![large], 640 << 10, 9);
+    g.transactions = 2;
+    let like = Header {
+        volume: 3,
+        epoch: 4,
+        incarnation: 2,
+        offset: 8_192,
+        prev: 0xfeed_f00d,
+        durable_lsn: 41,
+        lsn: 0,
+        segment: 0,
+        directory_bytes: 0,
+        records: 0,
+        body_bytes: 0,
+        total_bytes: 0,
+        first_ordinal: 0,
+        transactions: 0,
+        directory_check: 0,
+    };
+    let sealed = g.seal(like, SEED);
+    sealed.parts.into_iter().flat_map(Rc::unwrap_or_clone).collect()
+}
+
+#[test]
+fn the_superblock_is_these_bytes() {
+    golden("superblock-v1", &superblock::tests::example(5, 0xfeed).encode(2));
+}
+
+#[test]
+fn the_segment_header_is_these_bytes() {
+    golden("segment-header-v1", &segment::tests::example().encode());
+}
+
+#[test]
+fn a_batch_with_each_kind_of_record_is_these_bytes() {
+    let bytes = batch();
+    // The large body is left out of the image: 640 KiB of one letter.
+    let bodies = bytes.windows(1_024).position(|w| w.iter().all(|&b| b == b'x')).unwrap();
+    golden("batch-v1-front", &bytes[..bodies]);
+    golden("batch-v1-end", &bytes[bodies + (640 << 10)..]);
+}
+
+#[test]
+fn the_golden_batch_reads_as_one_record_of_each_kind() {
+    let bytes = batch();
+    let Seen::Header(header) = Header::decode(&bytes, SEED) else { panic!("a header") };
+    let directory = &bytes[HEADER_BYTES..][..header.directory_bytes as usize];
+    assert_eq!(index::check(&header, directory), Ok(()));
+    let kinds: Vec<u16> = directory::entries(directory).map(|e| e.unwrap().frame.kind).collect();
+    assert_eq!(kinds, [1, 2, 8, 16, 33, 24, 25, 26, 33, 32, 17, 9, 48, 49, 33]);
+    let place = Place { segment: 7, ordinal: 104 };
+    let message = directory::entries(directory).find_map(|e| match e.unwrap().record {
+        Some(Record::Message(m)) => Some((m.uid, m.body, m.prefix.to_vec(), m.flags.to_flags().keywords().len())),
+        _ => None,
+    });
+    assert_eq!(message, Some((1, place, b"X\n".to_vec(), 2)));
+}

@@ -1,0 +1,94 @@
+//! A whole volume of format 1, kept as files: every later program opens it and finds what is in it.
+//!
+//! `RINGPOST_GOLDEN=write` makes the files if they are not there; it never overwrites them.
+#![cfg(feature = "sim")]
+
+mod support;
+
+use std::path::PathBuf;
+
+use ringpost_storage::sim::SimDisk;
+use ringpost_storage::{Body, Flags, FlagsHow, MailboxId, Op, Outcome, Transaction};
+use support::*;
+
+const FILES: [&str; 3] = ["superblock", "segment-00000001", "RESERVE"];
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/volume-v1")
+}
+
+/// The story that is in the image.
+fn tell() -> SimDisk {
+    let disk = made();
+    let mut v = open(&disk);
+    v.done(Op::PutDomain { name: "ringpost.test".into(), info: b"info".to_vec() });
+    let alice = v.account("alice@ringpost.test");
+    let bob = v.account("bob@ringpost.test");
+    v.commit(Transaction {
+        bodies: vec![Body::from(b"Subject: to both\r\n\r\nhello\r\n".to_vec())],
+        ops: vec![append(alice, 0), append(bob, 0)],
+    });
+    v.deliver(alice, b"Subject: second\r\n\r\n\r\n");
+    let flags = Flags { bits: Flags::SEEN, keywords: Some(vec!["$Work".into()].into()) };
+    v.done(store(alice, &[1], FlagsHow::Add, flags));
+    v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: vec![2] });
+    v.done(Op::CreateMailbox { account: bob, name: "Sent".into(), special_use: 5, subscribed: false });
+    v.done(Op::Summaries { account: alice, mailbox: INBOX, items: vec![(1, b"summary".to_vec())] });
+    v.close();
+    disk
+}
+
+fn kept() -> SimDisk {
+    if std::env::var_os("RINGPOST_GOLDEN").is_some() && !folder().exists() {
+        std::fs::create_dir_all(folder()).unwrap();
+        let disk = tell();
+        for name in FILES {
+            std::fs::write(folder().join(name), trimmed(disk.peek(name).unwrap())).unwrap();
+        }
+    }
+    let disk = SimDisk::new(1);
+    for (name, len) in FILES.into_iter().zip([256 << 10, SEGMENT as usize, SEGMENT as usize]) {
+        let mut bytes = std::fs::read(folder().join(name)).unwrap();
+        bytes.resize(len, 0);
+        disk.poke(name, bytes);
+    }
+    disk
+}
+
+/// Without the zeros at the end.
+fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1));
+    bytes
+}
+
+#[test]
+fn the_same_story_makes_the_same_bytes() {
+    let (kept, told) = (kept(), tell());
+    for name in FILES {
+        assert!(kept.peek(name) == told.peek(name), "{name} differs from the image of format 1");
+    }
+}
+
+#[test]
+fn a_volume_of_format_1_opens_with_everything_in_it() {
+    let mut v = open(&kept());
+    assert_eq!((v.recovered.torn_bytes, v.recovered.damaged.len()), (0, 0));
+    assert_eq!(v.volume.domains(), vec![("ringpost.test".into(), b"info".to_vec().into())]);
+    let alice = v.volume.account_named("alice@ringpost.test").unwrap();
+    let bob = v.volume.account_named("bob@ringpost.test").unwrap();
+    assert_eq!(v.uids(alice), vec![1]);
+    for who in [alice, bob] {
+        assert_eq!(v.text(who, 1).unwrap(), prefixed(who, b"Subject: to both\r\n\r\nhello\r\n"));
+    }
+    v.volume.mailbox(alice, INBOX, |m| {
+        assert_eq!((m.uidnext(), m.highest_modseq()), (3, 5));
+        assert_eq!(m.info().uidvalidity, 1_700_000_000);
+        assert_eq!(m.messages()[0].flags.keywords(), ["$Work".into()]);
+        assert_eq!(m.expunged_since(4), Some(vec![2]));
+    });
+    let sent = &v.volume.mailboxes(bob)[1];
+    assert_eq!((sent.id, sent.name.as_str(), sent.special_use, sent.subscribed), (MailboxId(2), "Sent", 5, false));
+    assert_eq!(block_on(v.volume.summaries(alice, INBOX, &[1]))[0].as_deref(), Some(&b"summary"[..]));
+    let again = v.commit(letter(alice, b"later\r\n"));
+    assert!(matches!(again[0], Outcome::Appended { uid: 3, .. }));
+}

@@ -1,0 +1,186 @@
+//! The model: what a volume must hold after a sequence of transactions, written without looking at the volume.
+
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use ringpost_storage::sim::SimDisk;
+use ringpost_storage::{AccountId, Flags, FlagsHow, MailboxId, Modseq, Op, Outcome, Transaction, Uid, Volume};
+
+use super::block_on;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    pub domains: BTreeMap<String, Vec<u8>>,
+    pub accounts: BTreeMap<AccountId, Account>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    pub name: String,
+    pub secrets: Vec<u8>,
+    pub mailboxes: BTreeMap<MailboxId, Mailbox>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mailbox {
+    pub name: String,
+    /// INBOX's is told by no outcome: 0 here, and not compared.
+    pub uidvalidity: u32,
+    pub uidnext: Uid,
+    pub highest_modseq: Modseq,
+    pub messages: BTreeMap<Uid, Message>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub modseq: Modseq,
+    pub bits: u32,
+    pub keywords: Vec<String>,
+    pub text: u64,
+}
+
+pub fn hash(bytes: &[u8]) -> u64 {
+    // SipHash: not the volume's own hash.
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+impl Model {
+    /// What must be true after this transaction. `outcomes` are the numbers the volume chose.
+    pub fn after(&self, transaction: &Transaction, outcomes: &[Outcome]) -> Model {
+        let mut model = self.clone();
+        for (op, outcome) in transaction.ops.iter().zip(outcomes) {
+            model.step(transaction, op, outcome);
+        }
+        model
+    }
+
+    fn mailbox(&mut self, account: &AccountId, mailbox: &MailboxId) -> &mut Mailbox {
+        self.accounts.get_mut(account).unwrap().mailboxes.get_mut(mailbox).unwrap()
+    }
+
+    fn step(&mut self, transaction: &Transaction, op: &Op, outcome: &Outcome) {
+        match (op, outcome) {
+            (Op::PutDomain { name, info }, _) => {
+                self.domains.insert(name.clone(), info.clone());
+            }
+            (Op::RemoveDomain { name }, _) => {
+                self.domains.remove(name);
+            }
+            (Op::PutAccount { name, secrets }, Outcome::Account(id)) => {
+                let account = self.accounts.entry(*id).or_insert_with(|| {
+                    let inbox = Mailbox { name: "INBOX".into(), uidnext: 1, highest_modseq: 1, ..Mailbox::default() };
+                    Account { name: name.clone(), mailboxes: [(MailboxId::INBOX, inbox)].into(), ..Account::default() }
+                });
+                assert_eq!(account.name, *name);
+                account.secrets.clone_from(secrets);
+            }
+            (Op::RemoveAccount { account }, _) => {
+                self.accounts.remove(account);
+            }
+            (Op::CreateMailbox { account, name, .. }, Outcome::Mailbox(id, uidvalidity)) => {
+                let boxes = &mut self.accounts.get_mut(account).unwrap().mailboxes;
+                let made = Mailbox { name: name.clone(), uidvalidity: *uidvalidity, uidnext: 1, ..Mailbox::default() };
+                assert!(boxes.insert(*id, made).is_none(), "mailbox ids are new");
+            }
+            (Op::RemoveMailbox { account, mailbox }, _) => {
+                self.accounts.get_mut(account).unwrap().mailboxes.remove(mailbox);
+            }
+            (
+                Op::Append { account, mailbox, body, prefix, flags, .. },
+                Outcome::Appended { uid, uidvalidity, modseq },
+            ) => {
+                let mut bytes = prefix.clone();
+                transaction.bodies[*body].parts().for_each(|p| bytes.extend_from_slice(p));
+                let into = self.mailbox(account, mailbox);
+                assert!(into.uidvalidity == 0 || into.uidvalidity == *uidvalidity);
+                assert_eq!(*uid, into.uidnext, "UIDs are given in order");
+                assert!(*modseq > into.highest_modseq);
+                into.uidnext = uid + 1;
+                into.highest_modseq = *modseq;
+                into.messages.insert(*uid, message(flags, *modseq, hash(&bytes)));
+            }
+            (Op::StoreFlags { account, mailbox, how, flags, .. }, Outcome::Stored { changed, .. }) => {
+                let into = self.mailbox(account, mailbox);
+                for (uid, new, modseq) in changed {
+                    let old = into.messages.get_mut(uid).unwrap();
+                    let bits = match how {
+                        FlagsHow::Replace => flags.bits,
+                        FlagsHow::Add => old.bits | flags.bits,
+                        FlagsHow::Remove => old.bits & !flags.bits,
+                    };
+                    assert_eq!(bits, new.bits);
+                    *old = message(new, *modseq, old.text);
+                    into.highest_modseq = *modseq;
+                }
+            }
+            (Op::Expunge { account, mailbox, .. }, Outcome::Expunged(uids, modseq)) => {
+                let into = self.mailbox(account, mailbox);
+                for uid in uids {
+                    into.messages.remove(uid).unwrap();
+                    into.highest_modseq = *modseq;
+                }
+            }
+            (Op::Summaries { .. }, Outcome::Done) => {}
+            (op, outcome) => panic!("{op:?} cannot end as {outcome:?}"),
+        }
+    }
+
+    /// What a volume shows, every message read.
+    pub fn of(volume: &Volume<SimDisk>) -> Model {
+        let domains = volume.domains().into_iter().map(|(name, info)| (name, info.to_vec())).collect();
+        let mut model = Model { domains, ..Model::default() };
+        for info in volume.accounts() {
+            let mut account = Account { name: info.name, secrets: info.secrets.to_vec(), ..Account::default() };
+            for mailbox in volume.mailboxes(info.id) {
+                account.mailboxes.insert(mailbox.id, shown(volume, info.id, mailbox.id));
+            }
+            model.accounts.insert(info.id, account);
+        }
+        model
+    }
+
+    /// Mailboxes made get their first MODSEQ from the account, which no outcome tells.
+    pub fn same(&self, other: &Model) -> bool {
+        let plain = |model: &Model| {
+            let mut model = model.clone();
+            for mailbox in model.accounts.values_mut().flat_map(|a| a.mailboxes.values_mut()) {
+                if mailbox.name == "INBOX" {
+                    mailbox.uidvalidity = 0;
+                }
+                if mailbox.uidnext == 1 {
+                    mailbox.highest_modseq = 0;
+                }
+            }
+            model
+        };
+        plain(self) == plain(other)
+    }
+}
+
+fn message(flags: &Flags, modseq: Modseq, text: u64) -> Message {
+    let keywords = flags.keywords().iter().map(|k| k.to_string()).collect();
+    Message { modseq, bits: flags.bits, keywords, text }
+}
+
+fn shown(volume: &Volume<SimDisk>, account: AccountId, id: MailboxId) -> Mailbox {
+    let (mut mailbox, messages) = volume
+        .mailbox(account, id, |m| {
+            let mailbox = Mailbox {
+                name: m.info().name.clone(),
+                uidvalidity: m.info().uidvalidity,
+                uidnext: m.uidnext(),
+                highest_modseq: m.highest_modseq(),
+                ..Mailbox::default()
+            };
+            (mailbox, m.messages().to_vec())
+        })
+        .unwrap();
+    for m in messages {
+        let text = block_on(volume.read(&m)).expect("every message reads");
+        assert_eq!(text.len() as u64, m.size);
+        mailbox.messages.insert(m.uid, message(&m.flags, m.modseq, hash(&text)));
+    }
+    mailbox
+}
