@@ -1,14 +1,12 @@
 //! Changes in a volume: asked of its shard, made durable there in one batch.
 
-use std::time::Duration;
-
-use ringpost_storage::{AccountId, Lost, Op, Outcome, Transaction, VolumeId};
+use ringpost_storage::{AccountId, Op, Outcome, Refused, Transaction, VolumeId};
 
 use super::Trouble;
-use crate::limits;
+use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Deed;
 use crate::office::{Deliverable, Office, Reply, Request};
-use crate::shard::{self, MeshError};
+use crate::shard::MeshError;
 
 /// Makes changes durable in a volume of this shard: the answer to [`Request::Do`]. Asks no other shard anything.
 pub async fn do_deeds(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Reply {
@@ -18,18 +16,16 @@ pub async fn do_deeds(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Re
 async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<Vec<Option<AccountId>>, Deliverable> {
     let volume = office.volume(volume).ok_or(Deliverable::NoVolume)?;
     let ops = deeds.into_iter().map(op).collect();
-    let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
-    let decided = volume.decide(Transaction { bodies: Vec::new(), ops }, now_ms).map_err(Deliverable::Refused)?;
-    let deadline = async {
-        shard::sleep(Duration::from_secs(limits::COMMIT_DEADLINE_S)).await;
-        Err(Lost::Unknown)
-    };
-    futures_lite::future::or(decided.ticket, deadline).await.map_err(|_| Deliverable::Unknown)?;
+    let outcomes = make_durable(&volume, Transaction { bodies: Vec::new(), ops }).await.map_err(|why| match why {
+        Undone::Refused(why) => Deliverable::Refused(why),
+        Undone::NotWritten => Deliverable::Refused(Refused::Failed),
+        Undone::Unknown => Deliverable::Unknown,
+    })?;
     let account = |outcome| match outcome {
         Outcome::Account(id) => Some(id),
         _ => None,
     };
-    Ok(decided.outcomes.into_iter().map(account).collect())
+    Ok(outcomes.into_iter().map(account).collect())
 }
 
 fn op(deed: Deed) -> Op {

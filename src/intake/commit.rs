@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use ringpost_storage::{Flags, Lost, Op, Transaction};
+use ringpost_storage::{Flags, Op, Refused, Transaction};
 
+use crate::office::durable::{Undone, make_durable};
 use crate::office::{Deliver, Deliverable, Office, Reply, Request};
 use crate::shard::{self, MeshError};
 
@@ -17,7 +18,7 @@ pub async fn commit(office: &Rc<Office>, letter: Deliver) -> Deliverable {
     match office.mesh.call(shard, Request::Deliver(Box::new(letter)), octets).await {
         Ok(Reply::Delivered(fate)) => fate,
         Ok(other) => unreachable!("a delivery is answered with its fate, not {other:?}"),
-        Err(MeshError::Full) => Deliverable::Refused(ringpost_storage::Refused::Busy),
+        Err(MeshError::Full) => Deliverable::Refused(Refused::Busy),
         Err(MeshError::Down) => Deliverable::Unknown,
     }
 }
@@ -41,12 +42,10 @@ pub async fn store(office: &Rc<Office>, letter: Deliver) -> Deliverable {
             })
             .collect(),
     };
-    match volume.decide(transaction, received_ms) {
-        Err(refused) => Deliverable::Refused(refused),
-        Ok(decided) => match decided.ticket.await {
-            Ok(()) => Deliverable::Stored,
-            Err(Lost::NotWritten) => Deliverable::Refused(ringpost_storage::Refused::Failed),
-            Err(Lost::Unknown) => Deliverable::Unknown,
-        },
+    match make_durable(&volume, transaction).await {
+        Ok(_) => Deliverable::Stored,
+        Err(Undone::Refused(refused)) => Deliverable::Refused(refused),
+        Err(Undone::NotWritten) => Deliverable::Refused(Refused::Failed),
+        Err(Undone::Unknown) => Deliverable::Unknown,
     }
 }

@@ -16,6 +16,7 @@ use crate::net::census::Cidr;
 use crate::shard::{Disk, Mesh, MeshError, Peer, ShardId};
 
 pub mod login;
+pub mod durable;
 pub mod words;
 
 pub use crate::directory::secrets::Argon2Cost;

@@ -7,22 +7,21 @@
 //!
 //! - The snapshot is of durable messages alone. After it this door keeps nothing but the account: the session knows UIDs and sizes.
 //! - Octets are read a block at a time, and the next is read when the peer has taken the one before.
-//! - QUIT removes in one transaction and is answered when that is durable; after [`limits::COMMIT_DEADLINE_S`] nobody
+//! - QUIT removes in one transaction and is answered when that is durable; after [`COMMIT_DEADLINE_S`](crate::limits::COMMIT_DEADLINE_S) nobody
 //!   knows, and the peer is told so.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use ringpost_storage::{Lost, MailboxId, Op, ReadError, Transaction};
+use ringpost_storage::{MailboxId, Op, ReadError, Transaction};
 
-use crate::limits;
 use crate::net::pump::{Door as PumpDoor, Ended, First, Next, pump};
 use crate::net::wire::Wire;
+use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Talk;
 use crate::office::{Arrival, Login, Office, Request, Resident, Visitor};
 use crate::proto::contract::Out;
 use crate::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
-use crate::shard::{self, ShardId, Stream};
+use crate::shard::{ShardId, Stream};
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
 pub async fn serve(office: Rc<Office>, stream: Stream) {
@@ -129,26 +128,16 @@ impl Door {
         let peer = wire.peer();
         let count = uids.len();
         let op = Op::Expunge { account: *account, mailbox: MailboxId::INBOX, uids };
-        let transaction = Transaction { bodies: Vec::new(), ops: vec![op] };
-        let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
-        let decided = match volume.decide(transaction, now_ms) {
-            Ok(decided) => decided,
-            Err(why) => {
-                tracing::warn!(target: "pop3", account = %name, %peer, count, %why, "deletions refused");
-                return Deletion::NotDone;
-            }
-        };
-        let deadline = async {
-            shard::sleep(Duration::from_secs(limits::COMMIT_DEADLINE_S)).await;
-            Err(Lost::Unknown)
-        };
-        match futures_lite::future::or(decided.ticket, deadline).await {
-            Ok(()) => {
+        match make_durable(volume, Transaction { bodies: Vec::new(), ops: vec![op] }).await {
+            Ok(_) => {
                 tracing::info!(target: "pop3", account = %name, %peer, count, "deleted");
                 Deletion::Done
             }
-            Err(Lost::NotWritten) => Deletion::NotDone,
-            Err(Lost::Unknown) => {
+            Err(why @ (Undone::Refused(_) | Undone::NotWritten)) => {
+                tracing::warn!(target: "pop3", account = %name, %peer, count, %why, "not deleted");
+                Deletion::NotDone
+            }
+            Err(Undone::Unknown) => {
                 tracing::error!(target: "pop3", account = %name, %peer, count, "deletions unknown");
                 Deletion::Unknown
             }

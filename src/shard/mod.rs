@@ -95,6 +95,12 @@ pub async fn sleep(time: Duration) {
     world!(real::sleep(time).await, sim::sleep(time).await)
 }
 
+/// Waits for `work`, but not much longer than `time`; then `None`, and `work` is dropped. Up to a second late, and cheap:
+/// meant for bounds that are hardly ever reached.
+pub async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
+    world!(real::within(time, work).await, sim::within(time, work).await)
+}
+
 /// Waits until every other task that can run now has run: the moment to seal a batch.
 pub async fn run_dry() {
     world!(real::run_dry().await, sim::run_dry().await)

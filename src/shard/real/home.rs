@@ -61,6 +61,8 @@ pub struct Shard {
     tasks: RefCell<BTreeMap<u64, glommio::Task<()>>>,
     next: Cell<u64>,
     stop_waits: RefCell<BTreeMap<u64, Waker>>,
+    /// Waits that end late rather than exactly: (deadline, number) → who waits. The sweeper looks once a second.
+    patience: RefCell<BTreeMap<(u64, u64), Waker>>,
     /// Takes what other shards sent.
     on_mail: RefCell<Option<OnMail>>,
     state: Cell<State>,
@@ -91,6 +93,7 @@ impl Shard {
             tasks: RefCell::default(),
             next: Cell::new(0),
             stop_waits: RefCell::default(),
+            patience: RefCell::default(),
             on_mail: RefCell::default(),
             state: Cell::new(State::Open),
             lingering: Cell::new(0),
@@ -244,8 +247,12 @@ impl Shard {
 pub async fn sweep(shard: Rc<Shard>) {
     loop {
         sleep(SWEEP_EVERY).await;
-        let woken = shard.ring().sweep(super::now().0);
+        let now = super::now().0;
+        let woken = shard.ring().sweep(now);
         woken.into_iter().for_each(Waker::wake);
+        let later = shard.patience.borrow_mut().split_off(&(now, 0));
+        let past = std::mem::replace(&mut *shard.patience.borrow_mut(), later);
+        past.into_values().for_each(Waker::wake);
     }
 }
 
@@ -261,6 +268,31 @@ pub async fn run_dry() {
             return;
         }
     }
+}
+
+/// Waits for `work`, but not much longer than `time`. No timer of the ring is spent on it: the sweeper ends it.
+pub async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
+    struct Wait(Rc<Shard>, (u64, u64));
+    impl Drop for Wait {
+        fn drop(&mut self) {
+            self.0.patience.borrow_mut().remove(&self.1);
+        }
+    }
+    let shard = here();
+    let deadline = super::now().after(time).0;
+    let wait = Wait(shard.clone(), (deadline, shard.number()));
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if super::now().0 >= deadline {
+            return Poll::Ready(None);
+        }
+        wait.0.patience.borrow_mut().insert(wait.1, cx.waker().clone());
+        Poll::Pending
+    })
+    .await
 }
 
 /// Waits on the ring's own timer.

@@ -36,7 +36,7 @@ mod tests;
 
 pub use buffers::Chunk;
 pub use disk::{Disk, DiskFile};
-pub use home::{run_dry, sleep, stop_requested};
+pub use home::{run_dry, sleep, stop_requested, within};
 pub use mesh::Mesh;
 pub use net::{Listener, tcp_socket};
 pub use node::{request_stop, run};

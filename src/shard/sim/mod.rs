@@ -260,6 +260,14 @@ pub(super) async fn sleep(time: Duration) {
 }
 
 /// Waits until no other task of this shard can run. The test's own tasks have no shard and only let others go first.
+pub(super) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        sleep(time).await;
+        None
+    };
+    futures_lite::future::or(async { Some(work.await) }, late).await
+}
+
 pub(super) async fn run_dry() {
     let here = executor::here();
     let dry = Rc::new(Cell::new(false));

@@ -1,0 +1,36 @@
+//! Making a change durable: decide it, and wait for the sync that vouches for it, but not for ever.
+
+use std::time::Duration;
+
+use ringpost_storage::{Lost, Outcome, Refused, Transaction, Volume};
+
+use crate::limits;
+use crate::shard::{self, Disk};
+
+/// Why a change is not known to be durable.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undone {
+    /// Not taken; nothing of it was kept.
+    #[error("refused: {0}")]
+    Refused(Refused),
+    /// Taken, and never handed to the disk: nothing was kept.
+    #[error("not written")]
+    NotWritten,
+    /// Handed to the disk, and nothing vouches for it: kept or not, nobody knows.
+    #[error("unknown")]
+    Unknown,
+}
+
+/// Makes a transaction durable in a volume of this shard and returns what was decided.
+///
+/// # Errors
+/// See [`Undone`]. Past [`limits::COMMIT_DEADLINE_S`] it is `Unknown` (A054).
+pub async fn make_durable(volume: &Volume<Disk>, transaction: Transaction) -> Result<Vec<Outcome>, Undone> {
+    let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
+    let decided = volume.decide(transaction, now_ms).map_err(Undone::Refused)?;
+    match shard::within(Duration::from_secs(limits::COMMIT_DEADLINE_S), decided.ticket).await {
+        Some(Ok(())) => Ok(decided.outcomes),
+        Some(Err(Lost::NotWritten)) => Err(Undone::NotWritten),
+        Some(Err(Lost::Unknown)) | None => Err(Undone::Unknown),
+    }
+}
