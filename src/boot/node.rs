@@ -102,33 +102,58 @@ async fn attend(
     office: &Rc<Office>,
     settled: impl Fn() -> Result<(), StartError>,
 ) -> Result<(), StartError> {
-    if shard::id() == 0 {
+    let founded = if shard::id() == 0 {
         let founded = welcome::found(office, &node.founders).await.map_err(StartError::Setting)?;
         settled()?;
         if let Some(errand) = &node.errand {
-            let request = errand.request.lock().expect("no holder of this lock can panic").take();
-            if let Some(request) = request {
-                let said = admin::execute(office, request).await;
-                *errand.said.lock().expect("no holder of this lock can panic") = Some(said);
-            }
+            run_errand(office, errand).await;
             shard::request_stop();
             return Ok(());
         }
-        welcome::announce(node, &founded);
-    }
+        if node.admin_socket {
+            open_admin_socket(node, office)?;
+        }
+        for other in 1..office.shard_count() {
+            let told = office.mesh.call(other, Request::OpenDoors, 0).await;
+            told.map_err(|why| StartError::Setting(format!("shard {other} did not start: {why:?}")))?;
+        }
+        founded
+    } else if futures_lite::future::or(office.doors_may_open(), async {
+        shard::stop_requested().await;
+        false
+    })
+    .await
+    {
+        Vec::new()
+    } else {
+        return Ok(());
+    };
     for door in &node.doors {
         let listener = shard::listen(door.at).map_err(|why| StartError::Listen { at: door.at, why })?;
         shard::spawn("door", serve::keep_door(office.clone(), door.protocol, listener));
     }
-    if node.admin_socket && shard::id() == 0 {
-        let path = node.data.join("admin.sock");
-        let listener = shard::listen_local(&path)
-            .map_err(|why| StartError::Io { doing: format!("listening on {}", path.display()), why })?;
-        shard::spawn("admin", serve::admin::keep_door(office.clone(), listener));
+    if shard::id() == 0 && node.admin_socket {
+        welcome::announce(node, &founded);
     }
     tracing::info!(shard = shard::id(), volumes = office.volumes().len(), "open");
     shard::stop_requested().await;
     tracing::info!(shard = shard::id(), "stopping");
+    Ok(())
+}
+
+async fn run_errand(office: &Rc<Office>, errand: &Errand) {
+    let request = errand.request.lock().expect("no holder of this lock can panic").take();
+    if let Some(request) = request {
+        let said = admin::execute(office, request).await;
+        *errand.said.lock().expect("no holder of this lock can panic") = Some(said);
+    }
+}
+
+fn open_admin_socket(node: &Node, office: &Rc<Office>) -> Result<(), StartError> {
+    let path = node.data.join("admin.sock");
+    let listener = shard::listen_local(&path)
+        .map_err(|why| StartError::Io { doing: format!("listening on {}", path.display()), why })?;
+    shard::spawn("admin", serve::admin::keep_door(office.clone(), listener));
     Ok(())
 }
 

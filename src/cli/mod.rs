@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::observe::log::{self, Format};
+use crate::shard;
 
 mod account;
 mod desk;
@@ -80,6 +81,10 @@ pub fn main() -> ExitCode {
         LogFormat::Human => Format::Human,
         LogFormat::Json => Format::Json,
     };
+    if matches!(verb, Verb::Serve(_)) {
+        // Before the log's thread starts: it would die of a signal that asks for an orderly stop.
+        shard::hold_stop_signals();
+    }
     let log = match log::start(format, &level) {
         Ok(log) => log,
         Err(why) => {

@@ -18,6 +18,9 @@ use tracing_subscriber::fmt::format::Writer;
 /// Lines waiting to be written. More are dropped and counted.
 const LINES_WAITING_MAX: usize = 16_384;
 
+/// Octets of lines that leave in one write.
+const LOG_BUFFER_BYTES: usize = 64 << 10;
+
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// How lines look.
@@ -47,7 +50,8 @@ pub fn start(format: Format, level: &str) -> Result<Log, String> {
         .lossy(true)
         .buffered_lines_limit(LINES_WAITING_MAX)
         .thread_name("log")
-        .finish(io::stderr());
+        // The thread flushes when its queue is empty: under load many lines leave in one write.
+        .finish(io::BufWriter::with_capacity(LOG_BUFFER_BYTES, io::stderr()));
     let lost = writer.error_counter();
     let plain = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let begun = match format {

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use ringpost_storage::{AccountId, Volume, VolumeId};
 
@@ -13,7 +14,7 @@ use crate::directory::{Change, Directory};
 use crate::limits;
 use crate::net::Census;
 use crate::net::census::Cidr;
-use crate::shard::{Disk, Mesh, MeshError, Peer, ShardId};
+use crate::shard::{self, Disk, Mesh, MeshError, Peer, ShardId};
 
 pub mod login;
 pub mod durable;
@@ -68,6 +69,7 @@ pub struct Office {
     volume_count: u16,
     shard_count: u16,
     body_bytes: Cell<u64>,
+    doors_may_open: Cell<bool>,
 }
 
 /// An account whose volume is on this shard.
@@ -100,6 +102,7 @@ impl Office {
             volume_count,
             shard_count,
             body_bytes: Cell::new(0),
+            doors_may_open: Cell::new(false),
         })
     }
 
@@ -157,6 +160,19 @@ impl Office {
             self.mesh.call(shard, Request::Hear(change.clone()), 0).await?;
         }
         Ok(())
+    }
+
+    /// Shard 0 says that the store is ready.
+    pub fn let_doors_open(&self) {
+        self.doors_may_open.set(true);
+    }
+
+    /// Resolves with true when shard 0 has said so.
+    pub async fn doors_may_open(&self) -> bool {
+        while !self.doors_may_open.get() {
+            shard::sleep(Duration::from_millis(1)).await;
+        }
+        true
     }
 
     /// The account, if its volume is on this shard.

@@ -117,6 +117,8 @@ pub enum Request {
     Visit(Box<Visitor>),
     /// What the volumes here have done.
     Stats,
+    /// The store is ready: open your doors.
+    OpenDoors,
 }
 
 /// The answer to a [`Request`].
@@ -126,7 +128,7 @@ pub enum Reply {
     Delivered(Deliverable),
     /// To `Secrets`: `None` when the account is gone or its volume is not here.
     Secrets(Option<Vec<u8>>),
-    /// To `Hear` and `Visit`.
+    /// To `Hear`, `Visit` and `OpenDoors`.
     Done,
     /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.
     Did(Result<Vec<Option<AccountId>>, Deliverable>),

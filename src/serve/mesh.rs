@@ -21,6 +21,10 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             office.hear(change);
             Reply::Done
         }
+        Request::OpenDoors => {
+            office.let_doors_open();
+            Reply::Done
+        }
         Request::Stats => Reply::Stats(office.volumes().into_iter().map(|(_, volume)| volume.stats()).collect()),
         Request::Do { volume, deeds } => admin::do_deeds(&office, volume, deeds).await,
         Request::Visit(visitor) => {

@@ -130,6 +130,11 @@ pub fn request_stop() {
     world!(real::request_stop(), sim::request_stop())
 }
 
+/// Keeps SIGTERM and SIGINT from killing threads started from now on: [`run`] will read them. Called before the first thread.
+pub fn hold_stop_signals() {
+    real::hold_stop_signals();
+}
+
 /// Runs `main` once on every shard of `plan`, each pinned and with its own ring, and returns when all of them have
 /// returned. SIGTERM and SIGINT make [`stop_requested`] resolve everywhere.
 ///

@@ -41,6 +41,7 @@ pub use mesh::Mesh;
 pub use net::{Listener, tcp_socket};
 pub use node::{request_stop, run};
 pub use side::side;
+pub use signals::hold as hold_stop_signals;
 pub use stream::{Detached, Stream};
 
 /// This thread's shard.

@@ -49,6 +49,11 @@ impl Drop for Blocked {
     }
 }
 
+/// Blocks the signals for good on the calling thread and on those it starts.
+pub fn hold() {
+    std::mem::forget(Blocked::new());
+}
+
 /// Asks the node to stop whenever a stop signal arrives. A task of shard 0.
 pub async fn watch() {
     let set = stop_set();
