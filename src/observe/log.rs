@@ -3,7 +3,7 @@
 //! - Writing never blocks a shard: lines go through a bounded queue to a thread of their own, and a line for which there is no
 //!   room is dropped and counted ([`lines_lost`]).
 //! - What peers sent is shown with its control characters escaped: an event is one line, whatever it holds.
-//! - A letter's id is the field `letter`, an account `account`, the other end `peer`.
+//! - A letter's id is the field `id`, an account `account`, the other end `peer`.
 
 use std::fmt;
 use std::io::{self, IsTerminal};
@@ -166,11 +166,11 @@ mod tests {
             tracing_subscriber::fmt().with_ansi(false).fmt_fields(OneLine).with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(subscriber, || {
             let name = "eve\r\n2026 INFO login: ok\x1b[2J\u{202e}";
-            tracing::info!(account = %name, letter = "7", why = ?"a\nb", "seen");
+            tracing::info!(account = %name, id = "7", why = ?"a\nb", "seen");
         });
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
-        assert!(text.contains(r"seen account=eve\r\n2026 INFO login: ok\u{1b}[2J\u{202e} letter=7"), "{text}");
+        assert!(text.contains(r"seen account=eve\r\n2026 INFO login: ok\u{1b}[2J\u{202e} id=7"), "{text}");
     }
 
     #[test]

@@ -13,10 +13,7 @@ use crate::shard;
 pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
     match request {
         Request::Deliver(letter) => Reply::Delivered(commit::store(&office, *letter).await),
-        Request::Secrets { volume, account } => {
-            let found = office.volume(volume).and_then(|v| v.account(account));
-            Reply::Secrets(found.map(|info| info.secrets.to_vec()))
-        }
+        Request::Secrets { volume, account } => Reply::Secrets(office.secrets(volume, account)),
         Request::Hear(change) => {
             office.hear(change);
             Reply::Done
