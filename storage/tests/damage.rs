@@ -438,3 +438,24 @@ fn every_flipped_bit_of_a_small_log_is_found_or_harmless() {
         }
     }
 }
+
+#[test]
+fn what_only_the_kernel_remembers_is_on_disk_before_it_is_shown() {
+    // Of the closing: the heartbeat's sync fails, or that of one of the superblock's copies.
+    for failing in 1..=5 {
+        let disk = made();
+        let mut v = open(&disk);
+        let alice = v.account("a@x");
+        disk.fail(OpKind::Sync, Fault::Io, When::Once(failing));
+        v.close();
+        // The process ends, not the machine: what was written and never synced is still read back.
+        let disk = disk.kill();
+        assert!(disk.unsynced_sectors() > 0, "sync {failing} failed");
+        let v = open(&disk);
+        assert_eq!(disk.unsynced_sectors(), 0, "sync {failing}");
+        drop(v);
+        let v = open(&disk.crash());
+        assert_eq!(v.volume.account_named("a@x"), Some(alice));
+        assert_eq!((v.recovered.torn_bytes, v.recovered.damaged.len()), (0, 0));
+    }
+}
