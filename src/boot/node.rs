@@ -75,13 +75,7 @@ pub async fn node(
     }
     let answering = office.clone();
     office.mesh.serve(move |_from, request| serve::mesh::answer(answering.clone(), request));
-    for change in told {
-        office.tell_all(change).await.map_err(|why| StartError::Setting(format!("a shard did not start: {why:?}")))?;
-    }
-    while !office.directory(|d| d.complete(usize::from(node.volumes))) {
-        shard::sleep(Duration::from_millis(1)).await;
-    }
-    let served = attend(&node, &office, settled).await;
+    let served = if meet(&node, &office, told).await? { attend(&node, &office, settled).await } else { Ok(()) };
     for (_, volume) in office.volumes() {
         volume.close().await;
     }
@@ -94,6 +88,29 @@ async fn heartbeat(volume: Volume<Disk>) {
         shard::sleep(Duration::from_secs(1)).await;
         volume.heartbeat();
     }
+}
+
+/// Tells every shard what is in the volumes here, and waits until this one knows all of them. False: the process was
+/// asked to stop meanwhile; a shard that was quicker may be gone before it has answered the others.
+async fn meet(node: &Node, office: &Office, told: Vec<Change>) -> Result<bool, StartError> {
+    for change in told {
+        match office.tell_all(change).await {
+            Ok(()) => {}
+            Err(_) if is_stopping().await => return Ok(false),
+            Err(why) => return Err(StartError::Setting(format!("a shard did not start: {why:?}"))),
+        }
+    }
+    while !office.directory(|d| d.complete(usize::from(node.volumes))) {
+        if is_stopping().await {
+            return Ok(false);
+        }
+        shard::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(true)
+}
+
+async fn is_stopping() -> bool {
+    futures_lite::future::poll_once(shard::stop_requested()).await.is_some()
 }
 
 /// What happens between the volumes' opening and their closing.
@@ -114,8 +131,11 @@ async fn attend(
             open_admin_socket(node, office)?;
         }
         for other in 1..office.shard_count() {
-            let told = office.mesh.call(other, Request::OpenDoors, 0).await;
-            told.map_err(|why| StartError::Setting(format!("shard {other} did not start: {why:?}")))?;
+            match office.mesh.call(other, Request::OpenDoors, 0).await {
+                Ok(_) => {}
+                Err(_) if is_stopping().await => return Ok(()),
+                Err(why) => return Err(StartError::Setting(format!("shard {other} did not start: {why:?}"))),
+            }
         }
         founded
     } else if futures_lite::future::or(office.doors_may_open(), async {

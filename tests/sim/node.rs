@@ -127,3 +127,10 @@ fn the_node_tells_the_same_story_twice() {
         assert_eq!(tell_by_name(seed), tell_by_name(seed), "seed {seed}");
     }
 }
+
+/// Seeds that found something, each with what it was.
+#[test]
+fn seeds_that_once_failed() {
+    // A shard was done and gone before its answer to another's start had arrived: "a shard did not start: Down".
+    tell_by_name(21);
+}
