@@ -91,7 +91,10 @@ impl Ring {
     }
 
     fn recv_arm(&mut self, key: Key) {
-        let Work::Recv(recv) = &self.slot(key).work else { unreachable!("armed by its own kind") };
+        let slot = self.slot(key);
+        // Two receives on one socket would take its bytes in any order.
+        assert!(slot.alive == 0, "armed once");
+        let Work::Recv(recv) = &slot.work else { unreachable!("armed by its own kind") };
         let entry = opcode::RecvMulti::new(types::Fd(recv.fd), GROUP).build();
         // SAFETY: the entry points at no memory of its own: bytes go to the pool, which outlives the ring.
         unsafe { self.start(key, Tag::Main, entry) };
@@ -103,7 +106,7 @@ impl Ring {
         let pressed = self.pool.free() < self.pool.count() / PRESSURE_PART;
         let buffer_free = self.pool.free() > 0;
         let slot = self.slot(key);
-        let (over, orphan, waited) = (slot.alive == 0, slot.orphan, slot.waker.is_some());
+        let (orphan, waited) = (slot.orphan, slot.waker.is_some());
         let Work::Recv(recv) = &mut slot.work else { unreachable!("checked by the caller") };
         if orphan {
             return;
@@ -141,7 +144,7 @@ impl Ring {
         let idle = recv.queue.is_empty() && recv.end.is_none();
         if !idle || recv.finishing {
             self.rouse(key);
-        } else if over && !recv.starved && slot.waker.is_some() {
+        } else if slot.alive == 0 && !recv.starved && slot.waker.is_some() {
             self.recv_arm(key);
         }
     }

@@ -247,6 +247,15 @@ impl Ring {
     pub fn turn(&mut self, wait: bool) -> Vec<Waker> {
         self.feed_starved();
         self.refill();
+        // More was asked for than the queue holds: all of it goes off in this turn.
+        while !self.backlog.is_empty() {
+            let before = self.queued();
+            self.enter(0);
+            self.refill();
+            if self.queued() == before {
+                break;
+            }
+        }
         let wait = wait && self.backlog.is_empty() && self.uring.completion().is_empty();
         if wait || !self.is_quiet() {
             self.enter(u32::from(wait));
