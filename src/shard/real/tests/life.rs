@@ -191,8 +191,8 @@ fn a_wake_from_any_thread_is_never_lost() {
                     // Just when the shard has gone to sleep, as often as not.
                     thread::yield_now();
                 }
-                waker.clone().wake();
                 waker.wake_by_ref();
+                waker.wake();
             }
         });
         for _ in 0..5_000 {
@@ -221,7 +221,8 @@ fn a_waker_outlives_its_task_and_its_shard() {
         let send = send.clone();
         async move {
             shard::spawn("brief", async move {
-                poll_fn(|cx| Poll::Ready(send.send(cx.waker().clone()).expect("the test waits"))).await;
+                let waker = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                send.send(waker).expect("the test waits");
             });
             shard::run_dry().await;
         }
