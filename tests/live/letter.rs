@@ -107,9 +107,10 @@ fn an_appended_message_and_its_flags_are_there_after_a_kill() {
     let mut imap = Talk::with(house.imap());
     imap.hear();
     imap.imap(&format!("LOGIN bob@ringpost.test {password}"), "OK");
-    imap.say("a APPEND INBOX (\\Seen) {24}");
+    let message = "Subject: kept\r\n\r\nkept\r\n";
+    imap.say(&format!("a APPEND INBOX (\\Seen) {{{}}}", message.len()));
     assert!(imap.hear().starts_with("+ "));
-    imap.send(b"Subject: kept\r\n\r\nkept\r\n\r\n\r\n");
+    imap.say(message);
     let lines = imap.hear_until(|l| l.starts_with("a "));
     assert!(lines[lines.len() - 1].starts_with("a OK"), "{lines:?}");
     imap.imap("SELECT INBOX", "OK");

@@ -79,7 +79,7 @@ fn too_few_files_and_too_little_locked_memory_are_said_with_the_cure() {
     for (limit, word) in [("-n 40", "ulimit -n"), ("-l 64", "ulimit -l")] {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let run = format!(
-            "ulimit -H {limit}; exec setpriv --bounding-set=-all --inh-caps=-all --reuid=65534 --clear-groups {} serve --data {}/d",
+            "ulimit {limit}; exec setpriv --bounding-set=-all --inh-caps=-all --reuid=65534 --clear-groups {} serve --data {}/d",
             binary(),
             dir.path().display()
         );

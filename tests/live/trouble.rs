@@ -118,8 +118,8 @@ fn a028_more_than_was_declared_and_more_than_allowed_is_refused_at_the_end() {
 #[test]
 fn a033_and_a034_nobody_relays() {
     let house = House::open(&[]);
-    let mut talk = begin(&house);
     for sender in ["<>", "<alice@ringpost.test>", "<x@elsewhere.test>"] {
+        let mut talk = begin(&house);
         talk.ask(&format!("MAIL FROM:{sender}"), "250");
         for to in [
             "<x@elsewhere.test>",
