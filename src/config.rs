@@ -32,6 +32,8 @@ pub struct Config {
     pub plan: Plan,
     /// Doors, the same on every shard.
     pub doors: Vec<DoorPlan>,
+    /// Shards that open doors; the others only keep mailboxes.
+    pub accept_on: Vec<usize>,
     /// What the doors are told.
     pub settings: Settings,
     /// The domain and the people a new store begins with; empty domain: none.

@@ -57,6 +57,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         settings,
         founders: if home.fresh && home.quickstart { config.founders.clone() } else { Founders::default() },
         doors,
+        accept_on: config.accept_on,
         admin_socket: true,
         errand: None,
     };
@@ -86,6 +87,7 @@ pub fn offline(data: &Path, request: admin::Request) -> Result<admin::Response, 
         settings: Settings::offline(),
         founders: Founders::default(),
         doors: Vec::new(),
+        accept_on: Vec::new(),
         admin_socket: false,
         errand: Some(node::Errand { request: Arc::new(Mutex::new(Some(request))), said: said.clone() }),
     };

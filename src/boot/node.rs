@@ -35,6 +35,8 @@ pub struct Node {
     pub founders: Founders,
     /// Doors, the same on every shard.
     pub doors: Vec<DoorPlan>,
+    /// Shards that open them.
+    pub accept_on: Vec<usize>,
     /// True: shard 0 keeps the admin socket.
     pub admin_socket: bool,
     /// A single request to carry out instead of serving.
@@ -148,7 +150,8 @@ async fn attend(
     } else {
         return Ok(());
     };
-    for door in &node.doors {
+    let here = node.accept_on.contains(&usize::from(shard::id()));
+    for door in node.doors.iter().filter(|_| here) {
         let listener = shard::listen(door.at).map_err(|why| StartError::Listen { at: door.at, why })?;
         shard::spawn("door", serve::keep_door(office.clone(), door.protocol, listener));
     }

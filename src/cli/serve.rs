@@ -30,6 +30,9 @@ pub struct ServeArgs {
     /// Cores to pin the shards to, such as 0,2-5 [default: all this process may use].
     #[arg(long, value_name = "LIST")]
     pub pin: Option<String>,
+    /// Open doors only on these shards, such as 1-3; the others only keep mailboxes [default: on all].
+    #[arg(long, value_name = "LIST")]
+    pub accept_on: Option<String>,
     /// Add N to every default port.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub port_offset: u16,
@@ -63,8 +66,13 @@ pub struct ServeArgs {
 /// Why it does not start.
 pub fn run(args: ServeArgs) -> Result<(), StartError> {
     let plan = chosen(&args)?;
+    let accept_on = match &args.accept_on {
+        None => (0..plan.cpus.len()).collect(),
+        Some(list) => plan::numbers("--accept-on", "shard", &(0..plan.cpus.len()).collect::<Vec<_>>(), list)?,
+    };
     boot::serve(Config {
         plan,
+        accept_on,
         doors: config::default_doors(args.port_offset)?,
         settings: Settings {
             hostname: args.hostname.unwrap_or_else(host_name),

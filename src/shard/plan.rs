@@ -63,31 +63,39 @@ fn choose(allowed: &[usize], shards: Option<usize>, pin: Option<&str>) -> Result
 }
 
 fn pinned(allowed: &[usize], list: &str) -> Result<Vec<usize>, StartError> {
-    let bad = |what: String| StartError::Setting(format!("--pin {list}: {what}"));
+    numbers("--pin", "CPU", allowed, list)
+}
+
+/// Reads a list of numbers and ranges like `0,2-5`, each once and each one of `allowed`. `flag` and `noun` are for the error.
+///
+/// # Errors
+/// [`StartError::Setting`]: it cannot be read, a number twice or not allowed.
+pub fn numbers(flag: &str, noun: &str, allowed: &[usize], list: &str) -> Result<Vec<usize>, StartError> {
+    let bad = |what: String| StartError::Setting(format!("{flag} {list}: {what}"));
     let number = |text: &str| {
         text.parse::<usize>()
             .ok()
             .filter(|n| *n < CPUS_MAX)
-            .ok_or_else(|| bad(format!("{text:?} is not a CPU number; write numbers and ranges like 0,2-5")))
+            .ok_or_else(|| bad(format!("{text:?} is not a {noun} number; write numbers and ranges like 0,2-5")))
     };
-    let mut cpus = Vec::new();
+    let mut found = Vec::new();
     for part in list.split(',').map(str::trim) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last) = (number(first)?, number(last)?);
         if last < first {
             return Err(bad(format!("the range {part} runs backwards")));
         }
-        for cpu in first..=last {
-            if cpus.contains(&cpu) {
-                return Err(bad(format!("CPU {cpu} is named twice")));
+        for n in first..=last {
+            if found.contains(&n) {
+                return Err(bad(format!("{noun} {n} is named twice")));
             }
-            if !allowed.contains(&cpu) {
-                return Err(bad(format!("CPU {cpu} is not one this process may use ({})", ranges(allowed))));
+            if !allowed.contains(&n) {
+                return Err(bad(format!("{noun} {n} is not one this process may use ({})", ranges(allowed))));
             }
-            cpus.push(cpu);
+            found.push(n);
         }
     }
-    Ok(cpus)
+    Ok(found)
 }
 
 /// CPU numbers the affinity mask can name.

@@ -56,6 +56,7 @@ pub fn start(world: &World, found: bool, errand: Option<Errand>) -> NodeId {
         },
         founders: Founders::default(),
         doors: vec![door(Protocol::Smtp, smtp), door(Protocol::Pop3, pop3), door(Protocol::Imap, imap)],
+        accept_on: vec![0, 1],
         admin_socket: false,
         errand,
     };

@@ -41,6 +41,7 @@ fn start(world: &World, found: bool) -> NodeId {
         },
         founders: Founders::default(),
         doors: vec![door(Protocol::Smtp, SMTP), door(Protocol::Pop3, POP3)],
+        accept_on: vec![0, 1],
         admin_socket: true,
         errand: None,
     };
