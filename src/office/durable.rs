@@ -1,5 +1,6 @@
 //! Making a change durable: decide it, and wait for the sync that vouches for it, but not for ever.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use ringpost_storage::{Lost, Outcome, Refused, Transaction, Volume};
@@ -26,10 +27,24 @@ pub enum Undone {
 /// # Errors
 /// See [`Undone`]. Past [`limits::COMMIT_DEADLINE_S`] it is `Unknown` (A054).
 pub async fn make_durable(volume: &Volume<Disk>, transaction: Transaction) -> Result<Vec<Outcome>, Undone> {
+    make_durable_and_return(volume, transaction).await.map(|(outcomes, _)| outcomes)
+}
+
+/// As [`make_durable`], and gives the buffers of the bodies back, so that they can be freed on the core that allocated them.
+///
+/// # Errors
+/// As [`make_durable`]; then the buffers are freed here.
+pub async fn make_durable_and_return(
+    volume: &Volume<Disk>,
+    transaction: Transaction,
+) -> Result<(Vec<Outcome>, Vec<Vec<u8>>), Undone> {
     let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
     let decided = volume.decide(transaction, now_ms).map_err(Undone::Refused)?;
     match shard::within(Duration::from_secs(limits::COMMIT_DEADLINE_S), decided.ticket).await {
-        Some(Ok(())) => Ok(decided.outcomes),
+        Some(Ok(())) => {
+            let buffers = decided.buffers.into_iter().filter_map(|b| Rc::try_unwrap(b).ok()).collect();
+            Ok((decided.outcomes, buffers))
+        }
         Some(Err(Lost::NotWritten)) => Err(Undone::NotWritten),
         Some(Err(Lost::Unknown)) | None => Err(Undone::Unknown),
     }

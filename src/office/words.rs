@@ -125,7 +125,12 @@ pub enum Request {
 #[derive(Debug)]
 pub enum Reply {
     /// To `Deliver`.
-    Delivered(Deliverable),
+    Delivered {
+        /// What became of it.
+        fate: Deliverable,
+        /// The buffers of its body, to be freed on the core that allocated them.
+        buffers: Vec<Vec<u8>>,
+    },
     /// To `Secrets`: `None` when the account is gone or its volume is not here.
     Secrets(Option<Vec<u8>>),
     /// To `Hear`, `Visit` and `OpenDoors`.

@@ -12,7 +12,10 @@ use crate::shard;
 /// Answers one request of another shard.
 pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
     match request {
-        Request::Deliver(letter) => Reply::Delivered(commit::store(&office, *letter).await),
+        Request::Deliver(letter) => {
+            let (fate, buffers) = commit::store(&office, *letter).await;
+            Reply::Delivered { fate, buffers }
+        }
         Request::Secrets { volume, account } => Reply::Secrets(office.secrets(volume, account)),
         Request::Hear(change) => {
             office.hear(change);

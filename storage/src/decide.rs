@@ -77,6 +77,7 @@ impl<D: Disk> Inner<D> {
         };
         gather_done(step.gather, bound);
         let gather = log.queue.back().expect("just filled");
+        let buffers = gather.bodies_since(mark).to_vec();
         let ticket = Ticket::new(gather.fate.clone());
         let full = gather.bytes() >= self.settings.batch_bytes_max;
         log.waiting_bytes += bound.bytes;
@@ -92,7 +93,7 @@ impl<D: Disk> Inner<D> {
         if keep {
             self.keep_bell.ring();
         }
-        Ok(Decided { outcomes, ticket })
+        Ok(Decided { outcomes, ticket, buffers })
     }
 }
 

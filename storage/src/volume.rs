@@ -15,7 +15,7 @@ use std::future::Future;
 use std::rc::Rc;
 
 use crate::commit::{self, Bell, Log};
-use crate::disk::Disk;
+use crate::disk::{Bytes, Disk};
 use crate::index::Index;
 use crate::index::ahead::Ahead;
 use crate::recover;
@@ -168,6 +168,9 @@ pub struct Decided {
     pub outcomes: Vec<Outcome>,
     /// Resolves when the batch is durable and its effects are visible, or will never be vouched for.
     pub ticket: Ticket,
+    /// The very buffers of the bodies. Once the ticket has resolved nobody else holds them: whoever made them on another
+    /// core can have them back, so that they are freed where they were allocated.
+    pub buffers: Vec<Bytes>,
 }
 
 /// Counters of a volume since it was opened.

@@ -12,21 +12,20 @@
 //! - A connection that ends in the middle of an APPEND leaves nothing behind (A122): its body was memory of this door.
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use ringpost_storage::{Body, Flags, Lost, Mailbox, MailboxId, Op, Outcome, Refused, Transaction};
+use ringpost_storage::{Body, Flags, Mailbox, MailboxId, Op, Outcome, Refused, Transaction};
 
-use crate::limits;
 use crate::mailbox::view::View;
 use crate::net::pump::{Door as PumpDoor, Ended, First, Next, pump};
 use crate::net::wire::Wire;
 use crate::observe::{self, Counter};
+use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Request, Resident, Visitor};
 use crate::proto::contract::Out;
 use crate::proto::imap::update::may_tell_expunge;
 use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session};
-use crate::shard::{self, Stream};
+use crate::shard::Stream;
 
 mod append;
 mod expunge;
@@ -190,25 +189,17 @@ fn look<T>(who: &Resident, mailbox: MailboxId, look: impl FnOnce(&Mailbox) -> T)
 
 /// Makes changes durable in one batch, and returns when they are.
 async fn commit(who: &Resident, bodies: Vec<Body>, ops: Vec<Op>) -> Result<Vec<Outcome>, No> {
-    let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
-    let decided = who.volume.decide(Transaction { bodies, ops }, now_ms).map_err(|why| {
-        tracing::warn!(target: "imap", account = %who.name, %why, "change refused");
-        no_for(&why)
-    })?;
-    let deadline = async {
-        shard::sleep(Duration::from_secs(limits::COMMIT_DEADLINE_S)).await;
-        Err(Lost::Unknown)
-    };
-    match futures_lite::future::or(decided.ticket, deadline).await {
-        Ok(()) => Ok(decided.outcomes),
-        Err(lost) => {
-            if lost == Lost::Unknown {
-                observe::count(Counter::MessagesUnknown);
-            }
-            tracing::error!(target: "imap", account = %who.name, %lost, "change not vouched for");
-            Err(No::Unavailable)
+    let brings_mail = !bodies.is_empty();
+    make_durable(&who.volume, Transaction { bodies, ops }).await.map_err(|why| {
+        if why == Undone::Unknown && brings_mail {
+            observe::count(Counter::MessagesUnknown);
         }
-    }
+        tracing::warn!(target: "imap", account = %who.name, %why, "not changed");
+        match why {
+            Undone::Refused(why) => no_for(&why),
+            Undone::NotWritten | Undone::Unknown => No::Unavailable,
+        }
+    })
 }
 
 fn no_for(why: &Refused) -> No {

@@ -142,6 +142,11 @@ impl Gather {
         place
     }
 
+    /// The buffers of the bodies added since `mark`.
+    pub fn bodies_since(&self, mark: Mark) -> &[Bytes] {
+        &self.bodies[mark.bodies..]
+    }
+
     /// Adds a body without copying it; says where it is and what its checksum is.
     pub fn push_body(&mut self, parts: Vec<Vec<u8>>, len: u64, slot: u16) -> (Place, u128) {
         let (check, table) = record::checks(&parts, len);
