@@ -206,7 +206,8 @@ pub fn free_offset() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = u16::try_from(std::process::id() % 300).expect("small") * 100 + 10_000;
     loop {
-        let offset = start.wrapping_add(NEXT.fetch_add(7, Ordering::Relaxed)) % 50_000 + 8_000;
+        // Below the ports that the kernel gives to clients: one of those could sit on ours when we come back.
+        let offset = start.wrapping_add(NEXT.fetch_add(7, Ordering::Relaxed)) % 20_000 + 8_000;
         let free = |port: u16| TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port + offset)).is_ok();
         if [2525, 2143, 2110].into_iter().all(free) {
             return offset;
