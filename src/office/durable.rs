@@ -45,6 +45,7 @@ pub async fn make_durable_and_return(
             let buffers = decided.buffers.into_iter().filter_map(|b| Rc::try_unwrap(b).ok()).collect();
             Ok((decided.outcomes, buffers))
         }
+        Some(Err(Lost::NoRoom)) => Err(Undone::Refused(Refused::DiskFull)),
         Some(Err(Lost::NotWritten)) => Err(Undone::NotWritten),
         Some(Err(Lost::Unknown)) | None => Err(Undone::Unknown),
     }

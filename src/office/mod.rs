@@ -182,14 +182,13 @@ impl Office {
         Some(Resident { volume, account: arrival.account, name: arrival.name.as_str().into() })
     }
 
-    /// True if every volume of this shard can take a message of about `octets` more.
-    /// Volumes of other shards refuse at commit.
+    /// False when no volume of this shard has room for a message of about `octets` more. A volume that failed is not
+    /// full, and those of other shards refuse at commit.
     #[must_use]
     pub fn has_room(&self, octets: u64) -> bool {
-        {
-            let _ = octets;
-            self.volumes.borrow().values().all(|v| !v.stats().failed)
-        }
+        let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
+        let volumes = self.volumes.borrow();
+        volumes.is_empty() || volumes.values().any(|v| v.has_room(octets, now_ms))
     }
 
     /// True if this peer may log in without TLS.

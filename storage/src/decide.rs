@@ -4,7 +4,7 @@
 //! A message that is decided and not durable cannot be changed yet: nobody has been told its UID.
 
 use crate::batch::Gather;
-use crate::commit::{Bound, Ticket};
+use crate::commit::{Bound, Log, Ticket};
 use crate::disk::Disk;
 use crate::index::Index;
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
@@ -38,17 +38,7 @@ impl<D: Disk> Inner<D> {
         }
         let bound = bound(&transaction, &index, &ahead)?;
         if bound.appends || log.no_room {
-            let free = match log.free {
-                Some((at, free)) if (0..FREE_ANSWER_MS).contains(&(now_ms - at)) => free,
-                _ => {
-                    let free = self.disk.free_bytes().unwrap_or(u64::MAX);
-                    log.free = Some((now_ms, free));
-                    if free >= self.settings.free_bytes_min.saturating_add(log.superblock.segment_bytes) {
-                        log.no_room = false;
-                    }
-                    free
-                }
-            };
+            let free = self.free_bytes(&mut log, now_ms);
             if bound.appends && free < self.settings.free_bytes_min {
                 return Err(Refused::DiskFull);
             }
@@ -94,6 +84,31 @@ impl<D: Disk> Inner<D> {
             self.keep_bell.ring();
         }
         Ok(Decided { outcomes, ticket, buffers })
+    }
+
+    /// See [`crate::Volume::has_room`].
+    pub fn has_room(&self, octets: u64, now_ms: i64) -> bool {
+        let mut log = self.log.borrow_mut();
+        if log.failed || log.closing {
+            return true;
+        }
+        self.free_bytes(&mut log, now_ms) >= self.settings.free_bytes_min.saturating_add(octets) && log.has_room(octets)
+    }
+
+    /// Free bytes of the file system, asked at most once a second; when there is enough again, the next segment is
+    /// tried again.
+    fn free_bytes(&self, log: &mut Log<D::File>, now_ms: i64) -> u64 {
+        if let Some((at, free)) = log.free
+            && (0..FREE_ANSWER_MS).contains(&(now_ms - at))
+        {
+            return free;
+        }
+        let free = self.disk.free_bytes().unwrap_or(u64::MAX);
+        log.free = Some((now_ms, free));
+        if free >= self.settings.free_bytes_min.saturating_add(log.superblock.segment_bytes) {
+            log.no_room = false;
+        }
+        free
     }
 }
 

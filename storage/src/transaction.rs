@@ -178,6 +178,9 @@ pub enum Lost {
     /// It was never handed to the disk: nothing is kept.
     #[error("not written")]
     NotWritten,
+    /// It was never handed to the disk, because there is no room for the segment it was meant for: nothing is kept.
+    #[error("no room")]
+    NoRoom,
     /// It was handed to the disk and no sync vouches for it: kept or not, nobody knows until recovery.
     #[error("unknown")]
     Unknown,

@@ -235,6 +235,14 @@ impl<D: Disk> Volume<D> {
         self.0.decide(transaction, now_ms)
     }
 
+    /// True if an append of about so many octets would not be refused with `DiskFull` now. A promise of nothing: the
+    /// disk may fill up meanwhile. A volume that failed or closes is not full; `decide` says what it is. `now_ms`: as for
+    /// `decide`; the file system is asked at most once a second.
+    #[must_use]
+    pub fn has_room(&self, octets: u64, now_ms: i64) -> bool {
+        self.0.has_room(octets, now_ms)
+    }
+
     /// The commit loop: seals what has gathered when `run_dry` resolves (or at the size bound), writes and syncs it, makes it
     /// visible, wakes its tickets; one batch in flight, the next gathers. Also prepares the next segment ahead of need. Runs until [`Volume::close`].
     pub async fn commit_loop<F: Future<Output = ()>>(&self, run_dry: impl Fn() -> F) {

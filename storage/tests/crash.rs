@@ -66,7 +66,7 @@ impl Said {
                     assert!(n > self.acked, "acknowledged in order");
                     self.acked = n;
                 }
-                Poll::Ready(Err(Lost::NotWritten)) => {
+                Poll::Ready(Err(Lost::NotWritten | Lost::NoRoom)) => {
                     self.not_written = Some(self.not_written.map_or(n, |first| first.min(n)));
                 }
                 Poll::Ready(Err(Lost::Unknown)) => self.unknown = true,

@@ -335,6 +335,7 @@ fn a_full_disk_refuses_appends_lets_expunge_go_on_and_recovers() {
     v.deliver(alice, b"old\r\n");
     disk.set_free_bytes(1_000);
     let mut now = NOW_MS + 2_000;
+    assert!(!v.volume.has_room(0, now));
     assert_eq!(v.volume.decide(letter(alice, b"x"), now).err(), Some(Refused::DiskFull));
     let Outcome::Stored { changed, .. } = v.done(store(alice, &[1], FlagsHow::Add, Flags::of(Flags::SEEN))) else {
         panic!()
@@ -344,7 +345,10 @@ fn a_full_disk_refuses_appends_lets_expunge_go_on_and_recovers() {
         matches!(v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: vec![1] }), Outcome::Expunged(u, _) if u == [1])
     );
     disk.set_free_bytes(1 << 30);
+    assert!(!v.volume.has_room(0, now), "the file system is asked once a second");
     now += 2_000;
+    assert!(v.volume.has_room(1 << 20, now));
+    assert!(!v.volume.has_room(1 << 30, now), "there would not be enough left");
     assert!(v.volume.decide(letter(alice, b"x"), now).is_ok());
     v.tasks.settle();
     assert_eq!(v.uids(alice), vec![2]);
@@ -365,7 +369,7 @@ fn no_room_for_the_next_segment_is_not_a_failure() {
                 v.tasks.settle();
                 match block_on(decided.ticket) {
                     Ok(()) => delivered += 1,
-                    Err(lost) => assert_eq!(lost, Lost::NotWritten),
+                    Err(lost) => assert_eq!(lost, Lost::NoRoom),
                 }
             }
             Err(refused) => {
@@ -375,11 +379,13 @@ fn no_room_for_the_next_segment_is_not_a_failure() {
         }
     }
     assert!(full && delivered >= 4, "{delivered}");
+    assert!(!v.volume.has_room(9_000, NOW_MS), "with all the disk free, but no room for a segment");
     assert!(
         matches!(v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: vec![1] }), Outcome::Expunged(u, _) if u == [1])
     );
     disk.heal();
     let later = NOW_MS + 60_000;
+    assert!(v.volume.has_room(9_000, later), "it is tried again");
     v.volume.decide(letter(alice, b"x"), later).ok();
     v.tasks.settle();
     let decided = v.volume.decide(letter(alice, &text(9_000, 99)), later).unwrap();

@@ -64,7 +64,8 @@ impl Door {
         let mailbox = self.named(&append.mailbox).ok_or(No::TryCreate)?;
         let flags = look(self.who(), mailbox, |m| spelt_as_known(&append.flags, m.messages()))??;
         let mut charge = BodyCharge::new(&self.office);
-        if !charge.add(append.size) {
+        // The client sends a synchronising literal only when it is told to go on: no use in asking for what cannot be kept.
+        if !self.who().volume.has_room(append.size, wall_ms()) || !charge.add(append.size) {
             return Err(No::Unavailable.into());
         }
         let hint = usize::try_from(append.size).unwrap_or(usize::MAX);
@@ -97,7 +98,7 @@ impl Door {
             body: 0,
             prefix: Vec::new(),
             flags: flags_of(&flags),
-            internal_ms: internal_ms.unwrap_or_else(|| i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX)),
+            internal_ms: internal_ms.unwrap_or_else(wall_ms),
         };
         let committed = commit(who, vec![body], vec![op]).await;
         drop(charge);
@@ -112,4 +113,8 @@ impl Door {
             Err(no) => Err((*no).into()),
         }
     }
+}
+
+fn wall_ms() -> i64 {
+    i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX)
 }

@@ -96,7 +96,7 @@ impl<F> Log<F> {
         let room = if joins { room } else { self.room_after(0) };
         let fits = room >= bound.bytes;
         if self.no_room {
-            let kept = if bound.appends { self.superblock.segment_bytes / LAST_ROOM_PARTS } else { 0 };
+            let kept = if bound.appends { self.kept_bytes() } else { 0 };
             if room < bound.bytes + kept {
                 return Err(Refused::DiskFull);
             }
@@ -111,6 +111,17 @@ impl<F> Log<F> {
             self.queue.push_back(gather);
         }
         Ok(self.queue.back_mut().expect("joined or pushed"))
+    }
+
+    /// True unless the next segment cannot be made and an append of so many octets would not fit this one.
+    pub fn has_room(&self, octets: u64) -> bool {
+        let open_bytes = self.queue.back().filter(|g| !g.closed).map_or(0, Gather::bytes);
+        !self.no_room || self.room_after(open_bytes) >= octets.saturating_add(self.kept_bytes())
+    }
+
+    /// What appends leave free when there is no room for another segment.
+    fn kept_bytes(&self) -> u64 {
+        self.superblock.segment_bytes / LAST_ROOM_PARTS
     }
 
     /// Takes back a gathering batch that nothing joined.

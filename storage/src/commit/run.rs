@@ -127,10 +127,11 @@ async fn reach_segment<D: Disk>(inner: &Inner<D>) -> bool {
         log.files.get(&want).cloned().filter(|_| !log.failed).map(|file| (file, log.segment_header(want)))
     };
     let Some((file, header)) = ready else {
-        // No room for the segment they were meant for: none of these was handed to the disk.
+        // No room for the segment they were meant for: none of these was handed to the disk. (After a failure they
+        // have been told already.)
         let lost = inner.log.borrow_mut().give_up();
         inner.ahead.borrow_mut().forget();
-        tell(&lost, Lost::NotWritten);
+        tell(&lost, Lost::NoRoom);
         return false;
     };
     // Synced alone and before any batch in it: from here on it vouches for all that came before.
