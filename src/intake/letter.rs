@@ -44,7 +44,7 @@ pub struct Letter {
     pub body: Body,
     /// Octets of our own trace fields at the front of the body.
     pub trace_octets: usize,
-    charge: BodyCharge,
+    pub(super) charge: BodyCharge,
     starved: bool,
 }
 
@@ -93,6 +93,8 @@ impl Letter {
     fn starve(&mut self) {
         self.starved = true;
         self.body = Body::default();
+        // At once, not when the client has said the rest: others are hungry too.
+        self.charge.give_back();
     }
 }
 

@@ -23,7 +23,7 @@ use ringpost_storage::Refused;
 pub use letter::{Letter, Recipient};
 
 use crate::observe::{self, Counter};
-use crate::office::{Deliver, Deliverable, Office};
+use crate::office::{BodyCharge, Deliver, Deliverable, Office};
 
 /// What becomes of a letter. Each names whose fault it is and what comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,12 @@ pub enum Why {
 pub async fn accept(office: &Rc<Office>, letter: Letter) -> Verdict {
     let verdict = match judge::judge(&letter, &office.settings.hostname) {
         Err(fault) => Verdict::Unacceptable(fault),
-        Ok(()) => weigh(commit::commit(office, expand(letter)).await),
+        Ok(()) => {
+            let (deliver, charge) = expand(letter);
+            let fate = commit::commit(office, deliver).await;
+            drop(charge);
+            weigh(fate)
+        }
     };
     observe::count(match verdict {
         Verdict::Stored => Counter::MessagesAccepted,
@@ -65,13 +70,15 @@ pub async fn accept(office: &Rc<Office>, letter: Letter) -> Verdict {
     verdict
 }
 
-fn expand(letter: Letter) -> Deliver {
-    Deliver {
+/// The copies of a letter, and what its octets are charged to until they are committed.
+fn expand(letter: Letter) -> (Deliver, BodyCharge) {
+    let deliver = Deliver {
         volume: letter.volume,
         copies: letter.recipients.iter().map(Recipient::copy).collect(),
         received_ms: letter.received_ms,
         body: letter.body,
-    }
+    };
+    (deliver, letter.charge)
 }
 
 fn weigh(fate: Deliverable) -> Verdict {

@@ -217,10 +217,16 @@ impl BodyCharge {
         self.octets += octets;
         true
     }
+
+    /// Gives back all that was charged.
+    pub fn give_back(&mut self) {
+        self.office.body_bytes.set(self.office.body_bytes.get() - self.octets);
+        self.octets = 0;
+    }
 }
 
 impl Drop for BodyCharge {
     fn drop(&mut self) {
-        self.office.body_bytes.set(self.office.body_bytes.get() - self.octets);
+        self.give_back();
     }
 }

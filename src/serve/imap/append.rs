@@ -51,6 +51,7 @@ impl Upload {
     fn refuse(&mut self, no: No) {
         self.refused = Some(no);
         self.body = Body::default();
+        self.charge.give_back();
     }
 }
 
