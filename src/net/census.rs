@@ -2,6 +2,9 @@
 //!
 //! An IPv6 peer counts by its /64, because one host owns at least that much. At a bound the newcomer is told so in
 //! his protocol's words and closed (A057); nobody else is touched. Exempt networks count only in the sum.
+//!
+//! A connection handed to another shard gives up its place here and needs one there: else an account's owner could
+//! fill its shard by way of the others.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -137,14 +140,6 @@ impl Census {
         counts.all += 1;
         drop(counts);
         Admission::Welcome(Guest { census: self.clone(), address })
-    }
-
-    /// Counts in a connection handed over from another shard, whose place there is given up. Never refused:
-    /// it passed a door already.
-    #[must_use]
-    pub fn take_over(&self) -> Guest {
-        self.0.borrow_mut().all += 1;
-        Guest { census: self.clone(), address: None }
     }
 
     /// Connections now.

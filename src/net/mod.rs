@@ -8,6 +8,6 @@ pub mod census;
 pub mod pump;
 pub mod wire;
 
-pub use census::{Admission, Census};
+pub use census::{Admission, Census, Guest};
 pub use pump::{Door, Ended, First, Next, pump};
 pub use wire::Wire;

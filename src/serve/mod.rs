@@ -11,7 +11,7 @@ pub mod mesh;
 pub mod pop3;
 pub mod smtp;
 
-use crate::net::{Admission, Wire};
+use crate::net::{Admission, Guest, Wire};
 use crate::observe::{self, Counter};
 use crate::office::Office;
 use crate::shard::{self, Listener, Stream};
@@ -68,26 +68,32 @@ pub async fn keep_door(office: Rc<Office>, protocol: Protocol, mut listener: Lis
 }
 
 fn welcome(office: &Rc<Office>, protocol: Protocol, stream: Stream) {
-    let share = match office.census.admit(stream.peer(), &office.settings.exempt_networks) {
-        Admission::Welcome(guest) => {
-            observe::count(Counter::Connections);
-            let office = office.clone();
-            shard::spawn(protocol.word(), async move {
-                match protocol {
-                    Protocol::Smtp => smtp::serve(office, stream).await,
-                    Protocol::Imap => imap::serve(office, stream).await,
-                    Protocol::Pop3 => pop3::serve(office, stream).await,
-                }
-                drop(guest);
-            });
-            return;
+    let guest = match place(office, protocol, &stream) {
+        Ok(guest) => guest,
+        Err(text) => return shard::spawn("refusal", refuse(stream, text)),
+    };
+    observe::count(Counter::Connections);
+    let office = office.clone();
+    shard::spawn(protocol.word(), async move {
+        match protocol {
+            Protocol::Smtp => smtp::serve(office, stream).await,
+            Protocol::Imap => imap::serve(office, stream).await,
+            Protocol::Pop3 => pop3::serve(office, stream).await,
         }
+        drop(guest);
+    });
+}
+
+/// A place for a connection on this shard, new or handed over; or what it is told instead.
+fn place(office: &Office, protocol: Protocol, stream: &Stream) -> Result<Guest, &'static [u8]> {
+    let address_has_its_share = match office.census.admit(stream.peer(), &office.settings.exempt_networks) {
+        Admission::Welcome(guest) => return Ok(guest),
         Admission::TooManyFromAddress => true,
         Admission::TooMany => false,
     };
     observe::count(Counter::ConnectionsRefused);
     tracing::info!(protocol = protocol.word(), peer = %stream.peer(), "refused: too many connections");
-    shard::spawn("refusal", refuse(stream, protocol.no_place(share)));
+    Err(protocol.no_place(address_has_its_share))
 }
 
 async fn refuse(mut stream: Stream, text: &'static [u8]) {

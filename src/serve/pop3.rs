@@ -21,6 +21,7 @@ use crate::office::words::Talk;
 use crate::office::{Arrival, Login, Office, Request, Resident, Visitor};
 use crate::proto::contract::Out;
 use crate::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
+use crate::serve::{Protocol, place, refuse};
 use crate::shard::{ShardId, Stream};
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
@@ -40,8 +41,12 @@ pub async fn visit(office: Rc<Office>, visitor: Visitor) {
     let Visitor { stream, held, arrival, talk: Talk::Pop3(session), .. } = visitor else {
         unreachable!("the handler of visits sorts them by protocol")
     };
-    let _guest = office.census.take_over();
-    let wire = Wire::new(stream.attach());
+    let stream = stream.attach();
+    let _guest = match place(&office, Protocol::Pop3, &stream) {
+        Ok(guest) => guest,
+        Err(text) => return refuse(stream, text).await,
+    };
+    let wire = Wire::new(stream);
     let resident = office.resident(&arrival);
     let answer = resident.as_ref().map_or(Answer::LoginFailed(LoginFailed::Later), snapshot);
     talk(office.clone(), wire, session, resident, First::Middle { held, answer }).await;

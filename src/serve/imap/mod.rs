@@ -25,6 +25,7 @@ use crate::office::{Arrival, Office, Request, Resident, Visitor};
 use crate::proto::contract::Out;
 use crate::proto::imap::update::may_tell_expunge;
 use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session};
+use crate::serve::{Protocol, place, refuse};
 use crate::shard::Stream;
 
 mod append;
@@ -58,8 +59,12 @@ pub async fn visit(office: Rc<Office>, visitor: Visitor) {
     let Visitor { stream, held, arrival, talk: Talk::Imap(session), .. } = visitor else {
         unreachable!("the handler of visits sorts them by protocol")
     };
-    let _guest = office.census.take_over();
-    let wire = Wire::new(stream.attach());
+    let stream = stream.attach();
+    let _guest = match place(&office, Protocol::Imap, &stream) {
+        Ok(guest) => guest,
+        Err(text) => return refuse(stream, text).await,
+    };
+    let wire = Wire::new(stream);
     let who = office.resident(&arrival);
     let answer = if who.is_some() { Answer::Welcome } else { Answer::No(No::Unavailable) };
     talk(office, wire, session, who, First::Middle { held, answer }).await;
