@@ -11,7 +11,7 @@ use crate::lines::Lines;
 use crate::node;
 
 /// A client that says a command and hears its answer.
-struct Client {
+pub struct Client {
     lines: Lines,
 }
 
@@ -23,7 +23,7 @@ impl Client {
         client
     }
 
-    async fn in_inbox(name: &str) -> Client {
+    pub async fn in_inbox(name: &str) -> Client {
         let mut client = Client::login(name).await;
         client.say("SELECT INBOX").await;
         client
@@ -44,9 +44,19 @@ impl Client {
 
     /// Says a command; returns its untagged lines and the verdict with its code, joined by ` ~ `. Literals stand in
     /// their lines, line ends in them as `|`.
-    async fn say(&mut self, command: &str) -> String {
+    pub async fn say(&mut self, command: &str) -> String {
         self.lines.say(format!("x {command}\r\n")).await.expect("connected");
         self.hear().await
+    }
+
+    /// Says a command and returns the one literal of its answer.
+    pub async fn literal(&mut self, command: &str) -> Vec<u8> {
+        self.lines.say(format!("x {command}\r\n")).await.expect("connected");
+        let line = self.lines.line().await.expect("connected");
+        let len = line.strip_suffix('}').and_then(|l| l.rsplit_once('{')).expect("a literal").1;
+        let octets = self.lines.exact(len.parse().expect("a length")).await.expect("connected");
+        assert_eq!(self.hear().await, ") ~ OK");
+        octets
     }
 
     async fn hear(&mut self) -> String {

@@ -5,7 +5,7 @@
 
 use std::env;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -25,6 +25,16 @@ pub struct Lines {
 impl Lines {
     pub async fn connect(to: SocketAddr) -> io::Result<Lines> {
         Ok(Lines { stream: sim::connect(to).await?, held: Vec::new() })
+    }
+
+    /// As `connect`, from a chosen address.
+    pub async fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<Lines> {
+        Ok(Lines { stream: sim::connect_from(from, to).await?, held: Vec::new() })
+    }
+
+    /// Breaks the connection off.
+    pub fn reset(self) {
+        self.stream.reset();
     }
 
     pub async fn say(&mut self, bytes: impl Into<Vec<u8>>) -> io::Result<()> {

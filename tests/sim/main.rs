@@ -3,13 +3,17 @@
 //! `scripted` holds the clients and the ledger against known dialogues, `toy` the whole story against servers that are
 //! right or wrong on purpose: what is to find faults must be seen to find some.
 
+mod crowd;
+mod disk_trouble;
 mod imap;
 mod imap_door;
 mod ledger;
 mod lines;
 mod node;
 mod pop3;
+mod post;
 mod scripted;
 mod smtp;
+mod smtp_door;
 mod story;
 mod toy;

@@ -36,12 +36,12 @@ pub fn accounts() -> Vec<Account> {
     ["alice", "bob", "carol", "dave"].map(account).into()
 }
 
-/// A run of the node on machine 0. `found`: the volumes are made.
-pub fn start(world: &World, found: bool, errand: Option<Errand>) -> NodeId {
+/// What the shards of a run are told. `found`: the volumes are made.
+pub fn plan(world: &World, found: bool, errand: Option<Errand>) -> Node {
     let Doors { smtp, pop3, imap } = doors();
     let door = |protocol, at| DoorPlan { protocol, at, optional: false };
     let networks = || vec!["127.0.0.0/8".parse().expect("a network")];
-    let plan = Node {
+    Node {
         data: "/data".into(),
         store: Uuid::from_u128(u128::from(world.seed())),
         volumes: SHARDS,
@@ -59,8 +59,17 @@ pub fn start(world: &World, found: bool, errand: Option<Errand>) -> NodeId {
         accept_on: vec![0, 1],
         admin_socket: false,
         errand,
-    };
-    world.start(SHARDS, move |mesh| {
+    }
+}
+
+/// A run of the node on machine 0.
+pub fn start(world: &World, found: bool, errand: Option<Errand>) -> NodeId {
+    start_as(world, SHARDS, plan(world, found, errand))
+}
+
+/// A run of the node on machine 0, told so.
+pub fn start_as(world: &World, shards: u16, plan: Node) -> NodeId {
+    world.start(shards, move |mesh| {
         let plan = plan.clone();
         async move { node(plan, mesh, || Ok(())).await }
     })
@@ -68,24 +77,34 @@ pub fn start(world: &World, found: bool, errand: Option<Errand>) -> NodeId {
 
 /// A run that carries out one request.
 pub fn carry_out(world: &World, found: bool, request: Request) {
+    carry_out_as(world, SHARDS, &plan(world, found, None), request);
+}
+
+fn carry_out_as(world: &World, shards: u16, plan: &Node, request: Request) {
     let said = Arc::new(Mutex::new(None));
     let errand = Errand { request: Arc::new(Mutex::new(Some(request))), said: said.clone() };
-    let node = start(world, found, Some(errand));
+    let node = start_as(world, shards, Node { errand: Some(errand), ..plan.clone() });
     world.run_until(async { world.ended(node).await.expect("an orderly end") });
     let said = said.lock().expect("no holder of this lock can panic").take();
     assert!(matches!(said, Some(Response::Done | Response::Accounts { .. })), "{said:?}");
 }
 
+/// Makes the volumes, the domain and its accounts: alice and carol in volume 0, bob and dave in the next, if there is one.
+pub fn settle(world: &World, shards: u16, plan: &Node) {
+    let new = Node { found: true, ..plan.clone() };
+    carry_out_as(world, shards, &new, Request::DomainAdd { domain: DOMAIN.to_owned() });
+    let secret = |a: &Account| Some(Secret::from(&*a.password));
+    let accounts = accounts().iter().map(|a| NewAccount { address: a.name.clone(), password: secret(a) }).collect();
+    carry_out_as(world, shards, plan, Request::AccountAdd { accounts });
+}
+
 fn tell(seed: u64) -> Told {
     let world = World::new(seed);
-    carry_out(&world, true, Request::DomainAdd { domain: DOMAIN.to_owned() });
-    let people = accounts();
-    let new = people.iter().map(|a| NewAccount { address: a.name.clone(), password: Some(Secret::from(&*a.password)) });
-    carry_out(&world, false, Request::AccountAdd { accounts: new.collect() });
+    settle(&world, SHARDS, &plan(&world, false, None));
     let story = Story {
         world: &world,
         doors: doors(),
-        accounts: people,
+        accounts: accounts(),
         removes: Chance::of(seed, "removes").one_in(2),
         start: &|world| start(world, false, None),
     };

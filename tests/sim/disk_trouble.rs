@@ -1,0 +1,208 @@
+//! The disk hangs, is full, or fails under letters on their way in; and a shard with more work than it may owe another.
+
+use ringpost::limits;
+use ringpost::observe::{self, Counter};
+use ringpost::shard;
+use ringpost::shard::sim::{Fault, OpKind, When};
+
+use crate::post::{House, Sender, by_imap, deliver, kept, seconds, subjects};
+
+const FREE: u64 = 1 << 40;
+
+#[test]
+fn a054_a_disk_that_hangs_costs_the_verdict_and_doubles_nothing() {
+    House::over_seeds(async |house| {
+        assert!(kept(&deliver("alice", "before", "x").await));
+        let hangs = house.hang(0);
+        let began = shard::now();
+        let waiting: Vec<_> = (0..5)
+            .map(|n| house.world.spawn("sender", async move { deliver("alice", &format!("hung {n}"), "x").await }))
+            .collect();
+        shard::sleep(seconds(30)).await;
+        assert!(kept(&deliver("bob", "meanwhile", "x").await), "the other shard is well");
+        assert_eq!(subjects("alice").await, ["before"], "reading goes on, and nothing is shown too early");
+        for one in waiting {
+            assert_eq!(one.await, None, "closed without a verdict");
+        }
+        let took = shard::now().since(began);
+        let deadline = seconds(limits::COMMIT_DEADLINE_S);
+        assert!((deadline..deadline + seconds(5)).contains(&took), "{took:?}");
+
+        hangs.set(false);
+        shard::sleep(seconds(1)).await;
+        let all = ["before", "hung 0", "hung 1", "hung 2", "hung 3", "hung 4"];
+        assert_eq!(subjects("alice").await, all, "each once");
+        assert!(kept(&deliver("alice", "later", "x").await));
+        house.crash();
+        assert_eq!(subjects("alice").await.len(), all.len() + 1);
+    });
+}
+
+#[test]
+fn a054_a_power_cut_in_the_hang_leaves_each_letter_once_or_not_at_all() {
+    House::over_seeds(async |house| {
+        assert!(kept(&deliver("alice", "before", "x").await));
+        let hangs = house.hang(0);
+        let waiting: Vec<_> = (0..5)
+            .map(|n| house.world.spawn("sender", async move { deliver("alice", &format!("hung {n}"), "x").await }))
+            .collect();
+        shard::sleep(seconds(10)).await;
+        house.crash();
+        hangs.set(false);
+        for one in waiting {
+            assert_eq!(one.await, None);
+        }
+        let mut found = subjects("alice").await;
+        assert!(found.contains(&"before".to_owned()));
+        found.dedup();
+        assert_eq!(found, subjects("alice").await, "doubled");
+    });
+}
+
+#[test]
+fn a055_a_full_disk_is_said_at_mail_and_what_is_there_can_be_read_and_removed() {
+    House::over_seeds(async |house| {
+        for name in ["alice", "bob"] {
+            assert!(kept(&deliver(name, "one", "x").await));
+            assert!(kept(&deliver(name, "two", "x").await));
+        }
+        // The file system is asked once a second.
+        shard::sleep(seconds(2)).await;
+        house.disks().for_each(|disk| disk.set_free_bytes(1 << 20));
+        for name in ["alice", "bob"] {
+            Sender::open().await.expect("MAIL FROM:<a@client.example>", "452 4.3.1").await;
+            assert_eq!(subjects(name).await, ["one", "two"]);
+            assert_eq!(by_imap(name, "FETCH 1:* (UID)").await, "1 FETCH (UID 1) ~ 2 FETCH (UID 2) ~ OK");
+            assert_eq!(by_imap(name, "APPEND INBOX {3}").await, "NO UNAVAILABLE");
+            assert_eq!(by_imap(name, "STORE 1 +FLAGS.SILENT (\\Deleted)").await, "OK");
+            assert_eq!(by_imap(name, "EXPUNGE").await, "1 EXPUNGE ~ OK");
+            assert_eq!(subjects(name).await, ["two"]);
+        }
+        house.disks().for_each(|disk| disk.set_free_bytes(FREE));
+        shard::sleep(seconds(2)).await;
+        Sender::open().await.expect(&format!("MAIL FROM:<a@client.example> SIZE={}", 1 << 20), "250").await;
+        for name in ["alice", "bob"] {
+            assert!(kept(&deliver(name, "three", "x").await));
+            house.crash();
+            assert_eq!(subjects(name).await, ["three", "two"]);
+        }
+    });
+}
+
+#[test]
+fn a055_a_letter_announced_larger_than_the_room_left_is_not_asked_for() {
+    House::over_seeds(async |house| {
+        // What must stay free, and a little more.
+        house.disks().for_each(|disk| disk.set_free_bytes((128 << 20) + (1 << 20)));
+        let mut sender = Sender::open().await;
+        sender.expect(&format!("MAIL FROM:<a@client.example> SIZE={}", 2 << 20), "452 4.3.1").await;
+        sender.expect(&format!("MAIL FROM:<a@client.example> SIZE={}", 1 << 19), "250").await;
+    });
+}
+
+#[test]
+fn a055_a_disk_that_fills_up_during_the_letter_is_said_at_its_end() {
+    House::over_seeds(async |house| {
+        for name in ["alice", "bob"] {
+            house.disks().for_each(|disk| disk.set_free_bytes(FREE));
+            shard::sleep(seconds(2)).await;
+            let mut sender = Sender::open().await;
+            sender.begin(name).await;
+            sender.lines.say("Subject: half\r\n\r\nso far ").await.expect("connected");
+            shard::sleep(seconds(2)).await;
+            house.disks().for_each(|disk| disk.set_free_bytes(0));
+            sender.expect("and on\r\n.", "452 4.3.1").await;
+            assert_eq!(subjects(name).await, [""; 0], "nothing is kept");
+            house.disks().for_each(|disk| disk.set_free_bytes(FREE));
+            shard::sleep(seconds(2)).await;
+            assert!(kept(&sender.deliver(name, "again", "x").await), "the sender's connection is as good as before");
+            assert_eq!(subjects(name).await, ["again"]);
+        }
+    });
+}
+
+#[test]
+fn a055_no_room_for_the_next_segment_is_said_at_the_commit() {
+    House::over_seeds(async |house| {
+        let letter = |octets: usize| "0123456789abcde\r\n".repeat(octets / 17);
+        for (volume, name) in [(0, "alice"), (1, "bob")] {
+            house.disk(volume).fail(OpKind::Create, Fault::NoSpace, When::From(1));
+            // Less than half a segment: nobody has asked for the next one yet. The second letter does not fit beside it.
+            assert!(kept(&deliver(name, "first", &letter(100 << 10)).await));
+            let said = deliver(name, "second", &letter(180 << 10)).await;
+            assert!(said.as_deref().is_some_and(|said| said.starts_with("452 4.3.1")), "{said:?}");
+            assert!(kept(&deliver(name, "third", "small").await), "what fits is taken");
+            assert_eq!(by_imap(name, "STORE 1 +FLAGS.SILENT (\\Seen)").await, "OK");
+            assert_eq!(subjects(name).await, ["first", "third"]);
+            house.disk(volume).heal();
+            shard::sleep(seconds(2)).await;
+            assert!(kept(&deliver(name, "fourth", &letter(180 << 10)).await));
+            house.crash();
+            assert_eq!(subjects(name).await, ["first", "fourth", "third"]);
+        }
+    });
+}
+
+#[test]
+fn a056_a_failed_sync_is_no_verdict_and_only_its_own_volume_stops() {
+    House::over_seeds(async |house| {
+        for name in ["alice", "bob"] {
+            assert!(kept(&deliver(name, "before", "x").await));
+        }
+        // Past the heartbeat, so that the letter's own sync is the next.
+        shard::sleep(seconds(5)).await;
+        house.disk(0).fail(OpKind::Sync, Fault::Io, When::Once(1));
+        assert_eq!(deliver("alice", "struck", "x").await, None, "closed without a verdict");
+        for _ in 0..3 {
+            let mut sender = Sender::open().await;
+            sender.begin("alice").await;
+            let said = sender.finish("refused", "x").await.expect("a verdict");
+            assert!(said.starts_with("451 4.3.0"), "{said}");
+            // On the same connection: the other volume's users have nothing of it.
+            assert!(kept(&sender.deliver("bob", "well", "x").await));
+        }
+        assert_eq!(subjects("alice").await, ["before"], "reading goes on");
+        assert_eq!(by_imap("alice", "STORE 1 +FLAGS (\\Seen)").await, "NO UNAVAILABLE");
+        assert_eq!(subjects("bob").await, ["before", "well", "well", "well"]);
+        house.crash();
+        let found = subjects("alice").await;
+        assert!(found == ["before"] || found == ["before", "struck"], "{found:?}");
+        assert_eq!(subjects("bob").await, ["before", "well", "well", "well"]);
+        assert!(kept(&deliver("alice", "after", "x").await));
+    });
+}
+
+/// Senders at both shards, all for a volume of shard 1 whose disk hangs: shard 0 may owe shard 1 so many answers and no more.
+#[test]
+fn more_than_the_mesh_may_carry_is_sent_back_and_nothing_is_lost() {
+    const SENDERS: usize = 700;
+    let house = House::new(3, 2, |_| {});
+    house.tell(async |house| {
+        // Both shards' doors are open by now.
+        shard::sleep(seconds(1)).await;
+        let full_before = observe::here(Counter::MeshFull);
+        let hangs = house.hang(1);
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|n| house.world.spawn("sender", async move { deliver("bob", &format!("{n:03}"), "x").await }))
+            .collect();
+        shard::sleep(seconds(20)).await;
+        hangs.set(false);
+        let (mut promised, mut sent_back) = (Vec::new(), 0);
+        for (n, sender) in senders.into_iter().enumerate() {
+            let said = sender.await;
+            if kept(&said) {
+                promised.push(format!("{n:03}"));
+            } else {
+                let said = said.expect("a verdict");
+                assert!(said.starts_with("451 4.3.2"), "{said}");
+                sent_back += 1;
+            }
+        }
+        assert!(sent_back > 0 && promised.len() >= limits::MESH_REQUESTS_MAX, "{sent_back} of {SENDERS}");
+        assert_eq!(observe::here(Counter::MeshFull) - full_before, sent_back);
+        shard::sleep(seconds(1)).await;
+        assert_eq!(subjects("bob").await, promised);
+        // The slots are free again.
+        assert!(kept(&deliver("bob", "later", "x").await));
+    });
+}
