@@ -27,6 +27,8 @@ pub const JUNK_BYTES_MAX: usize = 65_536;
 pub const MESSAGE_BYTES_MAX: u64 = 50 << 20;
 /// Message octets a shard holds between receive and commit, all connections together. More: 452 4.3.1.
 pub const BODY_BYTES_IN_FLIGHT_MAX: u64 = 256 << 20;
+/// The part of it that one address (IPv4) or /64 (IPv6) may take, exempt networks aside. More: 452 4.3.1.
+pub const BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX: u64 = 64 << 20;
 /// Octets of a refused message read on, so that the refusal can be said. More: the connection closes.
 pub const OVERSIZE_DRAIN_BYTES_MAX: u64 = 1 << 20;
 /// One header field, octets. Longer: 552 5.3.4.
@@ -65,9 +67,9 @@ pub const POP3_IDLE_S: u64 = 600;
 pub const IMAP_IDLE_S: u64 = 1_800;
 /// Silence allowed before login in POP3 and IMAP, seconds.
 pub const LOGIN_IDLE_S: u64 = 60;
-/// A message that arrives slower than this, octets per second over its whole time, is cut: 421 4.4.2.
+/// A message that arrives slower than this, octets per second, is cut: 421 4.4.2. Octets earn time at this rate.
 pub const DATA_RATE_MIN_BYTES_S: u64 = 500;
-/// Seconds before the least rate is enforced.
+/// Seconds of patience to begin with, and the most that octets can earn ahead.
 pub const DATA_RATE_GRACE_S: u64 = 30;
 /// A peer that takes no reply bytes for this long is reset, seconds.
 pub const WRITE_STALL_S: u64 = 60;
@@ -86,7 +88,8 @@ const _: () = {
     assert!(IMAP_ONE_LITERAL_BYTES_MAX_BEFORE_LOGIN <= IMAP_LITERAL_BYTES_MAX_BEFORE_LOGIN);
     assert!(HEADER_FIELD_BYTES_MAX <= HEADER_BYTES_MAX);
     assert!((HEADER_BYTES_MAX as u64) < MESSAGE_BYTES_MAX);
-    assert!(MESSAGE_BYTES_MAX < BODY_BYTES_IN_FLIGHT_MAX);
+    assert!(MESSAGE_BYTES_MAX < BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX);
+    assert!(BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX < BODY_BYTES_IN_FLIGHT_MAX);
     assert!(RECIPIENTS_MAX >= 100);
     assert!(SMTP_LINE_BYTES_MAX < OUT_BYTES_MAX);
 };

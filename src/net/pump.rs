@@ -199,6 +199,7 @@ impl<D: Door> Talk<'_, D> {
                 }
                 let rest = &chunk[*used..];
                 let n = self.session.step(Input::Bytes(rest), &mut self.out);
+                count_command(n, &self.out);
                 take_body(self.door, &mut self.out, rest);
                 *used += n;
                 if n == 0 && self.out.ask.is_none() && self.out.turn.is_none() {
@@ -208,6 +209,7 @@ impl<D: Door> Talk<'_, D> {
                 }
             } else {
                 let n = self.session.step(Input::Bytes(&self.held), &mut self.out);
+                count_command(n, &self.out);
                 let copied = take_body(self.door, &mut self.out, &self.held);
                 observe::add(Counter::BodyBytesCopied, copied);
                 self.held.drain(..n);
@@ -295,6 +297,13 @@ impl<D: Door> Talk<'_, D> {
     }
 }
 
+/// A step that used input and left no body was a command, or a line of one.
+fn count_command<Q>(used: usize, out: &Out<Q>) {
+    if used > 0 && out.body.is_empty() {
+        observe::count(Counter::Commands);
+    }
+}
+
 /// Hands the body pieces of a step to the door; returns how many of their octets were input.
 fn take_body<D: Door>(door: &mut D, out: &mut Out<<D::Session as Session>::Ask>, input: &[u8]) -> u64 {
     let mut octets = 0;
@@ -320,10 +329,12 @@ async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
     .await
 }
 
-/// Who sends too slowly: the mean rate since the phase with a least rate began.
+/// Who sends too slowly. Octets earn time at the least rate, but never more than the grace ahead of now: who was fast
+/// once may not be slow for hours on it.
 #[derive(Default)]
 struct Slow {
-    since: Option<Moment>,
+    /// Until when the octets so far have earned patience; `None` outside phases with a least rate.
+    until: Option<Moment>,
     octets: u64,
 }
 
@@ -333,23 +344,22 @@ impl Slow {
     }
 
     fn restart(&mut self) {
-        self.since = None;
+        self.until = None;
     }
 
     /// Until when the next bytes must be here.
     fn deadline(&mut self, patience: Patience, now: Moment) -> Moment {
         let idle = now.after(patience.idle);
+        let octets = std::mem::take(&mut self.octets);
         if patience.rate_min_bytes_s == 0 {
-            self.since = None;
+            self.until = None;
             return idle;
         }
-        if self.since.is_none() {
-            self.since = Some(now);
-            self.octets = 0;
-        }
-        let begun = self.since.unwrap_or(now);
-        let earned_s = limits::DATA_RATE_GRACE_S + self.octets / patience.rate_min_bytes_s;
-        idle.min(begun.after(Duration::from_secs(earned_s)))
+        let most = now.after(Duration::from_secs(limits::DATA_RATE_GRACE_S));
+        let earned = Duration::from_nanos(octets.saturating_mul(1_000_000_000) / patience.rate_min_bytes_s);
+        let until = self.until.map_or(most, |until| until.after(earned).min(most));
+        self.until = Some(until);
+        idle.min(until)
     }
 }
 
@@ -364,9 +374,19 @@ mod tests {
         let mut slow = Slow::default();
         assert_eq!(slow.deadline(patience, second(0)), second(limits::DATA_RATE_GRACE_S));
         slow.received(1);
-        assert_eq!(slow.deadline(patience, second(29)), second(limits::DATA_RATE_GRACE_S));
-        slow.received(500 * 100);
-        assert_eq!(slow.deadline(patience, second(30)), second(limits::DATA_RATE_GRACE_S + 100));
+        assert!(slow.deadline(patience, second(29)) < second(limits::DATA_RATE_GRACE_S + 1));
+        // A steady sender at the least rate never runs out.
+        let mut slow = Slow::default();
+        slow.deadline(patience, second(0));
+        for s in 1..1_000 {
+            slow.received(500);
+            assert!(slow.deadline(patience, second(s)) > second(s + 20));
+        }
+        // Who was fast for a while has no more credit than anybody.
+        slow.received(50 << 20);
+        assert_eq!(slow.deadline(patience, second(1_000)), second(1_000 + limits::DATA_RATE_GRACE_S));
+        slow.received(1);
+        assert!(slow.deadline(patience, second(1_029)) < second(1_031));
     }
 
     #[test]
