@@ -24,8 +24,11 @@ use crate::shard::StartError;
 
 /// Newest format of the store file that this program reads.
 const STORE_FORMAT: u32 = 1;
-/// Tries to take the lock, 50 ms apart: a killed predecessor's ring may hold it a moment longer.
-const LOCK_TRIES: u32 = 5;
+/// Tries to take what a killed predecessor may still hold for a moment: the kernel ends a ring, and with it its lock and
+/// its ports, only some time after the process.
+const TRIES: u32 = 20;
+/// Between two tries.
+const TRY_EVERY: Duration = Duration::from_millis(50);
 
 /// A data directory in our hands.
 #[derive(Debug)]
@@ -177,6 +180,20 @@ fn has_volumes(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
+/// Tries again while the failure is that a predecessor has not let go yet, for one second in all.
+///
+/// # Errors
+/// The last failure.
+pub fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, not_yet: impl Fn(&E) -> bool) -> Result<T, E> {
+    for _ in 1..TRIES {
+        match attempt() {
+            Err(e) if not_yet(&e) => std::thread::sleep(TRY_EVERY),
+            done => return done,
+        }
+    }
+    attempt()
+}
+
 fn lock(dir: &Path) -> Result<File, StartError> {
     let path = dir.join("ringpost.lock");
     let mut file = OpenOptions::new()
@@ -188,21 +205,20 @@ fn lock(dir: &Path) -> Result<File, StartError> {
         .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
         .map_err(|why| at(&path, "opening", why))?;
-    for attempt in 1.. {
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => break,
-            Err(rustix::io::Errno::WOULDBLOCK) if attempt < LOCK_TRIES => std::thread::sleep(Duration::from_millis(50)),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut holder = String::new();
-                let _ = file.read_to_string(&mut holder);
-                let holder = match holder.lines().next() {
-                    Some(line) if !line.trim().is_empty() => line.trim().to_owned(),
-                    _ => "it did not say who it is".to_owned(),
-                };
-                return Err(StartError::DataInUse { dir: dir.to_path_buf(), holder });
-            }
-            Err(why) => return Err(at(&path, "locking", why.into())),
+    let taken = |e: &rustix::io::Errno| *e == rustix::io::Errno::WOULDBLOCK;
+    match patiently(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive), taken) {
+        Ok(()) => {}
+        Err(e) if taken(&e) => {
+            let mut holder = String::new();
+            // Who cannot be read did not say who it is.
+            let _ = file.read_to_string(&mut holder);
+            let holder = match holder.lines().next() {
+                Some(line) if !line.trim().is_empty() => line.trim().to_owned(),
+                _ => "it did not say who it is".to_owned(),
+            };
+            return Err(StartError::DataInUse { dir: dir.to_path_buf(), holder });
         }
+        Err(why) => return Err(at(&path, "locking", why.into())),
     }
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let note = format!("process {}, boot {}\n", std::process::id(), boot.trim());

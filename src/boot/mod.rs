@@ -35,7 +35,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     let home = Home::claim(&config.data, &new)?;
     let mut doors = Vec::new();
     for door in &config.doors {
-        match plan::probe_port(door.at) {
+        match home::patiently(|| plan::probe_port(door.at), |e| matches!(e, StartError::PortTaken { .. })) {
             Ok(()) => doors.push(*door),
             Err(StartError::Listen { at, why }) if door.optional => {
                 tracing::info!(%at, %why, "door left out: this host has no such address");
@@ -44,7 +44,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         }
     }
     let mut settings = config.settings.clone();
-    if home.quickstart && settings.plaintext_auth_networks.is_empty() {
+    if home.quickstart && config.unconfigured {
         // Until there is TLS nobody could log in otherwise; the start says so.
         settings.plaintext_auth_networks.push("127.0.0.0/8".parse().expect("a network"));
     }

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_lite::future::or;
 use ringpost_storage::{Create, OpenError, Settings as VolumeSettings, Volume};
 use uuid::Uuid;
 
@@ -140,7 +141,7 @@ async fn attend(
             }
         }
         founded
-    } else if futures_lite::future::or(office.doors_may_open(), async {
+    } else if or(office.doors_may_open(), async {
         shard::stop_requested().await;
         false
     })
@@ -150,17 +151,34 @@ async fn attend(
     } else {
         return Ok(());
     };
-    let here = node.accept_on.contains(&usize::from(shard::id()));
-    for door in node.doors.iter().filter(|_| here) {
+    open_doors(node, office)?;
+    if office.mesh.call(0, Request::DoorsOpened, 0).await.is_err() && !is_stopping().await {
+        return Err(StartError::Setting("shard 0 did not start".to_owned()));
+    }
+    tracing::info!(shard = shard::id(), volumes = office.volumes().len(), "open");
+    let stop = shard::stop_requested();
+    if shard::id() == 0 && node.admin_socket {
+        let announced = async {
+            office.all_doors_open().await;
+            welcome::announce(node, &founded);
+            std::future::pending().await
+        };
+        or(announced, stop).await;
+    } else {
+        stop.await;
+    }
+    tracing::info!(shard = shard::id(), "stopping");
+    Ok(())
+}
+
+fn open_doors(node: &Node, office: &Rc<Office>) -> Result<(), StartError> {
+    if !node.accept_on.contains(&usize::from(shard::id())) {
+        return Ok(());
+    }
+    for door in &node.doors {
         let listener = shard::listen(door.at).map_err(|why| StartError::Listen { at: door.at, why })?;
         shard::spawn("door", serve::keep_door(office.clone(), door.protocol, listener));
     }
-    if shard::id() == 0 && node.admin_socket {
-        welcome::announce(node, &founded);
-    }
-    tracing::info!(shard = shard::id(), volumes = office.volumes().len(), "open");
-    shard::stop_requested().await;
-    tracing::info!(shard = shard::id(), "stopping");
     Ok(())
 }
 

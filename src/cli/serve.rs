@@ -14,7 +14,8 @@ use crate::shard::{Plan, StartError, plan};
 /// Run the server until Ctrl-C or SIGTERM.
 ///
 /// Without options it opens SMTP on port 2525, IMAP on 2143 and POP3 on 2110, on loopback only, and keeps its data in
-/// ./ringpost-data. The first such start makes the domain ringpost.test with the accounts alice and bob and shows their passwords once.
+/// ./ringpost-data. The first start on a new store makes the domain ringpost.test with the accounts alice and bob and shows
+/// their passwords once. As long as such a store is served without network options, logins without TLS are allowed from 127.0.0.0/8.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ringpost serve
@@ -73,6 +74,9 @@ pub fn run(args: ServeArgs) -> Result<(), StartError> {
     boot::serve(Config {
         plan,
         accept_on,
+        unconfigured: args.hostname.is_none()
+            && args.exempt_network.is_empty()
+            && args.plaintext_auth_network.is_empty(),
         doors: config::default_doors(args.port_offset)?,
         settings: Settings {
             hostname: args.hostname.unwrap_or_else(host_name),
