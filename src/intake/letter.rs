@@ -9,7 +9,7 @@ use crate::directory::Home;
 use crate::mail::trace;
 use crate::observe::{self, Counter};
 use crate::office::{BodyCharge, Copy, Office};
-use crate::shard;
+use crate::shard::{self, Peer};
 
 /// A recipient whose mailbox is here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,9 +49,9 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// A letter without a body. `hint`: octets to expect.
+    /// A letter without a body. `peer`: who sends it; `hint`: octets to expect.
     #[must_use]
-    pub fn new(office: &Rc<Office>, volume: VolumeId, recipients: Vec<Recipient>, hint: u64) -> Self {
+    pub fn new(office: &Rc<Office>, peer: Peer, volume: VolumeId, recipients: Vec<Recipient>, hint: u64) -> Self {
         let wall_ms = shard::wall_ms();
         Letter {
             id: new_id(wall_ms),
@@ -60,7 +60,7 @@ impl Letter {
             received_ms: i64::try_from(wall_ms).unwrap_or(i64::MAX),
             body: Body::with_hint(usize::try_from(hint).unwrap_or(usize::MAX).saturating_add(1_024)),
             trace_octets: 0,
-            charge: BodyCharge::new(office),
+            charge: office.charge(peer),
             starved: false,
         }
     }

@@ -142,6 +142,15 @@ impl Census {
         Admission::Welcome(Guest { census: self.clone(), address })
     }
 
+    /// Whose part of this shard's bounds a peer takes: his address or network, or `None` if only the sums bound him.
+    #[must_use]
+    pub fn key(&self, peer: Peer, exempt: &[Cidr]) -> Option<u128> {
+        match peer {
+            Peer::Net(a) if !listed(exempt, peer) => Some(address_key(a.ip())),
+            _ => None,
+        }
+    }
+
     /// Connections now.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -60,12 +60,6 @@ counters! {
     RingNoBuffers = "ring_no_buffers_total",
     /// Multishot accepts ended for want of descriptors.
     AcceptPaused = "accept_paused_total",
-    /// Batches committed.
-    Batches = "batches_total",
-    /// Records in committed batches.
-    BatchRecords = "batch_records_total",
-    /// Bytes of committed batches as written, padding included.
-    BatchBytes = "batch_bytes_total",
     /// Requests sent to another shard.
     MeshRequests = "mesh_requests_total",
     /// Requests refused for want of a slot or byte credit.

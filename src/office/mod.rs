@@ -17,10 +17,12 @@ use crate::net::census::Cidr;
 use crate::shard::{self, Disk, Mesh, MeshError, Peer, ShardId};
 
 pub mod login;
+pub mod charge;
 pub mod durable;
 pub mod words;
 
 pub use crate::directory::secrets::Argon2Cost;
+pub use charge::{BodyCharge, Budget};
 pub use login::Login;
 pub use words::{Arrival, Copy, Deliver, Deliverable, Reply, Request, Visitor};
 
@@ -68,8 +70,11 @@ pub struct Office {
     directory: RefCell<Directory>,
     volume_count: u16,
     shard_count: u16,
-    body_bytes: Cell<u64>,
+    /// Message octets on their way in.
+    pub budget: Budget,
     doors_may_open: Cell<bool>,
+    doors_open: Cell<u16>,
+    complained: Cell<Option<shard::Moment>>,
 }
 
 /// An account whose volume is on this shard.
@@ -81,12 +86,6 @@ pub struct Resident {
     pub account: AccountId,
     /// `user@domain`.
     pub name: Rc<str>,
-}
-
-/// Body octets charged to the shard until this drops.
-pub struct BodyCharge {
-    office: Rc<Office>,
-    octets: u64,
 }
 
 impl Office {
@@ -101,8 +100,10 @@ impl Office {
             directory: RefCell::default(),
             volume_count,
             shard_count,
-            body_bytes: Cell::new(0),
+            budget: Budget::default(),
             doors_may_open: Cell::new(false),
+            doors_open: Cell::new(0),
+            complained: Cell::new(None),
         })
     }
 
@@ -162,6 +163,12 @@ impl Office {
         Ok(())
     }
 
+    /// A charge for a message that this peer sends.
+    #[must_use]
+    pub fn charge(&self, peer: Peer) -> BodyCharge {
+        self.budget.open(self.census.key(peer, &self.settings.exempt_networks))
+    }
+
     /// Shard 0 says that the store is ready.
     pub fn let_doors_open(&self) {
         self.doors_may_open.set(true);
@@ -173,6 +180,29 @@ impl Office {
             shard::sleep(Duration::from_millis(1)).await;
         }
         true
+    }
+
+    /// A shard says to shard 0 that its doors are open.
+    pub fn doors_opened(&self) {
+        self.doors_open.set(self.doors_open.get() + 1);
+    }
+
+    /// Resolves on shard 0 when all shards have said so.
+    pub async fn all_doors_open(&self) {
+        while self.doors_open.get() < self.shard_count {
+            shard::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// True at most once a second: for events that outsiders can cause as often as they like.
+    #[must_use]
+    pub fn may_complain(&self) -> bool {
+        let now = shard::now();
+        let may = self.complained.get().is_none_or(|last| now.since(last) >= Duration::from_secs(1));
+        if may {
+            self.complained.set(Some(now));
+        }
+        may
     }
 
     /// The account, if its volume is on this shard.
@@ -195,38 +225,5 @@ impl Office {
     #[must_use]
     pub fn plaintext_auth_allowed(&self, peer: Peer) -> bool {
         crate::net::census::listed(&self.settings.plaintext_auth_networks, peer)
-    }
-}
-
-impl BodyCharge {
-    /// No octets yet.
-    #[must_use]
-    pub fn new(office: &Rc<Office>) -> Self {
-        BodyCharge { office: office.clone(), octets: 0 }
-    }
-
-    /// Charges more octets; false (and nothing charged) when the shard holds too much already
-    /// ([`limits::BODY_BYTES_IN_FLIGHT_MAX`]).
-    #[must_use]
-    pub fn add(&mut self, octets: u64) -> bool {
-        let held = self.office.body_bytes.get();
-        if held + octets > limits::BODY_BYTES_IN_FLIGHT_MAX {
-            return false;
-        }
-        self.office.body_bytes.set(held + octets);
-        self.octets += octets;
-        true
-    }
-
-    /// Gives back all that was charged.
-    pub fn give_back(&mut self) {
-        self.office.body_bytes.set(self.office.body_bytes.get() - self.octets);
-        self.octets = 0;
-    }
-}
-
-impl Drop for BodyCharge {
-    fn drop(&mut self) {
-        self.give_back();
     }
 }

@@ -119,6 +119,8 @@ pub enum Request {
     Stats,
     /// The store is ready: open your doors.
     OpenDoors,
+    /// My doors are open.
+    DoorsOpened,
 }
 
 /// The answer to a [`Request`].
@@ -133,7 +135,7 @@ pub enum Reply {
     },
     /// To `Secrets`: `None` when the account is gone or its volume is not here.
     Secrets(Option<Vec<u8>>),
-    /// To `Hear`, `Visit` and `OpenDoors`.
+    /// To `Hear`, `Visit`, `OpenDoors` and `DoorsOpened`.
     Done,
     /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.
     Did(Result<Vec<Option<AccountId>>, Deliverable>),

@@ -25,6 +25,10 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             office.let_doors_open();
             Reply::Done
         }
+        Request::DoorsOpened => {
+            office.doors_opened();
+            Reply::Done
+        }
         Request::Stats => Reply::Stats(office.volumes().into_iter().map(|(_, volume)| volume.stats()).collect()),
         Request::Do { volume, deeds } => admin::do_deeds(&office, volume, deeds).await,
         Request::Visit(visitor) => {

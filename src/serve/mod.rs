@@ -11,7 +11,9 @@ pub mod mesh;
 pub mod pop3;
 pub mod smtp;
 
-use crate::net::{Admission, Guest, Wire};
+use futures_lite::future::or;
+
+use crate::net::{Admission, Guest};
 use crate::observe::{self, Counter};
 use crate::office::Office;
 use crate::shard::{self, Listener, Stream};
@@ -54,15 +56,21 @@ impl Protocol {
     }
 }
 
-/// Accepts at one door for as long as the process lives.
+/// Accepts at one door until the process is asked to stop; then the door is shut.
 pub async fn keep_door(office: Rc<Office>, protocol: Protocol, mut listener: Listener) {
     loop {
-        match listener.accept().await {
-            Ok(stream) => welcome(&office, protocol, stream),
-            Err(why) => {
+        let next = async { Some(listener.accept().await) };
+        let stop = async {
+            shard::stop_requested().await;
+            None
+        };
+        match or(next, stop).await {
+            Some(Ok(stream)) => welcome(&office, protocol, stream),
+            Some(Err(why)) => {
                 tracing::error!(protocol = protocol.word(), %why, "door closed: it can accept nothing more");
                 return;
             }
+            None => return,
         }
     }
 }
@@ -92,13 +100,15 @@ fn place(office: &Office, protocol: Protocol, stream: &Stream) -> Result<Guest, 
         Admission::TooMany => false,
     };
     observe::count(Counter::ConnectionsRefused);
-    tracing::info!(protocol = protocol.word(), peer = %stream.peer(), "refused: too many connections");
+    if office.may_complain() {
+        tracing::warn!(protocol = protocol.word(), peer = %stream.peer(), "refused: too many connections (said once a second)");
+    }
     Err(protocol.no_place(address_has_its_share))
 }
 
+/// Says no and lets go. A fresh socket takes these few octets at once; one that does not is not waited for.
 async fn refuse(mut stream: Stream, text: &'static [u8]) {
     stream.set_deadline(Some(shard::now().after(Duration::from_secs(1))));
-    let mut wire = Wire::new(stream);
-    wire.queue().extend_from_slice(text);
-    wire.hang_up().await;
+    // Gone already, or not: there is nothing else to tell it.
+    let _ = stream.send(text.to_vec()).await;
 }

@@ -130,7 +130,7 @@ impl SmtpDoor {
             return no(503, (5, 5, 1), "Valid RCPT command must precede DATA");
         };
         let recipients = std::mem::take(&mut self.recipients);
-        let mut letter = Letter::new(&self.office, volume, recipients, self.size);
+        let mut letter = Letter::new(&self.office, self.peer, volume, recipients, self.size);
         let mut fields = Vec::with_capacity(512);
         trace::return_path(&mut fields, sender);
         let only = match self.paths.as_slice() {

@@ -11,7 +11,7 @@ use crate::net::wire::Wire;
 use crate::observe::{self, Counter};
 use crate::office::BodyCharge;
 use crate::proto::imap::{Answer, Append, FlagList, No};
-use crate::shard;
+use crate::shard::{self, Peer};
 
 /// A message on its way in.
 pub(super) struct Upload {
@@ -56,7 +56,7 @@ impl Upload {
 }
 
 impl Door {
-    pub(super) fn append_begin(&mut self, append: Append) -> Done {
+    pub(super) fn append_begin(&mut self, append: Append, peer: Peer) -> Done {
         self.upload = None;
         let bytes_max = self.office.settings.message_bytes_max;
         if append.size > bytes_max {
@@ -64,7 +64,7 @@ impl Door {
         }
         let mailbox = self.named(&append.mailbox).ok_or(No::TryCreate)?;
         let flags = look(self.who(), mailbox, |m| spelt_as_known(&append.flags, m.messages()))??;
-        let mut charge = BodyCharge::new(&self.office);
+        let mut charge = self.office.charge(peer);
         // The client sends a synchronising literal only when it is told to go on: no use in asking for what cannot be kept.
         if !self.who().volume.has_room(append.size, wall_ms()) || !charge.add(append.size) {
             return Err(No::Unavailable.into());

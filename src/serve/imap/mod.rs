@@ -124,7 +124,6 @@ impl PumpDoor for Door {
     }
 
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
-        observe::count(Counter::Commands);
         let login = match ask {
             Ask::Login(login) => return self.login(login, wire).await,
             ask => ask,
@@ -154,7 +153,7 @@ impl Door {
             Ask::Store(store) => self.store(&store, wire).await,
             Ask::Search(search) => self.search(&search, wire).await,
             Ask::Expunge(expunge) => self.expunge(expunge.uids.as_ref()).await,
-            Ask::AppendBegin(append) => self.append_begin(append),
+            Ask::AppendBegin(append) => self.append_begin(append, wire.peer()),
             Ask::AppendDone => self.append_done(wire).await,
             Ask::AppendDrop => {
                 self.upload = None;
