@@ -8,6 +8,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::field::{Field, Visit};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -20,6 +21,9 @@ const LINES_WAITING_MAX: usize = 16_384;
 
 /// Octets of lines that leave in one write.
 const LOG_BUFFER_BYTES: usize = 64 << 10;
+
+/// How long a line may wait for others.
+const GATHER_TIME: Duration = Duration::from_millis(5);
 
 static LOST: OnceLock<ErrorCounter> = OnceLock::new();
 
@@ -50,8 +54,7 @@ pub fn start(format: Format, level: &str) -> Result<Log, String> {
         .lossy(true)
         .buffered_lines_limit(LINES_WAITING_MAX)
         .thread_name("log")
-        // The thread flushes when its queue is empty: under load many lines leave in one write.
-        .finish(io::BufWriter::with_capacity(LOG_BUFFER_BYTES, io::stderr()));
+        .finish(Gathered { out: io::stderr(), lines: Vec::with_capacity(LOG_BUFFER_BYTES) });
     let lost = writer.error_counter();
     let plain = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     let begun = match format {
@@ -62,6 +65,40 @@ pub fn start(format: Format, level: &str) -> Result<Log, String> {
     // Only the first log gets this far.
     let _ = LOST.set(lost);
     Ok(Log { _writer: guard })
+}
+
+/// Gathers lines for a moment before it writes them: under load hundreds leave in one system call, and the shards need
+/// not wake this thread for each. The queue flushes whenever it has run empty.
+struct Gathered<W> {
+    out: W,
+    lines: Vec<u8>,
+}
+
+impl<W: io::Write> Gathered<W> {
+    fn write_out(&mut self) -> io::Result<()> {
+        let written = self.out.write_all(&self.lines);
+        self.lines.clear();
+        written
+    }
+}
+
+impl<W: io::Write> io::Write for Gathered<W> {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.lines.len() + line.len() > LOG_BUFFER_BYTES {
+            self.write_out()?;
+        }
+        self.lines.extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        // Lines that come meanwhile wait in the queue.
+        std::thread::sleep(GATHER_TIME);
+        self.write_out()
+    }
 }
 
 /// Lines dropped because the log's reader was too slow.
