@@ -212,8 +212,6 @@ async fn letter(desk: &Desk, chance: &Chance, sender: &mut Sender) -> bool {
     let promise = |taken: bool| match &verdict {
         Verdict::Accepted(_) if taken => Promise::One,
         Verdict::Unknown(_) if taken => Promise::Perhaps,
-        // "Try again" after the dot may mean that the fate of the batch is not known.
-        Verdict::Refused(451, _) => Promise::Perhaps,
         _ => Promise::None,
     };
     let taken = match &verdict {
