@@ -36,7 +36,7 @@ impl<D: Disk> Inner<D> {
         }
         let (start, end) = self.record_span(message.place)?;
         let body_end = body.offset + body.len;
-        if message.place.segment == body.segment && body_end > start && body_end - start <= ONE_READ_BYTES_MAX {
+        if message.place.segment == body.segment && body.offset >= end && body_end - start <= ONE_READ_BYTES_MAX {
             let span = self.read_span(body.segment, start, body_end - start).await?;
             let mut whole = prefix_of(&span[..(end - start) as usize], message, prefix_len)?;
             let bytes = &span[(body.offset - start) as usize..];
@@ -58,6 +58,13 @@ impl<D: Disk> Inner<D> {
         let mut out = Vec::new();
         if from == to {
             return Ok(out);
+        }
+        if from < prefix_len && to > prefix_len && body.blocks.is_empty() {
+            // A small body is verified whole, so all of it is read anyway, and mostly with the prefix in one go.
+            let mut whole = self.read(message).await?;
+            whole.truncate(to as usize);
+            whole.drain(..from as usize);
+            return Ok(whole);
         }
         if from < prefix_len {
             let prefix = self.read_prefix(message, prefix_len).await?;

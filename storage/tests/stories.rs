@@ -246,6 +246,26 @@ fn a_large_letter_is_read_in_ranges() {
 }
 
 #[test]
+fn a_small_letter_is_one_read_of_the_disk() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    let body = text(4_000, 1);
+    v.deliver(alice, &body);
+    let whole = prefixed(alice, &body);
+    let message = v.volume.mailbox(alice, INBOX, |m| m.messages()[0].clone()).unwrap();
+    for (from, len) in [(0, whole.len()), (0, whole.len() + 9), (3, whole.len() - 5)] {
+        let before = disk.steps();
+        let range = block_on(v.volume.read_range(&message, from as u64, len)).unwrap();
+        assert_eq!(range, whole[from..(from + len).min(whole.len())]);
+        assert_eq!(disk.steps() - before, 1, "{from}, {len}");
+    }
+    let before = disk.steps();
+    assert_eq!(block_on(v.volume.read(&message)).unwrap(), whole);
+    assert_eq!(disk.steps() - before, 1);
+}
+
+#[test]
 fn summaries_come_back_and_later_ones_win() {
     let disk = made();
     let mut v = open(&disk);
