@@ -75,7 +75,7 @@ impl<D: Disk> Inner<D> {
             log.close_gather();
         }
         let ring = full || log.queue.len() != queued;
-        let keep = log.wants_segment();
+        let keep = log.wanted_segment().is_some();
         drop((index, ahead, log));
         if ring {
             self.commit_bell.ring();

@@ -188,6 +188,8 @@ pub struct VolumeStats {
     pub body_bytes: u64,
     /// Highest durable LSN.
     pub durable: Lsn,
+    /// Times that the next segment could not be made for want of room, descriptors or memory.
+    pub segments_put_off: u64,
     /// True after an error of write or sync.
     pub failed: bool,
 }

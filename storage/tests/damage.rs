@@ -398,6 +398,53 @@ fn no_room_for_the_next_segment_is_not_a_failure() {
 }
 
 #[test]
+fn want_of_descriptors_for_the_next_segment_passes() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    disk.fail(OpKind::Create, Fault::NoDescriptor, When::From(1));
+    let steps = disk.steps();
+    let mut tried = 0;
+    let mut delivered = 0u64;
+    for n in 0..40 {
+        tried += 1;
+        let Ok(decided) = v.volume.decide(letter(alice, &text(9_000, n)), NOW_MS) else { continue };
+        v.tasks.settle();
+        match block_on(decided.ticket) {
+            Ok(()) => delivered += 1,
+            Err(lost) => assert_eq!(lost, Lost::NoRoom),
+        }
+    }
+    assert!(!v.volume.stats().failed);
+    assert!(delivered >= 4 && delivered < tried, "{delivered}");
+    // Each commit is a write and a sync; making the segment was tried once in that second.
+    assert_eq!(disk.steps() - steps, 2 * delivered + 1);
+    assert_eq!(v.volume.stats().segments_put_off, 1);
+    v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: vec![1] });
+    disk.heal();
+    let later = NOW_MS + 2_000;
+    assert!(v.volume.has_room(9_000, later));
+    v.volume.decide(letter(alice, b"x"), later).ok();
+    v.tasks.settle();
+    let decided = v.volume.decide(letter(alice, &text(9_000, 99)), later).unwrap();
+    v.tasks.settle();
+    assert_eq!(block_on(decided.ticket), Ok(()));
+}
+
+#[test]
+fn the_next_segment_is_made_though_a_later_one_is_there() {
+    let disk = made();
+    disk.poke("segment-00000009", vec![0; SEGMENT as usize]);
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    for n in 0..20 {
+        v.deliver(alice, &text(9_000, n));
+    }
+    v.close();
+    assert_eq!(open(&disk).uids(alice).len(), 20);
+}
+
+#[test]
 fn a_loop_that_is_dropped_leaves_nobody_waiting() {
     let disk = made();
     let mut v = open(&disk);

@@ -1,8 +1,10 @@
 //! Housekeeping beside the commits: the next segment is made before it is needed, the superblock follows.
 //!
-//! Making a segment writes 64 MiB of zeros; commits go on meanwhile. Having no room for it is not a failure: it
-//! is tried again when `decide` sees room.
+//! Making a segment writes 64 MiB of zeros; commits go on meanwhile. Having no room for it, or no descriptor or memory
+//! just now, is not a failure: nothing was handed to the disk that anybody counts on. It is tried again when `decide`
+//! sees room, at most once a second.
 
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use super::Log;
@@ -18,13 +20,13 @@ pub async fn keep<D: Disk>(inner: &Inner<D>) {
             .keep_bell
             .until(|| {
                 let log = inner.log.borrow();
-                !inner.keep_on.get() || log.wants_segment() || (log.superblock_due && !log.failed)
+                !inner.keep_on.get() || log.wanted_segment().is_some() || (log.superblock_due && !log.failed)
             })
             .await;
         if !inner.keep_on.get() {
             return;
         }
-        if inner.log.borrow().wants_segment() {
+        if inner.log.borrow().wanted_segment().is_some() {
             make_segment(inner).await;
         } else {
             write_superblock(inner).await;
@@ -35,27 +37,38 @@ pub async fn keep<D: Disk>(inner: &Inner<D>) {
 async fn make_segment<D: Disk>(inner: &Inner<D>) {
     let (number, bytes) = {
         let log = inner.log.borrow();
-        (log.files.last_key_value().expect("a volume has a segment").0 + 1, log.superblock.segment_bytes)
+        let Some(number) = log.wanted_segment() else { return };
+        (number, log.superblock.segment_bytes)
     };
     match inner.disk.create(&segment::name(number), bytes).await {
         Ok(file) => {
             inner.log.borrow_mut().files.insert(number, file);
             inner.segment_bell.ring();
         }
-        Err(why) if is_full(&why) => {
-            inner.log.borrow_mut().no_room = true;
+        Err(why) if passes(&why) => {
+            let mut log = inner.log.borrow_mut();
+            log.no_room = true;
+            log.stats.segments_put_off += 1;
+            drop(log);
             inner.segment_bell.ring();
         }
         Err(_) => inner.fail(),
     }
 }
 
-/// True for errors that mean no room, not a broken disk.
-pub fn is_full(why: &std::io::Error) -> bool {
+/// True for errors that say nothing of the disk's health: no room, or the process or the host is short of something.
+fn passes(why: &std::io::Error) -> bool {
+    const EINTR: i32 = 4;
+    const EAGAIN: i32 = 11;
+    const ENOMEM: i32 = 12;
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
     const ENOSPC: i32 = 28;
     const EDQUOT: i32 = 122;
-    matches!(why.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
-        || matches!(why.raw_os_error(), Some(ENOSPC | EDQUOT))
+    match why.raw_os_error() {
+        Some(code) => matches!(code, EINTR | EAGAIN | ENOMEM | ENFILE | EMFILE | ENOSPC | EDQUOT),
+        None => matches!(why.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded),
+    }
 }
 
 /// Writes the next superblock: copies 0 and 1 before 2 and 3, each synced before the next.

@@ -53,7 +53,7 @@ pub struct Log<F> {
     pub closing: bool,
     pub closed: bool,
     pub running: bool,
-    /// The next segment could not be made for want of room.
+    /// The next segment could not be made, for want of room or of something else that passes.
     pub no_room: bool,
     /// The last answer to how much is free, and when (wall clock, milliseconds).
     pub free: Option<(i64, u64)>,
@@ -224,11 +224,12 @@ impl<F> Log<F> {
         lost.into_iter().map(|g| g.fate).collect()
     }
 
-    /// True when the next segment should be made: the active one is more than half full, or somebody waits.
-    pub fn wants_segment(&self) -> bool {
-        let highest = *self.files.last_key_value().expect("a volume has a segment").0;
-        let half = highest == self.active && self.durable_end.offset > self.superblock.segment_bytes / 2;
-        !self.failed && !self.no_room && (half || self.cursor.segment > highest)
+    /// The segment to be made next: the active one is more than half full, or somebody waits.
+    pub fn wanted_segment(&self) -> Option<u32> {
+        // Not the highest there is and one: where a segment was lost, a later one may be there.
+        let missing = (self.active + 1..).find(|number| !self.files.contains_key(number))?;
+        let half = missing == self.active + 1 && self.durable_end.offset > self.superblock.segment_bytes / 2;
+        (!self.failed && !self.no_room && (half || self.cursor.segment >= missing)).then_some(missing)
     }
 
     /// The superblock that says what is known now.

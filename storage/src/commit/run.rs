@@ -167,7 +167,7 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
         // A heartbeat is nobody's news: it need not be vouched for itself.
         log.vouched = log.durable;
     }
-    let wants_segment = log.wants_segment();
+    let wants_segment = log.wanted_segment().is_some();
     drop(log);
     if wants_segment {
         inner.keep_bell.ring();

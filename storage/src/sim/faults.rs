@@ -28,6 +28,8 @@ pub enum Fault {
     Io,
     /// No space left. (For `Create`; a write of a preallocated file does not know it.)
     NoSpace,
+    /// The process has no descriptor left (EMFILE).
+    NoDescriptor,
     /// Only the front of the write arrives. An error for the caller, as [`crate::disk::File::write_sync`] promises.
     Short,
 }
@@ -87,6 +89,7 @@ impl Fault {
         match self {
             Fault::Io => io::Error::other("simulated I/O error"),
             Fault::NoSpace => io::Error::from(io::ErrorKind::StorageFull),
+            Fault::NoDescriptor => io::Error::from_raw_os_error(24),
             Fault::Short => io::Error::new(io::ErrorKind::WriteZero, "simulated short write"),
         }
     }
