@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringpost_storage::{Lost, Outcome, Refused, Transaction, Volume};
+use ringpost_storage::{Decided, Lost, Outcome, Refused, Transaction, Volume};
 
 use crate::limits;
 use crate::shard::{self, Disk};
@@ -27,7 +27,8 @@ pub enum Undone {
 /// # Errors
 /// See [`Undone`]. Past [`limits::COMMIT_DEADLINE_S`] it is `Unknown` (A054).
 pub async fn make_durable(volume: &Volume<Disk>, transaction: Transaction) -> Result<Vec<Outcome>, Undone> {
-    make_durable_and_return(volume, transaction).await.map(|(outcomes, _)| outcomes)
+    let decided = volume.decide(transaction, wall_ms()).map_err(Undone::Refused)?;
+    settled(decided).await
 }
 
 /// As [`make_durable`], and gives the buffers of the bodies back, so that they can be freed on the core that allocated them.
@@ -38,15 +39,20 @@ pub async fn make_durable_and_return(
     volume: &Volume<Disk>,
     transaction: Transaction,
 ) -> Result<(Vec<Outcome>, Vec<Vec<u8>>), Undone> {
-    let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
-    let decided = volume.decide(transaction, now_ms).map_err(Undone::Refused)?;
+    let (decided, lent) = volume.decide_and_lend(transaction, wall_ms()).map_err(Undone::Refused)?;
+    let outcomes = settled(decided).await?;
+    Ok((outcomes, lent.into_iter().filter_map(|b| Rc::try_unwrap(b).ok()).collect()))
+}
+
+async fn settled(decided: Decided) -> Result<Vec<Outcome>, Undone> {
     match shard::within(Duration::from_secs(limits::COMMIT_DEADLINE_S), decided.ticket).await {
-        Some(Ok(())) => {
-            let buffers = decided.buffers.into_iter().filter_map(|b| Rc::try_unwrap(b).ok()).collect();
-            Ok((decided.outcomes, buffers))
-        }
+        Some(Ok(())) => Ok(decided.outcomes),
         Some(Err(Lost::NoRoom)) => Err(Undone::Refused(Refused::DiskFull)),
         Some(Err(Lost::NotWritten)) => Err(Undone::NotWritten),
         Some(Err(Lost::Unknown)) | None => Err(Undone::Unknown),
     }
+}
+
+fn wall_ms() -> i64 {
+    i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX)
 }

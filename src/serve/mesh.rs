@@ -13,7 +13,7 @@ use crate::shard;
 pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
     match request {
         Request::Deliver(letter) => {
-            let (fate, buffers) = commit::store(&office, *letter).await;
+            let (fate, buffers) = commit::store_and_return(&office, *letter).await;
             Reply::Delivered { fate, buffers }
         }
         Request::Secrets { volume, account } => Reply::Secrets(office.secrets(volume, account)),

@@ -5,7 +5,7 @@
 
 use crate::batch::Gather;
 use crate::commit::{Bound, Log, Ticket};
-use crate::disk::Disk;
+use crate::disk::{Bytes, Disk};
 use crate::index::Index;
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
 use crate::record::{
@@ -28,8 +28,13 @@ pub const MAILBOXES_MAX: usize = 10_000;
 const FREE_ANSWER_MS: i64 = 1_000;
 
 impl<D: Disk> Inner<D> {
-    /// See [`crate::Volume::decide`].
-    pub fn decide(&self, transaction: Transaction, now_ms: i64) -> Result<Decided, Refused> {
+    /// See [`crate::Volume::decide`]. `buffers`: where to put those of the bodies, if anybody wants them.
+    pub fn decide(
+        &self,
+        transaction: Transaction,
+        now_ms: i64,
+        buffers: Option<&mut Vec<Bytes>>,
+    ) -> Result<Decided, Refused> {
         let index = self.index.borrow();
         let mut ahead = self.ahead.borrow_mut();
         let mut log = self.log.borrow_mut();
@@ -67,7 +72,9 @@ impl<D: Disk> Inner<D> {
         };
         gather_done(step.gather, bound);
         let gather = log.queue.back().expect("just filled");
-        let buffers = gather.bodies_since(mark).to_vec();
+        if let Some(buffers) = buffers {
+            buffers.extend_from_slice(gather.bodies_since(mark));
+        }
         let ticket = Ticket::new(gather.fate.clone());
         let full = gather.bytes() >= self.settings.batch_bytes_max;
         log.waiting_bytes += bound.bytes;
@@ -83,7 +90,7 @@ impl<D: Disk> Inner<D> {
         if keep {
             self.keep_bell.ring();
         }
-        Ok(Decided { outcomes, ticket, buffers })
+        Ok(Decided { outcomes, ticket })
     }
 
     /// See [`crate::Volume::has_room`].

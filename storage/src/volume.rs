@@ -168,9 +168,6 @@ pub struct Decided {
     pub outcomes: Vec<Outcome>,
     /// Resolves when the batch is durable and its effects are visible, or will never be vouched for.
     pub ticket: Ticket,
-    /// The very buffers of the bodies. Once the ticket has resolved nobody else holds them: whoever made them on another
-    /// core can have them back, so that they are freed where they were allocated.
-    pub buffers: Vec<Bytes>,
 }
 
 /// Counters of a volume since it was opened.
@@ -234,7 +231,21 @@ impl<D: Disk> Volume<D> {
     /// # Panics
     /// When an `Append` names a body that is not there, or summaries do not come with rising UIDs.
     pub fn decide(&self, transaction: Transaction, now_ms: i64) -> Result<Decided, Refused> {
-        self.0.decide(transaction, now_ms)
+        self.0.decide(transaction, now_ms, None)
+    }
+
+    /// As [`Volume::decide`], and hands out the very buffers of the bodies. Once the ticket has resolved nobody else holds
+    /// them: whoever filled them on another core can have them back, so that they are freed where they were allocated.
+    ///
+    /// # Errors
+    /// See [`Refused`]; nothing was kept.
+    ///
+    /// # Panics
+    /// As [`Volume::decide`].
+    pub fn decide_and_lend(&self, transaction: Transaction, now_ms: i64) -> Result<(Decided, Vec<Bytes>), Refused> {
+        let mut buffers = Vec::new();
+        let decided = self.0.decide(transaction, now_ms, Some(&mut buffers))?;
+        Ok((decided, buffers))
     }
 
     /// True if an append of about so many octets would not be refused with `DiskFull` now. A promise of nothing: the
