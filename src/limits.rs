@@ -71,7 +71,7 @@ pub const LOGIN_IDLE_S: u64 = 60;
 pub const DATA_RATE_MIN_BYTES_S: u64 = 500;
 /// Seconds of patience to begin with, and the most that octets can earn ahead.
 pub const DATA_RATE_GRACE_S: u64 = 30;
-/// A peer that takes no reply bytes for this long is reset, seconds.
+/// For each [`OUT_BYTES_MAX`] reply bytes, seconds: a peer that does not take them in this time is reset.
 pub const WRITE_STALL_S: u64 = 60;
 /// From the final dot to the verdict, seconds. Past it the connection closes without one.
 pub const COMMIT_DEADLINE_S: u64 = 60;

@@ -6,4 +6,5 @@
 pub mod letter;
 pub mod names;
 pub mod search;
+pub mod slices;
 pub mod view;

@@ -1,13 +1,17 @@
 //! A connection with its reply bytes.
 //!
-//! Replies gather in one buffer and leave in one send when the input has run dry or when
-//! [`OUT_BYTES_MAX`](limits::OUT_BYTES_MAX) is reached: whoever produces faster than the peer reads waits here, and
-//! a peer that reads nothing for [`WRITE_STALL_S`](limits::WRITE_STALL_S) is reset (A061, A114).
+//! Replies gather in one buffer and leave when the input has run dry or when
+//! [`OUT_BYTES_MAX`](limits::OUT_BYTES_MAX) is reached: whoever produces faster than the peer reads waits here (A114).
+//!
+//! They leave in slices of at most `OUT_BYTES_MAX` octets, and each slice has [`WRITE_STALL_S`](limits::WRITE_STALL_S)
+//! to be taken whole. A peer that reads steadily, at `OUT_BYTES_MAX / WRITE_STALL_S` (about 1 KiB/s) or more, is never
+//! cut, however long the answer; one that reads nothing, or less than that, is reset (A061).
 
 use std::io;
 use std::time::Duration;
 
 use crate::limits;
+use crate::observe::{self, Peak};
 use crate::shard::{self, Peer, Stream};
 
 /// A connection and what waits to be sent on it.
@@ -30,16 +34,23 @@ impl Wire {
         self.stream.peer()
     }
 
-    /// Queues bytes for the peer and waits when too many are queued: the back-pressure of streamed answers.
+    /// Queues bytes for the peer and waits when too many are queued: the back-pressure of streamed answers. However
+    /// many they are, the queue stays within its bound.
     ///
     /// # Errors
-    /// When the connection is gone or the peer reads nothing.
-    pub async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.extend_from_slice(bytes);
-        if self.out.len() >= limits::OUT_BYTES_MAX { self.flush().await } else { Ok(()) }
+    /// When the connection is gone or the peer does not read.
+    pub async fn say(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let room = limits::OUT_BYTES_MAX.saturating_sub(self.out.len());
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            self.out.extend_from_slice(now);
+            bytes = later;
+            self.relieve().await?;
+        }
+        Ok(())
     }
 
-    /// The queue itself, for encoders that append. Follow with [`Wire::relieve`].
+    /// The queue itself, for encoders that append a line. Follow with [`Wire::relieve`].
     pub fn queue(&mut self) -> &mut Vec<u8> {
         &mut self.out
     }
@@ -60,12 +71,25 @@ impl Wire {
         if self.out.is_empty() {
             return Ok(());
         }
+        observe::reached(Peak::OutBufferBytes, self.out.capacity() as u64);
+        let queued = std::mem::take(&mut self.out);
+        if queued.len() <= limits::OUT_BYTES_MAX {
+            return self.send(queued).await;
+        }
+        // An encoder's last line went beyond the bound.
+        for slice in queued.chunks(limits::OUT_BYTES_MAX) {
+            self.send(slice.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a slice and keeps its buffer for the next replies.
+    async fn send(&mut self, slice: Vec<u8>) -> io::Result<()> {
         self.stream.set_deadline(Some(shard::now().after(Duration::from_secs(limits::WRITE_STALL_S))));
-        let (sent, buffer) = self.stream.send(std::mem::take(&mut self.out)).await;
-        self.out = buffer;
-        self.out.clear();
-        if self.out.capacity() > limits::OUT_BYTES_MAX * 2 {
-            self.out = Vec::new();
+        let (sent, mut buffer) = self.stream.send(slice).await;
+        buffer.clear();
+        if buffer.capacity() <= limits::OUT_BYTES_MAX * 2 {
+            self.out = buffer;
         }
         sent
     }

@@ -3,7 +3,7 @@
 //! A shard writes its own row and nobody else's, so a count costs a load and a store on a cache line
 //! that no other core writes. Readers sum the rows when asked.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -76,12 +76,23 @@ counters! {
     Panics = "panics_total",
 }
 
+/// The most of something that a shard has seen since it started: what a bound is held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Peak {
+    /// Reply octets buffered for one connection.
+    OutBufferBytes,
+    /// Work done by one task while the others waited, in the units of `mailbox::slices`.
+    SliceWork,
+}
+
 type Row = Arc<Vec<AtomicU64>>;
 
 static ROWS: Mutex<Vec<Row>> = Mutex::new(Vec::new());
 
 thread_local! {
     static ROW: RefCell<Row> = RefCell::new(new_row());
+    static PEAKS: [Cell<u64>; 2] = const { [Cell::new(0), Cell::new(0)] };
 }
 
 fn new_row() -> Row {
@@ -108,6 +119,20 @@ pub fn add(counter: Counter, n: u64) {
 pub fn total(counter: Counter) -> u64 {
     let rows = ROWS.lock().expect("no holder of this lock can panic");
     rows.iter().map(|row| row[counter as usize].load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+}
+
+/// Notes a value; the highest is kept.
+pub fn reached(peak: Peak, value: u64) {
+    PEAKS.with(|peaks| {
+        let highest = &peaks[peak as usize];
+        highest.set(highest.get().max(value));
+    });
+}
+
+/// The highest value of this thread.
+#[must_use]
+pub fn highest_here(peak: Peak) -> u64 {
+    PEAKS.with(|peaks| peaks[peak as usize].get())
 }
 
 /// This thread's own count.
