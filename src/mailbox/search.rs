@@ -8,8 +8,11 @@
 //!   the header does.
 //! - Text is found as it reads: transfer encodings, charsets and encoded words undone, case folded. All texts sought in
 //!   bodies are sought in one reading.
-//! - In slices: the shard gets its turn after [`SLICE_WORK`], and at [`WORK_MAX`] the search ends with `LIMIT` (A116).
+//! - In slices: each text sought in each stretch of a message is a piece of work of its own, so that no slice is longer than
+//!   [`SLICE_WORK`](super::slices::SLICE_WORK) whatever is sought; at [`WORK_MAX`] the search ends with `LIMIT` (A116).
 //! - A message that is gone or cannot be read matches what its flags and dates decide, else nothing.
+
+use std::collections::HashSet;
 
 use memchr::memmem::Finder;
 use ringpost_storage::disk::Disk;
@@ -22,28 +25,39 @@ use crate::mail::structure::{ArchivedKind, ArchivedPart};
 use crate::mail::summary::Packed;
 use crate::mail::words::{Reading, Transfer, decode_words, fold};
 use crate::mailbox::letter::Letter;
+use crate::mailbox::slices::Slices;
 use crate::mailbox::view::View;
 use crate::proto::imap::{SearchKey, Set};
 
-/// Work after which other tasks get their turn. One is about an octet compared with one text.
-pub const SLICE_WORK: u64 = 1 << 20;
-/// Work of one SEARCH. More: NO [LIMIT].
+/// Work of one SEARCH, in the units of [`slices`](super::slices). More: NO [LIMIT].
 pub const WORK_MAX: u64 = 4 << 30;
 /// Work of looking at one message's flags and dates.
 const MESSAGE_WORK: u64 = 64;
 /// Octets of one header field that are searched.
 const FIELD_BYTES_MAX: usize = 128 << 10;
+/// Octets of a body that are decoded at a time.
+const STRETCH_BYTES: u64 = 64 << 10;
 
 /// A search, ready to be put to messages.
 pub struct Plan {
     test: Test,
-    /// What is sought in bodies, folded.
-    sought: Vec<Finder<'static>>,
-    longest_sought: usize,
+    sought: Sought,
+    longest_text: usize,
     /// How many tests there are.
     tests: u64,
     work: u64,
-    work_at_turn: u64,
+    slices: Slices,
+}
+
+/// What is sought, each once. Tests name it by its place here.
+#[derive(Default)]
+struct Sought {
+    /// In bodies and headers, folded.
+    texts: Vec<Finder<'static>>,
+    /// In fields of the header: name in lower case, text folded.
+    fields: Vec<(String, Finder<'static>)>,
+    /// In lower case.
+    keywords: Vec<String>,
 }
 
 /// The search may go no further.
@@ -53,14 +67,13 @@ pub struct LimitReached;
 enum Test {
     Always(bool),
     Flag(u32, bool),
-    Keyword(Box<str>, bool),
+    Keyword(usize, bool),
     /// Day of INTERNALDATE: from, up to and not including.
     Day(i32, i32),
     Sent(i32, i32),
     Larger(u64),
     Smaller(u64),
-    /// Name in lower case, text folded.
-    Header(Box<(String, Finder<'static>)>),
+    Header(usize),
     Body(usize),
     Text(usize),
     Uid(Set),
@@ -76,28 +89,30 @@ struct Facts<'a> {
     sequence: u32,
     sequence_max: u32,
     uid_max: u32,
+    /// For each sought keyword, whether the message has it.
+    keywords: Vec<bool>,
     header: Option<Header>,
     /// For each sought text, whether the body has it.
     body: Option<Vec<bool>>,
 }
 
 struct Header {
-    /// Names in lower case, values as they read, folded.
-    fields: Vec<(String, String)>,
     sent: Option<i32>,
     /// For each sought text, whether the header has it.
-    has: Vec<bool>,
+    texts: Vec<bool>,
+    /// For each sought field, whether the header has it.
+    fields: Vec<bool>,
 }
 
 impl Plan {
     /// A plan for all of these keys.
     #[must_use]
     pub fn new(keys: &[SearchKey]) -> Plan {
-        let mut sought = Vec::new();
+        let mut sought = Sought::default();
         let test = Test::And(keys.iter().map(|k| Test::of(k, &mut sought)).collect());
-        let longest_sought = sought.iter().map(|f| f.needle().len()).max().unwrap_or(0);
+        let longest_text = sought.texts.iter().map(|f| f.needle().len()).max().unwrap_or(0);
         let tests = test.count();
-        Plan { test, sought, longest_sought, tests, work: 0, work_at_turn: 0 }
+        Plan { test, sought, longest_text, tests, work: 0, slices: Slices::default() }
     }
 
     /// True if the message matches. Reads what it must.
@@ -112,20 +127,19 @@ impl Plan {
         sequence: u32,
         message: &Message,
     ) -> Result<bool, LimitReached> {
-        self.worked(MESSAGE_WORK + self.tests).await?;
+        self.spend(MESSAGE_WORK + self.tests + message.flags.keywords().len() as u64).await?;
         let (sequence_max, uid_max) = (view.len(), view.largest_uid());
-        let mut facts = Facts { message, sequence, sequence_max, uid_max, header: None, body: None };
+        let keywords = self.sought.keywords_of(message);
+        let mut facts = Facts { message, sequence, sequence_max, uid_max, keywords, header: None, body: None };
         if let Some(decided) = self.test.holds(&facts) {
             return Ok(decided);
         }
         let mut letter = Letter::new(volume, message);
         match letter.header().await {
-            Ok((octets, _)) => {
-                self.worked(octets.len() as u64 * (1 + self.tests)).await?;
-                facts.header = Some(Header::read(&octets, &self.sought));
-            }
+            Ok((octets, _)) => facts.header = Some(self.header(&octets).await?),
             Err(why) => return Ok(unreadable(message, &why)),
         }
+        self.spend(self.tests).await?;
         if let Some(decided) = self.test.holds(&facts) {
             return Ok(decided);
         }
@@ -141,19 +155,45 @@ impl Plan {
             Ok(found) => facts.body = Some(found),
             Err(why) => return Ok(unreadable(message, &why)),
         }
+        self.spend(self.tests).await?;
         Ok(self.test.holds(&facts).unwrap_or(false))
     }
 
-    async fn worked(&mut self, work: u64) -> Result<(), LimitReached> {
+    /// Begins a piece of work.
+    async fn spend(&mut self, work: u64) -> Result<(), LimitReached> {
         self.work = self.work.saturating_add(work);
         if self.work > WORK_MAX {
             return Err(LimitReached);
         }
-        if self.work - self.work_at_turn >= SLICE_WORK {
-            self.work_at_turn = self.work;
-            futures_lite::future::yield_now().await;
-        }
+        self.slices.spend(work).await;
         Ok(())
+    }
+
+    /// What of all that is sought the header has.
+    async fn header(&mut self, octets: &[u8]) -> Result<Header, LimitReached> {
+        let (texts, asked) = (self.sought.texts.len(), self.sought.fields.len());
+        let mut header = Header { sent: None, texts: vec![false; texts], fields: vec![false; asked] };
+        for field in fields(octets) {
+            self.spend((field.whole.len() + asked) as u64).await?;
+            if header.sent.is_none() && field.is("date") {
+                header.sent = date::read_rfc5322(field.value).map(date::Stamp::written_day);
+            }
+            let open: Vec<usize> =
+                (0..asked).filter(|at| !header.fields[*at] && field.is(&self.sought.fields[*at].0)).collect();
+            if texts == 0 && open.is_empty() {
+                continue;
+            }
+            let value = fold(&decode_words(&unfold(field.value, FIELD_BYTES_MAX)));
+            for at in open {
+                self.spend(value.len() as u64).await?;
+                header.fields[at] = self.sought.fields[at].1.find(value.as_bytes()).is_some();
+            }
+            if texts > 0 {
+                let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
+                self.mark(&format!("{name}: {value}"), &mut header.texts).await?;
+            }
+        }
+        Ok(header)
     }
 
     /// Which of the sought texts the body has: texts of its parts, and headers of parts and of messages within.
@@ -166,17 +206,17 @@ impl Plan {
             let all = &packed.get().parts;
             all.iter().enumerate().map(|(at, p)| Piece::of(at, p)).collect()
         };
-        let mut found = vec![false; self.sought.len()];
+        let mut found = vec![false; self.sought.texts.len()];
         for part in parts {
             if let Some((from, to)) = part.header {
                 let header = match letter.whole(from..to, PART_HEADER_BYTES_MAX).await {
                     Ok(header) => header,
                     Err(why) => return Ok(Err(why)),
                 };
-                self.worked((to - from) * (1 + self.sought.len() as u64)).await?;
                 for field in fields(&header) {
+                    self.spend(field.whole.len() as u64).await?;
                     let text = fold(&decode_words(&unfold(field.value, FIELD_BYTES_MAX)));
-                    self.mark(&text, &mut found);
+                    self.mark(&text, &mut found).await?;
                 }
             }
             let Some(mut text) = part.text else { continue };
@@ -184,22 +224,21 @@ impl Plan {
             let mut decoded = Vec::new();
             let mut at = text.from;
             while at < text.to {
-                let some = match letter.some(at..text.to).await {
+                self.spend(STRETCH_BYTES).await?;
+                let some = match letter.some(at..text.to.min(at + STRETCH_BYTES)).await {
                     Ok(some) => some,
                     Err(why) => return Ok(Err(why)),
                 };
                 at += some.len() as u64;
-                let octets = some.len() as u64;
                 decoded.clear();
                 text.transfer.push(some, &mut decoded);
                 text.reading.push(&decoded, at >= text.to, &mut window);
-                self.mark(&window, &mut found);
+                self.mark(&window, &mut found).await?;
                 if found.iter().all(|f| *f) {
                     return Ok(Ok(found));
                 }
-                self.worked(octets * (1 + self.sought.len() as u64)).await?;
-                // What is left may be the beginning of a text that the next block ends.
-                let mut keep = window.len().saturating_sub(self.longest_sought.saturating_sub(1));
+                // What is left may be the beginning of a text that the next stretch ends.
+                let mut keep = window.len().saturating_sub(self.longest_text.saturating_sub(1));
                 while !window.is_char_boundary(keep) {
                     keep -= 1;
                 }
@@ -209,11 +248,56 @@ impl Plan {
         Ok(Ok(found))
     }
 
-    fn mark(&self, text: &str, found: &mut [bool]) {
-        for (finder, found) in self.sought.iter().zip(found) {
-            *found = *found || finder.find(text.as_bytes()).is_some();
+    /// Marks which of the sought texts are in this one.
+    async fn mark(&mut self, text: &str, found: &mut [bool]) -> Result<(), LimitReached> {
+        for (at, found) in found.iter_mut().enumerate() {
+            if !*found {
+                self.spend(text.len() as u64).await?;
+                *found = self.sought.texts[at].find(text.as_bytes()).is_some();
+            }
         }
+        Ok(())
     }
+}
+
+impl Sought {
+    fn text(&mut self, text: &str) -> usize {
+        let folded = fold(text);
+        place(&mut self.texts, |f| f.needle() == folded.as_bytes(), || finder(&folded))
+    }
+
+    fn field(&mut self, name: &str, text: &str) -> usize {
+        let (name, folded) = (name.to_ascii_lowercase(), fold(text));
+        let same = |f: &(String, Finder<'static>)| f.0 == name && f.1.needle() == folded.as_bytes();
+        place(&mut self.fields, same, || (name.clone(), finder(&folded)))
+    }
+
+    fn keyword(&mut self, name: &str) -> usize {
+        let name = name.to_ascii_lowercase();
+        place(&mut self.keywords, |k| *k == name, || name.clone())
+    }
+
+    /// For each sought keyword, whether the message has it.
+    fn keywords_of(&self, message: &Message) -> Vec<bool> {
+        if self.keywords.is_empty() {
+            return Vec::new();
+        }
+        let has: HashSet<String> = message.flags.keywords().iter().map(|k| k.to_ascii_lowercase()).collect();
+        self.keywords.iter().map(|k| has.contains(k)).collect()
+    }
+}
+
+/// The place of what is `same`; what is new goes to the end.
+fn place<T>(all: &mut Vec<T>, same: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> usize {
+    let at = all.iter().position(same).unwrap_or(all.len());
+    if at == all.len() {
+        all.push(new());
+    }
+    at
+}
+
+fn finder(folded: &str) -> Finder<'static> {
+    Finder::new(folded.as_bytes()).into_owned()
 }
 
 fn unreadable(message: &Message, why: &ReadError) -> bool {
@@ -253,43 +337,14 @@ impl Piece {
     }
 }
 
-impl Header {
-    fn read(octets: &[u8], sought: &[Finder<'static>]) -> Header {
-        let mut header = Header { fields: Vec::new(), sent: None, has: vec![false; sought.len()] };
-        for field in fields(octets) {
-            if header.sent.is_none() && field.is("date") {
-                header.sent = date::read_rfc5322(field.value).map(date::Stamp::written_day);
-            }
-            let name = String::from_utf8_lossy(field.name).to_ascii_lowercase();
-            let value = fold(&decode_words(&unfold(field.value, FIELD_BYTES_MAX)));
-            if !sought.is_empty() {
-                let line = format!("{name}: {value}");
-                for (finder, has) in sought.iter().zip(&mut header.has) {
-                    *has = *has || finder.find(line.as_bytes()).is_some();
-                }
-            }
-            header.fields.push((name, value));
-        }
-        header
-    }
-}
-
 impl Test {
     /// Keys nest at most [`IMAP_NESTING_MAX`](crate::limits::IMAP_NESTING_MAX) deep: the parser saw to it.
-    fn of(key: &SearchKey, sought: &mut Vec<Finder<'static>>) -> Test {
-        let mut seek = |text: &str| {
-            let folded = fold(text);
-            let at = sought.iter().position(|f| f.needle() == folded.as_bytes()).unwrap_or(sought.len());
-            if at == sought.len() {
-                sought.push(Finder::new(folded.as_bytes()).into_owned());
-            }
-            at
-        };
+    fn of(key: &SearchKey, sought: &mut Sought) -> Test {
         match key {
             SearchKey::All => Test::Always(true),
             SearchKey::Recent => Test::Always(false),
             SearchKey::Flag(bits, set) => Test::Flag(*bits, *set),
-            SearchKey::Keyword(name, set) => Test::Keyword(name.clone(), *set),
+            SearchKey::Keyword(name, set) => Test::Keyword(sought.keyword(name), *set),
             SearchKey::Before(day) => Test::Day(i32::MIN, *day),
             SearchKey::On(day) => Test::Day(*day, day.saturating_add(1)),
             SearchKey::Since(day) => Test::Day(*day, i32::MAX),
@@ -298,13 +353,11 @@ impl Test {
             SearchKey::SentSince(day) => Test::Sent(*day, i32::MAX),
             SearchKey::Larger(octets) => Test::Larger(*octets),
             SearchKey::Smaller(octets) => Test::Smaller(*octets),
-            SearchKey::Header(name, text) => {
-                Test::Header(Box::new((name.to_ascii_lowercase(), Finder::new(fold(text).as_bytes()).into_owned())))
-            }
+            SearchKey::Header(name, text) => Test::Header(sought.field(name, text)),
             SearchKey::Body(text) if text.is_empty() => Test::Always(true),
             SearchKey::Text(text) if text.is_empty() => Test::Always(true),
-            SearchKey::Body(text) => Test::Body(seek(text)),
-            SearchKey::Text(text) => Test::Text(seek(text)),
+            SearchKey::Body(text) => Test::Body(sought.text(text)),
+            SearchKey::Text(text) => Test::Text(sought.text(text)),
             SearchKey::Uid(set) => Test::Uid(set.clone()),
             SearchKey::Sequence(set) => Test::Sequence(set.clone()),
             SearchKey::Not(key) => Test::Not(Box::new(Test::of(key, sought))),
@@ -328,18 +381,14 @@ impl Test {
         Some(match self {
             Test::Always(answer) => *answer,
             Test::Flag(bits, set) => m.flags.has(*bits) == *set,
-            Test::Keyword(name, set) => m.flags.keywords().iter().any(|k| k.eq_ignore_ascii_case(name)) == *set,
+            Test::Keyword(at, set) => f.keywords[*at] == *set,
             Test::Day(from, to) => (*from..*to).contains(&date::day(m.internal_ms)),
             Test::Sent(from, to) => f.header.as_ref()?.sent.is_some_and(|day| (*from..*to).contains(&day)),
             Test::Larger(octets) => m.size > *octets,
             Test::Smaller(octets) => m.size < *octets,
-            Test::Header(sought) => {
-                let (name, text) = &**sought;
-                let fields = &f.header.as_ref()?.fields;
-                fields.iter().any(|(n, value)| n == name && text.find(value.as_bytes()).is_some())
-            }
+            Test::Header(at) => f.header.as_ref()?.fields[*at],
             Test::Body(at) => f.body.as_ref()?[*at],
-            Test::Text(at) => f.header.as_ref()?.has[*at] || f.body.as_ref()?[*at],
+            Test::Text(at) => f.header.as_ref()?.texts[*at] || f.body.as_ref()?[*at],
             Test::Uid(set) => set.contains(m.uid, f.uid_max.max(m.uid)),
             Test::Sequence(set) => set.contains(f.sequence, f.sequence_max),
             Test::Not(test) => !test.holds(f)?,
@@ -363,5 +412,27 @@ impl Test {
                 true
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::block_on;
+
+    use super::*;
+
+    #[test]
+    fn a116_a_search_ends_at_its_limit() {
+        let mut plan = Plan::new(&[SearchKey::All]);
+        assert_eq!(block_on(plan.spend(WORK_MAX)), Ok(()));
+        assert_eq!(block_on(plan.spend(1)), Err(LimitReached));
+    }
+
+    #[test]
+    fn what_is_sought_twice_is_sought_once() {
+        let twice = |key: SearchKey| Plan::new(&[key.clone(), SearchKey::Not(Box::new(key))]).sought;
+        assert_eq!(twice(SearchKey::Text("A".into())).texts.len(), 1);
+        assert_eq!(twice(SearchKey::Header("Subject".into(), "a".into())).fields.len(), 1);
+        assert_eq!(twice(SearchKey::Keyword("Junk".into(), true)).keywords, ["junk"]);
     }
 }
