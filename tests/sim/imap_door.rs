@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use ringpost::admin::{NewAccount, Request, Secret};
 use ringpost::limits;
+use ringpost::mailbox::slices::SLICE_WORK;
+use ringpost::observe::{self, Peak};
 use ringpost::shard;
 use ringpost::shard::sim::World;
 
@@ -86,6 +88,10 @@ impl Client {
         assert!(said.ends_with("OK"), "{said}");
     }
 }
+
+/// The queue at its bound and one step's words. A114 allows twice as much.
+const OUT_BUFFER_BYTES_MAX: u64 = 2 * limits::OUT_BYTES_MAX as u64;
+const _: () = assert!(OUT_BUFFER_BYTES_MAX <= 256 << 10);
 
 /// A node with alice and bob, each on a shard of their own, and what is to happen.
 fn with_node(story: impl AsyncFnOnce()) {
@@ -182,6 +188,40 @@ fn a114_who_reads_nothing_holds_up_nobody_and_loses_nothing() {
             assert_eq!(said.matches("FETCH (BODY[] <Subject: x||0123456789abcde|").count(), 20);
             assert!(said.ends_with(" ~ OK"));
         }
+        assert!(observe::highest_here(Peak::OutBufferBytes) <= OUT_BUFFER_BYTES_MAX);
+    });
+}
+
+#[test]
+fn a114_many_sections_of_a_great_header_are_told_one_by_one() {
+    with_node(async || {
+        let mut c = Client::in_inbox("alice").await;
+        let header = format!("Subject: {}\r\n", "s".repeat(90 << 10)).repeat(2);
+        c.append(&format!("{header}\r\nbody\r\n")).await;
+        let sections: Vec<String> = (0..40).map(|n| format!("BODY.PEEK[HEADER.FIELDS.NOT (X-{n})]")).collect();
+        let told = c.say(&format!("FETCH 1 ({})", sections.join(" "))).await;
+        assert_eq!(told.matches("<Subject: ssss").count(), 40);
+        assert!(told.len() > 40 * header.len() && told.ends_with(" ~ OK"));
+        let most = observe::highest_here(Peak::OutBufferBytes);
+        assert!(most <= OUT_BUFFER_BYTES_MAX, "{most} octets of replies were buffered");
+    });
+}
+
+#[test]
+fn a061_who_reads_slowly_but_steadily_gets_all_of_it() {
+    with_node(async || {
+        let mut slow = Client::in_inbox("alice").await;
+        let text = "0123456789abcde\r\n".repeat(10_000);
+        slow.append(&format!("Subject: x\r\n\r\n{text}")).await;
+        slow.lines.say("x FETCH 1 (BODY.PEEK[TEXT])\r\n".repeat(4)).await.expect("connected");
+        let one = format!("* 1 FETCH (BODY[TEXT] {{{}}}\r\n{text})\r\n", text.len());
+        let mut told = Vec::new();
+        // About 1.5 KiB/s: the whole takes minutes.
+        while 4 * one.len() - told.len() > 32 << 10 {
+            told.extend(slow.lines.exact(32 << 10).await.expect("not cut"));
+            shard::sleep(Duration::from_secs(20)).await;
+        }
+        assert!(told.starts_with(one.as_bytes()));
     });
 }
 
@@ -199,6 +239,7 @@ fn a114_who_never_reads_is_reset() {
             octets += 1_000;
         }
         assert!(octets < 20 * 10 * 85_000, "{octets} came: it was not cut");
+        assert!(observe::highest_here(Peak::OutBufferBytes) <= OUT_BUFFER_BYTES_MAX);
     });
 }
 
@@ -238,6 +279,21 @@ fn a116_a_search_knows_its_charsets_and_decodes() {
             "SEARCH 1 ~ OK"
         );
         assert_eq!(c.say("UID SEARCH NOT BODY \"other\"").await, "SEARCH 1 ~ OK");
+    });
+}
+
+#[test]
+fn a116_a_search_for_a_thousand_texts_lets_others_have_their_turn() {
+    with_node(async || {
+        let mut c = Client::in_inbox("alice").await;
+        let header = format!("Subject: {}\r\n", "s".repeat(30 << 10)).repeat(2);
+        c.append(&format!("{header}\r\n{}", "0123456789abcde\r\n".repeat(4_000))).await;
+        let texts: String = (0..400).map(|n| format!(" NOT BODY absent-{n} NOT SUBJECT absent-{n}")).collect();
+        assert_eq!(c.say(&format!("SEARCH{texts}")).await, "NO LIMIT", "a thousand keys are the most");
+        let texts: String = (0..120).map(|n| format!(" NOT BODY absent-{n} NOT SUBJECT absent-{n}")).collect();
+        assert_eq!(c.say(&format!("SEARCH{texts}")).await, "SEARCH 1 ~ OK");
+        let most = observe::highest_here(Peak::SliceWork);
+        assert!((SLICE_WORK / 2..=SLICE_WORK).contains(&most), "a slice of {most}");
     });
 }
 

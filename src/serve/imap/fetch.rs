@@ -4,13 +4,14 @@
 //!   set ─► sequence numbers ─► windows of messages ─► \Seen made durable ─► a line each, octets block by block
 //! ```
 //!
-//! - At most a window of summaries, a header and a block of octets are in memory (A114).
+//! - At most a window of summaries, a header, the value of one section and a block of octets are in memory, however many
+//!   sections are asked for (A114).
 //! - `\Seen` is durable before the octets that earn it are sent, one change a window.
 //! - A section is begun only when its first block was read: after the head of a literal there is no way back, and a
 //!   read that fails later breaks the connection.
 //! - Summaries that had to be computed are kept for the next listing, when there were enough of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ringpost_storage::{Flags, FlagsHow, Message, Op, ReadError, Transaction, Uid};
@@ -20,6 +21,7 @@ use crate::limits;
 use crate::mail::section::{self, FieldChoice, Of};
 use crate::mail::summary::{Packed, SUMMARY_BYTES_MAX};
 use crate::mailbox::letter::Letter;
+use crate::mailbox::slices::Slices;
 use crate::net::wire::Wire;
 use crate::office::Resident;
 use crate::proto::imap::encode_envelope::envelope;
@@ -60,6 +62,7 @@ impl Door {
         let order = Order::of(fetch, read_only);
         let mut computed = Computed::default();
         let mut trouble = None;
+        let mut slices = Slices::default();
         for sequences in targets.chunks(WINDOW) {
             let messages = self.window(sequences)?;
             if messages.len() < sequences.len() && !fetch.uid {
@@ -92,7 +95,7 @@ impl Door {
                         }
                     }
                 }
-                match line.write(&order, *sequence, seen.get(&message.uid), wire).await {
+                match line.write(&order, *sequence, seen.get(&message.uid), &mut slices, wire).await {
                     Ok(()) => {}
                     Err(Stop::Skip(why)) => trouble = Some(unreadable(who, message, &why)),
                     Err(Stop::Broken) => return Err(End::Broken),
@@ -220,11 +223,12 @@ impl From<std::io::Error> for Stop {
     }
 }
 
-/// What a section's value is.
+/// Where a section's value is. It is read when it is told, so that only one is in memory.
 enum Value {
     Nil,
-    Octets(Vec<u8>),
     Range(Range<u64>),
+    /// Fields to be picked from the header that lies here.
+    Fields(Range<u64>),
 }
 
 /// One message being told.
@@ -242,23 +246,22 @@ impl Line<'_> {
         order: &Order<'_>,
         sequence: u32,
         now_seen: Option<&Flags>,
+        slices: &mut Slices,
         wire: &mut Wire,
     ) -> Result<(), Stop> {
-        // All values are found, and the first blocks read, before a word is said.
-        let mut values = HashMap::new();
-        for (at, item) in order.fetch.items.iter().enumerate() {
-            if let FetchItem::Section(section) = item {
-                let value = self.value(section, order.fields[at].as_ref()).await.map_err(Stop::Skip)?;
-                if let Value::Range(range) = &value {
-                    self.letter.some(range.clone()).await.map_err(Stop::Skip)?;
-                }
-                values.insert(at, value);
-            }
+        // All values are found, and their first blocks read, before a word is said.
+        let mut values = Vec::with_capacity(order.fetch.items.len());
+        for (item, fields) in order.fetch.items.iter().zip(&order.fields) {
+            values.push(match item {
+                FetchItem::Section(section) => self.find(section, fields.as_ref()).await.map_err(Stop::Skip)?,
+                _ => Value::Nil,
+            });
         }
         let message = self.message;
         let flags = now_seen.unwrap_or(&message.flags);
         let mut line = FetchLine::begin(wire.queue(), sequence);
-        for (at, item) in order.fetch.items.iter().enumerate() {
+        for ((item, fields), value) in order.fetch.items.iter().zip(&order.fields).zip(values) {
+            wire.relieve().await?;
             let out = wire.queue();
             match item {
                 FetchItem::Flags => line.flags(out, flags.bits, flags.keywords(), false),
@@ -267,18 +270,22 @@ impl Line<'_> {
                 FetchItem::InternalDate => line.internal_date(out, message.internal_ms),
                 FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => {
                     line.name(out, item);
-                    self.described(out, item);
+                    let mut described = Vec::new();
+                    self.described(&mut described, item);
+                    slices.spend(described.len() as u64).await;
+                    wire.say(&described).await?;
                 }
-                FetchItem::Section(_) => match values.remove(&at).unwrap_or(Value::Nil) {
-                    Value::Nil => line.section_nil(out, item),
-                    Value::Octets(octets) => {
-                        line.section(out, item, octets.len() as u64);
-                        wire.say(&octets).await?;
-                    }
-                    Value::Range(range) => {
+                FetchItem::Section(section) => match (value, fields) {
+                    (Value::Range(range), _) => {
                         line.section(out, item, range.end - range.start);
                         self.stream(range, wire).await?;
                     }
+                    (Value::Fields(range), Some(choice)) => {
+                        let picked = self.picked(section, choice, range, slices).await.map_err(|_| Stop::Broken)?;
+                        line.section(wire.queue(), item, picked.len() as u64);
+                        wire.say(&picked).await?;
+                    }
+                    (Value::Nil | Value::Fields(_), _) => line.section_nil(out, item),
                 },
             }
         }
@@ -305,15 +312,14 @@ impl Line<'_> {
         let mut at = range.start;
         while at < range.end {
             let Ok(some) = self.letter.some(at..range.end).await else { return Err(Stop::Broken) };
-            for piece in some.chunks(limits::OUT_BYTES_MAX) {
-                at += piece.len() as u64;
-                wire.say(piece).await?;
-            }
+            at += some.len() as u64;
+            wire.say(some).await?;
         }
         Ok(())
     }
 
-    async fn value(&mut self, section: &Section, fields: Option<&FieldChoice>) -> Result<Value, ReadError> {
+    /// Where a section's value is, its first block read.
+    async fn find(&mut self, section: &Section, fields: Option<&FieldChoice>) -> Result<Value, ReadError> {
         let of = match &section.text {
             SectionText::Whole => Of::Whole,
             SectionText::Text => Of::Text,
@@ -340,32 +346,48 @@ impl Line<'_> {
         let Some(range) = range else { return Ok(Value::Nil) };
         let Some(choice) = fields else {
             let (offset, len) = cut(section, range.end - range.start);
-            return Ok(Value::Range(range.start + offset..range.start + offset + len));
+            let range = range.start + offset..range.start + offset + len;
+            self.letter.some(range.clone()).await?;
+            return Ok(Value::Range(range));
         };
-        let mut picked = Vec::new();
-        choice.pick(&self.header_octets(section, choice, range).await?, &mut picked);
-        let (offset, len) = cut(section, picked.len() as u64);
-        picked.truncate((offset + len) as usize);
-        picked.drain(..offset as usize);
-        Ok(Value::Octets(picked))
+        if !section.part.is_empty() {
+            self.letter.some(range.clone()).await?;
+        } else if self.chosen(choice).is_none() {
+            self.header().await?;
+        }
+        Ok(Value::Fields(range))
     }
 
-    /// The header that fields are picked from: as kept in the summary where that has all of them.
-    async fn header_octets(
+    /// The fields that a section asks for, as many octets of them as it asks for.
+    async fn picked(
         &mut self,
         section: &Section,
         choice: &FieldChoice,
         range: Range<u64>,
+        slices: &mut Slices,
     ) -> Result<Vec<u8>, ReadError> {
-        if !section.part.is_empty() {
-            return self.letter.whole(range, limits::HEADER_BYTES_MAX).await;
-        }
-        if let Some(packed) = self.packed.as_ref().filter(|_| choice.is_kept())
-            && let Some(chosen) = packed.get().chosen.as_ref()
-        {
-            return Ok(chosen.to_vec());
-        }
-        Ok(self.header().await?.to_vec())
+        let part;
+        let header = if !section.part.is_empty() {
+            part = self.letter.whole(range, limits::HEADER_BYTES_MAX).await?;
+            &part
+        } else if self.chosen(choice).is_some() {
+            self.chosen(choice).unwrap_or_default()
+        } else {
+            self.header().await?
+        };
+        slices.spend(header.len() as u64).await;
+        let mut picked = Vec::new();
+        choice.pick(header, &mut picked);
+        let (offset, len) = cut(section, picked.len() as u64);
+        picked.truncate((offset + len) as usize);
+        picked.drain(..offset as usize);
+        Ok(picked)
+    }
+
+    /// The header's fields as kept in the summary, where that has all of the chosen.
+    fn chosen(&self, choice: &FieldChoice) -> Option<&[u8]> {
+        let packed = self.packed.as_ref().filter(|_| choice.is_kept())?;
+        packed.get().chosen.as_ref().map(|chosen| chosen.as_slice())
     }
 
     async fn header(&mut self) -> Result<&[u8], ReadError> {
