@@ -5,6 +5,8 @@ use ringpost::observe::{self, Counter};
 use ringpost::shard;
 use ringpost::shard::sim::{Fault, OpKind, When};
 
+use crate::lines::Lines;
+use crate::node;
 use crate::post::{House, Sender, by_imap, deliver, kept, seconds, subjects};
 
 const FREE: u64 = 1 << 40;
@@ -155,8 +157,15 @@ fn a056_a_failed_sync_is_no_verdict_and_only_its_own_volume_stops() {
         assert_eq!(deliver("alice", "struck", "x").await, None, "closed without a verdict");
         for _ in 0..3 {
             let mut sender = Sender::open().await;
-            sender.begin("alice").await;
-            let said = sender.finish("refused", "x").await.expect("a verdict");
+            sender.expect("MAIL FROM:<sender@client.example>", "250").await;
+            // The volume's own shard knows it at once, the other at the commit.
+            let mut said = sender.ask(&format!("RCPT TO:<alice@{}>", node::DOMAIN)).await.expect("a verdict");
+            if said.starts_with("250") {
+                sender.expect("DATA", "354").await;
+                said = sender.finish("refused", "x").await.expect("a verdict");
+            } else {
+                sender.expect("RSET", "250").await;
+            }
             assert!(said.starts_with("451 4.3.0"), "{said}");
             // On the same connection: the other volume's users have nothing of it.
             assert!(kept(&sender.deliver("bob", "well", "x").await));
@@ -169,6 +178,24 @@ fn a056_a_failed_sync_is_no_verdict_and_only_its_own_volume_stops() {
         assert!(found == ["before"] || found == ["before", "struck"], "{found:?}");
         assert_eq!(subjects("bob").await, ["before", "well", "well", "well"]);
         assert!(kept(&deliver("alice", "after", "x").await));
+    });
+}
+
+#[test]
+fn a056_an_append_nobody_vouches_for_gets_no_verdict() {
+    House::over_seeds(async |house| {
+        assert_eq!(by_imap("alice", "APPEND INBOX {16+}\r\nSubject: one\r\n\r\n").await, "1 EXISTS ~ OK");
+        shard::sleep(seconds(5)).await;
+        house.disk(0).fail(OpKind::Sync, Fault::Io, When::Once(1));
+        let mut lines = Lines::connect(node::doors().imap).await.expect("the door is open");
+        lines.say(format!("x LOGIN alice@{} secret-of-alice\r\n", node::DOMAIN)).await.expect("connected");
+        while !lines.line().await.expect("connected").starts_with("x OK") {}
+        lines.say("x APPEND INBOX {16+}\r\nSubject: two\r\n\r\n\r\n").await.expect("connected");
+        lines.expect_end().await;
+        assert_eq!(by_imap("alice", "APPEND INBOX {16+}\r\nSubject: two\r\n\r\n").await, "NO UNAVAILABLE");
+        house.crash();
+        let found = subjects("alice").await;
+        assert!(found == ["one"] || found == ["one", "two"], "{found:?}");
     });
 }
 

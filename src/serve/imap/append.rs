@@ -3,13 +3,14 @@
 //! Its octets are copied once, into the body that is written. Until it is whole nothing of it is anywhere but in this
 //! connection (A122).
 
-use ringpost_storage::{Body, MailboxId, Op, Outcome};
+use ringpost_storage::{Body, MailboxId, Op, Outcome, Refused, Transaction};
 
 use super::store::spelt_as_known;
-use super::{Done, Door, commit, flags_of, look};
+use super::{Done, Door, End, flags_of, look, no_for};
 use crate::net::wire::Wire;
 use crate::observe::{self, Counter};
 use crate::office::BodyCharge;
+use crate::office::durable::{Undone, make_durable};
 use crate::proto::imap::{Answer, Append, FlagList, No};
 use crate::shard::{self, Peer};
 
@@ -101,18 +102,28 @@ impl Door {
             flags: flags_of(&flags),
             internal_ms: internal_ms.unwrap_or_else(wall_ms),
         };
-        let committed = commit(who, vec![body], vec![op]).await;
+        let committed = make_durable(&who.volume, Transaction { bodies: vec![body], ops: vec![op] }).await;
         drop(charge);
-        match committed.as_deref() {
+        let why = match committed.as_deref() {
             Ok([Outcome::Appended { uid, uidvalidity, .. }]) => {
                 observe::count(Counter::MessagesAccepted);
                 tracing::info!(target: "imap", account = %who.name, peer = %wire.peer(), uid, size, "appended");
-                Ok(Answer::Appended { uidvalidity: *uidvalidity, uid: *uid })
+                return Ok(Answer::Appended { uidvalidity: *uidvalidity, uid: *uid });
             }
-            Ok(_) => Err(No::ServerBug.into()),
-            Err(No::NonExistent) => Err(No::TryCreate.into()),
-            Err(no) => Err((*no).into()),
-        }
+            Ok(_) => return Err(No::ServerBug.into()),
+            Err(why) => why,
+        };
+        tracing::warn!(target: "imap", account = %who.name, peer = %wire.peer(), size, %why, "not appended");
+        Err(match why {
+            // A NO would be a verdict: the client would append it again, and it may be there twice then.
+            Undone::Unknown => {
+                observe::count(Counter::MessagesUnknown);
+                End::Broken
+            }
+            Undone::NotWritten => No::Unavailable.into(),
+            Undone::Refused(Refused::NoMailbox) => No::TryCreate.into(),
+            Undone::Refused(why) => no_for(why).into(),
+        })
     }
 }
 

@@ -23,7 +23,7 @@ impl Door {
         })?;
         for some in uids.chunks(UIDS_AT_ONCE) {
             let op = Op::Expunge { account: who.account, mailbox: view.mailbox, uids: some.to_vec() };
-            commit(who, Vec::new(), vec![op]).await?;
+            commit(who, vec![op]).await?;
         }
         if !uids.is_empty() {
             tracing::info!(target: "imap", account = %who.name, messages = uids.len(), "expunged");

@@ -13,12 +13,11 @@
 
 use std::rc::Rc;
 
-use ringpost_storage::{Body, Flags, Mailbox, MailboxId, Op, Outcome, Refused, Transaction};
+use ringpost_storage::{Flags, Mailbox, MailboxId, Op, Outcome, Refused, Transaction};
 
 use crate::mailbox::view::View;
 use crate::net::pump::{Door as PumpDoor, Ended, First, Next, pump};
 use crate::net::wire::Wire;
-use crate::observe::{self, Counter};
 use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Request, Resident, Visitor};
@@ -191,13 +190,10 @@ fn look<T>(who: &Resident, mailbox: MailboxId, look: impl FnOnce(&Mailbox) -> T)
     who.volume.mailbox(who.account, mailbox, look).ok_or(No::NonExistent)
 }
 
-/// Makes changes durable in one batch, and returns when they are.
-async fn commit(who: &Resident, bodies: Vec<Body>, ops: Vec<Op>) -> Result<Vec<Outcome>, No> {
-    let brings_mail = !bodies.is_empty();
-    make_durable(&who.volume, Transaction { bodies, ops }).await.map_err(|why| {
-        if why == Undone::Unknown && brings_mail {
-            observe::count(Counter::MessagesUnknown);
-        }
+/// Makes changes durable in one batch, and returns when they are. What nobody vouches for is told as not done: asked for
+/// again it comes to the same. (A message would not: see `append`.)
+async fn commit(who: &Resident, ops: Vec<Op>) -> Result<Vec<Outcome>, No> {
+    make_durable(&who.volume, Transaction { bodies: Vec::new(), ops }).await.map_err(|why| {
         tracing::warn!(target: "imap", account = %who.name, %why, "not changed");
         match why {
             Undone::Refused(why) => no_for(&why),

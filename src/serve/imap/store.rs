@@ -52,7 +52,7 @@ impl Door {
             flags,
             unchanged_since: None,
         };
-        let outcomes = commit(who, Vec::new(), vec![op]).await?;
+        let outcomes = commit(who, vec![op]).await?;
         let mut now = BTreeMap::new();
         for outcome in outcomes {
             let Outcome::Stored { changed, .. } = outcome else { continue };
