@@ -110,6 +110,10 @@ impl SmtpDoor {
                 if self.volume().is_some_and(|v| v != home.volume) {
                     return no(452, (4, 5, 3), "This recipient in a transaction of its own, please");
                 }
+                // Known here only of the volumes of this shard; the others refuse at the commit.
+                if self.office.volume(home.volume).is_some_and(|v| v.stats().failed) {
+                    return later(Why::VolumeFailed);
+                }
                 self.recipients.push(Recipient { name, home });
                 self.paths.push(recipient);
                 Answer::Yes
