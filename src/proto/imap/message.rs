@@ -69,7 +69,7 @@ impl Message {
                 at = here + 2;
                 continue;
             }
-            self.pass(start..here, body);
+            self.pass(text, start..here, body);
             at = here + 1;
             start = at;
             match text[here] {
@@ -79,7 +79,7 @@ impl Message {
             }
         }
         if self.fate == Fate::Good {
-            self.pass(start..at, body);
+            self.pass(text, start..at, body);
         }
         if self.fate != Fate::Good {
             at = whole;
@@ -103,12 +103,16 @@ impl Message {
         body.push(Piece::Text(b"\r\n"));
     }
 
-    fn pass(&mut self, range: std::ops::Range<usize>, body: &mut SmallVec<[Piece; 8]>) {
+    fn pass(&mut self, text: &[u8], range: std::ops::Range<usize>, body: &mut SmallVec<[Piece; 8]>) {
         if self.fate != Fate::Good || range.is_empty() {
             return;
         }
         // Past the bound nothing is passed on, but up to it everything: pieces do not depend on how the input is cut.
-        let len = usize::try_from(self.room).map_or(range.len(), |room| room.min(range.len()));
+        let mut len = usize::try_from(self.room).map_or(range.len(), |room| room.min(range.len()));
+        if (1..range.len()).contains(&len) && text[range.start + len - 1] == b'\r' {
+            // A line end goes whole or not at all, as it does when the input is cut inside it.
+            len -= 1;
+        }
         if len > 0 {
             self.room -= len as u64;
             body.push(Piece::Input(range.start..range.start + len));
@@ -118,8 +122,11 @@ impl Message {
         }
     }
 
+    /// The first fault stands: which of two comes together in one input is chance.
     fn spoil(&mut self, fate: Fate) {
-        self.fate = fate;
+        if self.fate == Fate::Good {
+            self.fate = fate;
+        }
         self.cr = false;
     }
 }
@@ -166,6 +173,14 @@ mod tests {
         assert_eq!(passed(b"abcd", &[], 3), (b"abc".to_vec(), Fate::TooBig));
         assert_eq!(passed(b"abcd", &[], 4), (b"abcd".to_vec(), Fate::Good));
         assert_eq!(passed(b"ab\n", &[], 3), (b"ab".to_vec(), Fate::TooBig));
+    }
+
+    #[test]
+    fn a121_the_first_fault_stands_and_no_line_end_is_halved() {
+        for cuts in [&[][..], &[1], &[2], &[3]] {
+            assert_eq!(passed(b"abc\0", cuts, 2), (b"ab".to_vec(), Fate::TooBig), "{cuts:?}");
+            assert_eq!(passed(b"a\r\nb", cuts, 2), (b"a".to_vec(), Fate::TooBig), "{cuts:?}");
+        }
     }
 
     proptest! {
