@@ -74,11 +74,18 @@ pub fn delivered_to(out: &mut Vec<u8>, mailbox: &str) {
     field.end();
 }
 
-/// A host name or id as it may stand in a trace field: characters of names and literals; all else becomes `?`.
+/// A host name, address literal or id as it may stand in a trace field; what cannot be there becomes `?`. Colons and
+/// brackets stand in a literal only, one pair around it: half of one would swallow what follows (RFC 5322 §3.4.1).
 fn name(text: &str) -> String {
-    let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
-    let name: String = text.chars().map(|c| if sound(c) { c } else { '?' }).collect();
-    if name.is_empty() { "?".to_owned() } else { name }
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let cleaned = |text: &str, sound: &dyn Fn(char) -> bool| -> String {
+        text.chars().map(|c| if sound(c) { c } else { '?' }).collect()
+    };
+    match text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+        Some(inner) => format!("[{}]", cleaned(inner, &|c| plain(c) || c == ':')),
+        None if text.is_empty() => "?".to_owned(),
+        None => cleaned(text, &plain),
+    }
 }
 
 /// A field being written word by word.
@@ -180,8 +187,11 @@ mod tests {
             assert_eq!(text.matches('(').count(), 1, "{text}");
             assert_eq!(text.matches(';').count(), 1, "{text}");
         }
-        let text = received(|r| r.helo = "[IPv6:::1]");
-        assert!(text.contains("from [IPv6:::1] ("), "{text}");
+        for (helo, shown) in [("[IPv6:::1]", "[IPv6:::1]"), ("[", "?"), ("[a", "?a"), ("a]", "a?"), ("[[a]]", "[?a?]")]
+        {
+            let text = received(|r| r.helo = helo);
+            assert!(text.contains(&format!("from {shown} (")), "{text}");
+        }
     }
 
     #[test]

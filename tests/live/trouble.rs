@@ -121,21 +121,85 @@ fn a033_and_a034_nobody_relays() {
     for sender in ["<>", "<alice@ringpost.test>", "<x@elsewhere.test>"] {
         let mut talk = begin(&house);
         talk.ask(&format!("MAIL FROM:{sender}"), "250");
-        for to in [
-            "<x@elsewhere.test>",
-            "<user%elsewhere.test@ringpost.test>",
-            "<elsewhere.test!user@ringpost.test>",
-            "<\"x@elsewhere.test\"@ringpost.test>",
-            "<x@elsewhere.test@ringpost.test>",
-            "<@ringpost.test:x@elsewhere.test>",
+        for (to, code) in [
+            ("<x@elsewhere.test>", "550 5.7.1"),
+            ("<user%elsewhere.test@ringpost.test>", "550 5.7.1"),
+            ("<alice%ringpost.test@ringpost.test>", "550 5.7.1"),
+            ("<elsewhere.test!user@ringpost.test>", "550 5.7.1"),
+            ("<\"x@elsewhere.test\"@ringpost.test>", "550 5.7.1"),
+            ("<x@elsewhere.test@ringpost.test>", "501 5.1.3"),
+            ("<@ringpost.test:x@elsewhere.test>", "550 5.7.1"),
         ] {
-            talk.say(&format!("RCPT TO:{to}"));
-            let reply = talk.reply();
-            assert!(reply.starts_with('5'), "{sender} to {to}: {reply}");
+            talk.ask(&format!("RCPT TO:{to}"), code);
         }
         talk.ask("DATA", "5");
         talk.ask("RSET", "250");
     }
+}
+
+#[test]
+fn a047_and_a048_no_name_breaks_out_of_its_trace_field() {
+    let house = House::open(&[]);
+    let password = house.password(ALICE);
+    let long = vec![b'a'; 3_000];
+    let names: [&[u8]; 14] = [
+        b"[",
+        b"[127.0.0.1",
+        b"[IPv6:::1] by evil; (x",
+        b"a_b",
+        b"bare",
+        b"h\xf6st.test",
+        b"\xff\xfe",
+        b"a\0b",
+        b"a\rReceived: from evil",
+        b"a\tb",
+        b"a\x0bb\x7f",
+        b"a) by evil (b; Thu, 1 Jan 1970 00:00:00 +0000",
+        b"((((\\",
+        &long,
+    ];
+    let mut taken = 0;
+    for name in names {
+        let shown = String::from_utf8_lossy(&name[..name.len().min(40)]).into_owned();
+        let mut talk = Talk::with(house.smtp());
+        talk.reply();
+        talk.send(&[b"EHLO ", name, b"\r\n"].concat());
+        let reply = talk.reply();
+        if !reply.starts_with("250") {
+            assert!(reply.starts_with("501 5.5.") || reply.starts_with("500 5.5.2"), "{shown}: {reply}");
+            continue;
+        }
+        open_data(&mut talk);
+        talk.send(b"Subject: traced\r\n\r\n.\r\n");
+        assert!(talk.reply().starts_with("250 "), "{shown}");
+        taken += 1;
+        let mail = fetch(house.pop3(), ALICE, &password).pop().expect("it was taken");
+        let ours = mail.strip_suffix(own(&mail)).expect("our fields come first");
+        assert!(ours.bytes().all(|b| matches!(b, b' '..=b'~' | b'\r' | b'\n' | b'\t')), "{shown}: {ours:?}");
+        let mut fields: Vec<String> = Vec::new();
+        for line in ours.lines() {
+            match fields.last_mut() {
+                Some(field) if line.starts_with([' ', '\t']) => field.push_str(line),
+                _ => fields.push(line.to_owned()),
+            }
+        }
+        let names: Vec<&str> = fields.iter().map(|f| f.split_once(':').expect("a field").0).collect();
+        assert_eq!(names, ["Delivered-To", "Return-Path", "Received"], "{shown}: {ours}");
+        let received = &fields[2];
+        let (clauses, date) = received.rsplit_once(';').expect("a date");
+        assert!(
+            clauses.contains("\tby ") || clauses.contains(" by ") && date.trim_end().ends_with("0000"),
+            "{shown}: {received}"
+        );
+        // Parentheses balance, so that nothing after the name is read as a comment.
+        let depth = clauses.bytes().try_fold(0_u32, |depth, b| match b {
+            b'(' => Some(depth + 1),
+            b')' => depth.checked_sub(1),
+            _ => Some(depth),
+        });
+        assert_eq!(depth, Some(0), "{shown}: {received}");
+    }
+    assert!(taken >= 3, "{taken} names were taken");
 }
 
 #[test]
