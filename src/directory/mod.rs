@@ -112,16 +112,17 @@ impl Directory {
         }
     }
 
-    /// Looks an address up. `volumes`: how many volumes the store has.
+    /// Looks an address up. `name`: `user@domain` in lower case, as [`Address::folded`](crate::mail::address::Address::folded)
+    /// has it; `volumes`: how many volumes the store has.
     #[must_use]
-    pub fn find(&self, local: &str, domain: &str, volumes: usize) -> Found {
-        let domain = domain.to_ascii_lowercase();
-        if !self.domains.contains_key(&domain) {
-            return if self.told.len() < volumes { Found::NotYetKnown } else { Found::Elsewhere };
+    pub fn find(&self, name: &str, volumes: usize) -> Found {
+        let Some((_, domain)) = name.rsplit_once('@') else { return Found::Nobody };
+        if !self.has_domain(domain) {
+            return if self.complete(volumes) { Found::Elsewhere } else { Found::NotYetKnown };
         }
-        match self.home(&format!("{}@{domain}", local.to_ascii_lowercase())) {
+        match self.home(name) {
             Some(home) => Found::Home(home),
-            None if self.told.len() < volumes => Found::NotYetKnown,
+            None if !self.complete(volumes) => Found::NotYetKnown,
             None => Found::Nobody,
         }
     }
@@ -152,11 +153,5 @@ impl Directory {
     /// All addresses with their homes, unordered.
     pub fn accounts(&self) -> impl Iterator<Item = (&str, Home)> {
         self.homes.iter().map(|(name, home)| (&**name, *home))
-    }
-
-    /// How many accounts a volume has.
-    #[must_use]
-    pub fn accounts_in(&self, volume: VolumeId) -> usize {
-        self.homes.values().filter(|h| h.volume == volume).count()
     }
 }

@@ -6,7 +6,7 @@
 //! - One address has one spelling: quotes and backslashes that are not needed are gone, the domain is lower
 //!   case, an address literal is in its shortest form. The local part keeps its case (RFC 5321 §2.4).
 //! - Source routes are read and forgotten (RFC 5321 appendix C). `user%other@us`, `a!b@us` and `"a@b"@us` stay
-//!   ordinary addresses, flagged by [`Address::has_relay_trick`]: the policy refuses them, nobody follows them.
+//!   ordinary addresses, flagged by [`Address::has_relay_trick`]: `route` refuses them as relaying, nobody follows them.
 //!
 //! ```text
 //!   path     = "<" [ "@" domain *("," "@" domain) ":" ] local "@" domain ">"    RFC 5321 §4.1.2

@@ -117,8 +117,7 @@ impl Office {
     }
 
     fn look_up(&self, name: &str) -> Found {
-        let Some((local, domain)) = name.rsplit_once('@') else { return Found::Nobody };
-        self.directory(|d| d.find(local, domain, self.volume_count().into()))
+        self.directory(|d| d.find(name, self.volume_count().into()))
     }
 
     fn home_of_nobody(&self, name: &str) -> Home {
@@ -147,7 +146,7 @@ fn full_name(name: &[u8], only_domain: Option<&str>) -> String {
     if text.len() > LOGIN_NAME_BYTES_MAX || text.chars().any(char::is_control) {
         return String::new();
     }
-    let mut full = text.to_ascii_lowercase();
+    let mut full = text.to_lowercase();
     if let (false, Some(domain)) = (full.is_empty() || full.contains('@'), only_domain) {
         full.push('@');
         full.push_str(domain);
