@@ -118,7 +118,6 @@ impl World for Imap {
                     No::Cannot,
                     No::ReadOnly,
                     No::Limit,
-                    No::OverQuota,
                     No::TooBig,
                     No::ExpungeIssued,
                     No::ServerBug,

@@ -91,8 +91,6 @@ pub enum No {
     ReadOnly,
     /// A bound of ours was met.
     Limit,
-    /// The account is full.
-    OverQuota,
     /// The message is too large (RFC 7889).
     TooBig,
     /// Some of the messages are gone.
@@ -113,7 +111,6 @@ impl No {
             No::Cannot => ("CANNOT", "This name or operation is not possible"),
             No::ReadOnly => ("READ-ONLY", "Mailbox is read-only"),
             No::Limit => ("LIMIT", "A limit was reached"),
-            No::OverQuota => ("OVERQUOTA", "Over quota"),
             No::TooBig => ("TOOBIG", "Message too large"),
             No::ExpungeIssued => ("EXPUNGEISSUED", "Some of the messages no longer exist"),
             No::ServerBug => ("SERVERBUG", "Internal error"),
