@@ -6,8 +6,8 @@
 use crate::batch::Gather;
 use crate::commit::{Bound, Log, Ticket};
 use crate::disk::{Bytes, Disk};
-use crate::index::Index;
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
+use crate::index::{ACCOUNT_NUMBER_MAX, Index};
 use crate::record::{
     self, AccountPut, DomainPut, ExpungeRecord, FRAME_BYTES_MAX, FlagsRecord, MailboxPut, MailboxRemove, NewMessage,
     RunRecord, kind,
@@ -228,7 +228,7 @@ impl Step<'_> {
                 self.gather.push(kind::DOMAIN_REMOVE, |out| crate::codec::Put::text(out, &name));
                 Ok(Outcome::Done)
             }
-            Op::PutAccount { name, secrets } => Ok(self.put_account(&name, &secrets)),
+            Op::PutAccount { name, secrets } => self.put_account(&name, &secrets),
             Op::RemoveAccount { account } => self.remove_account(account),
             Op::CreateMailbox { account, name, special_use, subscribed } => {
                 self.create_mailbox(account, &name, special_use, subscribed)
@@ -251,30 +251,33 @@ impl Step<'_> {
     }
 
     /// max(now, last + 1), so it never goes back, whatever the clock does.
-    fn next_uidvalidity(&mut self) -> u32 {
+    fn next_uidvalidity(&mut self) -> Result<u32, Refused> {
         // Room is left above, so that a clock in the far future cannot use the numbers up.
         const CLOCK_MAX: u32 = u32::MAX - (1 << 24);
         let now = u32::try_from(self.now_ms / 1_000).unwrap_or(0).min(CLOCK_MAX);
-        let next = now.max(self.ahead.last_uidvalidity.checked_add(1).expect("sixteen million after the year 2106"));
+        let next = now.max(self.ahead.last_uidvalidity.checked_add(1).ok_or(Refused::TooLarge)?);
         self.ahead.last_uidvalidity = next;
-        next
+        Ok(next)
     }
 
-    fn put_account(&mut self, name: &str, secrets: &[u8]) -> Outcome {
+    fn put_account(&mut self, name: &str, secrets: &[u8]) -> Result<Outcome, Refused> {
         if let Some(id) = self.ahead.named(self.index, name) {
             let (account, gather) = self.account(id).expect("a name leads to an account");
             let (modseq, generation) = (account.modseq, account.generation);
             gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
                 AccountPut { modseq, generation, name, secrets }.encode(out);
             });
-            return Outcome::Account(id);
+            return Ok(Outcome::Account(id));
         }
+        if self.ahead.last_account >= ACCOUNT_NUMBER_MAX {
+            return Err(Refused::TooLarge);
+        }
+        let uidvalidity = self.next_uidvalidity()?;
         self.ahead.last_account += 1;
         let id = AccountId(u64::from(self.volume) << 48 | self.ahead.last_account);
-        let uidvalidity = self.next_uidvalidity();
         self.ahead.set_name(name, Some(id), self.lsn, &mut self.undo);
         let account = self.ahead.make(id, name, self.lsn, &mut self.undo);
-        let mailbox = account.make_mailbox("INBOX", uidvalidity);
+        let mailbox = account.make_mailbox("INBOX", uidvalidity).expect("the first of its account");
         assert_eq!(mailbox, MailboxId::INBOX);
         let (modseq, generation) = (account.modseq, account.generation);
         self.gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
@@ -282,7 +285,7 @@ impl Step<'_> {
         });
         let put = MailboxPut { mailbox, uidvalidity, modseq, special_use: 0, subscribed: true, name: "INBOX" };
         self.gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
-        Outcome::Account(id)
+        Ok(Outcome::Account(id))
     }
 
     fn remove_account(&mut self, id: AccountId) -> Result<Outcome, Refused> {
@@ -314,10 +317,10 @@ impl Step<'_> {
         if durable + account.made_count() >= MAILBOXES_MAX {
             return Err(Refused::TooLarge);
         }
-        let uidvalidity = self.next_uidvalidity();
+        let uidvalidity = self.next_uidvalidity()?;
         let (account, gather) = self.account(id)?;
         let modseq = account.next_modseq();
-        let mailbox = account.make_mailbox(name, uidvalidity);
+        let mailbox = account.make_mailbox(name, uidvalidity).ok_or(Refused::TooLarge)?;
         let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name };
         gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
         Ok(Outcome::Mailbox(mailbox, uidvalidity))

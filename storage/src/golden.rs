@@ -9,8 +9,8 @@ use std::rc::Rc;
 use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
 use crate::index;
 use crate::record::{
-    AccountPut, Chain, DomainPut, ExpungeRecord, FlagsRecord, Heartbeat, MailboxPut, MailboxRemove, NewMessage, Record,
-    RunRecord, Truncate, kind, pack,
+    self, AccountPut, Chain, DomainPut, ExpungeRecord, FlagsRecord, Gap, Heartbeat, MailboxPut, MailboxRemove,
+    NewMessage, Record, RunRecord, Truncate, kind, pack,
 };
 use crate::types::{AccountId, Flags, MailboxId, Place};
 use crate::{segment, superblock};
@@ -113,6 +113,19 @@ fn a_batch_with_each_kind_of_record_is_these_bytes() {
     let bodies = bytes.windows(1_024).position(|w| w.iter().all(|&b| b == b'x')).unwrap();
     golden("batch-v1-front", &bytes[..bodies]);
     golden("batch-v1-end", &bytes[bodies + (640 << 10)..]);
+}
+
+#[test]
+fn a_record_of_a_gap_is_these_bytes() {
+    let mut out = Vec::new();
+    let at = record::begin(&mut out, kind::GAP, 0, None, 0, &Chain::default());
+    Gap::encode(&mut out, 64 << 20, &[(7, 7), (9, 12)]);
+    record::finish(&mut out, at);
+    golden("record-gap-v1", &out);
+    let entry = directory::entries(&out).next().unwrap().unwrap();
+    let Some(Record::Gap(gap)) = entry.record else { panic!("a gap") };
+    assert_eq!((gap.numbers, gap.modseqs), ((1 << 20) + 1, (2 << 20) + 1));
+    assert_eq!(gap.ranges().collect::<Vec<_>>(), [(7, 7), (9, 12)]);
 }
 
 #[test]

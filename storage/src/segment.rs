@@ -7,7 +7,7 @@
 use uuid::Uuid;
 
 use crate::codec::{Put, Reader};
-use crate::types::{Lsn, VolumeId};
+use crate::types::{LSN_MAX, Lsn, VolumeId};
 
 /// The header block, octets; the first batch follows it.
 pub const HEADER_BYTES: usize = 4_096;
@@ -17,6 +17,9 @@ pub const BLOCK_BYTES: u64 = 512;
 pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// The largest, octets: offsets inside a segment fit 32 bits.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// Segments of a volume: a petabyte and more of the usual ones. A file with a higher number is not ours.
+pub const SEGMENTS_MAX: u32 = 1 << 24;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RPsegmt\n");
 const VERSION: u16 = 1;
@@ -92,7 +95,7 @@ impl SegmentHeader {
         if r.u32()? != BLOCK_BYTES as u32 {
             return None;
         }
-        Some(SegmentHeader {
+        let header = SegmentHeader {
             segment,
             incarnation,
             store,
@@ -102,7 +105,9 @@ impl SegmentHeader {
             first_lsn: r.u64()?,
             durable_lsn: r.u64()?,
             prev: r.u128()?,
-        })
+        };
+        let fits = header.durable_lsn < header.first_lsn && header.first_lsn <= LSN_MAX && header.epoch <= LSN_MAX;
+        fits.then_some(header)
     }
 }
 

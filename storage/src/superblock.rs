@@ -177,7 +177,7 @@ pub fn quorum(copies: &[Vec<u8>]) -> Quorum {
             found.iter().flatten().count()
         ));
     };
-    for older in found.iter().flatten().filter(|s| s.sequence + 1 == best.sequence) {
+    for older in found.iter().flatten().filter(|s| s.sequence.checked_add(1) == Some(best.sequence)) {
         if older.check() != best.parent {
             return Quorum::Damaged(format!("sequence {} does not follow sequence {}", best.sequence, older.sequence));
         }

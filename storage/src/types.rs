@@ -8,8 +8,12 @@ pub type VolumeId = u16;
 pub type Uid = u32;
 /// A change's number within its account, from 1, 63 bits (RFC 7162 §3.1).
 pub type Modseq = u64;
+/// The highest of them.
+pub(crate) const MODSEQ_MAX: Modseq = i64::MAX as u64;
 /// A batch's number within its volume, from 1.
 pub type Lsn = u64;
+/// No log reaches this: what claims it is not one of ours.
+pub(crate) const LSN_MAX: Lsn = 1 << 62;
 
 /// An account for ever: minted once in a host (volume of birth in the upper 16 bits), kept through moves and renames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -118,6 +118,8 @@ pub struct Recovered {
     pub torn_bytes: u64,
     /// Acknowledged data that is damaged: segment, offset, octets. Quarantined, never truncated.
     pub damaged: Vec<(u32, u64, u64)>,
+    /// Acknowledged batches that are lost with it. (Not all damage costs a batch.)
+    pub lost_batches: u64,
 }
 
 /// A message that cannot be read.
@@ -187,6 +189,12 @@ pub struct VolumeStats {
     pub durable: Lsn,
     /// Times that the next segment could not be made for want of room, descriptors or memory.
     pub segments_put_off: u64,
+    /// Damaged regions found when it was opened.
+    pub damaged_regions: u64,
+    /// Acknowledged batches that were lost then.
+    pub lost_batches: u64,
+    /// Records that could not be applied: what they belong to is lost, or their number is taken.
+    pub orphan_records: u64,
     /// True after an error of write or sync.
     pub failed: bool,
 }
@@ -283,7 +291,13 @@ impl<D: Disk> Volume<D> {
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> VolumeStats {
-        self.0.log.borrow().stats
+        VolumeStats { orphan_records: self.0.index.borrow().orphans, ..self.0.log.borrow().stats }
+    }
+
+    /// False when acknowledged batches are lost: domains, accounts or mailboxes that are not here may have been in them.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.0.log.borrow().stats.lost_batches == 0
     }
 
     /// All domains with their opaque info, by name.

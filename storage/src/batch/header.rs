@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 use super::FOOTER_BYTES;
 use crate::codec::{Put, Reader, round_up};
 use crate::segment::BLOCK_BYTES;
-use crate::types::{Lsn, VolumeId};
+use crate::types::{LSN_MAX, Lsn, VolumeId};
 
 /// Octets.
 pub const HEADER_BYTES: usize = 128;
@@ -138,7 +138,12 @@ impl Header {
             directory_check: r.u128()?,
         };
         let fits = Self::total_bytes(u64::from(header.directory_bytes), header.body_bytes) == Some(header.total_bytes)
-            && header.first_ordinal.checked_add(header.records).is_some();
+            && header.first_ordinal.checked_add(header.records).is_some()
+            // Each record took more than eight octets of the segment before this.
+            && u64::from(header.first_ordinal) <= header.offset / 8
+            && header.durable_lsn < header.lsn
+            && header.lsn <= LSN_MAX
+            && header.epoch <= LSN_MAX;
         fits.then(|| Seen::Header(Box::new(header)))
     }
 }

@@ -15,4 +15,6 @@ mod header;
 
 pub use build::{Gather, Sealed, overhead_bytes};
 pub use footer::{FOOTER_BYTES, Footer};
+#[cfg(test)]
+pub(crate) use header::tests::example;
 pub use header::{HEADER_BYTES, Header, Seen};

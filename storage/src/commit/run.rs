@@ -159,7 +159,8 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
     }
     let fate = in_flight.fate.take().expect("told once");
     // The index is told only now: no reader may see what a crash could take back.
-    inner.index.borrow_mut().apply(&sealed.header, &buffer[HEADER_BYTES..]);
+    let orphans = inner.index.borrow_mut().apply(&sealed.header, &buffer[HEADER_BYTES..]);
+    assert_eq!(orphans, 0, "what was decided fits what is durable");
     inner.ahead.borrow_mut().settled(gather.lsn, &gather.touched);
     let mut log = inner.log.borrow_mut();
     log.advance(&gather, &sealed);

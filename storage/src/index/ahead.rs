@@ -216,8 +216,9 @@ impl AccountAhead {
         self.mailboxes.iter().filter(|m| m.made.is_some()).count()
     }
 
-    pub fn make_mailbox(&mut self, name: &str, uidvalidity: u32) -> MailboxId {
-        self.last_mailbox += 1;
+    /// `None` when the ids are used up.
+    pub fn make_mailbox(&mut self, name: &str, uidvalidity: u32) -> Option<MailboxId> {
+        self.last_mailbox = self.last_mailbox.checked_add(1)?;
         let id = MailboxId(self.last_mailbox);
         self.mailboxes.push(MailboxAhead {
             id,
@@ -229,6 +230,6 @@ impl AccountAhead {
             flags: BTreeMap::new(),
             expunged: BTreeMap::new(),
         });
-        id
+        Some(id)
     }
 }

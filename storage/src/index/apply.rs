@@ -2,13 +2,19 @@
 //!
 //! A live commit hands in the directory that was just synced, recovery the directory it read: same octets, same
 //! function, same result. References to bodies are summed over the whole batch before anybody looks.
+//!
+//! After a loss, or when lost batches were put back, records may not fit what is there: they are counted as orphans and
+//! change nothing. No octets that pass [`check`] make this panic.
 
 use std::rc::Rc;
 
 use super::{Account, Index, Mailbox, RunRef};
 use crate::batch::{Header, directory};
-use crate::record::{AccountPut, Bad, Chain, MailboxPut, MessageRecord, Record};
-use crate::types::{AccountId, AccountInfo, MailboxInfo, Message, Modseq, Place};
+use crate::record::{AccountPut, Bad, Chain, Gap, MailboxPut, MessageRecord, Record};
+use crate::types::{AccountId, AccountInfo, MODSEQ_MAX, MailboxInfo, Message, Modseq, Place};
+
+/// Accounts of one volume are numbered up to this: the volume has the upper 16 bits.
+pub const ACCOUNT_NUMBER_MAX: u64 = (1 << 48) - 1;
 
 /// Looks whether [`Index::apply`] can take a directory.
 ///
@@ -28,8 +34,10 @@ pub fn check(header: &Header, bytes: &[u8]) -> Result<(), Bad> {
 }
 
 impl Index {
-    /// Makes a durable batch visible. The directory has passed [`check`] (or was built here).
-    pub fn apply(&mut self, header: &Header, bytes: &[u8]) {
+    /// Makes a durable batch visible. The directory has passed [`check`] (or was built here). Returns how many of its
+    /// records did not fit what is there.
+    pub fn apply(&mut self, header: &Header, bytes: &[u8]) -> u64 {
+        let mut orphans = 0;
         self.segments.entry(header.segment).or_default().begin(header);
         for entry in directory::entries(bytes) {
             let entry = entry.expect("directories are checked before they are applied");
@@ -42,9 +50,11 @@ impl Index {
                 continue;
             }
             if self.apply_record(entry.frame.account, place, record).is_none() {
-                self.orphans += 1;
+                orphans += 1;
             }
         }
+        self.orphans += orphans;
+        orphans
     }
 
     fn apply_record(&mut self, account: Option<AccountId>, place: Place, record: Record<'_>) -> Option<()> {
@@ -68,7 +78,7 @@ impl Index {
             }
             Record::Message(message) => {
                 let account = self.link(account?, place, message.modseq)?;
-                add_message(account.mailboxes.get_mut(&message.mailbox)?, place, message);
+                add_message(account.mailboxes.get_mut(&message.mailbox)?, place, message)?;
                 self.count(message.body, 1);
             }
             Record::Flags(flags) => {
@@ -102,6 +112,7 @@ impl Index {
             }
             Record::Body(_) => unreachable!("handled by the caller, which knows where the batch is"),
             Record::Truncate(_) | Record::Heartbeat(_) => {}
+            Record::Gap(gap) => self.jump(&gap),
         }
         Some(())
     }
@@ -110,29 +121,51 @@ impl Index {
     fn link(&mut self, id: AccountId, place: Place, modseq: Modseq) -> Option<&mut Account> {
         let account = self.accounts.get_mut(&id)?;
         account.chain.push(place);
-        account.modseq = account.modseq.max(modseq);
+        account.modseq = account.modseq.max(modseq.min(MODSEQ_MAX));
         Some(account)
     }
 
+    /// Every number jumps over what lost batches may have given. What they changed is not known either, so all
+    /// messages count as changed, and no history of expunges reaches back beyond this.
+    fn jump(&mut self, gap: &Gap<'_>) {
+        self.gaps.extend(gap.ranges());
+        self.last_uidvalidity = self.last_uidvalidity.saturating_add(gap.numbers);
+        self.last_account = (self.last_account + u64::from(gap.numbers)).min(ACCOUNT_NUMBER_MAX);
+        for account in self.accounts.values_mut() {
+            account.modseq = account.modseq.saturating_add(gap.modseqs).min(MODSEQ_MAX);
+            account.last_mailbox = account.last_mailbox.saturating_add(gap.numbers);
+            for mailbox in account.mailboxes.values_mut() {
+                mailbox.uidnext = mailbox.uidnext.saturating_add(gap.numbers);
+                mailbox.messages.iter_mut().for_each(|m| m.modseq = account.modseq);
+                mailbox.expunged.clear();
+                mailbox.floor = account.modseq;
+                mailbox.changed(account.modseq);
+            }
+        }
+    }
+
     fn put_account(&mut self, id: AccountId, place: Place, put: AccountPut<'_>) {
-        self.last_account = self.last_account.max(id.0 & ((1 << 48) - 1));
+        self.last_account = self.last_account.max(id.0 & ACCOUNT_NUMBER_MAX);
         let secrets: Rc<[u8]> = put.secrets.into();
         let info = AccountInfo { id, name: put.name.to_owned(), generation: put.generation, secrets };
         self.names.insert(put.name.to_owned(), id);
         match self.accounts.get_mut(&id) {
             Some(account) => {
-                if account.info.name != put.name {
+                if account.info.name != put.name && self.names.get(&account.info.name) == Some(&id) {
                     self.names.remove(&account.info.name);
                 }
                 account.info = info;
                 account.chain.push(place);
-                account.modseq = account.modseq.max(put.modseq);
+                account.modseq = account.modseq.max(put.modseq.min(MODSEQ_MAX));
             }
             None => {
                 let mut chain = Chain::default();
                 chain.push(place);
                 let mailboxes = Default::default();
-                self.accounts.insert(id, Account { info, modseq: put.modseq, chain, last_mailbox: 0, mailboxes });
+                self.accounts.insert(
+                    id,
+                    Account { info, modseq: put.modseq.min(MODSEQ_MAX), chain, last_mailbox: 0, mailboxes },
+                );
             }
         }
     }
@@ -155,7 +188,7 @@ impl Index {
     fn count(&mut self, body: Place, by: i32) {
         let entry = self.segments.get_mut(&body.segment).and_then(|s| s.find_body_mut(body.ordinal));
         if let Some(entry) = entry {
-            entry.refs = entry.refs.checked_add_signed(by).expect("a body is released once for each use");
+            entry.refs = entry.refs.saturating_add_signed(by);
         }
     }
 }
@@ -180,12 +213,20 @@ fn put_mailbox(account: &mut Account, put: MailboxPut<'_>) {
     }
 }
 
-fn add_message(mailbox: &mut Mailbox, place: Place, message: MessageRecord<'_>) {
+/// `None` when the UID is taken, or none at all.
+fn add_message(mailbox: &mut Mailbox, place: Place, message: MessageRecord<'_>) -> Option<()> {
+    let next = message.uid.checked_add(1).filter(|_| message.uid > 0)?;
+    // Nearly always the end: UIDs only rise. But where lost batches were put back, what came after may have lower ones.
+    let at = match mailbox.messages.last() {
+        Some(last) if last.uid >= message.uid => {
+            mailbox.messages.binary_search_by_key(&message.uid, |m| m.uid).err()?
+        }
+        _ => mailbox.messages.len(),
+    };
     let flags = message.flags.to_flags();
     mailbox.keyword_bytes_max = mailbox.keyword_bytes_max.max(crate::record::keyword_bytes(&flags));
-    assert!(message.uid >= mailbox.uidnext, "UIDs only rise");
-    mailbox.uidnext = message.uid + 1;
-    mailbox.messages.push(Message {
+    mailbox.uidnext = mailbox.uidnext.max(next);
+    let added = Message {
         uid: message.uid,
         modseq: message.modseq,
         flags,
@@ -195,6 +236,87 @@ fn add_message(mailbox: &mut Mailbox, place: Place, message: MessageRecord<'_>) 
         place,
         body: message.body,
         body_check: message.body_check as u64,
-    });
+    };
+    mailbox.messages.insert(at, added);
     mailbox.changed(message.modseq);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::{Gather, HEADER_BYTES};
+    use crate::record::{AccountPut, ExpungeRecord, NewMessage, kind};
+    use crate::types::{Flags, MailboxId};
+
+    const ALICE: AccountId = AccountId(3 << 48 | 1);
+
+    /// Applies a batch of these records; returns how many did not fit.
+    fn apply(index: &mut Index, first_ordinal: u32, fill: impl FnOnce(&mut Gather, &mut Chain)) -> u64 {
+        let mut gather = Gather::new(1, 1, first_ordinal);
+        fill(&mut gather, &mut Chain::default());
+        let like = Header { offset: 4_096, ..crate::batch::example() };
+        let sealed = gather.seal(like, 0);
+        let directory = &sealed.parts[0][HEADER_BYTES..];
+        check(&sealed.header, directory).unwrap();
+        index.apply(&sealed.header, directory)
+    }
+
+    fn message(gather: &mut Gather, chain: &mut Chain, uid: u32, modseq: Modseq) {
+        let new = NewMessage {
+            mailbox: MailboxId::INBOX,
+            uid,
+            modseq,
+            size: 0,
+            internal_ms: 0,
+            saved_ms: 0,
+            // A body that comes later than its message, which no batch of ours says.
+            body: Place { segment: 1, ordinal: 100 },
+            body_check: 0,
+            flags: &Flags::none(),
+            prefix: b"",
+        };
+        gather.push_of(kind::MESSAGE, ALICE, chain, |out| new.encode(out));
+    }
+
+    #[test]
+    fn records_that_do_not_fit_are_orphans_and_no_panic() {
+        let mut index = Index::default();
+        let orphans = apply(&mut index, 0, |g, chain| {
+            let put = AccountPut { modseq: u64::MAX, generation: 1, name: "a@x", secrets: b"" };
+            g.push_of(kind::ACCOUNT_PUT, ALICE, chain, |out| put.encode(out));
+            let put = MailboxPut {
+                mailbox: MailboxId::INBOX,
+                uidvalidity: u32::MAX,
+                modseq: 1,
+                special_use: 0,
+                subscribed: true,
+                name: "INBOX",
+            };
+            g.push_of(kind::MAILBOX_PUT, ALICE, chain, |out| put.encode(out));
+            // Of numbers that were given twice the first stays; one below the last finds its place.
+            for (uid, modseq) in [(5, 10), (5, 11), (3, 12), (u32::MAX, 13), (0, 14), (7, u64::MAX)] {
+                message(g, chain, uid, modseq);
+            }
+        });
+        assert_eq!((orphans, index.orphans), (3, 3));
+        let inbox = index.mailbox(ALICE, MailboxId::INBOX).unwrap();
+        assert_eq!(
+            inbox.messages().iter().map(|m| (m.uid, m.modseq)).collect::<Vec<_>>(),
+            [(3, 12), (5, 10), (7, u64::MAX)]
+        );
+        assert_eq!(inbox.uidnext(), 8);
+        let orphans = apply(&mut index, 50, |g, chain| {
+            for _ in 50..100 {
+                g.push(kind::DOMAIN_REMOVE, |out| crate::codec::Put::text(out, "x"));
+            }
+            g.push_body(vec![], 0, 0);
+            g.push_of(kind::EXPUNGE, ALICE, chain, |out| {
+                ExpungeRecord::encode(out, MailboxId::INBOX, 1, &[7, 3, 3, 9])
+            });
+            g.push_of(kind::ACCOUNT_REMOVE, ALICE, chain, |_| {});
+            message(g, chain, 9, 15);
+        });
+        assert_eq!((orphans, index.accounts.len()), (1, 0));
+    }
 }

@@ -106,12 +106,13 @@ impl Mailbox {
 
     /// Takes messages out; returns them.
     pub(crate) fn expunge(&mut self, uids: impl Iterator<Item = Uid>, modseq: Modseq) -> Vec<Message> {
-        let going: Vec<Uid> = uids.collect();
+        let mut going: Vec<Uid> = uids.collect();
+        // They were decided in UID order; this only makes sure.
+        going.sort_unstable();
         let gone = match going[..] {
             // Moving the tail once is cheaper than looking at every message.
             [one] => self.position(one).map(|i| self.messages.remove(i)).into_iter().collect(),
             _ => {
-                debug_assert!(going.is_sorted(), "decided in UID order");
                 let is_going = |m: &mut Message| going.binary_search(&m.uid).is_ok();
                 self.messages.extract_if(.., is_going).collect::<Vec<_>>()
             }

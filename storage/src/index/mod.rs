@@ -11,12 +11,12 @@ mod segments;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
-pub use apply::check;
+pub use apply::{ACCOUNT_NUMBER_MAX, check};
 pub use mailbox::{Mailbox, RunRef};
 pub use segments::SegmentIndex;
 
 use crate::record::Chain;
-use crate::types::{AccountId, AccountInfo, MailboxId, Modseq};
+use crate::types::{AccountId, AccountInfo, Lsn, MailboxId, Modseq};
 
 /// Everything durable.
 #[derive(Default)]
@@ -29,8 +29,11 @@ pub struct Index {
     pub last_uidvalidity: u32,
     /// Highest number an account of this volume was minted with.
     pub last_account: u64,
-    /// Records whose account or mailbox is not there, because the record that made it is damaged.
+    /// Records that could not be applied: their account or mailbox is not there, because the record that made it is
+    /// lost, or their number is taken.
     pub orphans: u64,
+    /// Lost batches that the numbers have jumped over.
+    pub gaps: Vec<(Lsn, Lsn)>,
 }
 
 /// An account with everything it has.

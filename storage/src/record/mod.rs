@@ -11,6 +11,7 @@ mod domain;
 mod expunge;
 mod flags;
 mod frame;
+mod gap;
 mod mailbox;
 mod mark;
 mod message;
@@ -22,6 +23,7 @@ pub use domain::DomainPut;
 pub use expunge::ExpungeRecord;
 pub use flags::{FlagsRecord, KEYWORD_BYTES_MAX, KEYWORDS_MAX, keyword_bytes};
 pub use frame::{Bad, Chain, FRAME_BYTES_MAX, Frame, IGNORABLE, begin, finish, slot};
+pub use gap::{Gap, all_known};
 pub use mailbox::{MailboxPut, MailboxRemove};
 pub use mark::{Heartbeat, Truncate};
 pub use message::{MessageRecord, NewMessage};
@@ -45,6 +47,7 @@ pub mod kind {
     pub const BODY: u16 = 33;
     pub const TRUNCATE: u16 = 48;
     pub const HEARTBEAT: u16 = 49;
+    pub const GAP: u16 = 50;
 }
 
 /// A record's payload, borrowing from the directory.
@@ -63,6 +66,7 @@ pub enum Record<'a> {
     Body(BodyRecord<'a>),
     Truncate(Truncate),
     Heartbeat(Heartbeat),
+    Gap(Gap<'a>),
 }
 
 impl<'a> Record<'a> {
@@ -87,6 +91,7 @@ impl<'a> Record<'a> {
             kind::BODY if known => BodyRecord::decode(&mut r).map(Record::Body),
             kind::TRUNCATE if known => Truncate::decode(&mut r).map(Record::Truncate),
             kind::HEARTBEAT if known => Heartbeat::decode(&mut r).map(Record::Heartbeat),
+            kind::GAP if known => Gap::decode(&mut r).map(Record::Gap),
             _ if frame.flags & IGNORABLE != 0 => return Ok(None),
             kind => return Err(Bad::Unknown { kind, version: frame.version }),
         };
@@ -143,6 +148,7 @@ mod tests {
                     Ok(Some(Record::Expunge(e))) => { e.uids().count(); }
                     Ok(Some(Record::Message(m))) => { let _ = m.flags.to_flags(); }
                     Ok(Some(Record::Body(b))) => { b.blocks.to_vec(); }
+                    Ok(Some(Record::Gap(g))) => { g.ranges().count(); }
                     _ => {}
                 }
             }

@@ -95,7 +95,7 @@ impl<F: File> Frames<'_, F> {
                 if h.segment == self.segment
                     && self.incarnation.is_none_or(|i| i == h.incarnation)
                     && h.offset == at
-                    && at + h.total_bytes <= self.segment_bytes =>
+                    && h.total_bytes <= self.segment_bytes - at =>
             {
                 Ok(Some(*h))
             }

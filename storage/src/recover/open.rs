@@ -5,7 +5,7 @@
 //! sees it. What recovery discards is shut out by a new epoch.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::create::{FIRST_INCARNATION, read_copies};
@@ -14,12 +14,12 @@ use super::scan::{Scan, scan};
 use crate::batch::HEADER_BYTES;
 use crate::commit::{self, Bell, Bound, Cursor, Log};
 use crate::disk::{Disk, File};
-use crate::index::Index;
 use crate::index::ahead::Ahead;
-use crate::record::{Heartbeat, Truncate, kind};
-use crate::segment::{self, BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::index::{ACCOUNT_NUMBER_MAX, Index};
+use crate::record::{FRAME_BYTES_MAX, Gap, Heartbeat, Truncate, all_known, kind};
+use crate::segment::{self, BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_MAX};
 use crate::superblock::{self, FORMAT_VERSION, INCOMPAT_KNOWN, Quorum, RO_COMPAT_KNOWN, Superblock};
-use crate::types::VolumeId;
+use crate::types::{LSN_MAX, VolumeId};
 use crate::volume::{Create, Inner, OpenError, Recovered, Settings, VolumeStats};
 
 /// Octets that a mark needs at the end of a segment, its batch included.
@@ -40,7 +40,8 @@ pub async fn open<D: Disk>(
     let superblock = known(superblock::quorum(&copies))?;
     belongs(&superblock, want)?;
     let mut files = BTreeMap::new();
-    for number in names.iter().filter_map(|n| segment::number(n)).filter(|&n| n >= superblock.head_segment) {
+    let counts = superblock.head_segment..=SEGMENTS_MAX;
+    for number in names.iter().filter_map(|n| segment::number(n)).filter(|n| counts.contains(n)) {
         files.insert(number, open_file(&disk, &segment::name(number)).await?);
     }
     let mut scan = scan(&superblock, &files).await?;
@@ -102,6 +103,15 @@ fn known(quorum: Quorum) -> Result<Superblock, OpenError> {
             superblock.block_bytes
         )));
     }
+    let grown = superblock.durable_lsn <= LSN_MAX
+        && superblock.epoch <= LSN_MAX
+        && superblock.sequence <= LSN_MAX
+        && (1..=superblock.tail_segment).contains(&superblock.head_segment)
+        && superblock.tail_segment <= SEGMENTS_MAX
+        && superblock.last_account <= ACCOUNT_NUMBER_MAX;
+    if !grown {
+        return Err(OpenError::Superblock("its counters are not possible".to_owned()));
+    }
     Ok(superblock)
 }
 
@@ -159,7 +169,9 @@ async fn settle<D: Disk>(
         log.superblock_due = true;
     }
     let room = log.superblock.segment_bytes - scan.offset;
-    let elsewhere = scan.ends_in_damage || room < MARK_BYTES;
+    let gap = !all_known(&scan.lost, &index.gaps);
+    // The gap's record lies in no segment that lost anything: whoever loses it too, loses more, and jumps further.
+    let elsewhere = scan.ends_in_damage || room < MARK_BYTES || gap;
     if let Some(file) = log.files.get(&scan.segment).cloned() {
         for &(offset, bytes) in &scan.unvouched {
             again(&file, offset, bytes).await?;
@@ -171,17 +183,28 @@ async fn settle<D: Disk>(
         }
     }
     log.durable = scan.next_lsn - 1;
-    if shut_out && elsewhere {
+    if (shut_out || gap) && elsewhere {
         begin_next(disk, &mut log).await?;
     }
     if shut_out {
         let discarded_to = if elsewhere { 0 } else { scan.torn_to.unwrap_or(0) };
-        mark(&mut log, index, settings, kind::TRUNCATE, |out| Truncate { discarded_to }.encode(out)).await?;
+        mark(&mut log, index, settings, kind::TRUNCATE, 8, |out| Truncate { discarded_to }.encode(out)).await?;
     } else if unvouched && !elsewhere {
         let durable_lsn = log.durable;
-        mark(&mut log, index, settings, kind::HEARTBEAT, |out| Heartbeat { durable_lsn }.encode(out)).await?;
+        mark(&mut log, index, settings, kind::HEARTBEAT, 8, |out| Heartbeat { durable_lsn }.encode(out)).await?;
     }
-    log.stats = VolumeStats { durable: log.durable, ..VolumeStats::default() };
+    if gap {
+        let damaged: BTreeSet<u32> = scan.recovered.damaged.iter().map(|(segment, ..)| *segment).collect();
+        let lost_bytes = log.superblock.segment_bytes * damaged.len().max(1) as u64;
+        let bytes = Gap::bytes(&scan.lost);
+        mark(&mut log, index, settings, kind::GAP, bytes, |out| Gap::encode(out, lost_bytes, &scan.lost)).await?;
+    }
+    log.stats = VolumeStats {
+        durable: log.durable,
+        damaged_regions: scan.recovered.damaged.len() as u64,
+        lost_batches: scan.recovered.lost_batches,
+        ..VolumeStats::default()
+    };
     Ok(log)
 }
 
@@ -206,20 +229,22 @@ async fn begin_next<D: Disk>(disk: &D, log: &mut Log<D::File>) -> Result<(), Ope
     let file = log.files[&number].clone();
     file.write_sync(0, vec![Rc::new(header.encode())]).await.map_err(|why| io_error("beginning a segment", why))?;
     log.active = number;
+    log.superblock_due = true;
     log.cursor = Cursor { segment: number, offset: segment::HEADER_BYTES as u64, ordinal: 0 };
     log.durable_end = log.cursor;
     Ok(())
 }
 
-/// Commits one record of the log itself.
+/// Commits one record of the log itself. `bytes`: of its payload, at most.
 async fn mark<F: File>(
     log: &mut Log<F>,
     index: &mut Index,
     settings: &Settings,
     kind: u16,
+    bytes: u64,
     payload: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(), OpenError> {
-    let bound = Bound { bytes: 64, parts: 0, appends: false };
+    let bound = Bound { bytes: FRAME_BYTES_MAX + bytes, parts: 0, appends: false };
     log.gather(bound, settings).expect("there is room for a mark").push(kind, payload);
     let (volume, seed) = (log.superblock.volume, log.superblock.seed);
     let (gather, sealed) = log.seal_first(volume, seed).expect("just gathered");

@@ -39,6 +39,8 @@ pub struct Scan {
     pub torn_to: Option<u64>,
     /// Damage lies where the log should go on: it goes on in a new segment.
     pub ends_in_damage: bool,
+    /// First and last LSN of batches that are missing, rising.
+    pub lost: Vec<(Lsn, Lsn)>,
     /// Accepted and vouched for by nobody: offset and octets, in that segment.
     pub unvouched: Vec<(u64, u64)>,
 }
@@ -84,8 +86,10 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
             ordinal: 0,
             torn_to: None,
             ends_in_damage: false,
+            lost: Vec::new(),
             unvouched: Vec::new(),
         },
+        applied: 0,
         chain: Some(0),
         pending: VecDeque::new(),
     };
@@ -108,7 +112,9 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
         }
         walk.segment(&frames(superblock, number, file, incarnation), next_first, number == last).await?;
     }
+    walk.missing_before(walk.scan.next_lsn);
     let Walk { mut scan, chain, .. } = walk;
+    scan.recovered.lost_batches = scan.lost.iter().map(|(first, last)| last - first + 1).sum();
     scan.prev = chain.unwrap_or(0);
     scan.epoch = scan.epoch.max(superblock.epoch);
     scan.recovered.durable = scan.next_lsn - 1;
@@ -140,8 +146,7 @@ async fn begun<F: File>(superblock: &Superblock, number: u32, file: &F) -> Resul
             want_volume: superblock.volume,
         });
     }
-    let fits =
-        |h: &SegmentHeader| h.segment == number && h.segment_bytes == superblock.segment_bytes && h.first_lsn >= 1;
+    let fits = |h: &SegmentHeader| h.segment == number && h.segment_bytes == superblock.segment_bytes;
     let header = header.filter(fits);
     Ok(Begun { first_lsn: header.as_ref().map(|h| h.first_lsn), header, block })
 }
@@ -155,6 +160,8 @@ async fn blank_start<F: File>(file: &F, superblock: &Superblock) -> Result<bool,
 
 struct Walk {
     scan: Scan,
+    /// LSN of the last batch that was applied.
+    applied: Lsn,
     /// Checksum of the batch before; `None`: unknown, because that one is damaged.
     chain: Option<u128>,
     /// Read, and past what is known to be durable.
@@ -291,7 +298,16 @@ impl Walk {
         }
     }
 
+    /// Batches are applied in LSN order, so what was passed over is lost.
+    fn missing_before(&mut self, lsn: Lsn) {
+        if lsn > self.applied + 1 {
+            self.scan.lost.push((self.applied + 1, lsn - 1));
+        }
+        self.applied = lsn;
+    }
+
     fn apply(&mut self, batch: &Batch) {
+        self.missing_before(batch.header.lsn);
         self.scan.recovered.batches += 1;
         self.scan.recovered.bytes += batch.header.total_bytes;
         self.scan.index.apply(&batch.header, &batch.directory);
