@@ -21,12 +21,29 @@ async fn try_stats(office: &Office) -> Result<Response, Trouble> {
         let Ok(Reply::Stats(volumes)) = office.mesh.call(shard, Request::Stats, 0).await else {
             return Err(Trouble::Failed(format!("shard {shard} does not answer")));
         };
-        for VolumeStats { batches, transactions, records, written_bytes, body_bytes, failed, .. } in volumes {
+        for VolumeStats {
+            batches,
+            transactions,
+            records,
+            written_bytes,
+            body_bytes,
+            durable: _,
+            segments_put_off,
+            damaged_regions,
+            lost_batches,
+            orphan_records,
+            failed,
+        } in volumes
+        {
             add("volume_batches", batches);
             add("volume_transactions", transactions);
             add("volume_records", records);
             add("volume_written_bytes", written_bytes);
             add("volume_body_bytes", body_bytes);
+            add("volume_segments_put_off", segments_put_off);
+            add("volume_damaged_regions", damaged_regions);
+            add("volume_lost_batches", lost_batches);
+            add("volume_orphan_records", orphan_records);
             add("volumes_open", 1);
             add("volumes_failed", u64::from(failed));
         }

@@ -240,6 +240,13 @@ async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {
     for (segment, offset, octets) in &found.damaged {
         tracing::error!(volume = id, segment, offset, octets, "acknowledged data is damaged on disk and was set aside");
     }
+    if found.lost_batches > 0 {
+        tracing::error!(
+            volume = id,
+            lost_batches = found.lost_batches,
+            "accounts may be lost: addresses nobody has are told to come back later until the damaged octets are put back"
+        );
+    }
     Ok(volume)
 }
 
@@ -247,6 +254,7 @@ async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {
 fn catalogue(id: u16, volume: &Volume<Disk>) -> Change {
     Change::Volume {
         volume: id,
+        whole: volume.is_whole(),
         domains: volume.domains().into_iter().map(|(name, _)| name).collect(),
         accounts: volume
             .accounts()

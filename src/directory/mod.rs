@@ -2,7 +2,7 @@
 //!
 //! The truth is in the volumes: domains are recorded in every volume, an account in the one volume that is its home.
 //! At start each shard reads its volumes and tells the others; later changes reach every shard before the verb that
-//! made them is answered. `550 no such user` is said only from a complete directory (DESIGN §2).
+//! made them is answered. `550 no such user` is said only from a complete directory (DESIGN §2): one that has heard of every volume, and of none that lost acknowledged data.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -54,6 +54,8 @@ pub enum Change {
         domains: Vec<String>,
         /// Its accounts.
         accounts: Vec<(String, Home)>,
+        /// False when acknowledged batches of it are lost: there may have been more.
+        whole: bool,
     },
 }
 
@@ -64,6 +66,8 @@ pub struct Directory {
     homes: HashMap<Box<str>, Home>,
     /// Volumes that have told what they hold.
     told: Vec<VolumeId>,
+    /// Those of them that are not whole.
+    torn: Vec<VolumeId>,
 }
 
 /// What the directory says of an address.
@@ -75,7 +79,7 @@ pub enum Found {
     Elsewhere,
     /// Its domain is ours and nobody has this address.
     Nobody,
-    /// Its domain is ours, and a volume that may hold it has not told yet.
+    /// A volume that may hold it has not told yet, or has lost what it would have told.
     NotYetKnown,
 }
 
@@ -93,13 +97,17 @@ impl Directory {
             Change::AccountGone { name } => {
                 self.homes.remove(name.as_str());
             }
-            Change::Volume { volume, domains, accounts } => {
+            Change::Volume { volume, domains, accounts, whole } => {
                 self.domains.extend(domains.into_iter().map(|d| (d, ())));
                 for (name, home) in accounts {
                     self.settle(name, home);
                 }
                 if !self.told.contains(&volume) {
                     self.told.push(volume);
+                }
+                self.torn.retain(|torn| *torn != volume);
+                if !whole {
+                    self.torn.push(volume);
                 }
             }
         }
@@ -118,11 +126,13 @@ impl Directory {
     pub fn find(&self, name: &str, volumes: usize) -> Found {
         let Some((_, domain)) = name.rsplit_once('@') else { return Found::Nobody };
         if !self.has_domain(domain) {
-            return if self.complete(volumes) { Found::Elsewhere } else { Found::NotYetKnown };
+            // Domains are in every volume: one whole volume knows them all.
+            let known = self.complete(volumes) && self.torn.len() < volumes.max(1);
+            return if known { Found::Elsewhere } else { Found::NotYetKnown };
         }
         match self.home(name) {
             Some(home) => Found::Home(home),
-            None if !self.complete(volumes) => Found::NotYetKnown,
+            None if !self.complete(volumes) || !self.torn.is_empty() => Found::NotYetKnown,
             None => Found::Nobody,
         }
     }
@@ -153,5 +163,45 @@ impl Directory {
     /// All addresses with their homes, unordered.
     pub fn accounts(&self) -> impl Iterator<Item = (&str, Home)> {
         self.homes.iter().map(|(name, home)| (&**name, *home))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(volume: VolumeId, whole: bool) -> Change {
+        let home = Home { volume, account: AccountId(volume.into()), generation: 1 };
+        let accounts = vec![(format!("user{volume}@ringpost.test"), home)];
+        Change::Volume { volume, domains: vec!["ringpost.test".to_owned()], accounts, whole }
+    }
+
+    #[test]
+    fn nobody_is_called_nobody_before_every_volume_has_told() {
+        let mut directory = Directory::default();
+        directory.apply(told(0, true));
+        assert!(matches!(directory.find("user0@ringpost.test", 2), Found::Home(_)));
+        assert_eq!(directory.find("user1@ringpost.test", 2), Found::NotYetKnown);
+        assert_eq!(directory.find("user1@other.test", 2), Found::NotYetKnown);
+        directory.apply(told(1, true));
+        assert!(matches!(directory.find("user1@ringpost.test", 2), Found::Home(_)));
+        assert_eq!(directory.find("user2@ringpost.test", 2), Found::Nobody);
+        assert_eq!(directory.find("user2@other.test", 2), Found::Elsewhere);
+    }
+
+    #[test]
+    fn nobody_is_called_nobody_while_a_volume_has_lost_something() {
+        let mut directory = Directory::default();
+        directory.apply(told(0, true));
+        directory.apply(told(1, false));
+        assert!(directory.complete(2));
+        assert!(matches!(directory.find("user1@ringpost.test", 2), Found::Home(_)));
+        assert_eq!(directory.find("user2@ringpost.test", 2), Found::NotYetKnown);
+        assert_eq!(directory.find("user2@other.test", 2), Found::Elsewhere, "volume 0 knows all domains");
+        directory.apply(told(0, false));
+        assert_eq!(directory.find("user2@other.test", 2), Found::NotYetKnown);
+        directory.apply(told(0, true));
+        directory.apply(told(1, true));
+        assert_eq!(directory.find("user2@ringpost.test", 2), Found::Nobody);
     }
 }

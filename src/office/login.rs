@@ -64,6 +64,8 @@ impl Office {
         let home = match self.look_up(name) {
             Found::Home(home) => Some(home),
             Found::Elsewhere | Found::Nobody => None,
+            // Lost, or never there: one wrong login is like the other, whatever the disk has lost (A111).
+            Found::NotYetKnown if self.directory(|d| d.complete(self.volume_count().into())) => None,
             Found::NotYetKnown => return Login::Unavailable,
         };
         // Nobody's secrets are asked for too, and found by no one: the mesh is crossed as often as for somebody.

@@ -233,3 +233,25 @@ fn more_than_the_mesh_may_carry_is_sent_back_and_nothing_is_lost() {
         assert!(kept(&deliver("bob", "later", "x").await));
     });
 }
+
+#[test]
+fn nobody_is_refused_for_good_while_a_volume_has_lost_something() {
+    House::over_seeds(async |house| {
+        assert!(kept(&deliver("alice", "before", "x").await));
+        house.crash();
+        let disk = house.disk(1);
+        let mut segment = disk.peek("segment-00000001").expect("there");
+        let name = b"dave@ringpost.test";
+        let at = segment.windows(name.len()).position(|w| w == name).expect("dave is in volume 1");
+        segment[at] ^= 1;
+        disk.poke("segment-00000001", segment);
+
+        let mut sender = Sender::open().await;
+        sender.expect("MAIL FROM:<sender@client.example>", "250").await;
+        sender.expect("RCPT TO:<alice@ringpost.test>", "250").await;
+        sender.expect("RCPT TO:<dave@ringpost.test>", "451 4.3.0").await;
+        sender.expect("RCPT TO:<nobody@ringpost.test>", "451 4.3.0").await;
+        sender.expect("RCPT TO:<somebody@elsewhere.example>", "550").await;
+        assert_eq!(subjects("alice").await, ["before"]);
+    });
+}
