@@ -9,6 +9,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// A process of a control group.
+pub fn member(group: &Path) -> Option<u32> {
+    fs::read_to_string(group.join("cgroup.procs")).ok()?.lines().next()?.parse().ok()
+}
+
 const CPUACCT: &str = "/sys/fs/cgroup/cpuacct";
 /// Milliseconds of one clock tick in `/proc/PID/stat` (USER_HZ is 100 on every Linux we run on).
 const TICK_MS: u64 = 10;

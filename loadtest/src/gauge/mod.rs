@@ -83,7 +83,9 @@ impl Gauge {
     pub fn open(options: &Options) -> Gauge {
         let mut remarks = Vec::new();
         let mut keep = |what: &str, error: std::io::Error| remarks.push(format!("{what}: {error}"));
-        let cpu = options.server_pid.map(|pid| cpu::Cpu::open(pid, options.cgroup.as_deref(), &mut keep));
+        // A server of many processes is known by its group alone; its tasks are then those of one of them.
+        let pid = options.server_pid.or_else(|| options.cgroup.as_deref().and_then(cpu::member));
+        let cpu = pid.map(|pid| cpu::Cpu::open(pid, options.cgroup.as_deref(), &mut keep));
         let (mut device, mut trace, mut socket) = (None, None, None);
         if let Some(data) = &options.data {
             match device::Device::of(data) {
