@@ -164,12 +164,10 @@ pub fn quorum(copies: &[Vec<u8>]) -> Quorum {
     }
     let votes = |s: &Superblock| found.iter().flatten().filter(|o| *o == s).count();
     let Some(best) = found.iter().flatten().filter(|s| votes(s) >= 2).max_by_key(|s| s.sequence) else {
-        // A crash while the very first superblock was being written leaves one copy among blanks.
-        let unfinished = found
-            .iter()
-            .zip(copies)
-            .all(|(s, bytes)| s.as_ref().map_or(bytes.iter().all(|&b| b == 0), |s| s.sequence == 1));
-        if unfinished {
+        // A crash while the very first superblock was being written: copies 2 and 3 are begun when 0 and 1 are on disk,
+        // so they are blank, and one of the others may be torn.
+        let begun = copies.iter().skip(2).any(|bytes| bytes.iter().any(|&b| b != 0));
+        if !begun && found.iter().flatten().all(|s| s.sequence == 1) {
             return Quorum::Blank;
         }
         return Quorum::Damaged(format!(

@@ -1,5 +1,5 @@
 //! Crashes from seeds: a random workload, the power cut or the process killed at a random step, recovery, and the
-//! model's verdict. Each seed lives several lives on one disk.
+//! model's verdict. Each seed lives several lives on one disk, from before the volume is made.
 //!
 //! The verdict: what is there is exactly what the first k decided transactions make, with k at least the last
 //! one acknowledged, and below the first one that was said to be not written. So nothing acknowledged is missing
@@ -19,7 +19,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ringpost_storage::sim::{Fault, OpKind, SimDisk, When};
 use ringpost_storage::{
-    AccountId, Body, Flags, FlagsHow, Lost, MailboxId, Op, Outcome, Refused, Ticket, Transaction, Volume,
+    AccountId, Body, Create, Flags, FlagsHow, Lost, MailboxId, Op, OpenError, Outcome, Refused, Ticket, Transaction,
+    Volume,
 };
 use support::model::Model;
 use support::*;
@@ -241,13 +242,20 @@ fn again(op: &Op) -> Op {
     }
 }
 
-/// Opens while the clockwork runs; `None` when it stopped first, or a planned fault struck.
-fn open_or_stop(disk: &SimDisk, stopped: &Cell<bool>) -> Option<Open> {
+/// Opens while the clockwork runs, and makes the volume if there is none; `None` when it stopped first, or a planned
+/// fault struck.
+fn open_or_stop(disk: &SimDisk, stopped: &Cell<bool>, seed: u64) -> Option<Open> {
     let mut tasks = Tasks::default();
     let found = Rc::new(RefCell::new(None));
     let (put, folder) = (found.clone(), disk.clone());
     tasks.spawn(async move {
-        *put.borrow_mut() = Some(Volume::open(folder, Some((STORE, 3)), settings()).await);
+        let mut opened = Volume::open(folder.clone(), Some((STORE, 3)), settings()).await;
+        if matches!(opened, Err(OpenError::Absent)) {
+            // Each attempt draws its own secret, as the house does.
+            Volume::create(&folder, &Create { seed, ..facts() }).await.expect("making goes on where it was cut off");
+            opened = Volume::open(folder, Some((STORE, 3)), settings()).await;
+        }
+        *put.borrow_mut() = Some(opened);
     });
     while !stopped.get() && tasks.turn() {}
     let (volume, recovered) = found.borrow_mut().take()?.unwrap_or_else(|why| panic!("opening failed: {why}"));
@@ -261,15 +269,15 @@ fn open_or_stop(disk: &SimDisk, stopped: &Cell<bool>) -> Option<Open> {
 fn seed(seed: u64, faults: bool) -> u32 {
     let chance: Chance = Rc::new(RefCell::new(StdRng::seed_from_u64(seed)));
     let mut disk = SimDisk::new(seed);
-    block_on(Volume::create(&disk, &facts())).unwrap();
     let mut said = Said::new(Model::default());
     let mut seen = BTreeSet::new();
     let mut judged = 0;
-    for _ in 0..6 {
+    for life in 0..6 {
         let last = chance.borrow_mut().random_range(1..200);
         let stopped = clockwork(&disk, &chance, last);
-        if let Some(mut v) = open_or_stop(&disk, &stopped) {
+        if let Some(mut v) = open_or_stop(&disk, &stopped, seed + life) {
             disk.set_delay(None);
+
             assert_eq!(v.recovered.damaged, vec![], "nothing was damaged, only cut off");
             let found = Model::of(&v.volume);
             said.verdict(&found);
@@ -316,6 +324,34 @@ fn campaign(from: u64, seeds: u64, faults: bool) {
     }
     assert!(u64::from(judged) > seeds * 2, "most lives reach a verdict: {judged}");
     println!("{judged} recoveries judged");
+}
+
+/// Lives that end while the volume is being made or opened for the first time; then one that does not.
+fn birth(seed: u64) {
+    let chance: Chance = Rc::new(RefCell::new(StdRng::seed_from_u64(seed)));
+    let mut disk = SimDisk::new(seed);
+    for life in 0..3 {
+        let last = chance.borrow_mut().random_range(0..45);
+        let stopped = clockwork(&disk, &chance, last);
+        open_or_stop(&disk, &stopped, seed + life);
+        disk = if chance.borrow_mut().random_ratio(1, 4) { disk.kill() } else { disk.crash() };
+        disk.set_delay(None);
+    }
+    let mut v = open_or_stop(&disk, &Cell::new(false), seed + 3).expect("nothing stops it");
+    assert_eq!((v.recovered.damaged.len(), v.recovered.lost_batches, v.recovered.batches), (0, 0, 0));
+    let alice = v.account("a@x");
+    drop(v);
+    assert_eq!(open(&disk.crash()).volume.account_named("a@x"), Some(alice));
+}
+
+#[test]
+fn a_volume_half_made_is_none_or_whole_and_never_damaged() {
+    for seed in 0..2_000 {
+        if let Err(why) = std::panic::catch_unwind(|| birth(seed)) {
+            eprintln!("seed {seed}");
+            std::panic::resume_unwind(why);
+        }
+    }
 }
 
 #[test]

@@ -337,6 +337,17 @@ fn two_copies_of_the_superblock_are_enough_and_one_is_not() {
 }
 
 #[test]
+fn a_log_without_its_superblock_is_not_made_anew() {
+    let (disk, _) = three_letters();
+    spoil(&disk, "superblock", |b| b.fill(0));
+    assert!(matches!(try_open(&disk), Err(OpenError::Absent)));
+    let log = disk.peek(FIRST);
+    let why = block_on(Volume::create(&disk, &facts())).unwrap_err();
+    assert!(why.to_string().contains("a log here without its superblock"), "{why}");
+    assert_eq!(disk.peek(FIRST), log);
+}
+
+#[test]
 fn a_newer_format_is_refused_with_a_sentence() {
     let (disk, _) = three_letters();
     spoil(&disk, "superblock", |b| {

@@ -35,6 +35,11 @@ pub async fn create<D: Disk>(disk: &D, facts: &Create) -> io::Result<()> {
     }
     make(disk, &there, RESERVE, bytes.min(RESERVE_BYTES_MAX)).await?;
     let first = make(disk, &there, &segment::name(FIRST_SEGMENT), bytes).await?;
+    if first.read_at(segment::HEADER_BYTES as u64, BLOCK_BYTES as usize).await?.iter().any(|&b| b != 0) {
+        // Nothing is committed before the superblock is there four times: this one was, and is lost.
+        let why = "there is a log here without its superblock: restore the folder from a backup";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
+    }
     let header = SegmentHeader {
         segment: FIRST_SEGMENT,
         incarnation: FIRST_INCARNATION,
