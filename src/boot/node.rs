@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_lite::future::or;
-use ringpost_storage::{Create, OpenError, Settings as VolumeSettings, Volume};
+use ringpost_storage::{Create, OpenError, Settings as VolumeSettings, Volume, VolumeId};
 use uuid::Uuid;
 
 use crate::admin;
@@ -73,7 +73,7 @@ pub async fn node(
         told.push(catalogue(id, &volume));
         let committer = volume.clone();
         shard::spawn("commit", async move { committer.commit_loop(shard::run_dry).await });
-        shard::spawn("heartbeat", heartbeat(volume.clone()));
+        shard::spawn("heartbeat", heartbeat(office.clone(), id, volume.clone()));
         office.adopt(id, volume);
     }
     let answering = office.clone();
@@ -85,11 +85,17 @@ pub async fn node(
     served
 }
 
-/// Lets an idle log say how far it is durable, so that rot in its last batch is told from a torn tail.
-async fn heartbeat(volume: Volume<Disk>) {
+/// Lets an idle log say how far it is durable, so that rot in its last batch is told from a torn tail; and tells the
+/// others when the volume has failed.
+async fn heartbeat(office: Rc<Office>, id: VolumeId, volume: Volume<Disk>) {
+    let mut told = false;
     loop {
         shard::sleep(Duration::from_secs(1)).await;
         volume.heartbeat();
+        if !told && volume.stats().failed {
+            tracing::error!(volume = id, "the volume failed: it takes nothing more until Ringpost is started again");
+            told = office.tell_all(Change::VolumeFailed { volume: id }).await.is_ok();
+        }
     }
 }
 

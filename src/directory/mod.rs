@@ -46,6 +46,11 @@ pub enum Change {
         /// `user@domain`, lower case.
         name: String,
     },
+    /// A volume failed: it takes nothing more until the process is started again.
+    VolumeFailed {
+        /// Which.
+        volume: VolumeId,
+    },
     /// Everything that a volume knows, told at start.
     Volume {
         /// Which.
@@ -68,6 +73,8 @@ pub struct Directory {
     told: Vec<VolumeId>,
     /// Those of them that are not whole.
     torn: Vec<VolumeId>,
+    /// Volumes that failed since the start.
+    failed: Vec<VolumeId>,
 }
 
 /// What the directory says of an address.
@@ -92,6 +99,11 @@ impl Directory {
             }
             Change::DomainGone { name } => {
                 self.domains.remove(&name);
+            }
+            Change::VolumeFailed { volume } => {
+                if !self.failed.contains(&volume) {
+                    self.failed.push(volume);
+                }
             }
             Change::AccountPut { name, home } => self.settle(name, home),
             Change::AccountGone { name } => {
@@ -141,6 +153,12 @@ impl Directory {
     #[must_use]
     pub fn complete(&self, volumes: usize) -> bool {
         self.told.len() >= volumes
+    }
+
+    /// True if the volume is known to have failed.
+    #[must_use]
+    pub fn has_failed(&self, volume: VolumeId) -> bool {
+        self.failed.contains(&volume)
     }
 
     /// The home of `user@domain`, in lower case.

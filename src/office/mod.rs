@@ -212,6 +212,21 @@ impl Office {
         Some(Resident { volume, account: arrival.account, name: arrival.name.as_str().into() })
     }
 
+    /// True if the volume failed: known at once of the volumes here, within seconds of the others.
+    #[must_use]
+    pub fn has_failed(&self, volume: VolumeId) -> bool {
+        match self.volumes.borrow().get(&volume) {
+            Some(here) => here.stats().failed,
+            None => self.directory.borrow().has_failed(volume),
+        }
+    }
+
+    /// True if no volume of the store takes anything any more.
+    #[must_use]
+    pub fn all_failed(&self) -> bool {
+        (0..self.volume_count).all(|volume| self.has_failed(volume))
+    }
+
     /// False when no volume of this shard has room for a message of about `octets` more. A volume that failed is not
     /// full, and those of other shards refuse at commit.
     #[must_use]

@@ -92,6 +92,9 @@ impl SmtpDoor {
 
     fn mail(&mut self, sender: ReversePath, size: Option<u64>) -> Answer {
         self.forget();
+        if self.office.all_failed() {
+            return no(421, (4, 3, 2), "No mailbox can be written now, closing");
+        }
         if !self.office.has_room(size.unwrap_or(0)) {
             return no(452, (4, 3, 1), "Insufficient system storage, try again later");
         }
@@ -110,8 +113,7 @@ impl SmtpDoor {
                 if self.volume().is_some_and(|v| v != home.volume) {
                     return no(452, (4, 5, 3), "This recipient in a transaction of its own, please");
                 }
-                // Known here only of the volumes of this shard; the others refuse at the commit.
-                if self.office.volume(home.volume).is_some_and(|v| v.stats().failed) {
+                if self.office.has_failed(home.volume) {
                     return later(Why::VolumeFailed);
                 }
                 self.recipients.push(Recipient { name, home });

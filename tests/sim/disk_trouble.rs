@@ -182,6 +182,27 @@ fn a056_a_failed_sync_is_no_verdict_and_only_its_own_volume_stops() {
 }
 
 #[test]
+fn a056_when_every_volume_has_failed_the_door_says_so_and_closes() {
+    House::over_seeds(async |house| {
+        assert!(kept(&deliver("alice", "before", "x").await));
+        shard::sleep(seconds(5)).await;
+        for (disk, name) in [(0, "alice"), (1, "bob")] {
+            house.disk(disk).fail(OpKind::Sync, Fault::Io, When::Once(1));
+            assert_eq!(deliver(name, "struck", "x").await, None, "closed without a verdict");
+        }
+        // Both shards have heard of both volumes.
+        shard::sleep(seconds(5)).await;
+        for _ in 0..4 {
+            let mut sender = Sender::open().await;
+            sender.expect("MAIL FROM:<sender@client.example>", "421 4.3.2").await;
+        }
+        assert_eq!(subjects("alice").await, ["before"], "reading goes on");
+        house.crash();
+        assert!(kept(&deliver("alice", "after", "x").await));
+    });
+}
+
+#[test]
 fn a056_an_append_nobody_vouches_for_gets_no_verdict() {
     House::over_seeds(async |house| {
         assert_eq!(by_imap("alice", "APPEND INBOX {16+}\r\nSubject: one\r\n\r\n").await, "1 EXISTS ~ OK");
