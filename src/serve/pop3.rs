@@ -7,8 +7,8 @@
 //!
 //! - The snapshot is of durable messages alone. After it this door keeps nothing but the account: the session knows UIDs and sizes.
 //! - Octets are read a block at a time, and the next is read when the peer has taken the one before.
-//! - QUIT removes in one transaction and is answered when that is durable; after [`COMMIT_DEADLINE_S`](crate::limits::COMMIT_DEADLINE_S) nobody
-//!   knows, and the peer is told so.
+//! - QUIT removes in one transaction and is answered when that is durable. Where nobody knows, after
+//!   [`COMMIT_DEADLINE_S`](crate::limits::COMMIT_DEADLINE_S) at the latest, the connection closes without a verdict (A056).
 
 use std::rc::Rc;
 
@@ -94,7 +94,10 @@ impl PumpDoor for Door {
                 Ok(()) => Next::Answer(self.read(uid, offset, len).await),
                 Err(_) => Next::Abort,
             },
-            Ask::Delete { uids } => Next::Answer(Answer::Deleted(self.delete(uids, wire).await)),
+            Ask::Delete { uids } => match self.delete(uids, wire).await {
+                Some(deletion) => Next::Answer(Answer::Deleted(deletion)),
+                None => Next::Close,
+            },
         }
     }
 }
@@ -128,7 +131,8 @@ impl Door {
         }
     }
 
-    async fn delete(&self, uids: Vec<u32>, wire: &Wire) -> Deletion {
+    /// Removes messages. `None`: nobody knows what became of them.
+    async fn delete(&self, uids: Vec<u32>, wire: &Wire) -> Option<Deletion> {
         let Resident { volume, account, name } = self.resident();
         let peer = wire.peer();
         let count = uids.len();
@@ -136,15 +140,15 @@ impl Door {
         match make_durable(volume, Transaction { bodies: Vec::new(), ops: vec![op] }).await {
             Ok(_) => {
                 tracing::info!(target: "pop3", account = %name, %peer, count, "deleted");
-                Deletion::Done
+                Some(Deletion::Done)
             }
             Err(why @ (Undone::Refused(_) | Undone::NotWritten)) => {
                 tracing::warn!(target: "pop3", account = %name, %peer, count, %why, "not deleted");
-                Deletion::NotDone
+                Some(Deletion::NotDone)
             }
             Err(Undone::Unknown) => {
                 tracing::error!(target: "pop3", account = %name, %peer, count, "deletions unknown");
-                Deletion::Unknown
+                None
             }
         }
     }

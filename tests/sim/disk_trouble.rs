@@ -220,6 +220,48 @@ fn a056_an_append_nobody_vouches_for_gets_no_verdict() {
     });
 }
 
+#[test]
+fn a056_a_change_of_flags_nobody_vouches_for_gets_no_verdict() {
+    for command in ["STORE 1 +FLAGS (\\Seen)", "EXPUNGE", "CLOSE"] {
+        House::over_seeds(async |house| {
+            assert!(kept(&deliver("alice", "one", "x").await));
+            assert!(kept(&deliver("alice", "two", "x").await));
+            let mut lines = Lines::connect(node::doors().imap).await.expect("the door is open");
+            let before = format!("x LOGIN alice@{} secret-of-alice\r\n", node::DOMAIN)
+                + "x SELECT INBOX\r\nlast STORE 2 +FLAGS.SILENT (\\Deleted)\r\n";
+            lines.say(before).await.expect("connected");
+            while !lines.line().await.expect("connected").starts_with("last OK") {}
+            shard::sleep(seconds(5)).await;
+            house.disk(0).fail(OpKind::Sync, Fault::Io, When::Once(1));
+            lines.say(format!("x NOOP\r\nx {command}\r\n")).await.expect("connected");
+            assert!(lines.line().await.expect("the verdict of before").starts_with("x OK"));
+            lines.expect_end().await;
+            house.crash();
+            let found = subjects("alice").await;
+            assert!(found == ["one", "two"] || (found == ["one"] && !command.starts_with("STORE")), "{found:?}");
+        });
+    }
+}
+
+#[test]
+fn a056_deletions_by_pop3_nobody_vouches_for_get_no_verdict() {
+    House::over_seeds(async |house| {
+        assert!(kept(&deliver("alice", "one", "x").await));
+        shard::sleep(seconds(5)).await;
+        let mut lines = Lines::connect(node::doors().pop3).await.expect("the door is open");
+        lines.say(format!("USER alice@{}\r\nPASS secret-of-alice\r\n", node::DOMAIN)).await.expect("connected");
+        for _ in 0..3 {
+            assert!(lines.line().await.expect("connected").starts_with("+OK"));
+        }
+        house.disk(0).fail(OpKind::Sync, Fault::Io, When::Once(1));
+        lines.say("DELE 1\r\nQUIT\r\n").await.expect("connected");
+        assert!(lines.line().await.expect("connected").starts_with("+OK"));
+        lines.expect_end().await;
+        house.crash();
+        assert!(subjects("alice").await.len() <= 1);
+    });
+}
+
 /// Senders at both shards, all for a volume of shard 1 whose disk hangs: shard 0 may owe shard 1 so many answers and no more.
 #[test]
 fn more_than_the_mesh_may_carry_is_sent_back_and_nothing_is_lost() {

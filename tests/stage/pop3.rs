@@ -135,7 +135,6 @@ fn scripted(kind: &str, line: &str) -> Answer {
         ("Read", "gone") => Answer::Gone,
         ("Read", "unreadable") => Answer::Unreadable,
         ("Delete", "not-done") => Answer::Deleted(Deletion::NotDone),
-        ("Delete", "unknown") => Answer::Deleted(Deletion::Unknown),
         other => panic!("not an answer: {other:?}"),
     }
 }

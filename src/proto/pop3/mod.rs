@@ -115,8 +115,6 @@ pub enum Deletion {
     Done,
     /// All of them are still there.
     NotDone,
-    /// Nobody knows: the disk did not say.
-    Unknown,
 }
 
 /// One POP3 conversation.
@@ -436,7 +434,6 @@ impl Session {
                 match deletion {
                     Deletion::Done => out.say("+OK\r\n"),
                     Deletion::NotDone => out.say("-ERR [SYS/TEMP] no message was removed\r\n"),
-                    Deletion::Unknown => out.say("-ERR [SYS/TEMP] messages may not have been removed\r\n"),
                 }
                 self.close(out);
             }

@@ -6,7 +6,7 @@
 use ringpost_storage::{Body, MailboxId, Op, Outcome, Refused, Transaction};
 
 use super::store::spelt_as_known;
-use super::{Done, Door, End, flags_of, look, no_for};
+use super::{Done, Door, flags_of, look};
 use crate::net::wire::Wire;
 use crate::observe::{self, Counter};
 use crate::office::BodyCharge;
@@ -104,25 +104,22 @@ impl Door {
         };
         let committed = make_durable(&who.volume, Transaction { bodies: vec![body], ops: vec![op] }).await;
         drop(charge);
-        let why = match committed.as_deref() {
-            Ok([Outcome::Appended { uid, uidvalidity, .. }]) => {
+        let why = match committed {
+            Ok(outcomes) => {
+                let [Outcome::Appended { uid, uidvalidity, .. }] = *outcomes else { return Err(No::ServerBug.into()) };
                 observe::count(Counter::MessagesAccepted);
                 tracing::info!(target: "imap", account = %who.name, peer = %wire.peer(), uid, size, "appended");
-                return Ok(Answer::Appended { uidvalidity: *uidvalidity, uid: *uid });
+                return Ok(Answer::Appended { uidvalidity, uid });
             }
-            Ok(_) => return Err(No::ServerBug.into()),
             Err(why) => why,
         };
         tracing::warn!(target: "imap", account = %who.name, peer = %wire.peer(), size, %why, "not appended");
+        if why == Undone::Unknown {
+            observe::count(Counter::MessagesUnknown);
+        }
         Err(match why {
-            // A NO would be a verdict: the client would append it again, and it may be there twice then.
-            Undone::Unknown => {
-                observe::count(Counter::MessagesUnknown);
-                End::Broken
-            }
-            Undone::NotWritten => No::Unavailable.into(),
             Undone::Refused(Refused::NoMailbox) => No::TryCreate.into(),
-            Undone::Refused(why) => no_for(why).into(),
+            why => why.into(),
         })
     }
 }

@@ -139,7 +139,8 @@ impl Door {
         if unseen.is_empty() {
             return BTreeMap::new();
         }
-        // Where the flag cannot be kept now the message is shown all the same, and stays unseen.
+        // Where the flag cannot be kept now, or nobody knows whether it was, the message is shown all the same and its
+        // flags are not told: nothing here vouches for them.
         self.change_flags(&unseen, FlagsHow::Add, Flags::of(Flags::SEEN)).await.unwrap_or_default()
     }
 

@@ -5,7 +5,8 @@
 //!                     └─ elsewhere ──► the connection is handed over with its ask still out ──► visit
 //! ```
 //!
-//! - What is shown is durable, and what a command changed is durable before its OK.
+//! - What is shown is durable, and what a command changed is durable before its OK. Where nobody knows, the connection
+//!   closes without a verdict (A056).
 //! - Answers stream: octets are read a block at a time, and the next is read when the peer took the one before (A114).
 //! - After each command the client is told what changed in its mailbox; EXPUNGE only where it may be
 //!   ([`may_tell_expunge`]).
@@ -96,6 +97,9 @@ struct Door {
 /// How a command ended: an answer for the session, or the connection cannot go on.
 enum End {
     Answer(Answer),
+    /// Nobody knows what became of it. Any verdict would be one too many: a client that hears NO to an APPEND appends again,
+    /// and may have the message twice.
+    Unknown,
     Broken,
 }
 
@@ -108,6 +112,16 @@ impl From<std::io::Error> for End {
 impl From<No> for End {
     fn from(no: No) -> Self {
         End::Answer(Answer::No(no))
+    }
+}
+
+impl From<Undone> for End {
+    fn from(why: Undone) -> Self {
+        match why {
+            Undone::Refused(why) => no_for(&why).into(),
+            Undone::NotWritten => No::Unavailable.into(),
+            Undone::Unknown => End::Unknown,
+        }
     }
 }
 
@@ -131,6 +145,8 @@ impl PumpDoor for Door {
         let tells = !matches!(login, Ask::Select(_) | Ask::Close { .. } | Ask::AppendBegin(_));
         let answer = match self.carry_out(login, wire).await {
             Ok(answer) | Err(End::Answer(answer)) => answer,
+            // What was said before goes out: those verdicts stand.
+            Err(End::Unknown) => return Next::Close,
             Err(End::Broken) => return Next::Abort,
         };
         if tells && self.tell(wire, may_expunge).await.is_err() {
@@ -190,15 +206,11 @@ fn look<T>(who: &Resident, mailbox: MailboxId, look: impl FnOnce(&Mailbox) -> T)
     who.volume.mailbox(who.account, mailbox, look).ok_or(No::NonExistent)
 }
 
-/// Makes changes durable in one batch, and returns when they are. What nobody vouches for is told as not done: asked for
-/// again it comes to the same. (A message would not: see `append`.)
-async fn commit(who: &Resident, ops: Vec<Op>) -> Result<Vec<Outcome>, No> {
+/// Makes changes durable in one batch, and returns when they are.
+async fn commit(who: &Resident, ops: Vec<Op>) -> Result<Vec<Outcome>, End> {
     make_durable(&who.volume, Transaction { bodies: Vec::new(), ops }).await.map_err(|why| {
         tracing::warn!(target: "imap", account = %who.name, %why, "not changed");
-        match why {
-            Undone::Refused(why) => no_for(&why),
-            Undone::NotWritten | Undone::Unknown => No::Unavailable,
-        }
+        why.into()
     })
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ringpost_storage::{Flags, FlagsHow, Message, Op, Outcome, Uid};
 
 use super::poll::flags_line;
-use super::{Done, Door, WINDOW, commit, flags_of, look};
+use super::{Done, Door, End, WINDOW, commit, flags_of, look};
 use crate::net::wire::Wire;
 use crate::proto::imap::{Answer, FlagList, No, Store, StoreHow};
 
@@ -42,8 +42,8 @@ impl Door {
         uids: &[Uid],
         how: FlagsHow,
         flags: Flags,
-    ) -> Result<BTreeMap<Uid, Flags>, No> {
-        let (Some(who), Some(view)) = (&self.who, &mut self.view) else { return Err(No::NonExistent) };
+    ) -> Result<BTreeMap<Uid, Flags>, End> {
+        let (Some(who), Some(view)) = (&self.who, &mut self.view) else { return Err(No::NonExistent.into()) };
         let op = Op::StoreFlags {
             account: who.account,
             mailbox: view.mailbox,
@@ -71,7 +71,7 @@ impl Door {
         changed: &BTreeMap<Uid, Flags>,
         with_uid: bool,
         wire: &mut Wire,
-    ) -> Result<(), super::End> {
+    ) -> Result<(), End> {
         let (who, view) = self.selected()?;
         for some in uids.chunks(WINDOW) {
             let now: Vec<Option<Flags>> = look(who, view.mailbox, |m| {
