@@ -3,7 +3,7 @@
 use ringpost_storage::{AccountId, Body, MailboxId, Refused, VolumeId, VolumeStats};
 
 use crate::directory::Change;
-use crate::shard::{Detached, Peer};
+use crate::shard::Detached;
 
 /// One recipient's copy of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,8 +57,6 @@ pub struct Arrival {
 pub struct Visitor {
     /// The connection.
     pub stream: Detached,
-    /// Who is at the other end.
-    pub peer: Peer,
     /// Received, not yet used.
     pub held: Vec<u8>,
     /// Who logged in.

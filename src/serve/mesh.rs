@@ -4,10 +4,8 @@ use std::rc::Rc;
 
 use crate::admin;
 use crate::intake::commit;
-use crate::office::words::Talk;
 use crate::office::{Office, Reply, Request};
-use crate::serve::{imap, pop3};
-use crate::shard;
+use crate::serve::handoff;
 
 /// Answers one request of another shard.
 pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
@@ -32,12 +30,7 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
         Request::Stats => Reply::Stats(office.volumes().into_iter().map(|(_, volume)| volume.stats()).collect()),
         Request::Do { volume, deeds } => admin::do_deeds(&office, volume, deeds).await,
         Request::Visit(visitor) => {
-            let visitor = *visitor;
-            let office = office.clone();
-            match visitor.talk {
-                Talk::Pop3(_) => shard::spawn("pop3", pop3::visit(office, visitor)),
-                Talk::Imap(_) => shard::spawn("imap", imap::visit(office, visitor)),
-            }
+            handoff::receive(office.clone(), *visitor);
             Reply::Done
         }
     }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub mod admin;
+mod handoff;
 pub mod imap;
 pub mod mesh;
 pub mod pop3;

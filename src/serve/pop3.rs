@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   accept ── login ──┬─ account lives here ──► snapshot of INBOX ──► read, remove
-//!                     └─ elsewhere ──► the connection is handed over with its ask still out ──► visit
+//!                     └─ elsewhere ──► the connection is handed over with its ask still out ──► handoff
 //! ```
 //!
 //! - The snapshot is of durable messages alone. After it this door keeps nothing but the account: the session knows UIDs and sizes.
@@ -14,14 +14,15 @@ use std::rc::Rc;
 
 use ringpost_storage::{MailboxId, Op, ReadError, Transaction};
 
-use crate::net::pump::{Door as PumpDoor, Ended, First, Next, pump};
+use crate::net::pump::{Door as PumpDoor, Next};
 use crate::net::wire::Wire;
 use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Talk;
-use crate::office::{Arrival, Login, Office, Request, Resident, Visitor};
+use crate::office::{Arrival, Login, Office, Resident};
 use crate::proto::contract::Out;
 use crate::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
-use crate::serve::{Protocol, place, refuse};
+use crate::serve::Protocol;
+use crate::serve::handoff::{self, Traveller};
 use crate::shard::{ShardId, Stream};
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
@@ -33,44 +34,35 @@ pub async fn serve(office: Rc<Office>, stream: Stream) {
     };
     let mut out = Out::default();
     let session = Box::new(Session::open(&config, &mut out));
-    talk(office, wire, session, None, First::Greeting(out.reply)).await;
+    handoff::begin::<Door>(office, wire, session, out.reply).await;
 }
 
-/// Goes on with a connection whose account lives on this shard. Runs in a task of its own: the talk may take days.
-pub async fn visit(office: Rc<Office>, visitor: Visitor) {
-    let Visitor { stream, held, arrival, talk: Talk::Pop3(session), .. } = visitor else {
-        unreachable!("the handler of visits sorts them by protocol")
-    };
-    let stream = stream.attach();
-    let _guest = match place(&office, Protocol::Pop3, &stream) {
-        Ok(guest) => guest,
-        Err(text) => return refuse(stream, text).await,
-    };
-    let wire = Wire::new(stream);
-    let resident = office.resident(&arrival);
-    let answer = resident.as_ref().map_or(Answer::LoginFailed(LoginFailed::Later), snapshot);
-    talk(office.clone(), wire, session, resident, First::Middle { held, answer }).await;
-}
-
-async fn talk(office: Rc<Office>, wire: Wire, session: Box<Session>, who: Option<Resident>, first: First<Answer>) {
-    let peer = wire.peer();
-    let mut door = Door { office, who, leaving: None };
-    let ended = pump(wire, session, &mut door, first).await;
-    let Ended::HandOff { to, stream, held, session } = ended else { return };
-    let arrival = door.leaving.take().expect("a hand-off begins with a login elsewhere");
-    let visitor = Visitor { stream, peer, held, arrival, talk: Talk::Pop3(session) };
-    if let Err(why) = door.office.mesh.call(to, Request::Visit(Box::new(visitor)), 0).await {
-        // The connection went with the request, and is closed.
-        tracing::warn!(target: "pop3", %peer, shard = to, ?why, "connection lost between shards");
-    }
-}
-
-struct Door {
+pub(super) struct Door {
     office: Rc<Office>,
     /// Who logged in here.
     who: Option<Resident>,
     /// Who logged in and lives elsewhere.
     leaving: Option<Arrival>,
+}
+
+impl Traveller for Door {
+    const PROTOCOL: Protocol = Protocol::Pop3;
+
+    fn open(office: Rc<Office>, who: Option<Resident>) -> Self {
+        Door { office, who, leaving: None }
+    }
+
+    fn leaving(&mut self) -> Arrival {
+        self.leaving.take().expect("a hand-off begins with a login elsewhere")
+    }
+
+    fn answer_to_login(who: Option<&Resident>) -> Answer {
+        who.map_or(Answer::LoginFailed(LoginFailed::Later), snapshot)
+    }
+
+    fn talk(session: Box<Session>) -> Talk {
+        Talk::Pop3(session)
+    }
 }
 
 impl PumpDoor for Door {

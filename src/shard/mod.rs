@@ -489,6 +489,16 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
         }
     }
 
+    /// True if a request without a body to this shard would be sent now. It holds until the caller waits for something.
+    #[must_use]
+    pub fn has_room(&self, to: ShardId) -> bool {
+        match &self.0 {
+            MeshIn::Real(m) => m.has_room(to),
+            #[cfg(feature = "sim")]
+            MeshIn::Sim(m) => m.has_room(to),
+        }
+    }
+
     /// Answers the requests of other shards from now on, each in a task of its own. Called once per shard,
     /// before its doors open.
     pub fn serve<H, Fut>(&self, handler: H)

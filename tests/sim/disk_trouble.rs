@@ -1,5 +1,7 @@
 //! The disk hangs, is full, or fails under letters on their way in; and a shard with more work than it may owe another.
 
+use std::time::Duration;
+
 use ringpost::limits;
 use ringpost::observe::{self, Counter};
 use ringpost::shard;
@@ -260,6 +262,61 @@ fn a056_deletions_by_pop3_nobody_vouches_for_get_no_verdict() {
         house.crash();
         assert!(subjects("alice").await.len() <= 1);
     });
+}
+
+/// The mesh to bob's shard fills up while passwords are verified: who logged in on the other shard cannot be handed over.
+#[test]
+fn a_login_that_finds_no_room_on_the_mesh_is_told_so_and_may_try_again() {
+    const SENDERS: usize = 700;
+    const LOGINS: usize = 48;
+    let house = House::new(3, 2, |_| {});
+    house.tell(async |house| {
+        shard::sleep(seconds(1)).await;
+        let hangs = house.hang(1);
+        let full_before = observe::here(Counter::MeshFull);
+        let senders: Vec<_> = (0..SENDERS)
+            .map(|n| house.world.spawn("sender", async move { deliver("bob", &format!("{n:03}"), "x").await }))
+            .collect();
+        let readers: Vec<_> = (0..LOGINS).map(|n| house.world.spawn("reader", log_in_until_let_in(n))).collect();
+        shard::sleep(seconds(20)).await;
+        hangs.set(false);
+        let mut sent_back = 0;
+        for sender in senders {
+            sent_back += u64::from(!kept(&sender.await));
+        }
+        let mut refused = 0;
+        for reader in readers {
+            refused += reader.await;
+        }
+        assert!(refused > 0, "none was refused");
+        assert_eq!(observe::here(Counter::MeshFull) - full_before, sent_back + refused);
+    });
+}
+
+/// Bob logs in on one connection, by POP3 or IMAP, as often as it takes; how often he was refused.
+async fn log_in_until_let_in(n: usize) -> u64 {
+    shard::sleep(Duration::from_millis(n as u64)).await;
+    let name = format!("bob@{}", node::DOMAIN);
+    let (at, login, yes, later) = match n % 2 {
+        0 => (node::doors().imap, format!("x LOGIN {name} secret-of-bob\r\n"), "x OK", "x NO [UNAVAILABLE]"),
+        _ => (node::doors().pop3, format!("USER {name}\r\nPASS secret-of-bob\r\n"), "+OK logged in", "-ERR [SYS/TEMP]"),
+    };
+    let mut lines = Lines::connect(at).await.expect("the door is open");
+    for refused in 0.. {
+        lines.say(login.clone()).await.expect("connected");
+        loop {
+            let line = lines.line().await.expect("a verdict");
+            if line.starts_with(yes) {
+                return refused;
+            }
+            if line.starts_with(later) {
+                break;
+            }
+            assert!(line.starts_with("* ") || line.starts_with("+OK"), "{line}");
+        }
+        shard::sleep(seconds(7)).await;
+    }
+    unreachable!("he tries for ever")
 }
 
 /// Senders at both shards, all for a volume of shard 1 whose disk hangs: shard 0 may owe shard 1 so many answers and no more.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   accept ── login ──┬─ account lives here ──► select ─► fetch, store, expunge, search … ─► tell what changed
-//!                     └─ elsewhere ──► the connection is handed over with its ask still out ──► visit
+//!                     └─ elsewhere ──► the connection is handed over with its ask still out ──► handoff
 //! ```
 //!
 //! - What is shown is durable, and what a command changed is durable before its OK. Where nobody knows, the connection
@@ -17,15 +17,16 @@ use std::rc::Rc;
 use ringpost_storage::{Flags, Mailbox, MailboxId, Op, Outcome, Refused, Transaction};
 
 use crate::mailbox::view::View;
-use crate::net::pump::{Door as PumpDoor, Ended, First, Next, pump};
+use crate::net::pump::{Door as PumpDoor, Next};
 use crate::net::wire::Wire;
 use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Talk;
-use crate::office::{Arrival, Office, Request, Resident, Visitor};
+use crate::office::{Arrival, Office, Resident};
 use crate::proto::contract::Out;
 use crate::proto::imap::update::may_tell_expunge;
 use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session};
-use crate::serve::{Protocol, place, refuse};
+use crate::serve::Protocol;
+use crate::serve::handoff::{self, Traveller};
 use crate::shard::Stream;
 
 mod append;
@@ -51,38 +52,10 @@ pub async fn serve(office: Rc<Office>, stream: Stream) {
     };
     let mut out = Out::default();
     let session = Box::new(Session::open(config, &mut out));
-    talk(office, wire, session, None, First::Greeting(out.reply)).await;
+    handoff::begin::<Door>(office, wire, session, out.reply).await;
 }
 
-/// Goes on with a connection whose account lives on this shard. Runs in a task of its own: the talk may take days.
-pub async fn visit(office: Rc<Office>, visitor: Visitor) {
-    let Visitor { stream, held, arrival, talk: Talk::Imap(session), .. } = visitor else {
-        unreachable!("the handler of visits sorts them by protocol")
-    };
-    let stream = stream.attach();
-    let _guest = match place(&office, Protocol::Imap, &stream) {
-        Ok(guest) => guest,
-        Err(text) => return refuse(stream, text).await,
-    };
-    let wire = Wire::new(stream);
-    let who = office.resident(&arrival);
-    let answer = if who.is_some() { Answer::Welcome } else { Answer::No(No::Unavailable) };
-    talk(office, wire, session, who, First::Middle { held, answer }).await;
-}
-
-async fn talk(office: Rc<Office>, wire: Wire, session: Box<Session>, who: Option<Resident>, first: First<Answer>) {
-    let peer = wire.peer();
-    let mut door = Door { office, who, leaving: None, view: None, upload: None };
-    let Ended::HandOff { to, stream, held, session } = pump(wire, session, &mut door, first).await else { return };
-    let arrival = door.leaving.take().expect("a hand-off begins with a login elsewhere");
-    let visitor = Visitor { stream, peer, held, arrival, talk: Talk::Imap(session) };
-    if let Err(why) = door.office.mesh.call(to, Request::Visit(Box::new(visitor)), 0).await {
-        // The connection went with the request, and is closed.
-        tracing::warn!(target: "imap", %peer, shard = to, ?why, "connection lost between shards");
-    }
-}
-
-struct Door {
+pub(super) struct Door {
     office: Rc<Office>,
     /// Who logged in here.
     who: Option<Resident>,
@@ -126,6 +99,26 @@ impl From<Undone> for End {
 }
 
 type Done = Result<Answer, End>;
+
+impl Traveller for Door {
+    const PROTOCOL: Protocol = Protocol::Imap;
+
+    fn open(office: Rc<Office>, who: Option<Resident>) -> Self {
+        Door { office, who, leaving: None, view: None, upload: None }
+    }
+
+    fn leaving(&mut self) -> Arrival {
+        self.leaving.take().expect("a hand-off begins with a login elsewhere")
+    }
+
+    fn answer_to_login(who: Option<&Resident>) -> Answer {
+        if who.is_some() { Answer::Welcome } else { Answer::No(No::Unavailable) }
+    }
+
+    fn talk(session: Box<Session>) -> Talk {
+        Talk::Imap(session)
+    }
+}
 
 impl PumpDoor for Door {
     type Session = Session;

@@ -81,17 +81,21 @@ impl<R> Lane<R> {
         Lane { slots: Vec::new(), free: Vec::new(), body_bytes: 0 }
     }
 
+    fn has_room(&self, body_bytes: u64) -> bool {
+        let has_credit = self.body_bytes == 0 || self.body_bytes.saturating_add(body_bytes) <= MESH_BODY_BYTES_MAX;
+        has_credit && (!self.free.is_empty() || self.slots.len() < MESH_REQUESTS_MAX)
+    }
+
     fn reserve(&mut self, body_bytes: u64) -> Option<u16> {
-        if self.body_bytes > 0 && self.body_bytes.saturating_add(body_bytes) > MESH_BODY_BYTES_MAX {
+        if !self.has_room(body_bytes) {
             return None;
         }
         let slot = match self.free.pop() {
             Some(slot) => slot,
-            None if self.slots.len() < MESH_REQUESTS_MAX => {
+            None => {
                 self.slots.push(Slot { body_bytes: 0, state: State::Free });
                 (self.slots.len() - 1) as u16
             }
-            None => return None,
         };
         self.body_bytes += body_bytes;
         self.slots[usize::from(slot)] = Slot { body_bytes, state: State::Waiting(None) };
@@ -223,6 +227,19 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
         .await;
         drop(claim);
         reply.ok_or(MeshError::Down)
+    }
+
+    /// See [`crate::shard::Mesh::has_room`].
+    pub fn has_room(&self, to: ShardId) -> bool {
+        let end = &*self.0;
+        if to == end.shard.id {
+            return true;
+        }
+        let has_room = !end.shard.node.is_gone(to) && end.lanes.borrow()[usize::from(to)].has_room(0);
+        if !has_room {
+            observe::count(Counter::MeshFull);
+        }
+        has_room
     }
 
     /// See [`crate::shard::Mesh::serve`].

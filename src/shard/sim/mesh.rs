@@ -53,6 +53,13 @@ struct Pair {
     body_bytes: u64,
 }
 
+impl Pair {
+    fn has_room(&self, body_bytes: u64) -> bool {
+        let has_credit = self.body_bytes == 0 || self.body_bytes.saturating_add(body_bytes) <= MESH_BODY_BYTES_MAX;
+        has_credit && self.requests < MESH_REQUESTS_MAX
+    }
+}
+
 /// A slot and byte credit in use.
 struct Slot<Q, R> {
     hub: Rc<Hub<Q, R>>,
@@ -94,8 +101,7 @@ impl<Q, R> Hub<Q, R> {
         }
         let mut pairs = self.pairs.borrow_mut();
         let pair = &mut pairs[usize::from(from)][usize::from(to)];
-        let no_credit = pair.body_bytes > 0 && pair.body_bytes.saturating_add(body_bytes) > MESH_BODY_BYTES_MAX;
-        if pair.requests >= MESH_REQUESTS_MAX || no_credit {
+        if !pair.has_room(body_bytes) {
             observe::count(Counter::MeshFull);
             return Err(MeshError::Full);
         }
@@ -147,6 +153,20 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
             teller.tell(reply);
         });
         answer.await.ok_or(MeshError::Down)
+    }
+
+    /// As [`crate::shard::Mesh::has_room`].
+    pub fn has_room(&self, to: ShardId) -> bool {
+        let from = self.home.shard;
+        if to == from {
+            return true;
+        }
+        let gone = self.hub.desks.borrow()[usize::from(to)].gone;
+        let has_room = !gone && self.hub.pairs.borrow()[usize::from(from)][usize::from(to)].has_room(0);
+        if !has_room {
+            observe::count(Counter::MeshFull);
+        }
+        has_room
     }
 
     /// As [`crate::shard::Mesh::serve`].

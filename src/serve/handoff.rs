@@ -1,0 +1,102 @@
+//! A conversation goes to the shard where its account lives, and goes on there (DESIGN §2).
+//!
+//! ```text
+//!   pump ── login, account elsewhere ──► detached ──┬─ the mesh has room ──► Visit ──► attached there ──► pump, with the answer
+//!                                                   └─ it has none ──► attached here again ──► pump, "come back later"
+//! ```
+//!
+//! - The connection travels with what was received and not used, its session, and the login still unanswered.
+//! - It gives up its place on this shard and needs one there (A057): at the bound it is told so as a newcomer is.
+//! - Where the other shard cannot take it now the client is told so here, and may try again on the same connection.
+
+use std::rc::Rc;
+
+use crate::net::pump::{Door, Ended, First, pump};
+use crate::net::wire::Wire;
+use crate::office::words::Talk;
+use crate::office::{Arrival, Office, Request, Resident, Visitor};
+use crate::proto::contract::Session;
+use crate::serve::{Protocol, imap, place, pop3, refuse};
+use crate::shard;
+
+/// What a session hears.
+type Answer<D> = <<D as Door>::Session as Session>::Answer;
+
+/// A door whose conversations may be handed over.
+pub(super) trait Traveller: Door {
+    /// Its protocol.
+    const PROTOCOL: Protocol;
+
+    /// A door in this office. `who`: who logged in, if they live here.
+    fn open(office: Rc<Office>, who: Option<Resident>) -> Self;
+
+    /// Who logged in and lives elsewhere; taken once, after [`Next::HandOff`](crate::net::Next::HandOff).
+    fn leaving(&mut self) -> Arrival;
+
+    /// The answer to a login of somebody who lives here, or of somebody who cannot be served now (`None`).
+    fn answer_to_login(who: Option<&Resident>) -> Answer<Self>;
+
+    /// The session as it travels.
+    fn talk(session: Box<Self::Session>) -> Talk;
+}
+
+/// Talks with a fresh client until it leaves or is handed over.
+pub(super) async fn begin<D: Traveller>(office: Rc<Office>, wire: Wire, session: Box<D::Session>, greeting: Vec<u8>) {
+    talk::<D>(office, wire, session, None, First::Greeting(greeting)).await;
+}
+
+/// Goes on with a connection whose account lives on this shard, in a task of its own: the talk may take days.
+pub(super) fn receive(office: Rc<Office>, visitor: Visitor) {
+    let Visitor { stream, held, arrival, talk } = visitor;
+    match talk {
+        Talk::Pop3(session) => shard::spawn("pop3", go_on::<pop3::Door>(office, stream, held, arrival, session)),
+        Talk::Imap(session) => shard::spawn("imap", go_on::<imap::Door>(office, stream, held, arrival, session)),
+    }
+}
+
+async fn go_on<D: Traveller>(
+    office: Rc<Office>,
+    stream: shard::Detached,
+    held: Vec<u8>,
+    arrival: Arrival,
+    session: Box<D::Session>,
+) {
+    let stream = stream.attach();
+    let _guest = match place(&office, D::PROTOCOL, &stream) {
+        Ok(guest) => guest,
+        Err(text) => return refuse(stream, text).await,
+    };
+    let who = office.resident(&arrival);
+    let answer = D::answer_to_login(who.as_ref());
+    talk::<D>(office, Wire::new(stream), session, who, First::Middle { held, answer }).await;
+}
+
+async fn talk<D: Traveller>(
+    office: Rc<Office>,
+    mut wire: Wire,
+    mut session: Box<D::Session>,
+    who: Option<Resident>,
+    mut first: First<Answer<D>>,
+) {
+    let peer = wire.peer();
+    let mut door = D::open(office.clone(), who);
+    loop {
+        let Ended::HandOff { to, stream, held, session: asking } = pump(wire, session, &mut door, first).await else {
+            return;
+        };
+        let arrival = door.leaving();
+        // Asked before, because what is sent does not come back; nobody else runs between question and call.
+        if office.mesh.has_room(to) {
+            let visitor = Visitor { stream, held, arrival, talk: D::talk(asking) };
+            if let Err(why) = office.mesh.call(to, Request::Visit(Box::new(visitor)), 0).await {
+                // The connection went with the request, and is closed.
+                tracing::warn!(protocol = D::PROTOCOL.word(), %peer, shard = to, ?why, "connection lost between shards");
+            }
+            return;
+        }
+        tracing::warn!(protocol = D::PROTOCOL.word(), %peer, shard = to, account = arrival.name, "not handed over: no room");
+        wire = Wire::new(stream.attach());
+        session = asking;
+        first = First::Middle { held, answer: D::answer_to_login(None) };
+    }
+}
