@@ -15,5 +15,9 @@ mod post;
 mod scripted;
 mod smtp;
 mod smtp_door;
+#[allow(dead_code, reason = "each test uses its part of the stage")]
+#[path = "../stage/mod.rs"]
+mod stage;
 mod story;
 mod toy;
+mod wall;

@@ -17,6 +17,7 @@ pub mod imap;
 pub mod pop3;
 pub mod smtp;
 pub mod transcript;
+pub mod upgrade;
 
 /// `K:` lines of a transcript: what the session is configured with.
 pub type Settings = BTreeMap<String, String>;
