@@ -53,8 +53,14 @@ pub const SMTP_ERRORS_MAX: u32 = 20;
 /// Bad commands before login in IMAP and POP3. More: BYE, -ERR and close.
 pub const BAD_COMMANDS_BEFORE_LOGIN_MAX: u32 = 20;
 
-/// Connections of one shard. More: 421 4.3.2 / BYE / -ERR, then close.
+/// Connections of one shard. More: 421 4.3.2 / BYE / -ERR, then close. Fewer where the limit of open files leaves less.
 pub const CONNECTIONS_MAX: usize = 20_000;
+/// Connections of one shard without which no door is worth opening. Fewer: the start is refused.
+pub const CONNECTIONS_MIN: usize = 64;
+/// Open files that connections never take, for the process: log, lock, mesh, side pool, and connections being refused.
+pub const FILES_KEPT: u64 = 256;
+/// The same for each shard: rings, doors, and segments made after the start.
+pub const FILES_KEPT_PER_SHARD: u64 = 128;
 /// Connections of one address (IPv4) or /64 (IPv6) on one shard. More: 421 4.7.0 / BYE / -ERR, then close.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 50;
 /// Reply bytes waiting for a peer that does not read. At the bound we wait, up to the write deadline, then reset.
@@ -91,5 +97,6 @@ const _: () = {
     assert!(MESSAGE_BYTES_MAX < BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX);
     assert!(BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX < BODY_BYTES_IN_FLIGHT_MAX);
     assert!(RECIPIENTS_MAX >= 100);
+    assert!(CONNECTIONS_MIN <= CONNECTIONS_MAX);
     assert!(SMTP_LINE_BYTES_MAX < OUT_BYTES_MAX);
 };

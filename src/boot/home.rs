@@ -141,6 +141,12 @@ pub fn volume_dir(data: &Path, volume: u16) -> PathBuf {
     data.join(format!("volume-{volume:03}"))
 }
 
+/// Files of segments that a volume has: each stays open.
+pub fn segments_there(data: &Path, volume: u16) -> u64 {
+    let Ok(entries) = std::fs::read_dir(volume_dir(data, volume)) else { return 0 };
+    entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("segment-")).count() as u64
+}
+
 fn at(path: &Path, doing: &str, why: io::Error) -> StartError {
     StartError::Io { doing: format!("{doing} {}", path.display()), why }
 }

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::admin;
 use crate::config::{Config, Founders, SEGMENT_BYTES_DEFAULT};
+use crate::net::census;
 use crate::office::Settings;
 use crate::shard::{self, Plan, StartError, plan};
 
@@ -48,6 +49,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         // Until there is TLS nobody could log in otherwise; the start says so.
         settings.plaintext_auth_networks.push("127.0.0.0/8".parse().expect("a network"));
     }
+    settings.connections_max = connections_max(&config, &home)?;
     let node = Node {
         data: config.data.clone(),
         store: home.store,
@@ -67,6 +69,25 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         let node = node.clone();
         async move { self::node(node, mesh, move || home.settled()).await }
     })
+}
+
+/// Connections of one shard: what is asked for, or what the limit of open files leaves; then the operator is told.
+fn connections_max(config: &Config, home: &Home) -> Result<usize, StartError> {
+    let asked = config.settings.connections_max;
+    let shards = config.plan.cpus.len() as u64;
+    let segments = (0..home.volumes).map(|v| home::segments_there(&config.data, v)).sum();
+    let files = plan::files_max();
+    let places = census::places(files, shards, segments)
+        .map_err(|need| StartError::Nofile { have: files.unwrap_or(u64::MAX), need })?;
+    if places < asked {
+        tracing::warn!(
+            connections_a_shard = places,
+            wanted = asked,
+            files = files.unwrap_or(u64::MAX),
+            "the limit of open files allows fewer connections: raise it with `ulimit -n` or LimitNOFILE in the unit file"
+        );
+    }
+    Ok(places.min(asked))
 }
 
 /// Carries out one admin request on a data directory whose server is stopped.

@@ -80,6 +80,7 @@ pub fn run(args: ServeArgs) -> Result<(), StartError> {
         doors: config::default_doors(args.port_offset)?,
         settings: Settings {
             hostname: args.hostname.unwrap_or_else(host_name),
+            connections_max: limits::CONNECTIONS_MAX,
             message_bytes_max: args.message_bytes_max,
             exempt_networks: args.exempt_network,
             plaintext_auth_networks: args.plaintext_auth_network,

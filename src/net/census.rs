@@ -92,12 +92,27 @@ pub fn listed(networks: &[Cidr], peer: Peer) -> bool {
     }
 }
 
+/// How many connections each of `shards` may have, so that outsiders cannot take the files that the volumes need.
+/// `files`: how many the process may have open, `None` for any number; `segments`: how many of them the volumes hold.
+///
+/// # Errors
+/// How many would have to be allowed for [`limits::CONNECTIONS_MIN`] connections a shard.
+pub fn places(files: Option<u64>, shards: u64, segments: u64) -> Result<usize, u64> {
+    let kept = limits::FILES_KEPT + limits::FILES_KEPT_PER_SHARD * shards + segments;
+    let Some(files) = files else { return Ok(limits::CONNECTIONS_MAX) };
+    let left = usize::try_from(files.saturating_sub(kept) / shards.max(1)).unwrap_or(usize::MAX);
+    if left < limits::CONNECTIONS_MIN {
+        return Err(kept + limits::CONNECTIONS_MIN as u64 * shards);
+    }
+    Ok(left.min(limits::CONNECTIONS_MAX))
+}
+
 /// The count of a shard. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Census(Rc<RefCell<Counts>>);
 
-#[derive(Default)]
 struct Counts {
+    places: usize,
     all: usize,
     by_address: HashMap<u128, usize>,
 }
@@ -119,11 +134,17 @@ pub struct Guest {
 }
 
 impl Census {
+    /// Nobody is in, and so many may come.
+    #[must_use]
+    pub fn new(places: usize) -> Self {
+        Census(Rc::new(RefCell::new(Counts { places, all: 0, by_address: HashMap::new() })))
+    }
+
     /// Counts a newcomer in, or says why not.
     #[must_use]
     pub fn admit(&self, peer: Peer, exempt: &[Cidr]) -> Admission {
         let mut counts = self.0.borrow_mut();
-        if counts.all >= limits::CONNECTIONS_MAX {
+        if counts.all >= counts.places {
             return Admission::TooMany;
         }
         let address = match peer {
@@ -197,7 +218,7 @@ mod tests {
 
     #[test]
     fn a057_one_address_cannot_take_every_place() {
-        let census = Census::default();
+        let census = Census::new(limits::CONNECTIONS_MAX);
         let mut guests = Vec::new();
         for _ in 0..limits::CONNECTIONS_PER_ADDRESS_MAX {
             match census.admit(peer("192.0.2.1"), &[]) {
@@ -209,6 +230,27 @@ mod tests {
         assert!(matches!(census.admit(peer("192.0.2.2"), &[]), Admission::Welcome(_)));
         guests.pop();
         assert!(matches!(census.admit(peer("192.0.2.1"), &[]), Admission::Welcome(_)));
+    }
+
+    #[test]
+    fn all_addresses_together_cannot_take_more_than_the_places() {
+        let census = Census::new(3);
+        let admit = |n: usize| census.admit(peer(&format!("192.0.2.{n}")), &["192.0.2.0/31".parse().unwrap()]);
+        let guests: Vec<_> = (0..3).map(admit).collect();
+        assert!(guests.iter().all(|g| matches!(g, Admission::Welcome(_))));
+        assert!((0..9).all(|n| matches!(admit(n), Admission::TooMany)), "exempt or not");
+        drop(guests);
+        assert!(matches!(admit(9), Admission::Welcome(_)));
+    }
+
+    #[test]
+    fn connections_leave_files_for_the_volumes() {
+        assert_eq!(places(None, 4, 1_000_000), Ok(limits::CONNECTIONS_MAX));
+        assert_eq!(places(Some(1 << 20), 4, 100), Ok(limits::CONNECTIONS_MAX));
+        assert_eq!(places(Some(1_024), 1, 0), Ok(1_024 - 256 - 128));
+        assert_eq!(places(Some(4_096), 4, 600), Ok((4_096 - 256 - 512 - 600) / 4));
+        assert_eq!(places(Some(1_024), 4, 600), Err(256 + 512 + 600 + 256));
+        assert_eq!(places(Some(1_624), 4, 600), Ok(64));
     }
 
     #[test]

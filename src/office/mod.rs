@@ -31,6 +31,8 @@ pub use words::{Arrival, Copy, Deliver, Deliverable, Reply, Request, Visitor};
 pub struct Settings {
     /// The name we greet with and sign Received fields with.
     pub hostname: String,
+    /// Connections of one shard, at most.
+    pub connections_max: usize,
     /// Largest message, octets.
     pub message_bytes_max: u64,
     /// Networks without per-address limits.
@@ -49,6 +51,7 @@ impl Settings {
     pub fn offline() -> Self {
         Settings {
             hostname: String::new(),
+            connections_max: limits::CONNECTIONS_MAX,
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
             exempt_networks: Vec::new(),
             plaintext_auth_networks: Vec::new(),
@@ -93,9 +96,9 @@ impl Office {
     #[must_use]
     pub fn new(settings: Settings, mesh: Mesh<Request, Reply>, volume_count: u16, shard_count: u16) -> Rc<Office> {
         Rc::new(Office {
+            census: Census::new(settings.connections_max),
             settings,
             mesh,
-            census: Census::default(),
             volumes: RefCell::default(),
             directory: RefCell::default(),
             volume_count,

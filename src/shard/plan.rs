@@ -136,6 +136,12 @@ pub fn check(plan: &Plan) -> Result<(), StartError> {
     Ok(())
 }
 
+/// How many files the process may have open, once the soft limit is raised to the hard one; `None` is no limit.
+#[must_use]
+pub fn files_max() -> Option<u64> {
+    super::real::raise_nofile()
+}
+
 /// Finds out whether `at` is free. Doors share their port among shards (SO_REUSEPORT), and would share it with
 /// another instance of the same user too; so boot asks here, once, before it opens them.
 ///

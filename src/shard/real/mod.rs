@@ -42,6 +42,7 @@ pub use net::{Listener, tcp_socket};
 pub use node::{request_stop, run};
 pub use side::side;
 pub use signals::hold as hold_stop_signals;
+pub use start::raise_nofile;
 pub use stream::{Detached, Stream};
 
 /// This thread's shard.

@@ -39,8 +39,8 @@ fn kernel(release: &str) -> Result<(), StartError> {
     if found >= KERNEL_MIN { Ok(()) } else { Err(StartError::Kernel { found: release.to_owned() }) }
 }
 
-/// The limit after raising; `None` is no limit.
-fn raise_nofile() -> Option<u64> {
+/// How many files the process may have open, once the soft limit is raised to the hard one; `None` is no limit.
+pub fn raise_nofile() -> Option<u64> {
     let now = getrlimit(Resource::Nofile);
     if now.current == now.maximum {
         return now.current;
