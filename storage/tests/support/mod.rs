@@ -176,6 +176,37 @@ impl Open {
     }
 }
 
+pub const FIRST: &str = "segment-00000001";
+pub const BATCH_MAGIC: &[u8] = b"RPb\n";
+
+pub fn spoil(disk: &SimDisk, name: &str, with: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = disk.peek(name).unwrap();
+    with(&mut bytes);
+    disk.poke(name, bytes);
+}
+
+pub fn find(bytes: &[u8], what: &[u8]) -> usize {
+    bytes.windows(what.len()).position(|w| w == what).expect("it is there")
+}
+
+/// Where each batch of the first segment begins.
+pub fn batches(disk: &SimDisk) -> Vec<usize> {
+    let bytes = disk.peek(FIRST).unwrap();
+    (4096..bytes.len()).step_by(512).filter(|&at| bytes[at..].starts_with(BATCH_MAGIC)).collect()
+}
+
+/// Three letters of alice's, each in its own batch, closed.
+pub fn three_letters() -> (SimDisk, AccountId) {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    for n in 1..=3 {
+        v.deliver(alice, &text(3_000, n));
+    }
+    v.close();
+    (disk, alice)
+}
+
 pub fn letter(account: AccountId, body: &[u8]) -> Transaction {
     Transaction { bodies: vec![Body::from(body.to_vec())], ops: vec![append(account, 0)] }
 }

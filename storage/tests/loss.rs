@@ -1,0 +1,121 @@
+//! Acknowledged batches that are lost: what they gave is given to nobody else, and they may come back.
+#![cfg(feature = "sim")]
+
+mod support;
+
+use ringpost_storage::sim::{Fault, OpKind, When};
+use ringpost_storage::{Op, Outcome};
+use support::*;
+
+/// What numbers a volume has given of a mailbox, an account and itself, and the next of each.
+fn next_numbers(v: &mut Open, account: ringpost_storage::AccountId, name: &str) -> [u64; 6] {
+    let Outcome::Appended { uid, modseq, .. } = v.commit(letter(account, b"next\r\n"))[0] else { panic!() };
+    let highest = v.volume.mailbox(account, INBOX, |m| m.highest_modseq()).unwrap();
+    let made = v.done(Op::CreateMailbox { account, name: name.into(), special_use: 0, subscribed: false });
+    let Outcome::Mailbox(mailbox, uidvalidity) = made else { panic!() };
+    let other = v.account(&format!("{name}@x"));
+    [uid.into(), modseq, highest, mailbox.0.into(), uidvalidity.into(), other.0]
+}
+
+#[test]
+fn numbers_never_go_back_though_batches_that_gave_them_are_lost() {
+    // Lost: the last letters and what was made after them, in the middle (with a heartbeat behind) or at the very end.
+    for end in [false, true] {
+        let disk = made();
+        let mut v = open(&disk);
+        let alice = v.account("a@x");
+        v.deliver(alice, b"kept\r\n");
+        let from = batches(&disk).len();
+        v.deliver(alice, b"lost\r\n");
+        v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: vec![1] });
+        let last = next_numbers(&mut v, alice, "lost");
+        v.close();
+        let good = disk.peek(FIRST).unwrap();
+        let all = batches(&disk);
+        let (first, past) = (all[from], if end { good.len() } else { *all.last().unwrap() });
+        spoil(&disk, FIRST, |b| b[first..past].fill(0));
+
+        let mut v = open(&disk);
+        assert!(!v.volume.is_whole() && v.volume.stats().lost_batches >= 5, "{end}");
+        assert_eq!(v.uids(alice), vec![1], "{end}");
+        let shown = v.volume.mailbox(alice, INBOX, |m| {
+            assert_eq!(m.expunged_since(last[2]), None, "what was expunged is not known");
+            assert!(m.messages()[0].modseq > last[2], "what was changed is not known");
+            (u64::from(m.uidnext()), m.highest_modseq())
+        });
+        assert!(shown.is_some_and(|(uidnext, highest)| uidnext > last[0] && highest > last[2]));
+        let next = next_numbers(&mut v, alice, "next");
+        assert!(next.iter().zip(&last).all(|(next, last)| next > last), "{end}: {next:?} after {last:?}");
+        v.close();
+
+        // Once for each loss, not at each opening.
+        let mut v = open(&disk);
+        assert!(!v.volume.is_whole());
+        let later = next_numbers(&mut v, alice, "later");
+        assert_eq!((later[0], later[3]), (next[0] + 1, next[3] + 1), "{end}");
+        v.close();
+
+        // The lost octets come back.
+        spoil(&disk, FIRST, |b| *b = good);
+        let mut v = open(&disk);
+        assert!(v.volume.is_whole() && v.recovered.damaged.is_empty(), "{end}: {:?}", v.recovered);
+        assert_eq!(v.volume.stats().orphan_records, 0);
+        assert_eq!(v.uids(alice), [2, last[0] as u32, next[0] as u32, later[0] as u32]);
+        for uid in v.uids(alice) {
+            assert!(v.text(alice, uid).is_ok());
+        }
+        let newest = next_numbers(&mut v, alice, "newest");
+        assert!(newest.iter().zip(&later).all(|(newest, later)| newest > later), "{newest:?} after {later:?}");
+        let names: Vec<String> = v.volume.mailboxes(alice).into_iter().map(|m| m.name).collect();
+        assert_eq!(names, ["INBOX", "lost", "next", "later", "newest"]);
+    }
+}
+
+#[test]
+fn an_opening_that_is_cut_off_before_the_gap_is_durable_writes_it_again() {
+    // The superblock again (four), the segment's header, the gap.
+    for failing in 1..=6 {
+        let (disk, alice) = three_letters();
+        let third = batches(&disk)[3];
+        spoil(&disk, FIRST, |b| b[third] ^= 1);
+        disk.fail(OpKind::Sync, Fault::Io, When::Once(failing));
+        assert!(try_open(&disk).is_err(), "sync {failing}");
+        let disk = disk.crash();
+        let mut v = open(&disk);
+        assert!(v.deliver(alice, b"next\r\n") > 3, "sync {failing}");
+        assert_eq!(v.volume.stats().lost_batches, 1, "sync {failing}");
+    }
+}
+
+#[test]
+fn losing_the_gap_too_jumps_further() {
+    let (disk, alice) = three_letters();
+    let at = batches(&disk)[3];
+    spoil(&disk, FIRST, |b| b[at] ^= 1);
+    let mut v = open(&disk);
+    let given = v.deliver(alice, b"after the gap\r\n");
+    v.close();
+    let mut second = disk.peek("segment-00000002").unwrap();
+    let gap = find(&second, BATCH_MAGIC);
+    let beat = (gap + 1..second.len()).rev().find(|&at| second[at..].starts_with(BATCH_MAGIC)).unwrap();
+    second[gap..beat].fill(0);
+    disk.poke("segment-00000002", second);
+    let mut v = open(&disk);
+    assert_eq!(v.uids(alice), vec![1, 2]);
+    assert_eq!(v.volume.stats().lost_batches, 3);
+    assert!(v.deliver(alice, b"after both\r\n") > given);
+}
+
+#[test]
+fn damage_that_costs_no_batch_leaves_the_volume_whole() {
+    let (disk, alice) = three_letters();
+    let third = batches(&disk)[3];
+    spoil(&disk, FIRST, |b| {
+        b[30] ^= 1;
+        b[third - 10] ^= 1;
+    });
+    let mut v = open(&disk);
+    assert_eq!(v.volume.stats().damaged_regions, 2);
+    assert!(v.volume.is_whole());
+    assert_eq!(v.deliver(alice, b"next\r\n"), 4);
+}
