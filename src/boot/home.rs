@@ -41,7 +41,7 @@ pub struct Home {
     pub segment_bytes: u64,
     /// True until the store's first start was completed: volumes may be made.
     pub fresh: bool,
-    /// True for a store that an unconfigured `serve` began.
+    /// True for a store that `serve` began, and no other verb.
     pub quickstart: bool,
     dir: PathBuf,
     settled: AtomicBool,
@@ -55,7 +55,7 @@ pub struct NewStore {
     pub volumes: u16,
     /// Octets of a segment.
     pub segment_bytes: u64,
-    /// Begun by an unconfigured `serve`.
+    /// Begun by `serve`, and no other verb.
     pub quickstart: bool,
 }
 
@@ -67,7 +67,7 @@ struct StoreFile {
     segment_bytes: u64,
     /// False until the first start was completed.
     settled: bool,
-    /// True for a store that an unconfigured `serve` began: alice and bob, loopback logins without TLS.
+    /// True for a store that `serve` began, and no other verb: alice and bob, loopback logins without TLS.
     #[serde(default)]
     quickstart: bool,
 }

@@ -1,6 +1,6 @@
 //! Long work in slices: a shard has one thread, and whoever computes gives the others their turn (A116).
 //!
-//! Work is announced before it is done, in units that are themselves no larger than a slice.
+//! Work is spent in units that are themselves no larger than a slice, before it is done or, where its size is known only then, just after.
 
 use crate::observe::{self, Peak};
 

@@ -160,10 +160,14 @@ impl Office {
     /// # Errors
     /// When a shard could not be told.
     pub async fn tell_all(&self, change: Change) -> Result<(), MeshError> {
+        let mut told = Ok(());
         for shard in 0..self.shard_count {
-            self.mesh.call(shard, Request::Hear(change.clone()), 0).await?;
+            // One that cannot be told must not keep it from the others.
+            if let Err(why) = self.mesh.call(shard, Request::Hear(change.clone()), 0).await {
+                told = Err(why);
+            }
         }
-        Ok(())
+        told
     }
 
     /// A charge for a message that this peer sends.

@@ -68,7 +68,7 @@ impl Door {
             if messages.len() < sequences.len() && !fetch.uid {
                 trouble = Some(No::ExpungeIssued);
             }
-            let seen = self.set_seen(&order, &messages).await;
+            let seen = self.set_seen(&order, &messages).await?;
             let (who, view) = self.selected()?;
             let uids: Vec<Uid> = messages.iter().map(|(_, m)| m.uid).collect();
             let kept = if order.wants_summary {
@@ -131,17 +131,20 @@ impl Door {
     }
 
     /// Sets `\Seen` where the command sets it; the flags of those it was new to.
-    async fn set_seen(&mut self, order: &Order<'_>, messages: &[(u32, Message)]) -> BTreeMap<Uid, Flags> {
+    async fn set_seen(&mut self, order: &Order<'_>, messages: &[(u32, Message)]) -> Result<BTreeMap<Uid, Flags>, End> {
         if !order.sets_seen {
-            return BTreeMap::new();
+            return Ok(BTreeMap::new());
         }
         let unseen: Vec<Uid> = messages.iter().filter(|(_, m)| !m.flags.has(Flags::SEEN)).map(|(_, m)| m.uid).collect();
         if unseen.is_empty() {
-            return BTreeMap::new();
+            return Ok(BTreeMap::new());
         }
-        // Where the flag cannot be kept now, or nobody knows whether it was, the message is shown all the same and its
-        // flags are not told: nothing here vouches for them.
-        self.change_flags(&unseen, FlagsHow::Add, Flags::of(Flags::SEEN)).await.unwrap_or_default()
+        match self.change_flags(&unseen, FlagsHow::Add, Flags::of(Flags::SEEN)).await {
+            Ok(changed) => Ok(changed),
+            Err(End::Unknown) => Err(End::Unknown),
+            // Where the flag was not kept, the message is shown all the same, with the flags it has.
+            Err(End::Answer(_) | End::Broken) => Ok(BTreeMap::default()),
+        }
     }
 
     /// Hands computed summaries to the volume. Nobody waits for it, and nothing is lost when it fails.
