@@ -243,6 +243,12 @@ async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {
         took_ms,
         "volume recovered"
     );
+    if volume.stats().failed {
+        tracing::error!(
+            volume = id,
+            "open for readers only: behind the damage there is no room to go on; make some and start again"
+        );
+    }
     for (segment, offset, octets) in &found.damaged {
         tracing::error!(volume = id, segment, offset, octets, "acknowledged data is damaged on disk and was set aside");
     }

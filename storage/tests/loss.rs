@@ -72,6 +72,33 @@ fn numbers_never_go_back_though_batches_that_gave_them_are_lost() {
 }
 
 #[test]
+fn damage_on_a_full_disk_opens_for_readers_and_goes_on_when_there_is_room() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    v.deliver(alice, b"kept\r\n");
+    let from = batches(&disk).len();
+    v.deliver(alice, b"lost\r\n");
+    v.deliver(alice, b"behind\r\n");
+    v.close();
+    let (first, past) = (batches(&disk)[from], batches(&disk)[from + 1]);
+    spoil(&disk, FIRST, |b| b[first..past].fill(0));
+
+    disk.fail(OpKind::Create, Fault::NoSpace, When::From(1));
+    let v = open(&disk);
+    assert!(v.volume.stats().failed && !v.volume.is_whole());
+    assert!(v.text(alice, 1).unwrap().ends_with(b"kept\r\n"));
+    assert_eq!(v.volume.decide(letter(alice, b"new\r\n"), NOW_MS).err(), Some(ringpost_storage::Refused::Failed));
+    drop(v);
+
+    disk.heal();
+    let mut v = open(&disk);
+    assert!(!v.volume.stats().failed && !v.volume.is_whole());
+    v.deliver(alice, b"new\r\n");
+    assert_eq!(v.uids(alice).len(), 3);
+}
+
+#[test]
 fn an_opening_that_is_cut_off_before_the_gap_is_durable_writes_it_again() {
     // The superblock again (four), the segment's header, the gap.
     for failing in 1..=6 {

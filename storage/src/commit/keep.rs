@@ -57,7 +57,7 @@ async fn make_segment<D: Disk>(inner: &Inner<D>) {
 }
 
 /// True for errors that say nothing of the disk's health: no room, or the process or the host is short of something.
-fn passes(why: &std::io::Error) -> bool {
+pub fn passes(why: &std::io::Error) -> bool {
     const EINTR: i32 = 4;
     const EAGAIN: i32 = 11;
     const ENOMEM: i32 = 12;

@@ -14,7 +14,7 @@ mod log;
 mod run;
 
 pub use fate::{Bell, Fate, Ticket};
-pub use keep::write_copies;
+pub use keep::{passes, write_copies};
 pub use log::Bound;
 pub use log::{Cursor, Log};
 pub use run::{gather_heartbeat, run};

@@ -183,8 +183,22 @@ async fn settle<D: Disk>(
         }
     }
     log.durable = scan.next_lsn - 1;
+    log.stats = VolumeStats {
+        durable: log.durable,
+        damaged_regions: scan.recovered.damaged.len() as u64,
+        lost_batches: scan.recovered.lost_batches,
+        ..VolumeStats::default()
+    };
     if (shut_out || gap) && elsewhere {
-        begin_next(disk, &mut log).await?;
+        match begin_next(disk, &mut log).await {
+            // Nothing may be written behind the damage, and there is no room elsewhere: the volume opens for its readers.
+            Err(OpenError::Io { why, .. }) if crate::commit::passes(&why) => {
+                log.failed = true;
+                log.stats.failed = true;
+                return Ok(log);
+            }
+            done => done?,
+        }
     }
     if shut_out {
         let discarded_to = if elsewhere { 0 } else { scan.torn_to.unwrap_or(0) };
@@ -199,12 +213,6 @@ async fn settle<D: Disk>(
         let bytes = Gap::bytes(&scan.lost);
         mark(&mut log, index, settings, kind::GAP, bytes, |out| Gap::encode(out, lost_bytes, &scan.lost)).await?;
     }
-    log.stats = VolumeStats {
-        durable: log.durable,
-        damaged_regions: scan.recovered.damaged.len() as u64,
-        lost_batches: scan.recovered.lost_batches,
-        ..VolumeStats::default()
-    };
     Ok(log)
 }
 
