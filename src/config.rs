@@ -6,17 +6,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::office::Settings;
-use crate::serve::Protocol;
+use crate::serve::Service;
 use crate::shard::{Plan, StartError};
 
-/// Default ports, before `--port-offset`.
-const PORTS: [(Protocol, u16); 3] = [(Protocol::Smtp, 2525), (Protocol::Imap, 2143), (Protocol::Pop3, 2110)];
+/// The doors of an unconfigured start.
+const SERVICES: [Service; 3] = [Service::Smtp, Service::Imap, Service::Pop3];
 
 /// A door to open on every shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoorPlan {
     /// What is spoken there.
-    pub protocol: Protocol,
+    pub service: Service,
     /// Where.
     pub at: SocketAddr,
     /// True: a host without this address family does without this door.
@@ -70,16 +70,17 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 /// A port beyond 65,535.
 pub fn default_doors(offset: u16) -> Result<Vec<DoorPlan>, StartError> {
     let mut doors = Vec::new();
-    for (protocol, port) in PORTS {
+    for service in SERVICES {
+        let port = service.port();
         let port = port.checked_add(offset).ok_or_else(|| {
             StartError::Setting(format!(
                 "--port-offset {offset} moves the {} port {port} beyond 65535: choose an offset of at most {}",
-                protocol.word(),
-                u16::MAX - PORTS.iter().map(|(_, p)| *p).max().unwrap_or(0),
+                service.word(),
+                u16::MAX - SERVICES.iter().map(|s| s.port()).max().unwrap_or(0),
             ))
         })?;
-        doors.push(DoorPlan { protocol, at: (IpAddr::from(Ipv4Addr::LOCALHOST), port).into(), optional: false });
-        doors.push(DoorPlan { protocol, at: (IpAddr::from(Ipv6Addr::LOCALHOST), port).into(), optional: true });
+        doors.push(DoorPlan { service, at: (IpAddr::from(Ipv4Addr::LOCALHOST), port).into(), optional: false });
+        doors.push(DoorPlan { service, at: (IpAddr::from(Ipv6Addr::LOCALHOST), port).into(), optional: true });
     }
     Ok(doors)
 }

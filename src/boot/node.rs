@@ -183,7 +183,7 @@ fn open_doors(node: &Node, office: &Rc<Office>) -> Result<(), StartError> {
     }
     for door in &node.doors {
         let listener = shard::listen(door.at).map_err(|why| StartError::Listen { at: door.at, why })?;
-        shard::spawn("door", serve::keep_door(office.clone(), door.protocol, listener));
+        shard::spawn("door", serve::keep_door(office.clone(), door.service, listener));
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use crate::admin;
 use crate::boot::Node;
 use crate::config::Founders;
 use crate::office::Office;
-use crate::serve::Protocol;
+use crate::serve::Service;
 
 /// Makes the founders' domain and accounts; returns each address with its generated password.
 ///
@@ -29,13 +29,13 @@ pub async fn found(office: &Rc<Office>, founders: &Founders) -> Result<Vec<(Stri
 /// Says on standard output what is open, and on a first start how to use it.
 pub fn announce(node: &Node, founded: &[(String, String)]) {
     let mut text = String::from("Ringpost is open:\n");
-    for protocol in Protocol::ALL {
-        let at: Vec<String> = node.doors.iter().filter(|d| d.protocol == protocol).map(|d| d.at.to_string()).collect();
+    for service in Service::ALL {
+        let at: Vec<String> = node.doors.iter().filter(|d| d.service == service).map(|d| d.at.to_string()).collect();
         if !at.is_empty() {
-            text += &format!("  {:<5} {}\n", protocol.word(), at.join("  "));
+            text += &format!("  {:<11} {}\n", service.word(), at.join("  "));
         }
     }
-    text += &format!("  data  {}\n", node.data.display());
+    text += &format!("  data        {}\n", node.data.display());
     if !node.settings.plaintext_auth_networks.is_empty() {
         let nets: Vec<String> = node.settings.plaintext_auth_networks.iter().map(ToString::to_string).collect();
         text += &format!("  Logins without TLS are allowed from {} (--plaintext-auth-network).\n", nets.join(" "));
@@ -45,16 +45,15 @@ pub fn announce(node: &Node, founded: &[(String, String)]) {
         for (name, password) in founded {
             text += &format!("  {name}  {password}\n");
         }
-        let port = |p: Protocol| node.doors.iter().find(|d| d.protocol == p).map_or(0, |d| d.at.port());
+        let port = |s: Service| node.doors.iter().find(|d| d.service == s).map_or(0, |d| d.at.port());
         text += &format!(
             "\nSend a message:\n  printf 'From: {from}\\r\\nTo: {to}\\r\\nSubject: hello\\r\\n\\r\\nIt works.\\r\\n' | \
              curl -sS smtp://127.0.0.1:{} --mail-from {from} --mail-rcpt {to} -T -\n",
-            port(Protocol::Smtp)
+            port(Service::Smtp)
         );
+        text += &format!("Read it back:\n  curl -sS pop3://127.0.0.1:{}/1 -u '{to}:{password}'\n", port(Service::Pop3));
         text +=
-            &format!("Read it back:\n  curl -sS pop3://127.0.0.1:{}/1 -u '{to}:{password}'\n", port(Protocol::Pop3));
-        text +=
-            &format!("  curl -sS 'imap://127.0.0.1:{}/INBOX;MAILINDEX=1' -u '{to}:{password}'\n", port(Protocol::Imap));
+            &format!("  curl -sS 'imap://127.0.0.1:{}/INBOX;MAILINDEX=1' -u '{to}:{password}'\n", port(Service::Imap));
     }
     text += "\nStop it with Ctrl-C.\n";
     use std::io::Write as _;

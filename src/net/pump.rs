@@ -23,6 +23,8 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_lite::future::or;
+
 use crate::limits;
 use crate::net::wire::Wire;
 use crate::observe::{self, Counter};
@@ -43,6 +45,12 @@ pub trait Door {
         ask: <Self::Session as Session>::Ask,
         wire: &mut Wire,
     ) -> impl Future<Output = Next<<Self::Session as Session>::Answer>>;
+
+    /// Resolves when something happened elsewhere that the session may want told. Waited for only while the session
+    /// [wants news](Session::wants_news), and dropped when the peer speaks first.
+    fn news(&mut self) -> impl Future<Output = ()> {
+        std::future::pending()
+    }
 }
 
 /// What a door says.
@@ -166,7 +174,22 @@ impl<D: Door> Talk<'_, D> {
             }
             let patience = self.session.patience();
             wire.stream.set_deadline(Some(self.slow.deadline(patience, shard::now())));
-            match wire.stream.recv().await {
+            let heard = if self.session.wants_news() {
+                or(async { Some(wire.stream.recv().await) }, async {
+                    self.door.news().await;
+                    None
+                })
+                .await
+            } else {
+                Some(wire.stream.recv().await)
+            };
+            let Some(received) = heard else {
+                match self.step_input(wire, Input::News).await? {
+                    Step::Go => continue,
+                    end => return Ok(end),
+                }
+            };
+            match received {
                 Ok(chunk) if chunk.is_empty() => {
                     return match self.step_input(wire, Input::Eof).await? {
                         Step::Go => Ok(Step::Close),

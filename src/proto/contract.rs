@@ -32,6 +32,8 @@ pub enum Input<'a, Answer> {
     Answer(Answer),
     /// The TLS handshake that [`Turn::StartTls`] began is complete.
     TlsReady,
+    /// Something happened elsewhere that this conversation may want told. Only while [`Session::wants_news`].
+    News,
     /// The peer was silent longer, or sent more slowly, than [`Session::patience`] allows.
     Timeout,
     /// The peer will send no more.
@@ -90,6 +92,17 @@ impl<Ask> Out<Ask> {
     }
 }
 
+/// What TLS is to a conversation when it begins. After [`Input::TlsReady`] it is [`Privacy::Tls`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privacy {
+    /// Plain text, and no handshake can be had.
+    None,
+    /// Plain text; STARTTLS is offered.
+    Offered,
+    /// TLS is in force.
+    Tls,
+}
+
 /// How long the driver waits for this peer in its present phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -118,4 +131,10 @@ pub trait Session {
 
     /// How long to wait for the peer now.
     fn patience(&self) -> Patience;
+
+    /// True while the conversation waits for what happens elsewhere as well as for the peer (IDLE, RFC 2177): then the
+    /// driver steps it with [`Input::News`] when the door has some.
+    fn wants_news(&self) -> bool {
+        false
+    }
 }

@@ -14,7 +14,7 @@ pub mod smtp;
 
 use futures_lite::future::or;
 
-use crate::net::{Admission, Guest};
+use crate::net::{Admission, Guest, Wire};
 use crate::observe::{self, Counter};
 use crate::office::Office;
 use crate::shard::{self, Listener, Stream};
@@ -28,12 +28,93 @@ pub enum Protocol {
     Imap,
     /// Mail is fetched (RFC 1939).
     Pop3,
+    /// Figures and health are asked for (RFC 9112).
+    Http,
+}
+
+/// What a door is for: a protocol, who is expected there, and whether TLS comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Service {
+    /// Mail from other hosts (RFC 5321).
+    Smtp,
+    /// Mail from our own users (RFC 6409).
+    Submission,
+    /// The same, TLS first (RFC 8314 §3.3).
+    Submissions,
+    /// Mailboxes (RFC 9051).
+    Imap,
+    /// The same, TLS first (RFC 8314 §3.2).
+    Imaps,
+    /// Maildrops (RFC 1939).
+    Pop3,
+    /// The same, TLS first (RFC 8314 §3.2).
+    Pop3s,
+    /// Figures and health.
+    Http,
+}
+
+impl Service {
+    /// All of them, in the order in which they are announced.
+    pub const ALL: [Service; 8] = [
+        Service::Smtp,
+        Service::Submission,
+        Service::Submissions,
+        Service::Imap,
+        Service::Imaps,
+        Service::Pop3,
+        Service::Pop3s,
+        Service::Http,
+    ];
+
+    /// The word in the configuration, in logs and metrics: the service's name in IANA's registry.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Service::Smtp => "smtp",
+            Service::Submission => "submission",
+            Service::Submissions => "submissions",
+            Service::Imap => "imap",
+            Service::Imaps => "imaps",
+            Service::Pop3 => "pop3",
+            Service::Pop3s => "pop3s",
+            Service::Http => "http",
+        }
+    }
+
+    /// What is spoken there.
+    #[must_use]
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Service::Smtp | Service::Submission | Service::Submissions => Protocol::Smtp,
+            Service::Imap | Service::Imaps => Protocol::Imap,
+            Service::Pop3 | Service::Pop3s => Protocol::Pop3,
+            Service::Http => Protocol::Http,
+        }
+    }
+
+    /// True if the conversation begins with a handshake.
+    #[must_use]
+    pub fn tls_first(self) -> bool {
+        matches!(self, Service::Submissions | Service::Imaps | Service::Pop3s)
+    }
+
+    /// The port of an unconfigured start.
+    #[must_use]
+    pub fn port(self) -> u16 {
+        match self {
+            Service::Smtp => 2525,
+            Service::Submission => 2587,
+            Service::Submissions => 2465,
+            Service::Imap => 2143,
+            Service::Imaps => 2993,
+            Service::Pop3 => 2110,
+            Service::Pop3s => 2995,
+            Service::Http => 2080,
+        }
+    }
 }
 
 impl Protocol {
-    /// All of them, in the order in which they are announced.
-    pub const ALL: [Protocol; 3] = [Protocol::Smtp, Protocol::Imap, Protocol::Pop3];
-
     /// The word in logs and at the command line.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -41,6 +122,7 @@ impl Protocol {
             Protocol::Smtp => "smtp",
             Protocol::Imap => "imap",
             Protocol::Pop3 => "pop3",
+            Protocol::Http => "http",
         }
     }
 
@@ -53,12 +135,15 @@ impl Protocol {
             (Protocol::Imap, false) => b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
             (Protocol::Pop3, true) => b"-ERR [SYS/TEMP] Too many connections from your address, try again later\r\n",
             (Protocol::Pop3, false) => b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
+            (Protocol::Http, _) => {
+                b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+            }
         }
     }
 }
 
 /// Accepts at one door until the process is asked to stop; then the door is shut.
-pub async fn keep_door(office: Rc<Office>, protocol: Protocol, mut listener: Listener) {
+pub async fn keep_door(office: Rc<Office>, service: Service, mut listener: Listener) {
     loop {
         let next = async { Some(listener.accept().await) };
         let stop = async {
@@ -66,9 +151,9 @@ pub async fn keep_door(office: Rc<Office>, protocol: Protocol, mut listener: Lis
             None
         };
         match or(next, stop).await {
-            Some(Ok(stream)) => welcome(&office, protocol, stream),
+            Some(Ok(stream)) => welcome(&office, service, stream),
             Some(Err(why)) => {
-                tracing::error!(protocol = protocol.word(), %why, "door closed: it can accept nothing more");
+                tracing::error!(service = service.word(), %why, "door closed: it can accept nothing more");
                 return;
             }
             None => return,
@@ -76,18 +161,20 @@ pub async fn keep_door(office: Rc<Office>, protocol: Protocol, mut listener: Lis
     }
 }
 
-fn welcome(office: &Rc<Office>, protocol: Protocol, stream: Stream) {
-    let guest = match place(office, protocol, &stream) {
+fn welcome(office: &Rc<Office>, service: Service, stream: Stream) {
+    let guest = match place(office, service.protocol(), &stream) {
         Ok(guest) => guest,
         Err(text) => return shard::spawn("refusal", refuse(stream, text)),
     };
     observe::count(Counter::Connections);
     let office = office.clone();
-    shard::spawn(protocol.word(), async move {
-        match protocol {
-            Protocol::Smtp => smtp::serve(office, stream).await,
-            Protocol::Imap => imap::serve(office, stream).await,
-            Protocol::Pop3 => pop3::serve(office, stream).await,
+    shard::spawn(service.protocol().word(), async move {
+        let wire = Wire::new(stream);
+        match service.protocol() {
+            Protocol::Smtp => smtp::serve(office, service, wire).await,
+            Protocol::Imap => imap::serve(office, wire).await,
+            Protocol::Pop3 => pop3::serve(office, wire).await,
+            Protocol::Http => {}
         }
         drop(guest);
     });

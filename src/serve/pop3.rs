@@ -23,11 +23,10 @@ use crate::proto::contract::Out;
 use crate::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
 use crate::serve::Protocol;
 use crate::serve::handoff::{self, Traveller};
-use crate::shard::{ShardId, Stream};
+use crate::shard::ShardId;
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
-pub async fn serve(office: Rc<Office>, stream: Stream) {
-    let wire = Wire::new(stream);
+pub async fn serve(office: Rc<Office>, wire: Wire) {
     let config = Config {
         hostname: office.settings.hostname.clone(),
         password_allowed: office.plaintext_auth_allowed(wire.peer()),

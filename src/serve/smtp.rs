@@ -24,10 +24,11 @@ use crate::office::Office;
 use crate::proto::contract::Out;
 use crate::proto::smtp::{Answer, Ask, BareNewline, Config, Helo, Reply, Session};
 use crate::route::{Route, route};
-use crate::shard::{self, Peer, Stream};
+use crate::serve::Service;
+use crate::shard::{self, Peer};
 
 /// Talks SMTP with one client until it leaves.
-pub async fn serve(office: Rc<Office>, stream: Stream) {
+pub async fn serve(office: Rc<Office>, _service: Service, wire: Wire) {
     let config = Arc::new(Config {
         hostname: office.settings.hostname.clone(),
         message_bytes_max: office.settings.message_bytes_max,
@@ -37,7 +38,7 @@ pub async fn serve(office: Rc<Office>, stream: Stream) {
     let mut out = Out::default();
     let session = Box::new(Session::open(config, &mut out));
     let mut door = SmtpDoor {
-        peer: stream.peer(),
+        peer: wire.peer(),
         office,
         sender: None,
         size: 0,
@@ -45,7 +46,7 @@ pub async fn serve(office: Rc<Office>, stream: Stream) {
         paths: Vec::new(),
         letter: None,
     };
-    pump(Wire::new(stream), session, &mut door, First::Greeting(out.reply)).await;
+    pump(wire, session, &mut door, First::Greeting(out.reply)).await;
 }
 
 struct SmtpDoor {

@@ -13,7 +13,7 @@ use ringpost::admin::{NewAccount, Request, Response, Secret};
 use ringpost::boot::node::{Errand, Node, node};
 use ringpost::config::{DoorPlan, Founders};
 use ringpost::office::{Argon2Cost, Settings};
-use ringpost::serve::Protocol;
+use ringpost::serve::Service;
 use ringpost::shard::sim::{Chance, NodeId, World};
 use uuid::Uuid;
 
@@ -39,7 +39,7 @@ pub fn accounts() -> Vec<Account> {
 /// What the shards of a run are told. `found`: the volumes are made.
 pub fn plan(world: &World, found: bool, errand: Option<Errand>) -> Node {
     let Doors { smtp, pop3, imap } = doors();
-    let door = |protocol, at| DoorPlan { protocol, at, optional: false };
+    let door = |service, at| DoorPlan { service, at, optional: false };
     let networks = || vec!["127.0.0.0/8".parse().expect("a network")];
     Node {
         data: "/data".into(),
@@ -55,7 +55,7 @@ pub fn plan(world: &World, found: bool, errand: Option<Errand>) -> Node {
             ..Settings::offline()
         },
         founders: Founders::default(),
-        doors: vec![door(Protocol::Smtp, smtp), door(Protocol::Pop3, pop3), door(Protocol::Imap, imap)],
+        doors: vec![door(Service::Smtp, smtp), door(Service::Pop3, pop3), door(Service::Imap, imap)],
         accept_on: vec![0, 1],
         admin_socket: false,
         errand,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ringpost::boot::node::{Node, node};
 use ringpost::config::{DoorPlan, Founders};
 use ringpost::office::{Argon2Cost, Settings};
-use ringpost::serve::Protocol;
+use ringpost::serve::Service;
 use ringpost::shard::sim::{self, NodeId, World};
 use ringpost::shard::{self, Stream};
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(900);
 
 /// Starts the node on machine 0. `found`: the volumes are made.
 fn start(world: &World, found: bool) -> NodeId {
-    let door = |protocol, port| DoorPlan { protocol, at: SocketAddr::from(([127, 0, 0, 1], port)), optional: false };
+    let door = |service, port| DoorPlan { service, at: SocketAddr::from(([127, 0, 0, 1], port)), optional: false };
     let plan = Node {
         data: "/data".into(),
         store: Uuid::from_u128(7),
@@ -40,7 +40,7 @@ fn start(world: &World, found: bool) -> NodeId {
             ..Settings::offline()
         },
         founders: Founders::default(),
-        doors: vec![door(Protocol::Smtp, SMTP), door(Protocol::Pop3, POP3)],
+        doors: vec![door(Service::Smtp, SMTP), door(Service::Pop3, POP3)],
         accept_on: vec![0, 1],
         admin_socket: true,
         errand: None,

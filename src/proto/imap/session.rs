@@ -132,6 +132,7 @@ impl contract::Session for Session {
             Input::Answer(answer) => self.answer(answer, out),
             Input::Timeout => self.bye("Idle for too long", out),
             Input::Eof => self.close(Turn::Close, out),
+            Input::News => {}
             // STARTTLS is not offered, so nobody shook hands.
             Input::TlsReady => self.close(Turn::Abort, out),
         }

@@ -460,6 +460,7 @@ impl contract::Session for Session {
             Input::Answer(answer) => self.answer(answer, out),
             // RFC 1939 §3: nothing is said and nothing deleted.
             Input::Timeout | Input::Eof => self.close(out),
+            Input::News => {}
             Input::TlsReady => self.abort(out),
         }
         0

@@ -83,6 +83,7 @@ impl contract::Session for Session {
         match input {
             Input::Bytes(bytes) => return self.bytes(bytes, out),
             Input::Answer(answer) => self.answered(answer, out),
+            Input::News => {}
             // We never asked for a handshake.
             Input::TlsReady => self.close(Turn::Abort, out),
             Input::Timeout => match self.phase {

@@ -27,7 +27,6 @@ use crate::proto::imap::update::may_tell_expunge;
 use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session};
 use crate::serve::Protocol;
 use crate::serve::handoff::{self, Traveller};
-use crate::shard::Stream;
 
 mod append;
 mod expunge;
@@ -44,8 +43,7 @@ mod store;
 const WINDOW: usize = 128;
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
-pub async fn serve(office: Rc<Office>, stream: Stream) {
-    let wire = Wire::new(stream);
+pub async fn serve(office: Rc<Office>, wire: Wire) {
     let config = Config {
         plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
         message_bytes_max: office.settings.message_bytes_max,
