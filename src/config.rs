@@ -10,7 +10,15 @@ use crate::serve::Service;
 use crate::shard::{Plan, StartError};
 
 /// The doors of an unconfigured start.
-const SERVICES: [Service; 3] = [Service::Smtp, Service::Imap, Service::Pop3];
+const SERVICES: [Service; 7] = [
+    Service::Smtp,
+    Service::Submission,
+    Service::Submissions,
+    Service::Imap,
+    Service::Imaps,
+    Service::Pop3,
+    Service::Pop3s,
+];
 
 /// A door to open on every shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,8 +99,8 @@ mod tests {
 
     #[test]
     fn a_port_offset_beyond_the_last_port_is_a_start_error() {
-        assert!(default_doors(63_010).is_ok());
-        let error = default_doors(63_011).unwrap_err().to_string();
-        assert!(error.contains("63010"), "{error}");
+        assert!(default_doors(62_540).is_ok());
+        let error = default_doors(62_541).unwrap_err().to_string();
+        assert!(error.contains("62540"), "{error}");
     }
 }

@@ -65,6 +65,10 @@ pub const FILES_KEPT_PER_SHARD: u64 = 128;
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 50;
 /// Reply bytes waiting for a peer that does not read. At the bound we wait, up to the write deadline, then reset.
 pub const OUT_BYTES_MAX: usize = 65_536;
+/// From a connection's first octet of TLS to the end of the handshake, seconds. Then it is closed (A093).
+pub const HANDSHAKE_S: u64 = 10;
+/// Handshakes under way from one address (IPv4) or /64 (IPv6) on one shard, exempt networks aside. More: closed (A093).
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = 10;
 /// Silence allowed to an SMTP client, seconds (RFC 5321 §4.5.3.2.7). Then 421 4.4.2.
 pub const SMTP_IDLE_S: u64 = 300;
 /// Silence allowed to a POP3 client, seconds (RFC 1939 §3 asks for at least 600).

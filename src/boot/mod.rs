@@ -12,6 +12,7 @@
 
 pub mod home;
 pub mod node;
+pub mod tls;
 pub mod welcome;
 
 use std::path::Path;
@@ -46,9 +47,12 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     }
     let mut settings = config.settings.clone();
     if home.quickstart && config.unconfigured {
-        // Until there is TLS nobody could log in otherwise; the start says so.
+        // Until the sessions offer TLS nobody could log in otherwise; the start says so.
         settings.plaintext_auth_networks.push("127.0.0.0/8".parse().expect("a network"));
     }
+    let folder = config.data.join("tls");
+    settings.tls =
+        Some(tls::acceptors(&folder.join(tls::CERT), &folder.join(tls::KEY), Some(&folder), &settings.hostname)?);
     settings.connections_max = connections_max(&config, &home)?;
     let node = Node {
         data: config.data.clone(),

@@ -85,6 +85,7 @@ pub fn run(args: ServeArgs) -> Result<(), StartError> {
             exempt_networks: args.exempt_network,
             plaintext_auth_networks: args.plaintext_auth_network,
             argon2: Argon2Cost::DEFAULT,
+            tls: None,
             reject_bare_newlines: args.reject_bare_newlines,
         },
         founders: Founders::quickstart(),

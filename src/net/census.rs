@@ -113,6 +113,7 @@ pub struct Census(Rc<RefCell<Counts>>);
 
 struct Counts {
     places: usize,
+    per_address: usize,
     all: usize,
     by_address: HashMap<u128, usize>,
 }
@@ -134,10 +135,10 @@ pub struct Guest {
 }
 
 impl Census {
-    /// Nobody is in, and so many may come.
+    /// Nobody is in, and so many may come: in sum, and from one address.
     #[must_use]
-    pub fn new(places: usize) -> Self {
-        Census(Rc::new(RefCell::new(Counts { places, all: 0, by_address: HashMap::new() })))
+    pub fn new(places: usize, per_address: usize) -> Self {
+        Census(Rc::new(RefCell::new(Counts { places, per_address, all: 0, by_address: HashMap::new() })))
     }
 
     /// Counts a newcomer in, or says why not.
@@ -152,8 +153,9 @@ impl Census {
             _ => None,
         };
         if let Some(key) = address {
+            let per_address = counts.per_address;
             let here = counts.by_address.entry(key).or_insert(0);
-            if *here >= limits::CONNECTIONS_PER_ADDRESS_MAX {
+            if *here >= per_address {
                 return Admission::TooManyFromAddress;
             }
             *here += 1;
@@ -218,7 +220,7 @@ mod tests {
 
     #[test]
     fn a057_one_address_cannot_take_every_place() {
-        let census = Census::new(limits::CONNECTIONS_MAX);
+        let census = Census::new(limits::CONNECTIONS_MAX, limits::CONNECTIONS_PER_ADDRESS_MAX);
         let mut guests = Vec::new();
         for _ in 0..limits::CONNECTIONS_PER_ADDRESS_MAX {
             match census.admit(peer("192.0.2.1"), &[]) {
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn all_addresses_together_cannot_take_more_than_the_places() {
-        let census = Census::new(3);
+        let census = Census::new(3, limits::CONNECTIONS_PER_ADDRESS_MAX);
         let admit = |n: usize| census.admit(peer(&format!("192.0.2.{n}")), &["192.0.2.0/31".parse().unwrap()]);
         let guests: Vec<_> = (0..3).map(admit).collect();
         assert!(guests.iter().all(|g| matches!(g, Admission::Welcome(_))));

@@ -6,7 +6,7 @@
 //!   session.step(bytes) ── reply ──► wire.out          │
 //!           ├── body pieces ───────► door.body         │
 //!           ├── ask ──► door.answer ──► session.step(Answer)
-//!           └── turn ──► flush and close | reset | TLS
+//!           └── turn ──► flush and close | reset | the wall, then a handshake on the same socket
 //! ```
 //!
 //! Rules:
@@ -26,10 +26,11 @@ use std::time::Duration;
 use futures_lite::future::or;
 
 use crate::limits;
-use crate::net::wire::Wire;
+use crate::net::census::Guest;
+use crate::net::wire::{Received, Unwired, Wire};
 use crate::observe::{self, Counter};
 use crate::proto::contract::{Input, Out, Patience, Piece, Session, Turn};
-use crate::shard::{self, Chunk, Detached, Moment, ShardId};
+use crate::shard::{self, Moment, Peer, ShardId};
 
 /// Whoever answers a session's asks.
 pub trait Door {
@@ -45,6 +46,9 @@ pub trait Door {
         ask: <Self::Session as Session>::Ask,
         wire: &mut Wire,
     ) -> impl Future<Output = Next<<Self::Session as Session>::Answer>>;
+
+    /// A place among the handshakes under way, given back when dropped; `None`: this address has too many (A093).
+    fn handshake_place(&self, peer: Peer) -> Option<Guest>;
 
     /// Resolves when something happened elsewhere that the session may want told. Waited for only while the session
     /// [wants news](Session::wants_news), and dropped when the peer speaks first.
@@ -87,7 +91,7 @@ pub enum Ended<S> {
         /// Where it belongs.
         to: ShardId,
         /// The connection.
-        stream: Detached,
+        stream: Unwired,
         /// Received, not yet used.
         held: Vec<u8>,
         /// The session, with its ask still out.
@@ -126,8 +130,11 @@ pub async fn pump<D: Door>(
             if wire.flush().await.is_err() {
                 return Ended::Closed;
             }
-            match wire.stream.detach().await {
-                Ok(stream) => Ended::HandOff { to, stream, held, session: talk.session },
+            match wire.detach().await {
+                Ok((stream, opened)) => {
+                    held.extend_from_slice(&opened);
+                    Ended::HandOff { to, stream, held, session: talk.session }
+                }
                 Err(_) => Ended::Closed,
             }
         }
@@ -137,7 +144,7 @@ pub async fn pump<D: Door>(
             Ended::Closed
         }
         Ok(Step::Abort) | Err(_) => {
-            wire.stream.reset();
+            wire.reset();
             Ended::Closed
         }
     }
@@ -157,7 +164,7 @@ struct Talk<'a, D: Door> {
     /// The beginning of a command whose end has not come.
     held: Vec<u8>,
     /// The ring's buffer being read, and how much of it is used.
-    chunk: Option<(Chunk, usize)>,
+    chunk: Option<(Received, usize)>,
     slow: Slow,
 }
 
@@ -173,15 +180,15 @@ impl<D: Door> Talk<'_, D> {
                 wire.out = Vec::new();
             }
             let patience = self.session.patience();
-            wire.stream.set_deadline(Some(self.slow.deadline(patience, shard::now())));
+            wire.set_deadline(Some(self.slow.deadline(patience, shard::now())));
             let heard = if self.session.wants_news() {
-                or(async { Some(wire.stream.recv().await) }, async {
+                or(async { Some(wire.recv().await) }, async {
                     self.door.news().await;
                     None
                 })
                 .await
             } else {
-                Some(wire.stream.recv().await)
+                Some(wire.recv().await)
             };
             let Some(received) = heard else {
                 match self.step_input(wire, Input::News).await? {
@@ -273,9 +280,48 @@ impl<D: Door> Talk<'_, D> {
         self.settle(wire).await
     }
 
+    /// The wall of STARTTLS (RFC 3207 §4.2, RFC 9051 §6.2.1, RFC 2595 §4). What came before our answer was submitted may
+    /// have been put there by somebody else: it is never executed, the answer is not given, and the session says its
+    /// farewell (A008, A109, A142). What comes later belongs to TLS.
+    async fn start_tls(&mut self, wire: &mut Wire) -> io::Result<Step> {
+        let ahead = !self.held.is_empty() || self.chunk.as_ref().is_some_and(|(chunk, used)| *used < chunk.len());
+        if ahead || wire.has_unread() {
+            observe::count(Counter::StartTlsInjections);
+            tracing::warn!(target: "tls", peer = %wire.peer(), "octets between STARTTLS and its answer: closed");
+            self.out.reply.clear();
+            self.held = Vec::new();
+            self.chunk = None;
+            self.session.step(Input::Bytes(b"\r\n"), &mut self.out);
+            self.out.turn.get_or_insert(Turn::Close);
+            return Ok(Step::Go);
+        }
+        wire.out.append(&mut self.out.reply);
+        let Some(_place) = self.door.handshake_place(wire.peer()) else { return Ok(Step::Abort) };
+        match wire.shake_hands().await {
+            Ok(()) => {
+                self.session.step(Input::TlsReady, &mut self.out);
+                self.slow.restart();
+                Ok(Step::Go)
+            }
+            Err(why) => {
+                observe::count(Counter::TlsFailed);
+                tracing::debug!(target: "tls", peer = %wire.peer(), %why, "no handshake");
+                // In order, so that the alert arrives that says why.
+                Ok(Step::Close)
+            }
+        }
+    }
+
     /// Carries out what a step left behind, and what the answers to its asks leave behind.
     async fn settle(&mut self, wire: &mut Wire) -> io::Result<Step> {
         loop {
+            if self.out.turn == Some(Turn::StartTls) {
+                self.out.turn = None;
+                match self.start_tls(wire).await? {
+                    Step::Go => {}
+                    end => return Ok(end),
+                }
+            }
             if wire.out.is_empty() {
                 std::mem::swap(&mut wire.out, &mut self.out.reply);
             } else {
@@ -284,8 +330,7 @@ impl<D: Door> Talk<'_, D> {
             match self.out.turn.take() {
                 Some(Turn::Close) => return Ok(Step::Close),
                 Some(Turn::Abort) => return Ok(Step::Abort),
-                // No listener offers TLS yet; a session that asks for it is told no by closing.
-                Some(Turn::StartTls) => return Ok(Step::Close),
+                Some(Turn::StartTls) => unreachable!("shaken hands before"),
                 None => {}
             }
             let Some(ask) = self.out.ask.take() else {

@@ -1,4 +1,4 @@
-//! A connection with its reply bytes.
+//! A connection, plain or under TLS, with its reply bytes.
 //!
 //! Replies gather in one buffer and leave when the input has run dry or when
 //! [`OUT_BYTES_MAX`](limits::OUT_BYTES_MAX) is reached: whoever produces faster than the peer reads waits here (A114).
@@ -6,32 +6,179 @@
 //! They leave in slices of at most `OUT_BYTES_MAX` octets, and each slice has [`WRITE_STALL_S`](limits::WRITE_STALL_S)
 //! to be taken whole. A peer that reads steadily, at `OUT_BYTES_MAX / WRITE_STALL_S` (about 1 KiB/s) or more, is never
 //! cut, however long the answer; one that reads nothing, or less than that, is reset (A061).
+//!
+//! Under TLS the same octets are sealed on their way out and opened on their way in; nothing above this file knows
+//! more of it than whether it is in force.
 
 use std::io;
+use std::ops::Deref;
 use std::time::Duration;
 
 use crate::limits;
-use crate::observe::{self, Peak};
-use crate::shard::{self, Peer, Stream};
+use crate::net::tls::{Acceptor, Agreed, Tls};
+use crate::observe::{self, Counter, Peak};
+use crate::proto::contract::Privacy;
+use crate::shard::{self, Chunk, Detached, Peer, Stream};
 
 /// A connection and what waits to be sent on it.
 pub struct Wire {
-    pub(super) stream: Stream,
+    stream: Stream,
     /// Reply bytes not yet handed to the kernel.
     pub(super) out: Vec<u8>,
+    /// In force.
+    tls: Option<Box<Tls>>,
+    /// What a handshake would be done with.
+    offer: Option<Acceptor>,
+    /// Opened and not yet taken. Empty without TLS.
+    opened: Vec<u8>,
+}
+
+/// Received octets. Empty: the peer has finished sending.
+pub enum Received {
+    /// In the ring's buffer: do not keep it.
+    Ring(Chunk),
+    /// Opened by TLS.
+    Opened(Vec<u8>),
+}
+
+impl Deref for Received {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Received::Ring(chunk) => chunk,
+            Received::Opened(bytes) => bytes,
+        }
+    }
+}
+
+/// A connection between two shards. Dropping it closes the connection.
+pub struct Unwired {
+    stream: Detached,
+    tls: Option<Box<Tls>>,
+}
+
+impl Unwired {
+    /// Puts the connection on this shard.
+    #[must_use]
+    pub fn attach(self) -> Wire {
+        Wire { tls: self.tls, ..Wire::new(self.stream.attach()) }
+    }
 }
 
 impl Wire {
     /// Wraps a connected stream.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Wire { stream, out: Vec::new() }
+        Wire { stream, out: Vec::new(), tls: None, offer: None, opened: Vec::new() }
+    }
+
+    /// Wraps a connected stream on which a handshake can be had.
+    #[must_use]
+    pub fn offering(stream: Stream, acceptor: Option<Acceptor>) -> Self {
+        Wire { offer: acceptor, ..Wire::new(stream) }
     }
 
     /// Who is at the other end.
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.stream.peer()
+    }
+
+    /// What TLS is to this connection.
+    #[must_use]
+    pub fn privacy(&self) -> Privacy {
+        match (&self.tls, &self.offer) {
+            (Some(_), _) => Privacy::Tls,
+            (None, Some(_)) => Privacy::Offered,
+            (None, None) => Privacy::None,
+        }
+    }
+
+    /// What the handshake agreed on.
+    #[must_use]
+    pub fn agreed(&self) -> Option<Agreed> {
+        self.tls.as_ref()?.agreed()
+    }
+
+    /// From this moment on waiting for the peer fails with `TimedOut`.
+    pub fn set_deadline(&mut self, at: Option<shard::Moment>) {
+        self.stream.set_deadline(at);
+    }
+
+    /// The next octets of the peer; empty at its end. May be dropped while it waits: nothing is lost.
+    ///
+    /// # Errors
+    /// When the connection is gone, breaks TLS, or is silent past the deadline.
+    pub async fn recv(&mut self) -> io::Result<Received> {
+        loop {
+            if !self.opened.is_empty() {
+                return Ok(Received::Opened(std::mem::take(&mut self.opened)));
+            }
+            let Some(tls) = &mut self.tls else { return self.stream.recv().await.map(Received::Ring) };
+            if tls.peer_closed() {
+                return Ok(Received::Opened(Vec::new()));
+            }
+            let chunk = self.stream.recv().await?;
+            if chunk.is_empty() {
+                // Cut off, perhaps by somebody else: what is not whole is not used, as everywhere (A098).
+                return Ok(Received::Ring(chunk));
+            }
+            let mut reply = Vec::new();
+            let taken = tls.take(&chunk, &mut self.opened, &mut reply);
+            drop(chunk);
+            if !reply.is_empty() {
+                // What was opened is kept in `self`, should this wait be dropped.
+                let (sent, _) = self.stream.send(reply).await;
+                sent?;
+            }
+            taken?;
+        }
+    }
+
+    /// Shakes hands, within [`HANDSHAKE_S`](limits::HANDSHAKE_S). What was queued before is sent first.
+    ///
+    /// # Errors
+    /// When it cannot be had: not offered, broken, or not in time.
+    pub async fn shake_hands(&mut self) -> io::Result<()> {
+        let Some(acceptor) = self.offer.take() else { return Err(io::ErrorKind::Unsupported.into()) };
+        self.flush().await?;
+        let mut tls = Box::new(Tls::begin(&acceptor)?);
+        self.stream.set_deadline(Some(shard::now().after(Duration::from_secs(limits::HANDSHAKE_S))));
+        let mut reply = Vec::new();
+        while tls.shaking_hands() {
+            let chunk = self.stream.recv().await?;
+            if chunk.is_empty() || tls.peer_closed() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let taken = tls.take(&chunk, &mut self.opened, &mut reply);
+            drop(chunk);
+            if !reply.is_empty() {
+                let (sent, buffer) = self.stream.send(reply).await;
+                sent?;
+                reply = buffer;
+            }
+            taken?;
+        }
+        let resumed = tls.agreed().is_some_and(|a| a.resumed);
+        observe::count(if resumed { Counter::TlsResumed } else { Counter::TlsHandshakes });
+        self.tls = Some(tls);
+        Ok(())
+    }
+
+    /// True if the peer has sent what nobody has taken yet, as far as can be known now.
+    #[must_use]
+    pub fn has_unread(&mut self) -> bool {
+        !self.opened.is_empty() || self.stream.has_unread()
+    }
+
+    /// Takes the connection off this shard, with what was opened and not taken. Nothing may be queued.
+    ///
+    /// # Errors
+    /// When the connection broke meanwhile.
+    pub async fn detach(self) -> io::Result<(Unwired, Vec<u8>)> {
+        assert!(self.out.is_empty(), "replies are flushed before the connection leaves");
+        let stream = self.stream.detach().await?;
+        Ok((Unwired { stream, tls: self.tls }, self.opened))
     }
 
     /// Queues bytes for the peer and waits when too many are queued: the back-pressure of streamed answers. However
@@ -86,7 +233,14 @@ impl Wire {
     /// Sends a slice and keeps its buffer for the next replies.
     async fn send(&mut self, slice: Vec<u8>) -> io::Result<()> {
         self.stream.set_deadline(Some(shard::now().after(Duration::from_secs(limits::WRITE_STALL_S))));
-        let (sent, mut buffer) = self.stream.send(slice).await;
+        let (sent, mut buffer) = match &mut self.tls {
+            None => self.stream.send(slice).await,
+            Some(tls) => {
+                let mut sealed = Vec::new();
+                tls.seal(&slice, &mut sealed)?;
+                (self.stream.send(sealed).await.0, slice)
+            }
+        };
         buffer.clear();
         if buffer.capacity() <= limits::OUT_BYTES_MAX * 2 {
             self.out = buffer;
@@ -96,10 +250,21 @@ impl Wire {
 
     /// Sends what is queued and closes in order; a peer that does not take it is reset.
     pub async fn hang_up(mut self) {
-        if self.flush().await.is_ok() {
-            self.stream.close().await;
-        } else {
-            self.stream.reset();
+        if self.flush().await.is_err() {
+            return self.stream.reset();
         }
+        if let Some(tls) = &mut self.tls {
+            let mut farewell = Vec::new();
+            // A connection that broke has no farewell; the peer knows.
+            if tls.close(&mut farewell).is_ok() && self.stream.send(farewell).await.0.is_err() {
+                return self.stream.reset();
+            }
+        }
+        self.stream.close().await;
+    }
+
+    /// Ends with a reset: nothing more is delivered.
+    pub fn reset(self) {
+        self.stream.reset();
     }
 }

@@ -72,6 +72,14 @@ counters! {
     Logins = "logins_total",
     /// Logins that failed.
     LoginsFailed = "logins_failed_total",
+    /// TLS handshakes finished with a full key exchange.
+    TlsHandshakes = "tls_handshakes_total",
+    /// TLS handshakes finished by resuming a session.
+    TlsResumed = "tls_resumed_total",
+    /// TLS handshakes that were not finished.
+    TlsFailed = "tls_failed_total",
+    /// Connections closed because octets came between STARTTLS and its answer.
+    StartTlsInjections = "starttls_injections_total",
     /// Tasks that panicked and were contained.
     Panics = "panics_total",
 }

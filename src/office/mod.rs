@@ -12,8 +12,8 @@ use ringpost_storage::{AccountId, Volume, VolumeId};
 
 use crate::directory::{Change, Directory};
 use crate::limits;
-use crate::net::Census;
 use crate::net::census::Cidr;
+use crate::net::{Acceptors, Admission, Census, Guest};
 use crate::shard::{self, Disk, Mesh, MeshError, Peer, ShardId};
 
 pub mod login;
@@ -41,6 +41,8 @@ pub struct Settings {
     pub plaintext_auth_networks: Vec<Cidr>,
     /// Cost of hashing a new password.
     pub argon2: Argon2Cost,
+    /// What doors shake hands with. `None`: no TLS is offered, and doors that begin with it are not opened.
+    pub tls: Option<Acceptors>,
     /// True: a message with bare CR or LF is refused at its end; false: it is made canonical.
     pub reject_bare_newlines: bool,
 }
@@ -56,6 +58,7 @@ impl Settings {
             exempt_networks: Vec::new(),
             plaintext_auth_networks: Vec::new(),
             argon2: Argon2Cost::DEFAULT,
+            tls: None,
             reject_bare_newlines: false,
         }
     }
@@ -69,6 +72,8 @@ pub struct Office {
     pub mesh: Mesh<Request, Reply>,
     /// Connections of this shard.
     pub census: Census,
+    /// Handshakes under way on this shard.
+    handshakes: Census,
     volumes: RefCell<BTreeMap<VolumeId, Volume<Disk>>>,
     directory: RefCell<Directory>,
     volume_count: u16,
@@ -96,7 +101,8 @@ impl Office {
     #[must_use]
     pub fn new(settings: Settings, mesh: Mesh<Request, Reply>, volume_count: u16, shard_count: u16) -> Rc<Office> {
         Rc::new(Office {
-            census: Census::new(settings.connections_max),
+            census: Census::new(settings.connections_max, limits::CONNECTIONS_PER_ADDRESS_MAX),
+            handshakes: Census::new(settings.connections_max, limits::HANDSHAKES_PER_ADDRESS_MAX),
             settings,
             mesh,
             volumes: RefCell::default(),
@@ -174,6 +180,16 @@ impl Office {
     #[must_use]
     pub fn charge(&self, peer: Peer) -> BodyCharge {
         self.budget.open(self.census.key(peer, &self.settings.exempt_networks))
+    }
+
+    /// A place among the handshakes under way, before anything is computed for one; `None`: this address has too many
+    /// (A093).
+    #[must_use]
+    pub fn handshake_place(&self, peer: Peer) -> Option<Guest> {
+        match self.handshakes.admit(peer, &self.settings.exempt_networks) {
+            Admission::Welcome(guest) => Some(guest),
+            Admission::TooMany | Admission::TooManyFromAddress => None,
+        }
     }
 
     /// Shard 0 says that the store is ready.

@@ -3,7 +3,7 @@
 use ringpost_storage::{AccountId, Body, MailboxId, Refused, VolumeId, VolumeStats};
 
 use crate::directory::Change;
-use crate::shard::Detached;
+use crate::net::Unwired;
 
 /// One recipient's copy of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +55,8 @@ pub struct Arrival {
 
 /// A logged-in connection handed to the owner's shard, with its ask still out.
 pub struct Visitor {
-    /// The connection.
-    pub stream: Detached,
+    /// The connection, with its TLS.
+    pub stream: Unwired,
     /// Received, not yet used.
     pub held: Vec<u8>,
     /// Who logged in.

@@ -12,7 +12,7 @@
 use std::rc::Rc;
 
 use crate::net::pump::{Door, Ended, First, pump};
-use crate::net::wire::Wire;
+use crate::net::wire::{Unwired, Wire};
 use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Request, Resident, Visitor};
 use crate::proto::contract::Session;
@@ -56,19 +56,19 @@ pub(super) fn receive(office: Rc<Office>, visitor: Visitor) {
 
 async fn go_on<D: Traveller>(
     office: Rc<Office>,
-    stream: shard::Detached,
+    stream: Unwired,
     held: Vec<u8>,
     arrival: Arrival,
     session: Box<D::Session>,
 ) {
-    let stream = stream.attach();
-    let _guest = match place(&office, D::PROTOCOL, &stream) {
+    let wire = stream.attach();
+    let _guest = match place(&office, D::PROTOCOL, wire.peer()) {
         Ok(guest) => guest,
-        Err(text) => return refuse(stream, text).await,
+        Err(text) => return refuse(wire, text).await,
     };
     let who = office.resident(&arrival);
     let answer = D::answer_to_login(who.as_ref());
-    talk::<D>(office, Wire::new(stream), session, who, First::Middle { held, answer }).await;
+    talk::<D>(office, wire, session, who, First::Middle { held, answer }).await;
 }
 
 async fn talk<D: Traveller>(
@@ -95,7 +95,7 @@ async fn talk<D: Traveller>(
             return;
         }
         tracing::warn!(protocol = D::PROTOCOL.word(), %peer, shard = to, account = arrival.name, "not handed over: no room");
-        wire = Wire::new(stream.attach());
+        wire = stream.attach();
         session = asking;
         first = First::Middle { held, answer: D::answer_to_login(None) };
     }

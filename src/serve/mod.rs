@@ -2,6 +2,7 @@
 //!
 //! Each door answers what one protocol's session asks. `mesh` answers what the other offices ask.
 
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,10 +15,10 @@ pub mod smtp;
 
 use futures_lite::future::or;
 
-use crate::net::{Admission, Guest, Wire};
+use crate::net::{Acceptor, Admission, Guest, Wire};
 use crate::observe::{self, Counter};
 use crate::office::Office;
-use crate::shard::{self, Listener, Stream};
+use crate::shard::{self, Listener, Peer, Stream};
 
 /// The protocols that have doors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -162,14 +163,17 @@ pub async fn keep_door(office: Rc<Office>, service: Service, mut listener: Liste
 }
 
 fn welcome(office: &Rc<Office>, service: Service, stream: Stream) {
-    let guest = match place(office, service.protocol(), &stream) {
+    let wire = Wire::offering(stream, acceptor(office, service.protocol()));
+    let guest = match place(office, service.protocol(), wire.peer()) {
         Ok(guest) => guest,
-        Err(text) => return shard::spawn("refusal", refuse(stream, text)),
+        // Under TLS the words could not be read.
+        Err(_) if service.tls_first() => return,
+        Err(text) => return shard::spawn("refusal", refuse(wire, text)),
     };
     observe::count(Counter::Connections);
     let office = office.clone();
     shard::spawn(service.protocol().word(), async move {
-        let wire = Wire::new(stream);
+        let Some(wire) = ready(&office, service, wire).await else { return };
         match service.protocol() {
             Protocol::Smtp => smtp::serve(office, service, wire).await,
             Protocol::Imap => imap::serve(office, wire).await,
@@ -180,23 +184,54 @@ fn welcome(office: &Rc<Office>, service: Service, stream: Stream) {
     });
 }
 
+/// The connection once its conversation may begin: at once, or after the handshake that comes first (RFC 8314 §3).
+async fn ready(office: &Office, service: Service, mut wire: Wire) -> Option<Wire> {
+    if !service.tls_first() {
+        return Some(wire);
+    }
+    let place = office.handshake_place(wire.peer());
+    let shaken = if place.is_some() { wire.shake_hands().await } else { Err(io::ErrorKind::ResourceBusy.into()) };
+    match shaken {
+        Ok(()) => Some(wire),
+        Err(why) => {
+            observe::count(Counter::TlsFailed);
+            tracing::debug!(target: "tls", service = service.word(), peer = %wire.peer(), %why, "no handshake");
+            None
+        }
+    }
+}
+
+/// What a door of this protocol shakes hands with, if there is TLS.
+fn acceptor(office: &Office, protocol: Protocol) -> Option<Acceptor> {
+    let acceptors = office.settings.tls.as_ref()?;
+    match protocol {
+        Protocol::Smtp => Some(acceptors.smtp.clone()),
+        Protocol::Imap => Some(acceptors.imap.clone()),
+        Protocol::Pop3 => Some(acceptors.pop3.clone()),
+        Protocol::Http => None,
+    }
+}
+
 /// A place for a connection on this shard, new or handed over; or what it is told instead.
-fn place(office: &Office, protocol: Protocol, stream: &Stream) -> Result<Guest, &'static [u8]> {
-    let address_has_its_share = match office.census.admit(stream.peer(), &office.settings.exempt_networks) {
+fn place(office: &Office, protocol: Protocol, peer: Peer) -> Result<Guest, &'static [u8]> {
+    let address_has_its_share = match office.census.admit(peer, &office.settings.exempt_networks) {
         Admission::Welcome(guest) => return Ok(guest),
         Admission::TooManyFromAddress => true,
         Admission::TooMany => false,
     };
     observe::count(Counter::ConnectionsRefused);
     if office.may_complain() {
-        tracing::warn!(protocol = protocol.word(), peer = %stream.peer(), "refused: too many connections (said once a second)");
+        tracing::warn!(protocol = protocol.word(), %peer, "refused: too many connections (said once a second)");
     }
     Err(protocol.no_place(address_has_its_share))
 }
 
 /// Says no and lets go. A fresh socket takes these few octets at once; one that does not is not waited for.
-async fn refuse(mut stream: Stream, text: &'static [u8]) {
-    stream.set_deadline(Some(shard::now().after(Duration::from_secs(1))));
+async fn refuse(mut wire: Wire, text: &'static [u8]) {
+    let said = async {
+        let said = wire.say(text).await;
+        said.and(wire.flush().await)
+    };
     // Gone already, or not: there is nothing else to tell it.
-    let _ = stream.send(text.to_vec()).await;
+    let _ = shard::within(Duration::from_secs(1), said).await;
 }

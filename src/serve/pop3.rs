@@ -14,6 +14,7 @@ use std::rc::Rc;
 
 use ringpost_storage::{MailboxId, Op, ReadError, Transaction};
 
+use crate::net::Guest;
 use crate::net::pump::{Door as PumpDoor, Next};
 use crate::net::wire::Wire;
 use crate::office::durable::{Undone, make_durable};
@@ -23,7 +24,7 @@ use crate::proto::contract::Out;
 use crate::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
 use crate::serve::Protocol;
 use crate::serve::handoff::{self, Traveller};
-use crate::shard::ShardId;
+use crate::shard::{Peer, ShardId};
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
 pub async fn serve(office: Rc<Office>, wire: Wire) {
@@ -69,6 +70,10 @@ impl PumpDoor for Door {
 
     fn body(&mut self, _: &[u8]) {
         unreachable!("POP3 receives no message")
+    }
+
+    fn handshake_place(&self, peer: Peer) -> Option<Guest> {
+        self.office.handshake_place(peer)
     }
 
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {

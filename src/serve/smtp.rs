@@ -18,7 +18,7 @@ use crate::intake::{self, Letter, Recipient, Verdict, Why};
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::header::HeaderFault;
 use crate::mail::trace;
-use crate::net::{Door, First, Next, Wire, pump};
+use crate::net::{Door, First, Guest, Next, Wire, pump};
 use crate::observe::{self, Counter};
 use crate::office::Office;
 use crate::proto::contract::Out;
@@ -67,6 +67,10 @@ impl Door for SmtpDoor {
         if let Some(letter) = &mut self.letter {
             letter.push(bytes);
         }
+    }
+
+    fn handshake_place(&self, peer: Peer) -> Option<Guest> {
+        self.office.handshake_place(peer)
     }
 
     async fn answer(&mut self, ask: Ask, _wire: &mut Wire) -> Next<Answer> {

@@ -246,6 +246,17 @@ impl Stream {
         }
     }
 
+    /// True if the peer has sent what `recv` has not given out yet, as far as can be known now: in the ring's hands, or in
+    /// the kernel's buffer of this socket.
+    #[must_use]
+    pub fn has_unread(&mut self) -> bool {
+        match &mut self.0 {
+            StreamIn::Real(s) => s.has_unread(),
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(s) => s.has_unread(),
+        }
+    }
+
     /// Sends all of `bytes` and gives the buffer back, emptied, with its capacity.
     ///
     /// # Errors

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringpost::net::{Door, First, Next, Wire, pump};
+use ringpost::net::{Door, First, Guest, Next, Wire, pump};
 use ringpost::shard::sim::World;
-use ringpost::shard::{self, Mesh};
+use ringpost::shard::{self, Mesh, Peer};
 
 use crate::lines::Lines;
 use crate::stage::upgrade::{Do, Done, Session};
@@ -23,6 +23,10 @@ impl Door for Counting {
     type Session = Session;
 
     fn body(&mut self, _: &[u8]) {}
+
+    fn handshake_place(&self, _: Peer) -> Option<Guest> {
+        None
+    }
 
     async fn answer(&mut self, _: Do, _: &mut Wire) -> Next<Done> {
         self.0.set(self.0.get() + 1);

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use ringpost_storage::{Flags, Mailbox, MailboxId, Op, Outcome, Refused, Transaction};
 
 use crate::mailbox::view::View;
+use crate::net::Guest;
 use crate::net::pump::{Door as PumpDoor, Next};
 use crate::net::wire::Wire;
 use crate::office::durable::{Undone, make_durable};
@@ -27,6 +28,7 @@ use crate::proto::imap::update::may_tell_expunge;
 use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session};
 use crate::serve::Protocol;
 use crate::serve::handoff::{self, Traveller};
+use crate::shard::Peer;
 
 mod append;
 mod expunge;
@@ -125,6 +127,10 @@ impl PumpDoor for Door {
         if let Some(upload) = &mut self.upload {
             upload.take(bytes);
         }
+    }
+
+    fn handshake_place(&self, peer: Peer) -> Option<Guest> {
+        self.office.handshake_place(peer)
     }
 
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {

@@ -182,6 +182,11 @@ impl Ring {
         }
     }
 
+    /// Something is received and not taken.
+    pub fn recv_has(&mut self, key: Key) -> bool {
+        matches!(&self.slot(key).work, Work::Recv(recv) if !recv.queue.is_empty())
+    }
+
     /// The peer has finished or the connection has failed.
     pub fn recv_ended(&mut self, key: Key) -> bool {
         matches!(&self.slot(key).work, Work::Recv(recv) if recv.end.is_some())

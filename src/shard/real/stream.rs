@@ -14,6 +14,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rustix::net::RecvFlags;
 use socket2::SockRef;
 
 use super::buffers::Chunk;
@@ -60,6 +61,18 @@ impl Stream {
 
     pub async fn recv(&mut self) -> io::Result<Chunk> {
         self.conn().recv().await
+    }
+
+    /// Between two turns of the ring no completion waits in its queue, so what is not in the receive's own queue is still
+    /// in the socket.
+    pub fn has_unread(&mut self) -> bool {
+        let conn = self.conn();
+        let reaped = conn.recv.is_some_and(|key| conn.shard.ring().recv_has(key));
+        let mut octet = [0; 1];
+        let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        !conn.carried.is_empty()
+            || reaped
+            || rustix::net::recv(conn.socket(), &mut octet, peek).is_ok_and(|(_, octets)| octets > 0)
     }
 
     pub async fn send(&mut self, bytes: Vec<u8>) -> (io::Result<()>, Vec<u8>) {

@@ -238,6 +238,12 @@ impl Net {
         Step::Wait(if pipe.stalled { None } else { pipe.next_ns() })
     }
 
+    /// True if octets have arrived and nobody took them.
+    pub(super) fn has_unread(&mut self, core: &Core, end: End) -> bool {
+        let now = core.clock.now_ns();
+        self.open_conn(end).is_some_and(|conn| conn.pipes[end.other()].arrived(now) > 0)
+    }
+
     /// Takes as much of `bytes` as the window has room for.
     pub(super) fn send(&mut self, core: &Core, end: End, bytes: &[u8], waker: &Waker) -> Step<usize> {
         let now = core.clock.now_ns();

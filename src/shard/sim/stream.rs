@@ -109,6 +109,12 @@ impl Stream {
         .await
     }
 
+    /// As [`crate::shard::Stream::has_unread`].
+    #[must_use]
+    pub fn has_unread(&mut self) -> bool {
+        self.core.net.borrow_mut().has_unread(&self.core, self.end)
+    }
+
     /// As [`crate::shard::Stream::send`].
     pub async fn send(&mut self, mut bytes: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
         let mut alarm = Alarm::new(self.core.clone());

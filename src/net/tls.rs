@@ -1,0 +1,325 @@
+//! TLS of one connection as a value: sealed octets in, opened octets out, and the other way round (RFC 8446, RFC 5246).
+//!
+//! ```text
+//!   stream ── sealed ──► take ──► opened ──► the session
+//!                          └────► answers of TLS itself (handshake, tickets, alerts) ──► stream
+//!   replies ───────────► seal ──► sealed ─────────────────────────────────────────────► stream
+//! ```
+//!
+//! Rules:
+//!
+//! - No socket here: [`Wire`](super::Wire) moves the octets. So a connection can be carried to another shard in any state.
+//! - An idle connection keeps its keys and nothing else: an unfinished record is the only octets held, and a record has
+//!   at most 16 KiB and a little (RFC 8446 §5.2). What TLS sends of its own accord is bounded by rustls, which ends a
+//!   connection for floods of empty records, key updates and renegotiations (A097).
+//! - Early data is not accepted, TLS below 1.2 is not spoken, and there is no renegotiation or compression to have (A094).
+//! - The server name that a client asks for chooses nothing and is kept nowhere (A096).
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+
+/// Octets that a record adds to what it carries, at most, and the fewest that it can carry when it is full:
+/// what a sealed answer is made room for.
+const RECORD_EXTRA_BYTES: usize = 64;
+const RECORD_BYTES: usize = 16 << 10;
+
+/// What the doors of one protocol shake hands with. Cheap to clone.
+#[derive(Clone)]
+pub struct Acceptor(Arc<ServerConfig>);
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").finish_non_exhaustive()
+    }
+}
+
+/// A certificate with its key, read and found to fit one another.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// Reads a certificate chain (PEM, leaf first) and its private key (PEM).
+    ///
+    /// # Errors
+    /// A sentence that names the file and says what is wrong with it.
+    pub fn read(cert: &Path, key: &Path) -> Result<Identity, String> {
+        let chain = CertificateDer::pem_file_iter(cert)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|why| format!("{}: not a certificate in PEM form: {why}", cert.display()))?;
+        if chain.is_empty() {
+            return Err(format!("{}: there is no certificate in it", cert.display()));
+        }
+        let key_read = PrivateKeyDer::from_pem_file(key)
+            .map_err(|why| format!("{}: not a private key in PEM form: {why}", key.display()))?;
+        let identity = Identity { chain, key: key_read };
+        identity
+            .acceptor(&[])
+            .map_err(|why| format!("{} and {} cannot be used together: {why}", cert.display(), key.display()))?;
+        Ok(identity)
+    }
+
+    /// An acceptor for one protocol. `alpn`: the protocol's names; a client that names others alone is refused (A095).
+    /// Each acceptor has ticket keys of its own, renewed by rustls every six hours (A099).
+    ///
+    /// # Errors
+    /// When certificate and key do not fit, or the system has no randomness for ticket keys.
+    pub fn acceptor(&self, alpn: &[&[u8]]) -> Result<Acceptor, rustls::Error> {
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        config.max_early_data_size = 0;
+        Ok(Acceptor(Arc::new(config)))
+    }
+}
+
+/// What the doors shake hands with, by protocol.
+#[derive(Clone, Debug)]
+pub struct Acceptors {
+    /// SMTP and submission.
+    pub smtp: Acceptor,
+    /// IMAP.
+    pub imap: Acceptor,
+    /// POP3.
+    pub pop3: Acceptor,
+}
+
+impl Acceptors {
+    /// One for each protocol, with its ALPN name (IANA's registry; RFC 7301 §6).
+    ///
+    /// # Errors
+    /// As [`Identity::acceptor`].
+    pub fn of(identity: &Identity) -> Result<Acceptors, rustls::Error> {
+        Ok(Acceptors {
+            smtp: identity.acceptor(&[b"smtp"])?,
+            imap: identity.acceptor(&[b"imap"])?,
+            pop3: identity.acceptor(&[b"pop3"])?,
+        })
+    }
+}
+
+/// What was agreed on, for the log and for trace fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// `TLSv1.3` or `TLSv1.2`.
+    pub version: &'static str,
+    /// True if a ticket spared the key exchange's signature.
+    pub resumed: bool,
+}
+
+/// One connection's TLS.
+pub struct Tls {
+    conn: UnbufferedServerConnection,
+    /// The beginning of a record whose end has not come.
+    unfinished: Vec<u8>,
+    /// The peer has said that it will send no more.
+    peer_closed: bool,
+}
+
+/// Why a connection cannot go on.
+#[derive(Debug)]
+pub struct Broken(rustls::Error);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl From<Broken> for std::io::Error {
+    fn from(why: Broken) -> Self {
+        std::io::Error::new(std::io::ErrorKind::InvalidData, why.0)
+    }
+}
+
+thread_local! {
+    /// Where sealed octets are opened in place. One for all connections of a shard.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Octets the scratch keeps between uses.
+const SCRATCH_BYTES_KEPT: usize = 256 << 10;
+
+impl Tls {
+    /// A connection whose handshake is about to begin.
+    ///
+    /// # Errors
+    /// Never for an acceptor that was made; said so that nothing here can panic.
+    pub fn begin(acceptor: &Acceptor) -> Result<Tls, Broken> {
+        let conn = UnbufferedServerConnection::new(acceptor.0.clone()).map_err(Broken)?;
+        Ok(Tls { conn, unfinished: Vec::new(), peer_closed: false })
+    }
+
+    /// True until both sides have finished the handshake.
+    #[must_use]
+    pub fn shaking_hands(&self) -> bool {
+        self.conn.is_handshaking()
+    }
+
+    /// True after the peer's `close_notify`: it will send no more, and nothing of it was cut off (A098).
+    #[must_use]
+    pub fn peer_closed(&self) -> bool {
+        self.peer_closed
+    }
+
+    /// What was agreed on; `None` before the end of the handshake.
+    #[must_use]
+    pub fn agreed(&self) -> Option<Agreed> {
+        let version = match self.conn.protocol_version()? {
+            ProtocolVersion::TLSv1_3 => "TLSv1.3",
+            _ => "TLSv1.2",
+        };
+        Some(Agreed { version, resumed: self.conn.handshake_kind()? == HandshakeKind::Resumed })
+    }
+
+    /// Takes received octets: appends what they hold to `opened` and what TLS answers to `reply`.
+    ///
+    /// # Errors
+    /// The peer broke the protocol. `reply` then holds the alert that says so.
+    pub fn take(&mut self, received: &[u8], opened: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<(), Broken> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            scratch.append(&mut self.unfinished);
+            scratch.extend_from_slice(received);
+            let taken = self.process(scratch, opened, reply);
+            match &taken {
+                Ok(used) if *used < scratch.len() => self.unfinished = scratch[*used..].to_vec(),
+                _ => self.unfinished = Vec::new(),
+            }
+            if scratch.capacity() > SCRATCH_BYTES_KEPT {
+                *scratch = Vec::new();
+            }
+            taken.map(|_| ())
+        })
+    }
+
+    /// Runs the protocol until it wants more octets; returns how many were used.
+    fn process(&mut self, sealed: &mut [u8], opened: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<usize, Broken> {
+        let mut used = 0;
+        let mut failed: Option<rustls::Error> = None;
+        loop {
+            let status = self.conn.process_tls_records(&mut sealed[used..]);
+            let mut discard = status.discard;
+            let mut wants_more = false;
+            match status.state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        match record {
+                            Ok(record) => {
+                                opened.extend_from_slice(record.payload);
+                                discard += record.discard;
+                            }
+                            Err(why) => return Err(Broken(why)),
+                        }
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let at = reply.len();
+                    if let Err(EncodeError::InsufficientSize(need)) = data.encode(&mut reply[at..]) {
+                        reply.resize(at + need.required_size, 0);
+                        data.encode(&mut reply[at..]).expect("there is as much room as was asked for");
+                    }
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
+                // Whatever else there may be one day: what has not been understood is not acted upon.
+                Ok(_) => wants_more = true,
+                Err(why) => {
+                    // Once more around, for the alert that tells the peer.
+                    if let Some(first) = failed {
+                        return Err(Broken(first));
+                    }
+                    failed = Some(why);
+                }
+            }
+            used += discard;
+            if wants_more {
+                return match failed {
+                    Some(why) => Err(Broken(why)),
+                    None => Ok(used),
+                };
+            }
+        }
+    }
+
+    /// Seals `plain` and appends the records to `sealed`.
+    ///
+    /// # Errors
+    /// Before the handshake is finished; after the connection broke; when the keys are used up.
+    pub fn seal(&mut self, plain: &[u8], sealed: &mut Vec<u8>) -> Result<(), Broken> {
+        self.write(sealed, |traffic, into, at| {
+            let records = plain.len() / RECORD_BYTES + 1;
+            into.resize(at + plain.len() + records * RECORD_EXTRA_BYTES, 0);
+            match traffic.encrypt(plain, &mut into[at..]) {
+                Err(EncryptError::InsufficientSize(need)) => {
+                    into.resize(at + need.required_size, 0);
+                    traffic.encrypt(plain, &mut into[at..])
+                }
+                done => done,
+            }
+        })
+    }
+
+    /// Appends the `close_notify` that says that nothing of ours was cut off (RFC 8446 §6.1).
+    ///
+    /// # Errors
+    /// As [`Tls::seal`].
+    pub fn close(&mut self, sealed: &mut Vec<u8>) -> Result<(), Broken> {
+        self.write(sealed, |traffic, into, at| {
+            into.resize(at + 2 * RECORD_EXTRA_BYTES, 0);
+            traffic.queue_close_notify(&mut into[at..])
+        })
+    }
+
+    /// Gets to where something may be sent, with what TLS itself has to send before it, and sends it.
+    fn write(
+        &mut self,
+        sealed: &mut Vec<u8>,
+        send: impl FnOnce(
+            &mut rustls::unbuffered::WriteTraffic<'_, rustls::server::ServerConnectionData>,
+            &mut Vec<u8>,
+            usize,
+        ) -> Result<usize, EncryptError>,
+    ) -> Result<(), Broken> {
+        loop {
+            // What has come of an unfinished record is shown again: rustls knows how far it has looked into it.
+            let status = self.conn.process_tls_records(&mut self.unfinished);
+            let discard = status.discard;
+            match status.state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let at = sealed.len();
+                    if let Err(EncodeError::InsufficientSize(need)) = data.encode(&mut sealed[at..]) {
+                        sealed.resize(at + need.required_size, 0);
+                        data.encode(&mut sealed[at..]).expect("there is as much room as was asked for");
+                    }
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let at = sealed.len();
+                    let sent = send(&mut traffic, sealed, at);
+                    sealed.truncate(at + *sent.as_ref().unwrap_or(&0));
+                    self.unfinished.drain(..discard);
+                    return sent.map(|_| ()).map_err(|why| Broken(rustls::Error::General(why.to_string())));
+                }
+                Ok(_) => return Err(Broken(rustls::Error::HandshakeNotComplete)),
+                Err(why) => return Err(Broken(why)),
+            }
+            self.unfinished.drain(..discard);
+        }
+    }
+}
