@@ -15,6 +15,9 @@
 //! In text `\r \n \t \0 \\ \xHH` are octets and `\{x*5000}` is five thousand of `x`. `C*3:` is the line three times; runs of five
 //! and more equal lines are shown so, runs of forty and more equal octets as `\{x*40}`.
 //!
+//! What we can is told in many places and grows: in a response code (`[CAPABILITY …]`) it is shown as an ellipsis, so that
+//! the whole list stands only where a dialogue asks for it.
+//!
 //! `C:` lines that follow one another are delivered as one. With `TRANSCRIPTS=update` in the environment the files
 //! are rewritten as heard: read the difference before you keep it.
 
@@ -290,9 +293,16 @@ fn show(lines: &mut Vec<String>, tag: char, bytes: &[u8]) {
             Some(at) => (&rest[..at], tag, at + 2),
             None => (rest, tag.to_ascii_lowercase(), rest.len()),
         };
-        let text = text(line);
+        let text = without_capabilities(text(line));
         lines.push(if text.is_empty() { format!("{tag}:") } else { format!("{tag}: {text}") });
         rest = &rest[used..];
+    }
+}
+
+fn without_capabilities(text: String) -> String {
+    match text.split_once("[CAPABILITY ").and_then(|(before, rest)| Some((before, rest.split_once(']')?.1))) {
+        Some((before, after)) => format!("{before}[CAPABILITY …]{after}"),
+        None => text,
     }
 }
 
