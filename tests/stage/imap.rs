@@ -39,6 +39,10 @@ impl World for Imap {
         b"AGFsaWNlAHNlY3JldA==\r\n",
         b"a AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\n",
         b"*\r\n",
+        b"a ID (\"name\" \"x\" \"version\" NIL)\r\n",
+        b"a id {3+}\r\nnil\r\n",
+        b"a ENABLE CONDSTORE X-NONE\r\n",
+        b"a NAMESPACE\r\n",
         b"a LIST \"\" *\r\n",
         b"a LIST \"\" \"\"\r\n",
         b"a LSUB \"Projects/\" %\r\n",
@@ -146,6 +150,10 @@ impl Imap {
         match ask {
             Ask::Login(login) if login.name == b"alice" && *login.password == b"secret" => return Answer::Welcome,
             Ask::Login(_) => return Answer::No(No::BadLogin),
+            Ask::Id(fields) => {
+                let fields: Vec<String> = fields.iter().map(|f| format!("{}={}", f.name, f.value)).collect();
+                response::id(reply, &[("name", "stage"), ("you", &fields.join(" "))]);
+            }
             Ask::List { pattern, lsub } => {
                 for name in MAILBOXES.iter().filter(|name| pattern.matches(name)) {
                     response::list(reply, *lsub, &["\\HasNoChildren"], name);
@@ -187,7 +195,7 @@ impl Imap {
                 self.appended += 1;
                 return Answer::Appended { uidvalidity: 1, uid: MESSAGES + self.appended };
             }
-            Ask::Close { .. } | Ask::AppendDrop | Ask::Poll => {}
+            Ask::Enable(_) | Ask::Close { .. } | Ask::AppendDrop | Ask::Poll => {}
         }
         Answer::Done
     }

@@ -5,7 +5,8 @@
 //! ask after login the door may also tell what changed in the selected mailbox;
 //! [`update::may_tell_expunge`](super::update::may_tell_expunge) says whether EXPUNGE may be among it.
 
-use super::command::{Append, Expunge, Fetch, Login, Search, Select, Status, Store};
+use super::command::{Append, Expunge, Fetch, IdField, Login, Search, Select, Status, Store};
+use super::enabled::Enabled;
 use super::glob::Pattern;
 
 /// One ask. After login unless said otherwise.
@@ -13,6 +14,11 @@ use super::glob::Pattern;
 pub enum Ask {
     /// Who is this? Before login. [`Answer::Welcome`] or `No`. May be answered on another shard.
     Login(Login),
+    /// Who the client says it is (RFC 2971): the door writes who we are. Also before login.
+    /// [`Answer::Done`].
+    Id(Vec<IdField>),
+    /// The client has switched on these, which were off (RFC 5161). [`Answer::Done`].
+    Enable(Enabled),
     /// The mailboxes that match: the door writes LIST or LSUB lines. [`Answer::Done`].
     List {
         /// Reference and pattern, joined.

@@ -1,8 +1,12 @@
-//! What we say we can (RFC 9051 §6.1.1): only what is there.
+//! What we say we can (RFC 9051 §6.1.1): only what is there. One row a capability.
+//!
+//! Most are offered before login too, because some clients look only then.
 
-/// One capability, and when it is offered.
+/// One capability: its name, where it is written down, and when it is offered.
 struct Offer {
     name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "for readers and for the test beside"))]
+    rfc: u16,
     when: When,
 }
 
@@ -14,18 +18,26 @@ enum When {
     LoginImpossible,
 }
 
-static OFFERS: [Offer; 5] = [
-    Offer { name: "IMAP4rev1", when: When::Always },
-    Offer { name: "LITERAL+", when: When::Always },
-    Offer { name: "UNSELECT", when: When::Always },
-    Offer { name: "AUTH=PLAIN", when: When::LoginPossible },
-    Offer { name: "LOGINDISABLED", when: When::LoginImpossible },
+const fn offer(name: &'static str, rfc: u16, when: When) -> Offer {
+    Offer { name, rfc, when }
+}
+
+static OFFERS: &[Offer] = &[
+    offer("IMAP4rev1", 3501, When::Always),
+    offer("LITERAL+", 7888, When::Always),
+    offer("SASL-IR", 4959, When::LoginPossible),
+    offer("AUTH=PLAIN", 4616, When::LoginPossible),
+    offer("LOGINDISABLED", 9051, When::LoginImpossible),
+    offer("ID", 2971, When::Always),
+    offer("ENABLE", 5161, When::Always),
+    offer("NAMESPACE", 2342, When::Always),
+    offer("UNSELECT", 3691, When::Always),
 ];
 
 /// Appends `CAPABILITY IMAP4rev1 …`, as it stands in the untagged response and in response codes.
 pub fn write(out: &mut Vec<u8>, logged_in: bool, login_possible: bool) {
     out.extend_from_slice(b"CAPABILITY");
-    for offer in &OFFERS {
+    for offer in OFFERS {
         let offered = match offer.when {
             When::Always => true,
             When::LoginPossible => !logged_in && login_possible,
@@ -42,16 +54,29 @@ pub fn write(out: &mut Vec<u8>, logged_in: bool, login_possible: bool) {
 mod tests {
     use super::*;
 
+    fn offered(logged_in: bool, possible: bool) -> String {
+        let mut out = Vec::new();
+        write(&mut out, logged_in, possible);
+        String::from_utf8(out).expect("ASCII")
+    }
+
     #[test]
     fn a110_login_is_disabled_where_it_is_not_private() {
-        let offered = |logged_in, possible| {
-            let mut out = Vec::new();
-            write(&mut out, logged_in, possible);
-            String::from_utf8(out).expect("ASCII")
-        };
         assert!(offered(false, false).contains(" LOGINDISABLED"));
         assert!(!offered(false, false).contains("AUTH="));
         assert!(offered(false, true).contains(" AUTH=PLAIN"));
-        assert_eq!(offered(true, true), "CAPABILITY IMAP4rev1 LITERAL+ UNSELECT");
+        let inside = offered(true, true);
+        assert!(inside.starts_with("CAPABILITY IMAP4rev1 "), "{inside}");
+        assert!(["AUTH=", "LOGINDISABLED", "SASL-IR"].iter().all(|word| !inside.contains(word)), "{inside}");
+    }
+
+    #[test]
+    fn every_capability_stands_once_and_its_rfc_is_in_the_index() {
+        const INDEX: &str = include_str!("../../../tests/rfc/index.tsv");
+        for (at, offer) in OFFERS.iter().enumerate() {
+            assert!(OFFERS[..at].iter().all(|o| o.name != offer.name), "{} twice", offer.name);
+            let row = INDEX.lines().find(|row| row.split('\t').next() == Some(&offer.rfc.to_string()));
+            assert!(row.is_some_and(|row| !row.ends_with("cited")), "{}: {row:?}", offer.name);
+        }
     }
 }

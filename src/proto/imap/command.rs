@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
 use super::ask::Ask;
+use super::enabled::Enabled;
 use super::name::Name;
 use super::set::Set;
 
@@ -28,6 +29,10 @@ pub enum Command {
         /// CLOSE.
         expunge: bool,
     },
+    /// NAMESPACE
+    Namespace,
+    /// ENABLE
+    Enable(Enabled),
     /// One that the world answers.
     Ask(Ask),
 }
@@ -44,6 +49,15 @@ impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Login").field("name", &String::from_utf8_lossy(&self.name)).finish_non_exhaustive()
     }
+}
+
+/// One thing a client says of itself with ID (RFC 2971 §3.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdField {
+    /// At most 30 octets, UTF-8.
+    pub name: Box<str>,
+    /// At most 1,024 octets, UTF-8; empty where it was NIL.
+    pub value: Box<str>,
 }
 
 /// SELECT, EXAMINE (RFC 9051 §6.3.2, §6.3.3).

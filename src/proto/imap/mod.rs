@@ -28,6 +28,7 @@ mod table;
 pub mod ask;
 pub mod command;
 pub mod date;
+pub mod enabled;
 pub mod encode_envelope;
 pub mod encode_structure;
 pub mod glob;
@@ -38,9 +39,10 @@ pub mod update;
 
 pub use ask::{Answer, Ask, No};
 pub use command::{
-    Append, Expunge, Fetch, FetchItem, FlagList, Label, Login, Partial, Search, SearchKey, Section, SectionText,
-    Select, Status, StatusItem, Store, StoreHow,
+    Append, Expunge, Fetch, FetchItem, FlagList, IdField, Label, Login, Partial, Search, SearchKey, Section,
+    SectionText, Select, Status, StatusItem, Store, StoreHow,
 };
+pub use enabled::Enabled;
 pub use glob::Pattern;
 pub use name::Name;
 pub use session::{Config, Session};

@@ -7,6 +7,7 @@
 
 use super::command::{FetchItem, FlagList, Label, Section, SectionText, StatusItem};
 use super::date::encode_date_time;
+use super::enabled::Enabled;
 use super::name::encode_utf7;
 
 /// Longest text sent quoted, octets; longer goes as a literal.
@@ -156,6 +157,35 @@ fn coded(out: &mut Vec<u8>, code: &str, value: u32, text: &str) {
     out.extend_from_slice(b"] ");
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(b"\r\n");
+}
+
+/// `* NAMESPACE (("" "/")) NIL NIL`: one of one's own, none of others' (RFC 2342 §5).
+pub fn namespace(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+}
+
+/// `* ENABLED CONDSTORE`; also of none (RFC 5161 §3.2).
+pub fn enabled(out: &mut Vec<u8>, new: Enabled) {
+    out.extend_from_slice(b"* ENABLED");
+    for name in new.names() {
+        out.push(b' ');
+        out.extend_from_slice(name.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// `* ID ("name" "Ringpost" …)`
+pub fn id(out: &mut Vec<u8>, fields: &[(&str, &str)]) {
+    out.extend_from_slice(b"* ID (");
+    for (at, (name, value)) in fields.iter().enumerate() {
+        if at > 0 {
+            out.push(b' ');
+        }
+        string(out, name.as_bytes());
+        out.push(b' ');
+        string(out, value.as_bytes());
+    }
+    out.extend_from_slice(b")\r\n");
 }
 
 /// `* LIST (\HasNoChildren) "/" name`, or LSUB. `attributes` with their backslashes; `name` in UTF-8.

@@ -24,6 +24,7 @@ use super::capability;
 use super::command::Command;
 use super::cursor::Cursor;
 use super::drain::{Drain, Drained};
+use super::enabled::Enabled;
 use super::frame::{self, Line, Marker};
 use super::message::Message;
 use super::parse::login;
@@ -49,6 +50,8 @@ pub struct Session {
     phase: Phase,
     /// Refused commands before login.
     bad_commands: u32,
+    /// Extensions that the client has switched on.
+    enabled: Enabled,
     /// Octets of the unfinished line already looked at.
     scanned: usize,
 }
@@ -155,8 +158,14 @@ impl Session {
     /// Opens a conversation and writes its greeting.
     #[must_use]
     pub fn open(config: Config, out: &mut Out<Ask>) -> Session {
-        let session =
-            Session { config, state: State::NotAuthenticated, phase: Phase::Line, bad_commands: 0, scanned: 0 };
+        let session = Session {
+            config,
+            state: State::NotAuthenticated,
+            phase: Phase::Line,
+            bad_commands: 0,
+            enabled: Enabled::default(),
+            scanned: 0,
+        };
         out.say("* OK [");
         session.say_capabilities(out);
         out.say("] Ringpost ready\r\n");
@@ -257,6 +266,16 @@ impl Session {
             Ok(Command::ListRoot { lsub }) => {
                 response::list(&mut out.reply, lsub, &["\\Noselect"], "");
                 self.completed(head.tag, name, out);
+            }
+            Ok(Command::Namespace) => {
+                response::namespace(&mut out.reply);
+                self.completed(head.tag, name, out);
+            }
+            Ok(Command::Enable(wanted)) => {
+                let new = wanted.without(self.enabled);
+                self.enabled.add(new);
+                response::enabled(&mut out.reply, new);
+                self.wait(head.tag, name, Then::Complete, Ask::Enable(new), out);
             }
             Ok(Command::Leave { expunge }) => {
                 let expunge = expunge && self.state == State::Selected { read_only: false };

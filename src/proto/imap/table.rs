@@ -58,12 +58,15 @@ const fn row(
 }
 
 /// All commands.
-pub static TABLE: [Row; 22] = [
+pub static TABLE: &[Row] = &[
     row("CAPABILITY", ANY, Special::Plain, |_| Ok(Command::Capability)),
     row("NOOP", ANY, Special::Plain, |_| Ok(Command::Ask(Ask::Poll))),
     row("LOGOUT", ANY, Special::Plain, |_| Ok(Command::Logout)),
     row("LOGIN", NOT_AUTHENTICATED, Special::Secret, parse::login::login),
     row("AUTHENTICATE", NOT_AUTHENTICATED, Special::Secret, parse::login::authenticate),
+    row("ID", ANY, Special::Plain, parse::id::id),
+    row("ENABLE", LOGGED_IN, Special::Plain, parse::enable::enable),
+    row("NAMESPACE", LOGGED_IN, Special::Plain, |_| Ok(Command::Namespace)),
     row("LIST", LOGGED_IN, Special::Plain, |c| parse::mailbox::list(c, false)),
     row("LSUB", LOGGED_IN, Special::Plain, |c| parse::mailbox::list(c, true)),
     row("STATUS", LOGGED_IN, Special::Plain, parse::mailbox::status),
@@ -72,6 +75,7 @@ pub static TABLE: [Row; 22] = [
     row("APPEND", LOGGED_IN, Special::Message, parse::append::append),
     row("CHECK", SELECTED, Special::Plain, |_| Ok(Command::Ask(Ask::Poll))),
     row("CLOSE", SELECTED, Special::Plain, |_| Ok(Command::Leave { expunge: true })),
+    // RFC 3691
     row("UNSELECT", SELECTED, Special::Plain, |_| Ok(Command::Leave { expunge: false })),
     row("EXPUNGE", SELECTED, Special::Writes, parse::store::expunge),
     row("FETCH", SELECTED, Special::Plain, |c| parse::fetch::fetch(c, false)),

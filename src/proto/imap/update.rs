@@ -11,9 +11,15 @@ pub fn may_tell_expunge(ask: &Ask) -> bool {
         Ask::Store(store) => store.uid,
         Ask::Search(search) => search.uid,
         // Nothing is selected, or what was is being left.
-        Ask::Login(_) | Ask::Select(_) | Ask::Close { .. } => false,
+        Ask::Login(_) | Ask::Id(_) | Ask::Select(_) | Ask::Close { .. } => false,
         // More of this command is to come; its end tells.
         Ask::AppendBegin(_) => false,
-        Ask::List { .. } | Ask::Status(_) | Ask::Expunge(_) | Ask::AppendDone | Ask::AppendDrop | Ask::Poll => true,
+        Ask::Enable(_)
+        | Ask::List { .. }
+        | Ask::Status(_)
+        | Ask::Expunge(_)
+        | Ask::AppendDone
+        | Ask::AppendDrop
+        | Ask::Poll => true,
     }
 }

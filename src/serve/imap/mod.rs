@@ -33,6 +33,7 @@ use crate::shard::Peer;
 mod append;
 mod expunge;
 mod fetch;
+mod id;
 mod list;
 mod login;
 mod poll;
@@ -157,6 +158,8 @@ impl Door {
     async fn carry_out(&mut self, ask: Ask, wire: &mut Wire) -> Done {
         match ask {
             Ask::Login(_) => unreachable!("answered before"),
+            Ask::Id(fields) => self.id(&fields, wire).await,
+            Ask::Enable(_) => Ok(Answer::Done),
             Ask::List { pattern, lsub } => self.list(&pattern, lsub, wire).await,
             Ask::Status(status) => self.status(&status, wire).await,
             Ask::Select(select) => self.select(&select, wire).await,

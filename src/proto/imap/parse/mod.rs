@@ -2,8 +2,10 @@
 //! leaves the end of the text to be checked by its caller.
 
 pub mod append;
+pub mod enable;
 pub mod fetch;
 pub mod flags;
+pub mod id;
 pub mod login;
 pub mod mailbox;
 pub mod search;
