@@ -49,6 +49,8 @@ pub enum Why {
     Busy,
     /// The account went away since its RCPT.
     AccountGone,
+    /// The mailbox has given its last UID.
+    MailboxFull,
 }
 
 /// Takes a letter in. When this returns [`Verdict::Stored`] the letter is durable.
@@ -89,7 +91,8 @@ fn weigh(fate: Deliverable) -> Verdict {
         Deliverable::Refused(Refused::DiskFull) => Verdict::Later(Why::DiskFull),
         Deliverable::Refused(Refused::Busy) => Verdict::Later(Why::Busy),
         Deliverable::Refused(Refused::NoAccount | Refused::NoMailbox) => Verdict::Later(Why::AccountGone),
+        Deliverable::Refused(Refused::UidsUsedUp) => Verdict::Later(Why::MailboxFull),
         Deliverable::Refused(Refused::TooLarge) => Verdict::Unacceptable(judge::Fault::TooLarge),
-        Deliverable::Refused(Refused::MailboxExists) => unreachable!("a delivery makes no mailbox"),
+        Deliverable::Refused(Refused::MailboxExists | Refused::TooMany) => unreachable!("a delivery makes no mailbox"),
     }
 }

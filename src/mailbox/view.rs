@@ -164,7 +164,7 @@ mod tests {
             size: 0,
             internal_ms: 0,
             saved_ms: 0,
-            place,
+            prefix: place,
             body: place,
             body_check: 0,
         }

@@ -217,6 +217,7 @@ fn later(why: Why) -> Answer {
         Why::DiskFull => no(452, (4, 3, 1), "Insufficient system storage, try again later"),
         Why::VolumeFailed => no(451, (4, 3, 0), "The mailbox cannot be written now, try again later"),
         Why::Busy => no(451, (4, 3, 2), "Too busy, try again later"),
+        Why::MailboxFull => no(452, (4, 2, 2), "A mailbox is full, try again later"),
         Why::AccountGone => no(450, (4, 2, 1), "A mailbox went away meanwhile, try again later"),
     }
 }

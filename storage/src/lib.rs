@@ -22,9 +22,12 @@ mod superblock;
 pub mod transaction;
 pub mod types;
 pub mod volume;
+mod watch;
 
-pub use transaction::{FlagsHow, Lost, Op, Outcome, Refused, Transaction};
+pub use decide::{COPY_UIDS_MAX, MAILBOXES_MAX, NAME_BYTES_MAX, PREFIX_BYTES_MAX, SUBSCRIPTIONS_MAX};
+pub use transaction::{FlagsHow, Lost, Op, Outcome, Refused, Target, Transaction};
 pub use types::{
     AccountId, AccountInfo, Body, Flags, Lsn, MailboxId, MailboxInfo, Message, Modseq, Place, Uid, VolumeId,
 };
 pub use volume::{Create, Decided, Mailbox, OpenError, ReadError, Recovered, Settings, Ticket, Volume, VolumeStats};
+pub use watch::Watch;

@@ -1,6 +1,6 @@
 //! Reading messages: from a place to verified octets.
 //!
-//! A message is its own prefix (in its record) and a body that copies may share. Everything is verified before it
+//! A message is its own prefix (in its record, or for a copy in its original's) and a body that copies may share. Everything is verified before it
 //! is handed out: a record by its own checksum, a small body whole, a large one block by block. Besides, the
 //! body's checksum must be the one its message remembers, so a whole but wrong body is caught.
 
@@ -34,9 +34,9 @@ impl<D: Disk> Inner<D> {
         if prefix_len == 0 {
             return self.read_body(&body).await;
         }
-        let (start, end) = self.record_span(message.place)?;
+        let (start, end) = self.record_span(message.prefix)?;
         let body_end = body.offset + body.len;
-        if message.place.segment == body.segment && body.offset >= end && body_end - start <= ONE_READ_BYTES_MAX {
+        if message.prefix.segment == body.segment && body.offset >= end && body_end - start <= ONE_READ_BYTES_MAX {
             let span = self.read_span(body.segment, start, body_end - start).await?;
             let mut whole = prefix_of(&span[..(end - start) as usize], message, prefix_len)?;
             let bytes = &span[(body.offset - start) as usize..];
@@ -122,8 +122,8 @@ impl<D: Disk> Inner<D> {
     }
 
     async fn read_prefix(&self, message: &Message, prefix_len: u64) -> Result<Vec<u8>, ReadError> {
-        let (start, end) = self.record_span(message.place)?;
-        let bytes = self.read_span(message.place.segment, start, end - start).await?;
+        let (start, end) = self.record_span(message.prefix)?;
+        let bytes = self.read_span(message.prefix.segment, start, end - start).await?;
         prefix_of(&bytes, message, prefix_len)
     }
 
@@ -161,12 +161,15 @@ fn verify_whole(body: &BodyAt, bytes: &[u8]) -> Result<(), ReadError> {
     if xxh3_128(bytes) == body.check { Ok(()) } else { Err(ReadError::Damaged) }
 }
 
-/// The prefix in a message's record, after making sure that it is this message's record.
+/// The prefix in a message's record, after making sure that it is this message's record. (The UID tells nothing: a copy
+/// reads its prefix in the record of its original.)
 fn prefix_of(bytes: &[u8], message: &Message, prefix_len: u64) -> Result<Vec<u8>, ReadError> {
     let frame = Frame::read(bytes).map_err(|_| ReadError::Damaged)?;
     match Record::of(&frame) {
         Ok(Some(Record::Message(m)))
-            if m.uid == message.uid && m.body == message.body && m.prefix.len() as u64 == prefix_len =>
+            if m.body == message.body
+                && m.body_check as u64 == message.body_check
+                && m.prefix.len() as u64 == prefix_len =>
         {
             Ok(m.prefix.to_vec())
         }

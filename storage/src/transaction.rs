@@ -11,6 +11,15 @@ pub struct Transaction {
     pub ops: Vec<Op>,
 }
 
+/// Where messages are copied or moved to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A mailbox of the same account.
+    Mailbox(MailboxId),
+    /// The mailbox that the `CreateMailbox` with this index makes: an earlier op of the same transaction, for the same account.
+    Made(usize),
+}
+
 /// How a STORE changes flags (RFC 9051 §6.4.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagsHow {
@@ -49,7 +58,7 @@ pub enum Op {
         /// Which.
         account: AccountId,
     },
-    /// Makes a mailbox. Fails with `MailboxExists`.
+    /// Makes a mailbox. Fails with `MailboxExists`, or `TooMany` past [`crate::MAILBOXES_MAX`].
     CreateMailbox {
         /// Whose.
         account: AccountId,
@@ -57,10 +66,31 @@ pub enum Op {
         name: String,
         /// Special use code, 0 for none.
         special_use: u16,
-        /// Subscribed from the start.
+        /// Subscribes the name too. `false` leaves a subscription that is there already.
         subscribed: bool,
     },
-    /// Removes a mailbox with its messages. INBOX stays: `NoMailbox`.
+    /// Gives a mailbox another name; `special_use` and all the rest stay, and so do subscriptions, which are of names. Fails
+    /// with `MailboxExists` where the name is taken (also by this very mailbox). INBOX cannot be renamed: `NoMailbox`.
+    /// Several in one transaction are decided in order, each on what those before it left; they cost least by rising id.
+    RenameMailbox {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        mailbox: MailboxId,
+        /// UTF-8 name, `/` as separator.
+        name: String,
+    },
+    /// Subscribes to a name, or ends that. There need be no mailbox with the name (RFC 9051 §6.3.7). Past
+    /// [`crate::SUBSCRIPTIONS_MAX`]: `TooMany`.
+    Subscribe {
+        /// Whose.
+        account: AccountId,
+        /// UTF-8 name, `/` as separator; INBOX in any case.
+        name: String,
+        /// Subscribed from now on, or not.
+        on: bool,
+    },
+    /// Removes a mailbox with its messages. Its name stays subscribed (RFC 9051 §6.3.9). INBOX stays: `NoMailbox`.
     RemoveMailbox {
         /// Whose.
         account: AccountId,
@@ -96,6 +126,30 @@ pub enum Op {
         flags: Flags,
         /// Messages changed after this MODSEQ are left alone and reported (RFC 7162 §3.1.3).
         unchanged_since: Option<Modseq>,
+    },
+    /// Copies messages with flags, keywords and INTERNALDATE (RFC 9051 §6.4.7); no octet of them is written again. Those that
+    /// do not exist are passed over. The mailbox itself is a legal target.
+    Copy {
+        /// Whose.
+        account: AccountId,
+        /// From where.
+        from: MailboxId,
+        /// Which; at most [`crate::COPY_UIDS_MAX`] in a transaction, with those that are moved. More: `TooLarge`.
+        uids: Vec<Uid>,
+        /// To where.
+        to: Target,
+    },
+    /// As `Copy`, and the originals are expunged in the same batch, under the same MODSEQ (RFC 9051 §6.4.8). On a full disk
+    /// this still goes on, as `Expunge` does.
+    Move {
+        /// Whose.
+        account: AccountId,
+        /// From where.
+        from: MailboxId,
+        /// Which; counted with those that are copied.
+        uids: Vec<Uid>,
+        /// To where. The mailbox itself is legal: they get new UIDs.
+        to: Target,
     },
     /// Removes messages; those that do not exist are passed over.
     Expunge {
@@ -142,6 +196,24 @@ pub enum Outcome {
         /// Those left alone for `unchanged_since`.
         modified: Vec<Uid>,
     },
+    /// `Copy`
+    Copied {
+        /// The target's UIDVALIDITY.
+        uidvalidity: u32,
+        /// UID here and UID there, both rising (RFC 4315 §3).
+        pairs: Vec<(Uid, Uid)>,
+        /// Of all copies; the account's last one where there are none.
+        modseq: Modseq,
+    },
+    /// `Move`
+    Moved {
+        /// The target's UIDVALIDITY.
+        uidvalidity: u32,
+        /// UID here and UID there, both rising.
+        pairs: Vec<(Uid, Uid)>,
+        /// Of the going and of the coming; the account's last one where there are none.
+        modseq: Modseq,
+    },
     /// `Expunge`: those that were there, in UID order, and the MODSEQ of their going.
     Expunged(Vec<Uid>, Modseq),
 }
@@ -164,9 +236,15 @@ pub enum Refused {
     /// The volume failed (an error of write or sync) and takes nothing until a restart.
     #[error("the volume has failed")]
     Failed,
-    /// Larger than a segment can hold.
+    /// Larger than a segment can hold, or one of its parts than its bound.
     #[error("too large for one batch")]
     TooLarge,
+    /// The mailbox has given its last UID: it takes no more messages, and another mailbox does.
+    #[error("the mailbox has no UIDs left")]
+    UidsUsedUp,
+    /// The account has as many mailboxes or subscriptions as it may have.
+    #[error("too many mailboxes or subscriptions")]
+    TooMany,
     /// More is waiting than the volume may hold.
     #[error("too busy")]
     Busy,

@@ -98,8 +98,8 @@ pub struct Message {
     pub internal_ms: i64,
     /// When it was put into this mailbox, milliseconds since 1970.
     pub saved_ms: i64,
-    /// Where the message record is.
-    pub place: Place,
+    /// Where the record with its prefix is: its own, or of a copy the first original's.
+    pub prefix: Place,
     /// Where its body is.
     pub body: Place,
     /// First 64 bits of the body's checksum, so that a stale body is caught.
@@ -117,7 +117,7 @@ pub struct MailboxInfo {
     pub uidvalidity: u32,
     /// Special use (RFC 6154): 0 none, else the crate user's code.
     pub special_use: u16,
-    /// LSUB / LIST (SUBSCRIBED).
+    /// LSUB / LIST (SUBSCRIBED): whether its name is in [`Volume::subscriptions`](crate::Volume::subscriptions).
     pub subscribed: bool,
 }
 

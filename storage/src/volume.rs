@@ -21,6 +21,7 @@ use crate::index::ahead::Ahead;
 use crate::recover;
 use crate::transaction::{Outcome, Refused, Transaction};
 use crate::types::{AccountId, AccountInfo, Lsn, MailboxId, MailboxInfo, Message, Uid, VolumeId};
+use crate::watch::{Watch, Watches};
 
 pub use crate::commit::Ticket;
 pub use crate::index::Mailbox;
@@ -161,6 +162,7 @@ pub(crate) struct Inner<D: Disk> {
     /// A segment is there, or will not be.
     pub segment_bell: Bell,
     pub closed_bell: Bell,
+    pub watches: Rc<Watches>,
     pub keep_on: Cell<bool>,
 }
 
@@ -230,14 +232,15 @@ impl<D: Disk> Volume<D> {
 
     /// Decides a transaction in memory and puts it into the gathering batch. `now_ms`: wall clock, for dates and UIDVALIDITY.
     ///
-    /// Messages that are decided and not yet durable are not there for `StoreFlags` and `Expunge`: nobody knows
-    /// their UIDs. `Stored::changed` leaves out messages whose flags already were as asked.
+    /// Messages that are decided and not yet durable are not there for `StoreFlags`, `Expunge`, `Copy` and `Move`: nobody
+    /// knows their UIDs. `Stored::changed` leaves out messages whose flags already were as asked.
     ///
     /// # Errors
     /// See [`Refused`]; nothing was kept.
     ///
     /// # Panics
-    /// When an `Append` names a body that is not there, or summaries do not come with rising UIDs.
+    /// When an `Append` names a body that is not there, a `Target` a mailbox that no earlier op makes in this account, or
+    /// summaries do not come with rising UIDs.
     pub fn decide(&self, transaction: Transaction, now_ms: i64) -> Result<Decided, Refused> {
         self.0.decide(transaction, now_ms, None)
     }
@@ -331,6 +334,21 @@ impl<D: Disk> Volume<D> {
     pub fn mailboxes(&self, account: AccountId) -> Vec<MailboxInfo> {
         let index = self.0.index.borrow();
         index.accounts.get(&account).map(|a| a.mailboxes.values().map(|m| m.info.clone()).collect()).unwrap_or_default()
+    }
+
+    /// Names an account is subscribed to, sorted; there need be no mailbox with such a name (RFC 9051 §6.3.9).
+    #[must_use]
+    pub fn subscriptions(&self, account: AccountId) -> Vec<String> {
+        let index = self.0.index.borrow();
+        let names = |a: &crate::index::Account| a.subscriptions.iter().map(|name| String::from(&**name)).collect();
+        index.accounts.get(&account).map(names).unwrap_or_default()
+    }
+
+    /// Watches a mailbox from now on; dropping the [`Watch`] ends that. It is for one who waits: memory and what it costs the
+    /// commits of others are in the file `watch`.
+    #[must_use]
+    pub fn watch(&self, account: AccountId, mailbox: MailboxId) -> Watch {
+        self.0.watches.watch(&self.0.index.borrow(), account, mailbox)
     }
 
     /// Looks at a mailbox (its durable state).

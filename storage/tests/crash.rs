@@ -216,6 +216,10 @@ fn again(op: &Op) -> Op {
             special_use: *special_use,
             subscribed: *subscribed,
         },
+        Op::RenameMailbox { account, mailbox, name } => {
+            Op::RenameMailbox { account: *account, mailbox: *mailbox, name: name.clone() }
+        }
+        Op::Subscribe { account, name, on } => Op::Subscribe { account: *account, name: name.clone(), on: *on },
         Op::RemoveMailbox { account, mailbox } => Op::RemoveMailbox { account: *account, mailbox: *mailbox },
         Op::Append { account, mailbox, body, prefix, flags, internal_ms } => Op::Append {
             account: *account,
@@ -233,6 +237,12 @@ fn again(op: &Op) -> Op {
             flags: flags.clone(),
             unchanged_since: *unchanged_since,
         },
+        Op::Copy { account, from, uids, to } => {
+            Op::Copy { account: *account, from: *from, uids: uids.clone(), to: *to }
+        }
+        Op::Move { account, from, uids, to } => {
+            Op::Move { account: *account, from: *from, uids: uids.clone(), to: *to }
+        }
         Op::Expunge { account, mailbox, uids } => {
             Op::Expunge { account: *account, mailbox: *mailbox, uids: uids.clone() }
         }

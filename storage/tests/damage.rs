@@ -90,7 +90,7 @@ fn damage_at_the_very_end_is_known_from_the_superblock() {
     assert_eq!(v.recovered.damaged[0].1, at as u64);
     assert_eq!(v.uids(alice), vec![]);
     v.deliver(alice, b"on a new segment\r\n");
-    assert_eq!(v.volume.mailbox(alice, INBOX, |m| m.messages()[0].place.segment), Some(2));
+    assert_eq!(v.volume.mailbox(alice, INBOX, |m| m.messages()[0].prefix.segment), Some(2));
     v.close();
     let v = open(&disk);
     assert_eq!(v.uids(alice).len(), 1);

@@ -219,6 +219,7 @@ fn no_for(why: &Refused) -> No {
         Refused::NoMailbox => No::NonExistent,
         Refused::MailboxExists => No::Cannot,
         Refused::TooLarge => No::TooBig,
+        Refused::UidsUsedUp | Refused::TooMany => No::Limit,
         Refused::NoAccount | Refused::DiskFull | Refused::Failed | Refused::Busy => No::Unavailable,
     }
 }

@@ -60,6 +60,7 @@ impl<D: Disk> Drop for Running<'_, D> {
         drop(log);
         tell(&lost, Lost::NotWritten);
         self.0.closed_bell.ring();
+        self.0.watches.end();
     }
 }
 
@@ -174,6 +175,7 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
         inner.keep_bell.ring();
     }
     fate.tell(Ok(()));
+    inner.watches.ring(&inner.index, &gather.touched);
 }
 
 /// A batch the disk has. If this is dropped before the disk has answered well, nobody knows.
@@ -221,5 +223,6 @@ impl<D: Disk> Inner<D> {
         self.commit_bell.ring();
         self.segment_bell.ring();
         self.keep_bell.ring();
+        self.watches.end();
     }
 }

@@ -36,7 +36,12 @@ pub struct AccountAhead {
     pub made: Option<String>,
     pub generation: u32,
     pub last_mailbox: u32,
+    /// By id.
     mailboxes: SmallVec<[MailboxAhead; 1]>,
+    /// The mailboxes by name, as decided; made when the first name is asked for.
+    names: Option<HashMap<String, MailboxId>>,
+    /// Names subscribed or not any more.
+    subscriptions: BTreeMap<String, (bool, Lsn)>,
 }
 
 /// A mailbox beyond its durable state.
@@ -45,9 +50,12 @@ pub struct MailboxAhead {
     pub id: MailboxId,
     pub uidnext: Uid,
     pub uidvalidity: u32,
-    /// Its name, when it was made here.
-    pub made: Option<String>,
-    pub removed: bool,
+    pub special_use: u16,
+    /// Last batch that touches it.
+    lsn: Lsn,
+    /// Its name, when it was made or renamed here.
+    name: Option<String>,
+    removed: bool,
     pub keyword_bytes_max: usize,
     /// New flags of durable messages.
     pub flags: BTreeMap<Uid, (Flags, Modseq, Lsn)>,
@@ -114,6 +122,8 @@ impl Ahead {
             generation: 1,
             last_mailbox: 0,
             mailboxes: SmallVec::new(),
+            names: None,
+            subscriptions: BTreeMap::new(),
         })
     }
 
@@ -141,6 +151,8 @@ impl Ahead {
                 self.accounts.remove(id);
                 continue;
             }
+            account.mailboxes.retain(|m| m.lsn > lsn);
+            account.subscriptions.retain(|_, (_, by)| *by > lsn);
             for mailbox in &mut account.mailboxes {
                 mailbox.flags.retain(|_, (_, _, by)| *by > lsn);
                 mailbox.expunged.retain(|_, by| *by > lsn);
@@ -167,6 +179,8 @@ impl AccountAhead {
             generation: account.info.generation,
             last_mailbox: account.last_mailbox,
             mailboxes: SmallVec::new(),
+            names: None,
+            subscriptions: BTreeMap::new(),
         }
     }
 
@@ -175,61 +189,138 @@ impl AccountAhead {
         self.modseq
     }
 
-    /// The mailbox as decided; `None` when there is none (any more).
+    /// The mailbox as decided, to be changed by the batch that this account was fetched for; `None` when there is none
+    /// (any more).
     pub fn mailbox(&mut self, index: &Index, id: AccountId, mailbox: MailboxId) -> Option<&mut MailboxAhead> {
-        let at = match self.mailboxes.iter().position(|m| m.id == mailbox) {
-            Some(at) => at,
-            None => {
+        let at = match self.position(mailbox) {
+            Ok(at) => at,
+            Err(at) => {
                 let durable = index.mailbox(id, mailbox)?;
-                self.mailboxes.push(MailboxAhead {
-                    id: mailbox,
+                let ahead = MailboxAhead {
                     uidnext: durable.uidnext,
-                    uidvalidity: durable.info.uidvalidity,
-                    made: None,
-                    removed: false,
                     keyword_bytes_max: durable.keyword_bytes_max,
-                    flags: BTreeMap::new(),
-                    expunged: BTreeMap::new(),
-                });
-                self.mailboxes.len() - 1
+                    ..MailboxAhead::new(mailbox, durable.info.uidvalidity, durable.info.special_use, self.lsn)
+                };
+                self.mailboxes.insert(at, ahead);
+                at
             }
         };
+        self.mailboxes[at].lsn = self.lsn;
         Some(&mut self.mailboxes[at]).filter(|m| !m.removed)
     }
 
     /// The mailbox beyond its durable state, to look at only.
     pub fn peek(&self, mailbox: MailboxId) -> Option<&MailboxAhead> {
-        self.mailboxes.iter().find(|m| m.id == mailbox)
+        self.position(mailbox).ok().map(|at| &self.mailboxes[at])
+    }
+
+    fn position(&self, mailbox: MailboxId) -> Result<usize, usize> {
+        self.mailboxes.binary_search_by_key(&mailbox, |m| m.id)
     }
 
     /// True if a mailbox has this name as decided. INBOX is taken in any case (RFC 9051 §5.1).
-    pub fn has_mailbox(&self, index: &Index, id: AccountId, name: &str) -> bool {
-        let durable = index.accounts.get(&id).into_iter().flat_map(|a| a.mailboxes.values());
-        let still = |m: MailboxId| self.peek(m).is_none_or(|ahead| !ahead.removed);
-        name.eq_ignore_ascii_case("INBOX")
-            || durable.filter(|m| m.info.name == name).any(|m| still(m.info.id))
-            || self.mailboxes.iter().any(|m| !m.removed && m.made.as_deref() == Some(name))
+    pub fn has_mailbox(&mut self, index: &Index, id: AccountId, name: &str) -> bool {
+        name.eq_ignore_ascii_case("INBOX") || self.names(index, id).contains_key(name)
     }
 
-    /// Mailboxes made beyond the durable ones.
-    pub fn made_count(&self) -> usize {
-        self.mailboxes.iter().filter(|m| m.made.is_some()).count()
+    /// Mailboxes as decided.
+    pub fn mailbox_count(&mut self, index: &Index, id: AccountId) -> usize {
+        self.names(index, id).len()
+    }
+
+    /// Built once and then kept level with what is decided, so that a hierarchy of thousands is renamed in linear time.
+    fn names(&mut self, index: &Index, id: AccountId) -> &mut HashMap<String, MailboxId> {
+        if self.names.is_none() {
+            let mut names = HashMap::new();
+            for durable in index.accounts.get(&id).into_iter().flat_map(|a| a.mailboxes.values()) {
+                if self.peek(durable.info.id).is_none_or(|ahead| !ahead.removed && ahead.name.is_none()) {
+                    names.insert(durable.info.name.clone(), durable.info.id);
+                }
+            }
+            for ahead in self.mailboxes.iter().filter(|m| !m.removed) {
+                names.extend(ahead.name.clone().map(|name| (name, ahead.id)));
+            }
+            self.names = Some(names);
+        }
+        self.names.as_mut().expect("just made")
     }
 
     /// `None` when the ids are used up.
-    pub fn make_mailbox(&mut self, name: &str, uidvalidity: u32) -> Option<MailboxId> {
+    pub fn make_mailbox(&mut self, name: &str, uidvalidity: u32, special_use: u16) -> Option<MailboxId> {
         self.last_mailbox = self.last_mailbox.checked_add(1)?;
         let id = MailboxId(self.last_mailbox);
-        self.mailboxes.push(MailboxAhead {
+        // Ids only rise, so the end is its place.
+        let ahead = MailboxAhead::new(id, uidvalidity, special_use, self.lsn);
+        self.mailboxes.push(MailboxAhead { name: Some(name.to_owned()), ..ahead });
+        if let Some(names) = &mut self.names {
+            names.insert(name.to_owned(), id);
+        }
+        Some(id)
+    }
+
+    /// The mailbox has another name from now on; the caller has seen that it is free. `None` when there is no such mailbox.
+    pub fn rename_mailbox(&mut self, index: &Index, id: AccountId, mailbox: MailboxId, name: &str) -> Option<()> {
+        self.give_up_name(index, id, mailbox)?;
+        self.mailbox(index, id, mailbox).expect("found above").name = Some(name.to_owned());
+        self.names(index, id).insert(name.to_owned(), mailbox);
+        Some(())
+    }
+
+    /// The mailbox is gone from now on. `None` when there is no such mailbox.
+    pub fn remove_mailbox(&mut self, index: &Index, id: AccountId, mailbox: MailboxId) -> Option<()> {
+        self.give_up_name(index, id, mailbox)?;
+        self.mailbox(index, id, mailbox).expect("found above").removed = true;
+        Some(())
+    }
+
+    fn give_up_name(&mut self, index: &Index, id: AccountId, mailbox: MailboxId) -> Option<()> {
+        let decided = self.mailbox(index, id, mailbox)?.name.clone();
+        if let Some(names) = &mut self.names {
+            let durable = || index.mailbox(id, mailbox).map(|m| m.info.name.clone());
+            let old = decided.or_else(durable).expect("a mailbox is durable or was made here");
+            // After a loss two mailboxes may have one name: it stays taken while the other is there.
+            if names.get(&old) == Some(&mailbox) {
+                names.remove(&old);
+            }
+        }
+        Some(())
+    }
+
+    /// True if the account is subscribed to this name, as decided.
+    pub fn is_subscribed(&self, index: &Index, id: AccountId, name: &str) -> bool {
+        match self.subscriptions.get(name) {
+            Some((on, _)) => *on,
+            None => index.accounts.get(&id).is_some_and(|a| a.is_subscribed(name)),
+        }
+    }
+
+    /// Names the account is subscribed to, as decided.
+    pub fn subscription_count(&self, index: &Index, id: AccountId) -> usize {
+        let durable = index.accounts.get(&id);
+        let kept = |name: &str| durable.is_some_and(|a| a.is_subscribed(name));
+        let came = self.subscriptions.iter().filter(|(name, (on, _))| *on && !kept(name)).count();
+        let went = self.subscriptions.iter().filter(|(name, (on, _))| !*on && kept(name)).count();
+        durable.map_or(0, |a| a.subscriptions.len()) + came - went
+    }
+
+    pub fn subscribe(&mut self, name: &str, on: bool) {
+        self.subscriptions.insert(name.to_owned(), (on, self.lsn));
+    }
+}
+
+impl MailboxAhead {
+    fn new(id: MailboxId, uidvalidity: u32, special_use: u16, lsn: Lsn) -> Self {
+        MailboxAhead {
             id,
             uidnext: 1,
             uidvalidity,
-            made: Some(name.to_owned()),
+            special_use,
+            lsn,
+            name: None,
             removed: false,
             keyword_bytes_max: 0,
             flags: BTreeMap::new(),
             expunged: BTreeMap::new(),
-        });
-        Some(id)
+        }
     }
 }

@@ -6,11 +6,12 @@
 //! After a loss, or when lost batches were put back, records may not fit what is there: they are counted as orphans and
 //! change nothing. No octets that pass [`check`] make this panic.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{Account, Index, Mailbox, RunRef};
 use crate::batch::{Header, directory};
-use crate::record::{AccountPut, Bad, Chain, Gap, MailboxPut, MessageRecord, Record};
+use crate::record::{AccountPut, Bad, Chain, CopyRecord, Gap, MailboxPut, Record};
 use crate::types::{AccountId, AccountInfo, MODSEQ_MAX, MailboxInfo, Message, Modseq, Place};
 
 /// Accounts of one volume are numbered up to this: the volume has the upper 16 bits.
@@ -76,11 +77,31 @@ impl Index {
                 let mailbox = account.mailboxes.remove(&remove.mailbox)?;
                 self.release(&mailbox);
             }
+            Record::Subscription(subscription) => {
+                let account = self.link(account?, place, 0)?;
+                subscribe(account, subscription.name, subscription.on);
+                let named = account.mailboxes.values_mut().filter(|m| m.info.name == subscription.name);
+                named.for_each(|m| m.info.subscribed = subscription.on);
+            }
             Record::Message(message) => {
                 let account = self.link(account?, place, message.modseq)?;
-                add_message(account.mailboxes.get_mut(&message.mailbox)?, place, message)?;
-                self.count(message.body, 1);
+                let into = account.mailboxes.get_mut(&message.mailbox)?;
+                let body = message.body;
+                let message = Message {
+                    uid: message.uid,
+                    modseq: message.modseq,
+                    flags: message.flags.to_flags(),
+                    size: message.size,
+                    internal_ms: message.internal_ms,
+                    saved_ms: message.saved_ms,
+                    prefix: place,
+                    body,
+                    body_check: message.body_check as u64,
+                };
+                add_message(into, message)?;
+                self.count(body, 1);
             }
+            Record::Copy(copy) => return self.copy(account?, place, &copy),
             Record::Flags(flags) => {
                 let account = self.link(account?, place, flags.modseq)?;
                 let mailbox = account.mailboxes.get_mut(&flags.mailbox)?;
@@ -115,6 +136,29 @@ impl Index {
             Record::Gap(gap) => self.jump(&gap),
         }
         Some(())
+    }
+
+    /// Adds the copies whose UIDs are free; `None` when one is taken, or there is no such mailbox.
+    fn copy(&mut self, id: AccountId, place: Place, copy: &CopyRecord<'_>) -> Option<()> {
+        let account = self.link(id, place, copy.modseq)?;
+        let mailbox = account.mailboxes.get_mut(&copy.mailbox)?;
+        let mut bodies = Vec::with_capacity(copy.count as usize);
+        for copied in copy.items() {
+            let message = Message {
+                uid: copied.uid,
+                modseq: copy.modseq,
+                flags: copied.flags.to_flags(),
+                size: copied.size,
+                internal_ms: copied.internal_ms,
+                saved_ms: copied.saved_ms,
+                prefix: copied.prefix,
+                body: copied.body,
+                body_check: copied.body_check,
+            };
+            bodies.extend(add_message(mailbox, message).map(|()| copied.body));
+        }
+        bodies.iter().for_each(|body| self.count(*body, 1));
+        (bodies.len() == copy.count as usize).then_some(())
     }
 
     /// Adds the record to its account's chain; `None` when the account is not there.
@@ -161,11 +205,15 @@ impl Index {
             None => {
                 let mut chain = Chain::default();
                 chain.push(place);
-                let mailboxes = Default::default();
-                self.accounts.insert(
-                    id,
-                    Account { info, modseq: put.modseq.min(MODSEQ_MAX), chain, last_mailbox: 0, mailboxes },
-                );
+                let account = Account {
+                    info,
+                    modseq: put.modseq.min(MODSEQ_MAX),
+                    chain,
+                    last_mailbox: 0,
+                    mailboxes: BTreeMap::new(),
+                    subscriptions: Vec::new(),
+                };
+                self.accounts.insert(id, account);
             }
         }
     }
@@ -193,7 +241,16 @@ impl Index {
     }
 }
 
+fn subscribe(account: &mut Account, name: &str, on: bool) {
+    match (account.subscription(name), on) {
+        (Err(at), true) => account.subscriptions.insert(at, name.into()),
+        (Ok(at), false) => drop(account.subscriptions.remove(at)),
+        _ => {}
+    }
+}
+
 fn put_mailbox(account: &mut Account, put: MailboxPut<'_>) {
+    subscribe(account, put.name, put.subscribed);
     account.last_mailbox = account.last_mailbox.max(put.mailbox.0);
     let info = MailboxInfo {
         id: put.mailbox,
@@ -214,7 +271,7 @@ fn put_mailbox(account: &mut Account, put: MailboxPut<'_>) {
 }
 
 /// `None` when the UID is taken, or none at all.
-fn add_message(mailbox: &mut Mailbox, place: Place, message: MessageRecord<'_>) -> Option<()> {
+fn add_message(mailbox: &mut Mailbox, message: Message) -> Option<()> {
     let next = message.uid.checked_add(1).filter(|_| message.uid > 0)?;
     // Nearly always the end: UIDs only rise. But where lost batches were put back, what came after may have lower ones.
     let at = match mailbox.messages.last() {
@@ -223,22 +280,10 @@ fn add_message(mailbox: &mut Mailbox, place: Place, message: MessageRecord<'_>) 
         }
         _ => mailbox.messages.len(),
     };
-    let flags = message.flags.to_flags();
-    mailbox.keyword_bytes_max = mailbox.keyword_bytes_max.max(crate::record::keyword_bytes(&flags));
+    mailbox.keyword_bytes_max = mailbox.keyword_bytes_max.max(crate::record::keyword_bytes(&message.flags));
     mailbox.uidnext = mailbox.uidnext.max(next);
-    let added = Message {
-        uid: message.uid,
-        modseq: message.modseq,
-        flags,
-        size: message.size,
-        internal_ms: message.internal_ms,
-        saved_ms: message.saved_ms,
-        place,
-        body: message.body,
-        body_check: message.body_check as u64,
-    };
-    mailbox.messages.insert(at, added);
     mailbox.changed(message.modseq);
+    mailbox.messages.insert(at, message);
     Some(())
 }
 

@@ -45,6 +45,19 @@ pub struct Account {
     /// Highest mailbox id given.
     pub last_mailbox: u32,
     pub mailboxes: BTreeMap<MailboxId, Mailbox>,
+    /// Names it is subscribed to, sorted. `MailboxInfo::subscribed` follows it.
+    pub subscriptions: Vec<Box<str>>,
+}
+
+impl Account {
+    pub fn is_subscribed(&self, name: &str) -> bool {
+        self.subscription(name).is_ok()
+    }
+
+    /// Where this name is among the subscriptions, or belongs.
+    fn subscription(&self, name: &str) -> Result<usize, usize> {
+        self.subscriptions.binary_search_by(|s| (**s).cmp(name))
+    }
 }
 
 impl Index {

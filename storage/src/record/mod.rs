@@ -7,6 +7,7 @@
 
 mod account;
 mod body;
+mod copy;
 mod domain;
 mod expunge;
 mod flags;
@@ -16,9 +17,11 @@ mod mailbox;
 mod mark;
 mod message;
 mod run;
+mod subscription;
 
 pub use account::AccountPut;
 pub use body::{BLOCK_BODY_BYTES, BodyRecord, blocks, checks};
+pub use copy::{COPIED_BYTES, COPY_HEAD_BYTES, CopyRecord};
 pub use domain::DomainPut;
 pub use expunge::ExpungeRecord;
 pub use flags::{FlagsRecord, KEYWORD_BYTES_MAX, KEYWORDS_MAX, keyword_bytes};
@@ -28,6 +31,7 @@ pub use mailbox::{MailboxPut, MailboxRemove};
 pub use mark::{Heartbeat, Truncate};
 pub use message::{MessageRecord, NewMessage};
 pub use run::{RunRecord, find, pack};
+pub use subscription::Subscription;
 
 use crate::codec::Reader;
 
@@ -40,9 +44,11 @@ pub mod kind {
     pub const ACCOUNT_REMOVE: u16 = 9;
     pub const MAILBOX_PUT: u16 = 16;
     pub const MAILBOX_REMOVE: u16 = 17;
+    pub const SUBSCRIPTION: u16 = 18;
     pub const MESSAGE: u16 = 24;
     pub const FLAGS: u16 = 25;
     pub const EXPUNGE: u16 = 26;
+    pub const COPY: u16 = 27;
     pub const RUN: u16 = 32;
     pub const BODY: u16 = 33;
     pub const TRUNCATE: u16 = 48;
@@ -59,9 +65,11 @@ pub enum Record<'a> {
     AccountRemove,
     MailboxPut(MailboxPut<'a>),
     MailboxRemove(MailboxRemove),
+    Subscription(Subscription<'a>),
     Message(MessageRecord<'a>),
     Flags(FlagsRecord<'a>),
     Expunge(ExpungeRecord<'a>),
+    Copy(CopyRecord<'a>),
     Run(RunRecord),
     Body(BodyRecord<'a>),
     Truncate(Truncate),
@@ -84,9 +92,11 @@ impl<'a> Record<'a> {
             kind::ACCOUNT_REMOVE if known => Some(Record::AccountRemove),
             kind::MAILBOX_PUT if known => MailboxPut::decode(&mut r).map(Record::MailboxPut),
             kind::MAILBOX_REMOVE if known => MailboxRemove::decode(&mut r).map(Record::MailboxRemove),
+            kind::SUBSCRIPTION if known => Subscription::decode(&mut r).map(Record::Subscription),
             kind::MESSAGE if known => MessageRecord::decode(&mut r).map(Record::Message),
             kind::FLAGS if known => FlagsRecord::decode(&mut r).map(Record::Flags),
             kind::EXPUNGE if known => ExpungeRecord::decode(&mut r).map(Record::Expunge),
+            kind::COPY if known => CopyRecord::decode(&mut r).map(Record::Copy),
             kind::RUN if known => RunRecord::decode(&mut r).map(Record::Run),
             kind::BODY if known => BodyRecord::decode(&mut r).map(Record::Body),
             kind::TRUNCATE if known => Truncate::decode(&mut r).map(Record::Truncate),
@@ -148,6 +158,7 @@ mod tests {
                     Ok(Some(Record::Expunge(e))) => { e.uids().count(); }
                     Ok(Some(Record::Message(m))) => { let _ = m.flags.to_flags(); }
                     Ok(Some(Record::Body(b))) => { b.blocks.to_vec(); }
+                    Ok(Some(Record::Copy(c))) => { c.items().for_each(|c| drop(c.flags.to_flags())); }
                     Ok(Some(Record::Gap(g))) => { g.ranges().count(); }
                     _ => {}
                 }

@@ -60,6 +60,7 @@ pub async fn open<D: Disk>(
         segment_bytes: log.superblock.segment_bytes,
         seed: log.superblock.seed,
     };
+    let failed = log.failed;
     let inner = Inner {
         ahead: RefCell::new(Ahead::level(&index)),
         index: RefCell::new(index),
@@ -72,8 +73,12 @@ pub async fn open<D: Disk>(
         keep_bell: Bell::default(),
         segment_bell: Bell::default(),
         closed_bell: Bell::default(),
+        watches: Rc::default(),
         keep_on: Cell::new(true),
     };
+    if failed {
+        inner.watches.end();
+    }
     Ok((inner, recovered))
 }
 

@@ -3,14 +3,20 @@
 //!
 //! A message that is decided and not durable cannot be changed yet: nobody has been told its UID.
 
+mod copies;
+mod mailboxes;
+
+pub use copies::COPY_UIDS_MAX;
+pub use mailboxes::{MAILBOXES_MAX, SUBSCRIPTIONS_MAX};
+
 use crate::batch::Gather;
 use crate::commit::{Bound, Log, Ticket};
 use crate::disk::{Bytes, Disk};
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
 use crate::index::{ACCOUNT_NUMBER_MAX, Index};
 use crate::record::{
-    self, AccountPut, DomainPut, ExpungeRecord, FRAME_BYTES_MAX, FlagsRecord, MailboxPut, MailboxRemove, NewMessage,
-    RunRecord, kind,
+    self, AccountPut, COPIED_BYTES, COPY_HEAD_BYTES, DomainPut, ExpungeRecord, FRAME_BYTES_MAX, FlagsRecord,
+    MailboxPut, NewMessage, RunRecord, kind,
 };
 use crate::transaction::{FlagsHow, Op, Outcome, Refused, Transaction};
 use crate::types::{AccountId, Flags, MailboxId, Modseq, Place, Uid};
@@ -22,8 +28,6 @@ pub const PREFIX_BYTES_MAX: usize = 4_096;
 pub const NAME_BYTES_MAX: usize = 1_024;
 /// Octets of secrets or info. More: `TooLarge`.
 pub const INFO_BYTES_MAX: usize = 64 << 10;
-/// Mailboxes of an account. More: `TooLarge`.
-pub const MAILBOXES_MAX: usize = 10_000;
 /// Milliseconds for which an answer about free space is believed.
 const FREE_ANSWER_MS: i64 = 1_000;
 
@@ -57,6 +61,7 @@ impl<D: Disk> Inner<D> {
             lsn: gather.lsn,
             gather,
             undo: Undo::default(),
+            made: Vec::new(),
             now_ms,
             volume: self.facts.volume,
         };
@@ -134,6 +139,7 @@ fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> Result<Boun
         bytes += body.len() + body_record_bytes(body.len());
         parts += body.parts().count();
     }
+    let mut copied = 0;
     let added: usize = transaction
         .ops
         .iter()
@@ -154,7 +160,10 @@ fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> Result<Boun
                     FRAME_BYTES_MAX + 64 + within(name.len(), NAME_BYTES_MAX)? + within(secrets.len(), INFO_BYTES_MAX)?
                 }
                 Op::RemoveAccount { .. } | Op::RemoveMailbox { .. } => 16,
-                Op::CreateMailbox { name, .. } => 32 + within(name.len(), NAME_BYTES_MAX)?,
+                Op::CreateMailbox { name, .. } | Op::RenameMailbox { name, .. } => {
+                    32 + within(name.len(), NAME_BYTES_MAX)?
+                }
+                Op::Subscribe { name, .. } => 8 + within(name.len(), NAME_BYTES_MAX)?,
                 Op::Append { prefix, flags, .. } => {
                     appends = true;
                     80 + within(prefix.len(), PREFIX_BYTES_MAX)? + keyword_bytes(flags)?
@@ -166,6 +175,19 @@ fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> Result<Boun
                         ahead.peek(*account).and_then(|a| a.peek(*mailbox)).map_or(0, |m| m.keyword_bytes_max);
                     16 + uids.len() as u64 * (9 + durable.max(decided) + added) as u64
                 }
+                Op::Copy { account, from, uids, .. } | Op::Move { account, from, uids, .. } => {
+                    copied += uids.len();
+                    within(copied, COPY_UIDS_MAX)?;
+                    let items: u64 =
+                        uids.iter().map(|uid| copied_bytes(index, ahead, *account, *from, *uid, added)).sum();
+                    let expunged = if matches!(op, Op::Move { .. }) {
+                        FRAME_BYTES_MAX + 16 + uids.len() as u64 * 4
+                    } else {
+                        appends = true;
+                        0
+                    };
+                    COPY_HEAD_BYTES + items + expunged
+                }
                 Op::Expunge { uids, .. } => 16 + uids.len() as u64 * 4,
                 Op::Summaries { items, .. } => {
                     let packed = 8 + items.iter().map(|(_, s)| 8 + s.len() as u64).sum::<u64>();
@@ -175,6 +197,14 @@ fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> Result<Boun
             };
     }
     Ok(Bound { bytes, parts, appends })
+}
+
+/// The most a copy of a message takes in its record, when the transaction adds so many octets of keywords to it.
+fn copied_bytes(index: &Index, ahead: &Ahead, id: AccountId, from: MailboxId, uid: Uid, added: usize) -> u64 {
+    let Some(message) = index.mailbox(id, from).and_then(|m| m.by_uid(uid)) else { return 0 };
+    let decided = ahead.peek(id).and_then(|a| a.peek(from)).and_then(|m| m.flags.get(&uid));
+    let flags = decided.map_or(&message.flags, |(flags, ..)| flags);
+    COPIED_BYTES + (record::keyword_bytes(flags) + added) as u64
 }
 
 fn body_record_bytes(len: u64) -> u64 {
@@ -196,8 +226,17 @@ struct Step<'a> {
     gather: &'a mut Gather,
     lsn: u64,
     undo: Undo,
+    /// Mailboxes this transaction has made so far.
+    made: Vec<Made>,
     now_ms: i64,
     volume: u16,
+}
+
+/// A mailbox made by an op of this transaction.
+struct Made {
+    op: usize,
+    account: AccountId,
+    mailbox: MailboxId,
 }
 
 impl Step<'_> {
@@ -215,10 +254,10 @@ impl Step<'_> {
                 (place, check, len)
             })
             .collect();
-        transaction.ops.into_iter().map(|op| self.op(op, &bodies)).collect()
+        transaction.ops.into_iter().enumerate().map(|(n, op)| self.op(n, op, &bodies)).collect()
     }
 
-    fn op(&mut self, op: Op, bodies: &[(Place, u128, u64)]) -> Result<Outcome, Refused> {
+    fn op(&mut self, n: usize, op: Op, bodies: &[(Place, u128, u64)]) -> Result<Outcome, Refused> {
         match op {
             Op::PutDomain { name, info } => {
                 self.gather.push(kind::DOMAIN_PUT, |out| DomainPut { name: &name, info: &info }.encode(out));
@@ -231,8 +270,10 @@ impl Step<'_> {
             Op::PutAccount { name, secrets } => self.put_account(&name, &secrets),
             Op::RemoveAccount { account } => self.remove_account(account),
             Op::CreateMailbox { account, name, special_use, subscribed } => {
-                self.create_mailbox(account, &name, special_use, subscribed)
+                self.create_mailbox(n, account, &name, special_use, subscribed)
             }
+            Op::RenameMailbox { account, mailbox, name } => self.rename_mailbox(account, mailbox, &name),
+            Op::Subscribe { account, name, on } => self.subscribe(account, &name, on),
             Op::RemoveMailbox { account, mailbox } => self.remove_mailbox(account, mailbox),
             Op::Append { account, mailbox, body, prefix, flags, internal_ms } => {
                 self.append(account, mailbox, bodies[body], &prefix, &flags, internal_ms)
@@ -240,6 +281,8 @@ impl Step<'_> {
             Op::StoreFlags { account, mailbox, uids, how, flags, unchanged_since } => {
                 self.store_flags(account, mailbox, uids, how, &flags, unchanged_since)
             }
+            Op::Copy { account, from, uids, to } => self.copy(account, from, uids, to),
+            Op::Move { account, from, uids, to } => self.shift(account, from, uids, to),
             Op::Expunge { account, mailbox, uids } => self.expunge(account, mailbox, uids),
             Op::Summaries { account, mailbox, items } => self.summaries(account, mailbox, items),
         }
@@ -277,7 +320,8 @@ impl Step<'_> {
         let id = AccountId(u64::from(self.volume) << 48 | self.ahead.last_account);
         self.ahead.set_name(name, Some(id), self.lsn, &mut self.undo);
         let account = self.ahead.make(id, name, self.lsn, &mut self.undo);
-        let mailbox = account.make_mailbox("INBOX", uidvalidity).expect("the first of its account");
+        let mailbox = account.make_mailbox("INBOX", uidvalidity, 0).expect("the first of its account");
+        account.subscribe("INBOX", true);
         assert_eq!(mailbox, MailboxId::INBOX);
         let (modseq, generation) = (account.modseq, account.generation);
         self.gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
@@ -301,44 +345,6 @@ impl Step<'_> {
         Ok(Outcome::Done)
     }
 
-    fn create_mailbox(
-        &mut self,
-        id: AccountId,
-        name: &str,
-        special_use: u16,
-        subscribed: bool,
-    ) -> Result<Outcome, Refused> {
-        let index = self.index;
-        let (account, _) = self.account(id)?;
-        if account.has_mailbox(index, id, name) {
-            return Err(Refused::MailboxExists);
-        }
-        let durable = index.accounts.get(&id).map_or(0, |a| a.mailboxes.len());
-        if durable + account.made_count() >= MAILBOXES_MAX {
-            return Err(Refused::TooLarge);
-        }
-        let uidvalidity = self.next_uidvalidity()?;
-        let (account, gather) = self.account(id)?;
-        let modseq = account.next_modseq();
-        let mailbox = account.make_mailbox(name, uidvalidity).ok_or(Refused::TooLarge)?;
-        let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name };
-        gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
-        Ok(Outcome::Mailbox(mailbox, uidvalidity))
-    }
-
-    fn remove_mailbox(&mut self, id: AccountId, mailbox: MailboxId) -> Result<Outcome, Refused> {
-        let index = self.index;
-        let (account, gather) = self.account(id)?;
-        if mailbox == MailboxId::INBOX {
-            return Err(Refused::NoMailbox);
-        }
-        account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?.removed = true;
-        let modseq = account.next_modseq();
-        let remove = MailboxRemove { mailbox, modseq };
-        gather.push_of(kind::MAILBOX_REMOVE, id, &mut account.chain, |out| remove.encode(out));
-        Ok(Outcome::Done)
-    }
-
     fn append(
         &mut self,
         id: AccountId,
@@ -353,7 +359,7 @@ impl Step<'_> {
         let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
         let (uid, uidvalidity) = (into.uidnext, into.uidvalidity);
         // The last UID is never given, so that UIDNEXT always has a value.
-        into.uidnext = uid.checked_add(1).ok_or(Refused::TooLarge)?;
+        into.uidnext = uid.checked_add(1).ok_or(Refused::UidsUsedUp)?;
         into.keyword_bytes_max = into.keyword_bytes_max.max(record::keyword_bytes(flags));
         let modseq = account.next_modseq();
         let size = prefix.len() as u64 + len;

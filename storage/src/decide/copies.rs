@@ -1,0 +1,96 @@
+//! COPY and MOVE. The index holds all that a copy needs: the new record names the body and the record with the prefix,
+//! so nothing is read and no octet of a message is written again, however large it is.
+
+use super::{Step, in_order};
+use crate::record::{self, CopyRecord, ExpungeRecord, kind};
+use crate::transaction::{Outcome, Refused, Target};
+use crate::types::{AccountId, Flags, MailboxId, Message, Modseq, Uid};
+
+/// Messages copied or moved by one transaction. More: `TooLarge`; the caller does it in several.
+pub const COPY_UIDS_MAX: usize = 10_000;
+
+/// What came of a copy.
+struct Arrived {
+    uidvalidity: u32,
+    pairs: Vec<(Uid, Uid)>,
+    modseq: Modseq,
+}
+
+impl Step<'_> {
+    pub(super) fn copy(
+        &mut self,
+        id: AccountId,
+        from: MailboxId,
+        uids: Vec<Uid>,
+        to: Target,
+    ) -> Result<Outcome, Refused> {
+        let Arrived { uidvalidity, pairs, modseq } = self.arrive(id, from, uids, to)?;
+        Ok(Outcome::Copied { uidvalidity, pairs, modseq })
+    }
+
+    /// The coming is recorded before the going, so that a body is never without a copy between the two.
+    pub(super) fn shift(
+        &mut self,
+        id: AccountId,
+        from: MailboxId,
+        uids: Vec<Uid>,
+        to: Target,
+    ) -> Result<Outcome, Refused> {
+        let Arrived { uidvalidity, pairs, modseq } = self.arrive(id, from, uids, to)?;
+        if !pairs.is_empty() {
+            let (index, lsn) = (self.index, self.lsn);
+            let going: Vec<Uid> = pairs.iter().map(|(uid, _)| *uid).collect();
+            let (account, gather) = self.account(id)?;
+            let leaving = account.mailbox(index, id, from).expect("they were found there");
+            leaving.expunged.extend(going.iter().map(|uid| (*uid, lsn)));
+            gather.push_of(kind::EXPUNGE, id, &mut account.chain, |out| {
+                ExpungeRecord::encode(out, from, modseq, &going);
+            });
+        }
+        Ok(Outcome::Moved { uidvalidity, pairs, modseq })
+    }
+
+    fn arrive(&mut self, id: AccountId, from: MailboxId, uids: Vec<Uid>, to: Target) -> Result<Arrived, Refused> {
+        let (index, saved_ms) = (self.index, self.now_ms);
+        let to = self.target(id, to);
+        let (account, gather) = self.account(id)?;
+        let source = account.mailbox(index, id, from).ok_or(Refused::NoMailbox)?;
+        let durable = index.mailbox(id, from);
+        let originals: Vec<(&Message, Flags)> = in_order(uids)
+            .into_iter()
+            .filter(|uid| !source.expunged.contains_key(uid))
+            .filter_map(|uid| durable?.by_uid(uid))
+            .map(|m| (m, source.flags.get(&m.uid).map_or(&m.flags, |(flags, ..)| flags).clone()))
+            .collect();
+        let into = account.mailbox(index, id, to).ok_or(Refused::NoMailbox)?;
+        let (first, uidvalidity) = (into.uidnext, into.uidvalidity);
+        let count = u32::try_from(originals.len()).expect("bounded by COPY_UIDS_MAX");
+        // The last UID is never given, so that UIDNEXT always has a value.
+        into.uidnext = first.checked_add(count).ok_or(Refused::UidsUsedUp)?;
+        let keywords = originals.iter().map(|(_, flags)| record::keyword_bytes(flags)).max();
+        into.keyword_bytes_max = into.keyword_bytes_max.max(keywords.unwrap_or(0));
+        if originals.is_empty() {
+            return Ok(Arrived { uidvalidity, pairs: Vec::new(), modseq: account.modseq });
+        }
+        let modseq = account.next_modseq();
+        gather.push_of(kind::COPY, id, &mut account.chain, |out| {
+            CopyRecord::encode_head(out, to, modseq, from, count);
+            for ((original, flags), uid) in originals.iter().zip(first..) {
+                CopyRecord::encode_item(out, uid, saved_ms, original, flags);
+            }
+        });
+        let pairs = originals.iter().map(|(m, _)| m.uid).zip(first..).collect();
+        Ok(Arrived { uidvalidity, pairs, modseq })
+    }
+
+    fn target(&self, id: AccountId, to: Target) -> MailboxId {
+        match to {
+            Target::Mailbox(mailbox) => mailbox,
+            Target::Made(op) => {
+                let made = self.made.iter().find(|made| made.op == op).expect("an earlier op makes the target");
+                assert_eq!(made.account, id, "the target is a mailbox of the same account");
+                made.mailbox
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Making, renaming and removing mailboxes, and subscriptions. Names are checked against the decided state: of several
+//! changes in one transaction each sees those before it.
+
+use super::{Made, Step};
+use crate::record::{MailboxPut, MailboxRemove, Subscription, kind};
+use crate::transaction::{Outcome, Refused};
+use crate::types::{AccountId, MailboxId};
+
+/// Mailboxes of an account. More: `TooMany`.
+pub const MAILBOXES_MAX: usize = 10_000;
+/// Names an account is subscribed to. More: `TooMany`.
+pub const SUBSCRIPTIONS_MAX: usize = MAILBOXES_MAX;
+
+impl Step<'_> {
+    pub(super) fn create_mailbox(
+        &mut self,
+        op: usize,
+        id: AccountId,
+        name: &str,
+        special_use: u16,
+        subscribed: bool,
+    ) -> Result<Outcome, Refused> {
+        let index = self.index;
+        let (account, _) = self.account(id)?;
+        if account.has_mailbox(index, id, name) {
+            return Err(Refused::MailboxExists);
+        }
+        if account.mailbox_count(index, id) >= MAILBOXES_MAX {
+            return Err(Refused::TooMany);
+        }
+        let uidvalidity = self.next_uidvalidity()?;
+        // The put says how the name is after it, so a subscription that outlived an earlier mailbox is said again.
+        let subscribed = self.is_subscribed(id, name, subscribed)?;
+        let (account, gather) = self.account(id)?;
+        let modseq = account.next_modseq();
+        let mailbox = account.make_mailbox(name, uidvalidity, special_use).ok_or(Refused::TooMany)?;
+        let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name };
+        gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
+        self.made.push(Made { op, account: id, mailbox });
+        Ok(Outcome::Mailbox(mailbox, uidvalidity))
+    }
+
+    pub(super) fn rename_mailbox(&mut self, id: AccountId, mailbox: MailboxId, name: &str) -> Result<Outcome, Refused> {
+        let index = self.index;
+        let (account, gather) = self.account(id)?;
+        if mailbox == MailboxId::INBOX {
+            return Err(Refused::NoMailbox);
+        }
+        let renamed = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        let (uidvalidity, special_use) = (renamed.uidvalidity, renamed.special_use);
+        if account.has_mailbox(index, id, name) {
+            return Err(Refused::MailboxExists);
+        }
+        account.rename_mailbox(index, id, mailbox, name).expect("found above");
+        let subscribed = account.is_subscribed(index, id, name);
+        let modseq = account.next_modseq();
+        let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name };
+        gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn remove_mailbox(&mut self, id: AccountId, mailbox: MailboxId) -> Result<Outcome, Refused> {
+        let index = self.index;
+        let (account, gather) = self.account(id)?;
+        if mailbox == MailboxId::INBOX {
+            return Err(Refused::NoMailbox);
+        }
+        account.remove_mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        let modseq = account.next_modseq();
+        let remove = MailboxRemove { mailbox, modseq };
+        gather.push_of(kind::MAILBOX_REMOVE, id, &mut account.chain, |out| remove.encode(out));
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn subscribe(&mut self, id: AccountId, name: &str, on: bool) -> Result<Outcome, Refused> {
+        let index = self.index;
+        let name = if name.eq_ignore_ascii_case("INBOX") { "INBOX" } else { name };
+        let (account, _) = self.account(id)?;
+        if account.is_subscribed(index, id, name) == on {
+            return Ok(Outcome::Done);
+        }
+        if on {
+            self.is_subscribed(id, name, true)?;
+        }
+        let (account, gather) = self.account(id)?;
+        account.subscribe(name, on);
+        gather.push_of(kind::SUBSCRIPTION, id, &mut account.chain, |out| Subscription { on, name }.encode(out));
+        Ok(Outcome::Done)
+    }
+
+    /// Whether the account is subscribed to the name, after subscribing if that is wanted.
+    fn is_subscribed(&mut self, id: AccountId, name: &str, wanted: bool) -> Result<bool, Refused> {
+        let index = self.index;
+        let (account, _) = self.account(id)?;
+        if account.is_subscribed(index, id, name) {
+            return Ok(true);
+        }
+        if wanted {
+            if account.subscription_count(index, id) >= SUBSCRIPTIONS_MAX {
+                return Err(Refused::TooMany);
+            }
+            account.subscribe(name, true);
+        }
+        Ok(wanted)
+    }
+}
