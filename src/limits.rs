@@ -4,6 +4,9 @@
 
 /// One SMTP command line without CRLF, octets. Longer: 500 5.5.2, drained to CRLF (RFC 5321 §4.5.3.1.4; ESMTP parameters allowed for).
 pub const SMTP_LINE_BYTES_MAX: usize = 4_096;
+/// One line of AUTH without CRLF, octets: SMTP's command and every response of SMTP and POP3. Longer: 500 5.5.6, -ERR, drained
+/// (RFC 4954 §4, RFC 5034 §4).
+pub const AUTH_LINE_BYTES_MAX: usize = 12_288;
 /// One POP3 command line without CRLF, octets. Longer: -ERR, drained (RFC 2449 §4).
 pub const POP3_LINE_BYTES_MAX: usize = 255;
 /// One IMAP command without its literals, octets, after login. Longer: BAD, drained (RFC 9051 §4.3 leaves the bound to us).
@@ -50,6 +53,8 @@ pub const RECIPIENTS_OVERSHOOT_MAX: usize = 1_000;
 pub const SMTP_IDLE_COMMANDS_MAX: u32 = 100;
 /// Errors between two accepted messages. More: 421 4.7.0.
 pub const SMTP_ERRORS_MAX: u32 = 20;
+/// Logins refused on one SMTP connection. The last of them is answered 421 4.7.0.
+pub const SMTP_LOGINS_REFUSED_MAX: u32 = 4;
 /// Bad commands before login in IMAP and POP3. More: BYE, -ERR and close.
 pub const BAD_COMMANDS_BEFORE_LOGIN_MAX: u32 = 20;
 
@@ -102,5 +107,7 @@ const _: () = {
     assert!(BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX < BODY_BYTES_IN_FLIGHT_MAX);
     assert!(RECIPIENTS_MAX >= 100);
     assert!(CONNECTIONS_MIN <= CONNECTIONS_MAX);
-    assert!(SMTP_LINE_BYTES_MAX < OUT_BYTES_MAX);
+    assert!(SMTP_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX && AUTH_LINE_BYTES_MAX < OUT_BYTES_MAX);
+    assert!(POP3_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX);
+    assert!(SMTP_LOGINS_REFUSED_MAX < SMTP_ERRORS_MAX);
 };

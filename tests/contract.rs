@@ -45,28 +45,10 @@ macro_rules! contract {
 
 contract!(imap, crate::stage::imap::Imap);
 contract!(smtp, crate::stage::smtp::Smtp);
+contract!(submission, crate::stage::smtp::Submission);
 contract!(pop3, crate::stage::pop3::Pop3);
 
-/// No protocol of the house starts TLS yet; this toy does, so that the wall is seen to stand. It cannot hold the first
-/// property: where the input is cut decides what came before the handshake.
-mod upgrade {
-    use crate::stage::upgrade::Upgrade;
-
-    #[test]
-    fn what_is_left_unused_is_bounded() {
-        super::bounded::<Upgrade>();
-    }
-
-    #[test]
-    fn bytes_before_the_handshake_are_never_executed() {
-        super::starttls_wall::<Upgrade>();
-    }
-
-    #[test]
-    fn nothing_panics_whatever_comes_in_whatever_order() {
-        super::never_panics::<Upgrade>();
-    }
-}
+contract!(upgrade, crate::stage::upgrade::Upgrade);
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
@@ -90,27 +72,49 @@ fn conversation<W: World>() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn open<W: World>() -> Player<W> {
+    let settings: Settings = W::RANDOM.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Player::open(&settings)
+}
+
 fn play<W: World>(deliveries: &[&[u8]]) -> Vec<Heard> {
-    let mut player = Player::<W>::open(&Settings::new());
+    let mut player = open::<W>();
     deliveries.iter().for_each(|delivery| player.bytes(delivery));
     player.finish()
 }
 
+/// Plays one octet at a time, so that every handshake succeeds: what is heard, and after how many octets handshakes begin.
+fn play_apart<W: World>(wire: &[u8]) -> (Vec<Heard>, Vec<usize>) {
+    let mut player = open::<W>();
+    wire.chunks(1).for_each(|octet| player.bytes(octet));
+    let handshakes = player.handshakes.clone();
+    (player.finish(), handshakes)
+}
+
+/// Cuts at these places, which rise.
+fn cut_at<'a>(wire: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
+    let mut from = 0;
+    let ends = places.iter().copied().chain([wire.len()]);
+    ends.map(|end| &wire[std::mem::replace(&mut from, end)..end]).filter(|piece| !piece.is_empty()).collect()
+}
+
+/// Where a handshake begins the peer must wait for it; everywhere else the cuts are free. What becomes of a peer that does not
+/// wait is the fourth property.
 fn cut_anywhere<W: World>() {
     proptest!(config(300), |(wire in conversation::<W>(), cuts in vec(1usize..200, 1..8))| {
-        let whole = play::<W>(&[&wire]);
-        prop_assert_eq!(&play::<W>(&wire.chunks(1).collect::<Vec<_>>()), &whole);
-        let mut deliveries = Vec::new();
-        let mut rest = wire.as_slice();
+        let (apart, handshakes) = play_apart::<W>(&wire);
+        prop_assert_eq!(&play::<W>(&cut_at(&wire, &handshakes)), &apart);
+        let mut places = handshakes;
+        let mut at = 0;
         for cut in cuts.iter().cycle() {
-            if rest.is_empty() {
+            at += cut;
+            if at >= wire.len() {
                 break;
             }
-            let (now, later) = rest.split_at(rest.len().min(*cut));
-            deliveries.push(now);
-            rest = later;
+            places.push(at);
         }
-        prop_assert_eq!(&play::<W>(&deliveries), &whole);
+        places.sort_unstable();
+        prop_assert_eq!(&play::<W>(&cut_at(&wire, &places)), &apart);
     });
 }
 
@@ -119,8 +123,8 @@ fn bounded<W: World>() {
     let hold = <W::Session as Session>::HOLD_BYTES_MAX;
     assert!(hold <= limits::IMAP_LINE_BYTES_MAX * 8, "a bound worth the name");
     proptest!(config(60), |(before in conversation::<W>(), filler in select(vec![b'x', b' ', b'"', b'(', b'<', b'\r', 0, 0xff]))| {
-        let mut player = Player::<W>::open(&Settings::new());
-        player.bytes(&before);
+        let mut player = open::<W>();
+        cut_at(&before, &play_apart::<W>(&before).1).into_iter().for_each(|piece| player.bytes(piece));
         let block = vec![filler; 1_000];
         for _ in 0..(hold + limits::JUNK_BYTES_MAX) / block.len() + 2 {
             player.bytes(&block);
@@ -132,23 +136,44 @@ fn bounded<W: World>() {
 fn deaf_until_answered<W: World>() {
     let asked = std::cell::Cell::new(0);
     proptest!(config(200), |(wire in conversation::<W>())| {
-        let heard = play::<W>(&[&wire]);
+        let (heard, _) = play_apart::<W>(&wire);
         asked.set(asked.get() + heard.iter().filter(|heard| matches!(heard, Heard::Ask(_))).count());
     });
     assert!(asked.get() > 100, "these conversations ask: {}", asked.get());
 }
 
-/// The player builds the wall at every handshake with octets behind it.
+/// The player builds the wall at every handshake with octets behind it: up to there a conversation is the same, its last answer
+/// aside, and there it ends.
 fn starttls_wall<W: World>() {
-    let started = std::cell::Cell::new(0);
+    let (started, walls) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
     proptest!(config(200), |(wire in conversation::<W>(), cut in 1usize..100)| {
-        for deliveries in [vec![wire.as_slice()], wire.chunks(cut).collect()] {
-            let heard = play::<W>(&deliveries);
-            let handshakes = heard.iter().filter(|heard| **heard == Heard::Turn(Turn::StartTls)).count();
-            started.set(started.get() + handshakes);
+        let (apart, handshakes) = play_apart::<W>(&wire);
+        started.set(started.get() + handshakes.len());
+        play::<W>(&wire.chunks(cut).collect::<Vec<_>>());
+        let whole = play::<W>(&[&wire]);
+        if handshakes.first().is_none_or(|at| *at == wire.len()) {
+            prop_assert_eq!(whole, apart);
+            return Ok(());
         }
+        walls.set(walls.get() + 1);
+        let (at_first, at_wall) = (before_tls(&apart), before_tls(&whole));
+        prop_assert_eq!(at_wall.1, at_first.1);
+        let answer = at_first.0.strip_prefix(&at_wall.0[..]).expect("the same words");
+        prop_assert_eq!(answer.iter().filter(|b| **b == b'\n').count(), 1, "the answer alone is not given");
+        let (end, farewell) = at_wall.2.split_last().expect("an end");
+        prop_assert!(matches!(end, Heard::Turn(Turn::Close | Turn::Abort)), "{:?}", end);
+        prop_assert!(matches!(farewell, [] | [Heard::Reply(_)]), "{:?}", farewell);
     });
-    assert_eq!(started.get() > 0, W::STARTS_TLS, "handshakes: {}", started.get());
+    let (started, walls) = (started.get(), walls.get());
+    assert_eq!(started > 20 && walls > 20, W::STARTS_TLS, "{started} handshakes, {walls} walls");
+}
+
+/// Up to the first handshake: what was said, and what else happened; and what was heard behind it.
+fn before_tls(heard: &[Heard]) -> (Vec<u8>, Vec<&Heard>, &[Heard]) {
+    let at = heard.iter().position(|heard| *heard == Heard::Turn(Turn::StartTls)).expect("a handshake");
+    let said = heard[..at].iter().flat_map(|heard| if let Heard::Reply(bytes) = heard { &bytes[..] } else { &[] });
+    let else_ = heard[..at].iter().filter(|heard| !matches!(heard, Heard::Reply(_)));
+    (said.copied().collect(), else_.collect(), &heard[at + 1..])
 }
 
 fn never_panics<W: World>() {
@@ -163,7 +188,7 @@ fn never_panics<W: World>() {
         ]
     };
     proptest!(config(500), |(events in vec(event(), 0..12))| {
-        let mut player = Player::<W>::open(&Settings::new());
+        let mut player = open::<W>();
         events.iter().for_each(|event| player.event(event));
         player.finish();
     });

@@ -19,6 +19,10 @@ pub struct Received<'a> {
     pub helo: &'a str,
     /// EHLO, not HELO.
     pub extended: bool,
+    /// Under TLS.
+    pub tls: bool,
+    /// From one of our own users, who had logged in. Who it was is not written: readers need not know.
+    pub authenticated: bool,
     /// Where it came from, if from the network.
     pub peer: Option<IpAddr>,
     /// Our own name.
@@ -44,7 +48,7 @@ impl Received<'_> {
         field.line();
         field.word("by");
         field.word(&name(self.host));
-        field.word(if self.extended { "with ESMTP" } else { "with SMTP" });
+        field.word(self.with());
         field.word("id");
         field.word(&name(self.id));
         field.line();
@@ -57,6 +61,19 @@ impl Received<'_> {
         }
         field.word(&date::rfc5322(self.now_ms));
         field.end();
+    }
+}
+
+impl Received<'_> {
+    /// Protocol and manner (RFC 3848). HELO has no words for TLS and login.
+    fn with(&self) -> &'static str {
+        match (self.extended, self.tls, self.authenticated) {
+            (false, ..) => "with SMTP",
+            (true, false, false) => "with ESMTP",
+            (true, false, true) => "with ESMTPA",
+            (true, true, false) => "with ESMTPS",
+            (true, true, true) => "with ESMTPSA",
+        }
     }
 }
 
@@ -141,6 +158,8 @@ mod tests {
         let mut received = Received {
             helo: "client.test",
             extended: true,
+            tls: false,
+            authenticated: false,
             peer: Some("192.0.2.1".parse().unwrap()),
             host: "mx.ringpost.test",
             id: "0190c7a4",
@@ -151,6 +170,18 @@ mod tests {
         let mut out = Vec::new();
         received.write(&mut out);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_letter_says_whether_it_came_by_tls_and_after_a_login() {
+        for (tls, authenticated, with) in
+            [(false, false, "ESMTP"), (true, false, "ESMTPS"), (false, true, "ESMTPA"), (true, true, "ESMTPSA")]
+        {
+            let text = received(|r| (r.tls, r.authenticated) = (tls, authenticated));
+            assert!(text.contains(&format!(" with {with} id ")), "{text}");
+            let text = received(|r| (r.extended, r.tls, r.authenticated) = (false, tls, authenticated));
+            assert!(text.contains(" with SMTP id "), "{text}");
+        }
     }
 
     /// Exactly one field, and every line of it but the first is folded.

@@ -8,4 +8,5 @@ pub mod contract;
 pub mod imap;
 pub mod lines;
 pub mod pop3;
+pub mod sasl;
 pub mod smtp;

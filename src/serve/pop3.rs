@@ -30,7 +30,8 @@ use crate::shard::{Peer, ShardId};
 pub async fn serve(office: Rc<Office>, wire: Wire) {
     let config = Config {
         hostname: office.settings.hostname.clone(),
-        password_allowed: office.plaintext_auth_allowed(wire.peer()),
+        privacy: wire.privacy(),
+        plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
     };
     let mut out = Out::default();
     let session = Box::new(Session::open(&config, &mut out));
@@ -78,8 +79,8 @@ impl PumpDoor for Door {
 
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
         match ask {
-            Ask::Login { name, password } => {
-                let login = self.office.login(wire.peer(), &name, password).await;
+            Ask::Login(login) => {
+                let login = self.office.login(wire.peer(), &login.name, login.password).await;
                 self.welcome(login)
             }
             Ask::Room => match wire.relieve().await {

@@ -1,6 +1,7 @@
 //! The receiving door: who may send what to whom, and the letter on its way to intake.
 //!
 //! ```text
+//!   AUTH ─► the office knows the name and the password; submission asks nothing else before (A013)
 //!   MAIL ─► room on the disk?      RCPT ─► route: mailbox here | nobody | relaying
 //!   DATA ─► a letter, signed with our trace fields      pieces ─► letter      end ─► intake ─► 250 | 4xx | 5xx | silence
 //! ```
@@ -20,19 +21,23 @@ use crate::mail::header::HeaderFault;
 use crate::mail::trace;
 use crate::net::{Door, First, Guest, Next, Wire, pump};
 use crate::observe::{self, Counter};
-use crate::office::Office;
+use crate::office::{self, Office};
 use crate::proto::contract::Out;
-use crate::proto::smtp::{Answer, Ask, BareNewline, Config, Helo, Reply, Session};
+use crate::proto::sasl::Login;
+use crate::proto::smtp::{Answer, Ask, BareNewline, Config, Helo, Reply, Role, Session, Word};
 use crate::route::{Route, route};
 use crate::serve::Service;
 use crate::shard::{self, Peer};
 
 /// Talks SMTP with one client until it leaves.
-pub async fn serve(office: Rc<Office>, _service: Service, wire: Wire) {
+pub async fn serve(office: Rc<Office>, service: Service, wire: Wire) {
     let config = Arc::new(Config {
         hostname: office.settings.hostname.clone(),
         message_bytes_max: office.settings.message_bytes_max,
         bare_newline: if office.settings.reject_bare_newlines { BareNewline::Reject } else { BareNewline::Normalise },
+        privacy: wire.privacy(),
+        role: if service == Service::Smtp { Role::Mx } else { Role::Submission },
+        plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
         ..Config::default()
     });
     let mut out = Out::default();
@@ -40,6 +45,7 @@ pub async fn serve(office: Rc<Office>, _service: Service, wire: Wire) {
     let mut door = SmtpDoor {
         peer: wire.peer(),
         office,
+        account: None,
         sender: None,
         size: 0,
         recipients: Vec::new(),
@@ -52,6 +58,8 @@ pub async fn serve(office: Rc<Office>, _service: Service, wire: Wire) {
 struct SmtpDoor {
     office: Rc<Office>,
     peer: Peer,
+    /// Who logged in: `user@domain`.
+    account: Option<Box<str>>,
     sender: Option<ReversePath>,
     size: u64,
     recipients: Vec<Recipient>,
@@ -75,9 +83,10 @@ impl Door for SmtpDoor {
 
     async fn answer(&mut self, ask: Ask, _wire: &mut Wire) -> Next<Answer> {
         Next::Answer(match ask {
+            Ask::Login(login) => self.login(login).await,
             Ask::Mail { sender, size, .. } => self.mail(sender, size),
             Ask::Rcpt { recipient } => self.rcpt(recipient),
-            Ask::Data { helo } => self.data(&helo),
+            Ask::Data { helo, tls, authenticated } => self.data(&helo, tls, authenticated),
             Ask::Done { .. } => self.done().await,
             Ask::Reset => {
                 self.forget();
@@ -93,6 +102,18 @@ impl SmtpDoor {
         self.recipients.clear();
         self.paths.clear();
         self.letter = None;
+    }
+
+    /// The letters of an account that lives on another shard are taken here all the same.
+    async fn login(&mut self, login: Login) -> Answer {
+        let name = match self.office.login(self.peer, &login.name, login.password).await {
+            office::Login::Here(resident) => (*resident.name).into(),
+            office::Login::There(_, arrival) => arrival.name.into(),
+            office::Login::Wrong => return Answer::No(Word::BadLogin.reply()),
+            office::Login::Busy | office::Login::Unavailable => return Answer::No(Word::LoginLater.reply()),
+        };
+        self.account = Some(name);
+        Answer::Yes
     }
 
     fn mail(&mut self, sender: ReversePath, size: Option<u64>) -> Answer {
@@ -136,7 +157,7 @@ impl SmtpDoor {
         self.recipients.first().map(|r| r.home.volume)
     }
 
-    fn data(&mut self, helo: &Helo) -> Answer {
+    fn data(&mut self, helo: &Helo, tls: bool, authenticated: bool) -> Answer {
         let (Some(volume), Some(sender)) = (self.volume(), &self.sender) else {
             return no(503, (5, 5, 1), "Valid RCPT command must precede DATA");
         };
@@ -152,6 +173,8 @@ impl SmtpDoor {
         trace::Received {
             helo: &helo.name,
             extended: helo.extended,
+            tls,
+            authenticated,
             peer: peer_ip(self.peer),
             host: &self.office.settings.hostname,
             id: &id,
@@ -179,12 +202,13 @@ impl SmtpDoor {
         let verdict = intake::accept(&self.office, *letter).await;
         let took_us = u64::try_from(shard::now().since(began).as_micros()).unwrap_or(u64::MAX);
         let from = self.sender.as_ref().map_or("", ReversePath::as_str);
+        let account = self.account.as_deref().unwrap_or("");
         match &verdict {
             Verdict::Stored => {
-                tracing::info!(id, peer = %self.peer, from, to, copies, octets, took_us, "stored");
+                tracing::info!(id, peer = %self.peer, account, from, to, copies, octets, took_us, "stored");
             }
             other => {
-                tracing::warn!(id, peer = %self.peer, from, to, copies, octets, took_us, verdict = ?other, "not stored")
+                tracing::warn!(id, peer = %self.peer, account, from, to, copies, octets, took_us, verdict = ?other, "not stored")
             }
         }
         self.forget();

@@ -6,21 +6,28 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringpost::net::{Door, First, Guest, Next, Wire, pump};
-use ringpost::shard::sim::World;
-use ringpost::shard::{self, Mesh, Peer};
+use ringpost::proto::contract::Out;
+use ringpost::shard::{self, Mesh, Peer, sim};
 
 use crate::lines::Lines;
-use crate::stage::upgrade::{Do, Done, Session};
+use crate::stage::imap::Imap;
+use crate::stage::pop3::Pop3;
+use crate::stage::smtp::Smtp;
+use crate::stage::upgrade::Upgrade;
+use crate::stage::{Answer, Ask, Script, World};
 
 fn at() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 25))
 }
 
-/// Executes, and counts.
-struct Counting(Rc<Cell<u32>>);
+/// Executes as the stage does, and counts. No handshake is ever had.
+struct Counting<W> {
+    world: W,
+    executed: Rc<Cell<u32>>,
+}
 
-impl Door for Counting {
-    type Session = Session;
+impl<W: World> Door for Counting<W> {
+    type Session = W::Session;
 
     fn body(&mut self, _: &[u8]) {}
 
@@ -28,25 +35,28 @@ impl Door for Counting {
         None
     }
 
-    async fn answer(&mut self, _: Do, _: &mut Wire) -> Next<Done> {
-        self.0.set(self.0.get() + 1);
+    async fn answer(&mut self, ask: Ask<W>, wire: &mut Wire) -> Next<Answer<W>> {
+        self.executed.set(self.executed.get() + 1);
         // As if it took a while: what comes meanwhile waits.
         shard::sleep(Duration::from_millis(1)).await;
-        Next::Answer(Done)
+        Next::Answer(self.world.answer(ask, &mut Script::default(), wire.queue()))
     }
 }
 
 /// Sends these bytes, a piece at a time; what was said, and how many commands were executed.
-fn conversation(seed: u64, pieces: &[&str]) -> (Vec<String>, u32) {
-    let world = World::new(seed);
+fn conversation<W: World + 'static>(seed: u64, pieces: &[&str]) -> (Vec<String>, u32) {
+    let world = sim::World::new(seed);
     let executed = Rc::new(Cell::new(0));
     let counted = executed.clone();
     world.start(1, move |_mesh: Mesh<(), ()>| {
-        let counted = counted.clone();
+        let executed = counted.clone();
         async move {
             let stream = shard::listen(at()).expect("the door opens").accept().await.expect("a client");
-            let first = First::Greeting(b"220 hello\r\n".to_vec());
-            pump(Wire::new(stream), Box::new(Session::open()), &mut Counting(counted), first).await;
+            let mut out = Out::default();
+            let settings = W::RANDOM.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let (world, session) = W::open(&settings, &mut out);
+            let first = First::Greeting(out.reply);
+            pump(Wire::new(stream), Box::new(session), &mut Counting { world, executed }, first).await;
             Ok(())
         }
     });
@@ -67,21 +77,53 @@ fn conversation(seed: u64, pieces: &[&str]) -> (Vec<String>, u32) {
     (said, executed.get())
 }
 
+/// Nothing behind STARTTLS is executed, wherever the text is cut; `executed_before`: how much is before it. `farewell`: how the
+/// last line begins where both came together.
+fn the_wall_stands<W: World + 'static>(
+    before: &str,
+    starttls: &str,
+    behind: &str,
+    executed_before: u32,
+    farewell: &str,
+) {
+    let text = [before, starttls, behind].concat();
+    for seed in 0..3 {
+        let mut farewells = 0;
+        for cut in 1..text.len() {
+            let (said, executed) = conversation::<W>(seed, &[&text[..cut], &text[cut..]]);
+            assert_eq!(executed, executed_before, "cut at {cut}, seed {seed}: {said:?}");
+            farewells += usize::from(said.last().is_some_and(|line| line.starts_with(farewell)));
+        }
+        assert!(farewells > 0, "seed {seed}");
+    }
+    // The same words, and another one in the place of STARTTLS.
+    let (said, executed) = conversation::<W>(0, &[before, "x\r\n", behind]);
+    assert!(executed > executed_before, "{said:?}");
+}
+
 #[test]
 fn what_came_before_the_handshake_is_never_executed() {
-    let text = "DO\r\nSTARTTLS\r\nDO\r\nQUIT\r\n";
-    for seed in 0..5 {
-        for cut in 1..text.len() {
-            let (said, executed) = conversation(seed, &[&text[..cut], &text[cut..]]);
-            assert_eq!(executed, 1, "cut at {cut}, seed {seed}");
-            let allowed = ["220 hello", "250 done", "220 ready"];
-            assert!(allowed[..said.len()] == said, "cut at {cut}, seed {seed}: {said:?}");
-        }
-    }
+    the_wall_stands::<Upgrade>("DO\r\n", "STARTTLS\r\n", "DO\r\nQUIT\r\n", 1, "500 too soon");
+}
+
+#[test]
+fn a008_smtp_executes_nothing_that_came_before_the_handshake() {
+    let before = "EHLO client.test\r\nMAIL FROM:<a@client.test>\r\nRSET\r\n";
+    the_wall_stands::<Smtp>(before, "STARTTLS\r\n", "MAIL FROM:<b@client.test>\r\nQUIT\r\n", 2, "421 4.7.0");
+}
+
+#[test]
+fn a142_pop3_executes_nothing_that_came_before_the_handshake() {
+    the_wall_stands::<Pop3>("CAPA\r\n", "STLS\r\n", "USER alice\r\nPASS secret\r\nQUIT\r\n", 0, "-ERR octets");
+}
+
+#[test]
+fn a109_imap_executes_nothing_that_came_before_the_handshake() {
+    the_wall_stands::<Imap>("a NOOP\r\n", "b STARTTLS\r\n", "c LOGIN alice secret\r\nd LOGOUT\r\n", 0, "* BYE");
 }
 
 #[test]
 fn without_a_handshake_the_same_commands_are_executed() {
-    let (said, executed) = conversation(0, &["DO\r\nDO\r\nQUIT\r\n"]);
-    assert_eq!((said.join(" "), executed), ("220 hello 250 done 250 done".to_owned(), 2));
+    let (said, executed) = conversation::<Upgrade>(0, &["DO\r\nDO\r\nQUIT\r\n"]);
+    assert_eq!((said.join(" "), executed), ("250 done 250 done".to_owned(), 2));
 }

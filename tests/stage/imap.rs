@@ -1,8 +1,8 @@
 //! The world of the IMAP session: alice, password `secret`, three messages in INBOX, a mailbox `Archive` nobody may change.
 //! `A:` lines: the ask's name and then `no Name`, or `tell` and a line the door writes before its usual answer.
-//! `K:` lines: `message_bytes_max`, `plaintext no`.
+//! `K:` lines: `message_bytes_max`, `plaintext no`, `privacy offered|tls`.
 
-use ringpost::proto::contract::Out;
+use ringpost::proto::contract::{Out, Privacy};
 use ringpost::proto::imap::response::{self, FetchLine};
 use ringpost::proto::imap::update::may_tell_expunge;
 use ringpost::proto::imap::{Answer, Ask, Config, Fetch, FetchItem, FlagList, Name, No, Session, StatusItem};
@@ -22,6 +22,7 @@ impl World for Imap {
 
     const NAME: &str = "imap";
     const OPENING: &[&[u8]] = &[
+        b"a0 STARTTLS\r\n",
         b"a1 LOGIN alice secret\r\n",
         b"a2 SELECT INBOX\r\n",
         b"a3 FETCH 1:* (FLAGS BODY[HEADER.FIELDS (From)]<0.10>)\r\n",
@@ -30,6 +31,10 @@ impl World for Imap {
     ];
     const WORDS: &[&[u8]] = &[
         b"a CAPABILITY\r\n",
+        b"a STARTTLS\r\n",
+        b"a STARTTLS now\r\n",
+        b"a STARTTLS {3+}\r\nnow\r\n",
+        b"\x16\x03\x01",
         b"a NOOP\r\n",
         b"a LOGIN alice secret\r\n",
         b"a LOGIN {5}\r\nalice {6+}\r\nsecret\r\n",
@@ -85,13 +90,16 @@ impl World for Imap {
         b"\xff\xfe",
         b"a line of text that is longer than the others and has nothing to say at all ",
     ];
-    const STARTS_TLS: bool = false;
+    const RANDOM: &[(&str, &str)] = &[("privacy", "offered")];
+    const STARTS_TLS: bool = true;
 
     fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
-        let mut config = Config { plaintext_auth_allowed: true, message_bytes_max: 50 << 20 };
+        let mut config = Config { privacy: Privacy::None, plaintext_auth_allowed: true, message_bytes_max: 50 << 20 };
         for (key, value) in settings {
             match (key.as_str(), value.as_str()) {
                 ("message_bytes_max", octets) => config.message_bytes_max = octets.parse().expect("octets"),
+                ("privacy", "offered") => config.privacy = Privacy::Offered,
+                ("privacy", "tls") => config.privacy = Privacy::Tls,
                 ("plaintext", "no") => config.plaintext_auth_allowed = false,
                 other => panic!("no such setting: {other:?}"),
             }

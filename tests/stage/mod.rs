@@ -32,7 +32,9 @@ pub trait World: Sized {
     const OPENING: &[&[u8]];
     /// Pieces that random conversations are made of: whole commands, halves of them, and what breaks them.
     const WORDS: &[&[u8]];
-    /// False if the session never starts TLS.
+    /// Settings of the random conversations.
+    const RANDOM: &[(&str, &str)] = &[];
+    /// False if the session never starts TLS, in those.
     const STARTS_TLS: bool;
 
     /// A session and its world. `settings`: empty for the defaults.
@@ -91,6 +93,9 @@ pub enum Event {
 pub struct Player<W: World> {
     pub heard: Vec<Heard>,
     pub script: Script,
+    /// After how many octets each handshake began.
+    pub handshakes: Vec<usize>,
+    used: usize,
     session: W::Session,
     world: W,
     out: Out<Ask<W>>,
@@ -106,6 +111,8 @@ impl<W: World> Player<W> {
         let mut player = Player {
             heard: Vec::new(),
             script: Script::default(),
+            handshakes: Vec::new(),
+            used: 0,
             session,
             world,
             out,
@@ -147,6 +154,7 @@ impl<W: World> Player<W> {
                 }
             }
             self.held.drain(..used);
+            self.used += used;
             let waits = self.out.ask.is_none() && self.out.turn.is_none();
             if used == 0 && waits {
                 let unused = self.held.len();
@@ -176,7 +184,10 @@ impl<W: World> Player<W> {
         loop {
             assert!(self.out.reply.len() <= limits::OUT_BYTES_MAX, "one step said {} octets", self.out.reply.len());
             let reply = std::mem::take(&mut self.out.reply);
-            self.note_reply(&reply);
+            // Who meets the wall is not told that the handshake may begin.
+            if self.out.turn != Some(Turn::StartTls) || self.held.is_empty() {
+                self.note_reply(&reply);
+            }
             if let Some(turn) = self.out.turn.take() {
                 self.note_body();
                 self.heard.push(Heard::Turn(turn));
@@ -185,6 +196,7 @@ impl<W: World> Player<W> {
                     self.closed = true;
                     return;
                 }
+                self.handshakes.push(self.used);
                 if self.held.is_empty() {
                     self.session.step(Input::TlsReady, &mut self.out);
                     continue;
@@ -212,13 +224,16 @@ impl<W: World> Player<W> {
         }
     }
 
-    /// Rule 4: bytes that came before the handshake close the connection and are never executed.
+    /// Rule 4: bytes that came before the handshake close the connection and are never executed. A farewell may be said.
     fn the_wall(&mut self) {
         let mut out = Out::default();
         self.session.step(Input::Bytes(&self.held), &mut out);
-        assert!(matches!(out.turn, Some(Turn::Close | Turn::Abort)), "the wall stands: {:?}", out.turn);
-        assert!(out.ask.is_none() && out.body.is_empty() && out.reply.is_empty());
-        self.heard.push(Heard::Turn(Turn::Abort));
+        let turn = out.turn.expect("the wall stands");
+        assert!(matches!(turn, Turn::Close | Turn::Abort), "the wall stands: {turn:?}");
+        assert!(out.ask.is_none() && out.body.is_empty());
+        assert!(out.reply.iter().filter(|b| **b == b'\n').count() <= 1, "a farewell is one line");
+        self.note_reply(&out.reply);
+        self.heard.push(Heard::Turn(turn));
         self.closed = true;
     }
 

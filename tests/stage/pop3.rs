@@ -1,8 +1,8 @@
 //! The world of the POP3 session: a maildrop of `alice`, whose password is `secret`. `A:` lines: `Login wrong|later`,
-//! `Read gone|unreadable`, `Delete not-done|unknown`. `K:` lines: `password refused`, `messages N` (N times the same one),
+//! `Read gone|unreadable`, `Delete not-done|unknown`. `K:` lines: `plaintext no`, `privacy offered|tls`, `messages N` (N times the same one),
 //! `octets N` (one message of about N octets).
 
-use ringpost::proto::contract::Out;
+use ringpost::proto::contract::{Out, Privacy};
 use ringpost::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
 
 use super::{Script, Settings, World};
@@ -22,7 +22,7 @@ impl World for Pop3 {
     type Session = Session;
 
     const NAME: &str = "pop3";
-    const OPENING: &[&[u8]] = &[b"USER alice\r\n", b"PASS secret\r\n"];
+    const OPENING: &[&[u8]] = &[b"STLS\r\n", b"USER alice\r\n", b"PASS secret\r\n"];
     const WORDS: &[&[u8]] = &[
         b"USER alice\r\nPASS secret\r\n",
         b"USER bob\r\n",
@@ -44,6 +44,14 @@ impl World for Pop3 {
         b"NOOP\r\n",
         b"QUIT\r\n",
         b"STLS\r\n",
+        b"STLS now\r\n",
+        b"AUTH\r\n",
+        b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n",
+        b"AUTH PLAIN\r\n",
+        b"AGFsaWNlAHNlY3JldA==\r\n",
+        b"AUTH PLAIN\r\n*\r\n",
+        b"AUTH GSSAPI\r\n",
+        b"\x16\x03\x01",
         b"RETR 18446744073709551616\r\n",
         b"\r\n",
         b"\n",
@@ -55,14 +63,18 @@ impl World for Pop3 {
         b"\xff\xfe",
         b"a line that is longer than the others and is repeated until nobody can take it for a command any more ",
     ];
-    const STARTS_TLS: bool = false;
+    const RANDOM: &[(&str, &str)] = &[("privacy", "offered")];
+    const STARTS_TLS: bool = true;
 
     fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
-        let mut config = Config { hostname: "mx.ringpost.test".to_owned(), password_allowed: true };
+        let mut config =
+            Config { hostname: "mx.ringpost.test".to_owned(), privacy: Privacy::None, plaintext_auth_allowed: true };
         let mut messages: Vec<(u32, Vec<u8>)> = (4..).step_by(3).zip(MESSAGES.map(<[u8]>::to_vec)).collect();
         for (key, value) in settings {
             match (key.as_str(), value.as_str()) {
-                ("password", "refused") => config.password_allowed = false,
+                ("plaintext", "no") => config.plaintext_auth_allowed = false,
+                ("privacy", "offered") => config.privacy = Privacy::Offered,
+                ("privacy", "tls") => config.privacy = Privacy::Tls,
                 ("messages", count) => {
                     let count: u32 = count.parse().expect("a count");
                     messages = (1..=count).map(|uid| (uid, b"x\r\n".to_vec())).collect();
@@ -80,7 +92,7 @@ impl World for Pop3 {
 
     fn answer(&mut self, ask: Ask, script: &mut Script, _: &mut Vec<u8>) -> Answer {
         let kind = match ask {
-            Ask::Login { .. } => "Login",
+            Ask::Login(_) => "Login",
             Ask::Room => "Room",
             Ask::Read { .. } => "Read",
             Ask::Delete { .. } => "Delete",
@@ -107,14 +119,14 @@ impl World for Pop3 {
 impl Pop3 {
     fn usual(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Login { name, password } if name == b"alice" && *password == b"secret" => {
+            Ask::Login(login) if login.name == b"alice" && *login.password == b"secret" => {
                 let item = |(uid, message): &(u32, Vec<u8>)| Item {
                     uid: *uid,
                     size: u32::try_from(message.len()).expect("a short message"),
                 };
                 Answer::LoggedIn { uidvalidity: 1_700_000_000, items: self.messages.iter().map(item).collect() }
             }
-            Ask::Login { .. } => Answer::LoginFailed(LoginFailed::Wrong),
+            Ask::Login(_) => Answer::LoginFailed(LoginFailed::Wrong),
             Ask::Room => Answer::Room,
             Ask::Read { uid, offset, len } => match self.messages.iter().find(|(u, _)| *u == uid) {
                 Some((_, message)) => {

@@ -1,10 +1,11 @@
 //! The world of the receiving SMTP session. `A:` lines: `Mail|Rcpt|Data|Done|Reset` and then
-//! `no CODE X.Y.Z text`, `close` or `yes`. `K:` lines: `message_bytes_max`, `bare_newline reject`.
+//! `no CODE X.Y.Z text`, `close` or `yes`; `Login` too. Only alice has a password, `secret`. `K:` lines: `message_bytes_max`,
+//! `bare_newline reject`, `privacy offered|tls`, `role submission`, `plaintext yes`.
 
 use std::sync::Arc;
 
-use ringpost::proto::contract::Out;
-use ringpost::proto::smtp::{Answer, Ask, BareNewline, Config, Reply, Session};
+use ringpost::proto::contract::{Out, Privacy};
+use ringpost::proto::smtp::{Answer, Ask, BareNewline, Config, Reply, Role, Session, Word};
 
 use super::{Script, Settings, World};
 
@@ -18,6 +19,8 @@ impl World for Smtp {
 
     const NAME: &str = "smtp";
     const OPENING: &[&[u8]] = &[
+        b"EHLO client.test\r\n",
+        b"STARTTLS\r\n",
         b"EHLO client.test\r\n",
         b"MAIL FROM:<alice@client.test>\r\n",
         b"RCPT TO:<bob@ringpost.test>\r\n",
@@ -59,13 +62,18 @@ impl World for Smtp {
         b"MAIL FROM:<",
         b"a line of text that is longer than the others and has nothing to say at all ",
     ];
-    const STARTS_TLS: bool = false;
+    const RANDOM: &[(&str, &str)] = &[("privacy", "offered")];
+    const STARTS_TLS: bool = true;
 
     fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
         let mut config = Config { hostname: "mx.ringpost.test".to_owned(), ..Config::default() };
         for (key, value) in settings {
             match (key.as_str(), value.as_str()) {
                 ("message_bytes_max", octets) => config.message_bytes_max = octets.parse().expect("octets"),
+                ("privacy", "offered") => config.privacy = Privacy::Offered,
+                ("privacy", "tls") => config.privacy = Privacy::Tls,
+                ("role", "submission") => config.role = Role::Submission,
+                ("plaintext", "yes") => config.plaintext_auth_allowed = true,
                 ("bare_newline", "reject") => config.bare_newline = BareNewline::Reject,
                 other => panic!("no such setting: {other:?}"),
             }
@@ -75,6 +83,8 @@ impl World for Smtp {
 
     fn answer(&mut self, ask: Ask, script: &mut Script, _: &mut Vec<u8>) -> Answer {
         let (kind, usual) = match ask {
+            Ask::Login(login) if login.name == b"alice" && *login.password == b"secret" => ("Login", Answer::Yes),
+            Ask::Login(_) => ("Login", Answer::No(Word::BadLogin.reply())),
             Ask::Mail { .. } => ("Mail", Answer::Yes),
             Ask::Rcpt { recipient } if recipient.as_str().starts_with("refused@") => {
                 ("Rcpt", Answer::No(Reply::new(550, (5, 1, 1), "No such user")))
@@ -97,6 +107,74 @@ impl World for Smtp {
             2 => Answer::No(Reply::new(450 + u16::from(n), (4, 0, 0), "stray\r\n")),
             _ => Answer::Close,
         }
+    }
+}
+
+/// The same session where our own users hand in mail.
+pub struct Submission(Smtp);
+
+impl World for Submission {
+    type Session = Session;
+
+    const NAME: &str = "smtp";
+    const OPENING: &[&[u8]] = &[
+        b"EHLO client.test\r\n",
+        b"STARTTLS\r\n",
+        b"EHLO client.test\r\n",
+        b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n",
+        b"MAIL FROM:<alice@ringpost.test> AUTH=<>\r\n",
+        b"RCPT TO:<bob@ringpost.test>\r\n",
+        b"DATA\r\n",
+        b"Subject: x\r\n\r\nHello\r\n.\r\n",
+    ];
+    const WORDS: &[&[u8]] = &[
+        b"EHLO client.test\r\n",
+        b"HELO client.test\r\n",
+        b"STARTTLS\r\n",
+        b"STARTTLS now\r\n",
+        b"starttls\n",
+        b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n",
+        b"AUTH PLAIN\r\n",
+        b"AGFsaWNlAHNlY3JldA==\r\n",
+        b"AUTH PLAIN =\r\n",
+        b"AUTH LOGIN\r\nYWxpY2U=\r\nc2VjcmV0\r\n",
+        b"AUTH LOGIN YWxpY2U=\r\n",
+        b"c2VjcmV0\r\n",
+        b"AUTH CRAM-MD5\r\n",
+        b"AUTH ",
+        b"*\r\n",
+        b"AUTH LOGIN\r\n*\r\n",
+        b"MAIL FROM:<alice@ringpost.test> AUTH=alice+40ringpost.test\r\n",
+        b"MAIL FROM:<>\r\n",
+        b"RCPT TO:<bob@ringpost.test>\r\n",
+        b"DATA\r\n",
+        b"DATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\n",
+        b".\r\n",
+        b"RSET\r\n",
+        b"NOOP\r\n",
+        b"QUIT\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\0",
+        b"\x16\x03\x01",
+        b"\xff\xfe",
+        b"a line of text that is longer than the others and has nothing to say at all ",
+    ];
+    const RANDOM: &[(&str, &str)] = &[("privacy", "offered"), ("role", "submission")];
+    const STARTS_TLS: bool = true;
+
+    fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
+        let (world, session) = Smtp::open(settings, out);
+        (Submission(world), session)
+    }
+
+    fn answer(&mut self, ask: Ask, script: &mut Script, reply: &mut Vec<u8>) -> Answer {
+        self.0.answer(ask, script, reply)
+    }
+
+    fn stray(n: u8) -> Answer {
+        Smtp::stray(n)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A toy that starts TLS, for the contract's fourth rule until a protocol of the house does: `STARTTLS`, `DO`, `QUIT`, a
+//! A toy that starts TLS, so that the contract's fourth rule is seen in its simplest form: `STARTTLS`, `DO`, `QUIT`, a
 //! line each. `DO` is an ask, so that whoever answers can count what was executed.
 
 use ringpost::proto::contract::{self, Input, Out, Turn};
@@ -44,7 +44,10 @@ impl contract::Session for Session {
             (State::Listening, Input::Bytes(bytes)) => return self.line(bytes, out),
             (State::Waiting, Input::Bytes(_)) => {}
             // The wall.
-            (State::Handshake, Input::Bytes(_)) => out.turn = Some(Turn::Abort),
+            (State::Handshake, Input::Bytes(_)) => {
+                out.say("500 too soon\r\n");
+                out.turn = Some(Turn::Close);
+            }
             (State::Waiting, Input::Answer(Done)) => {
                 self.state = State::Listening;
                 out.say("250 done\r\n");

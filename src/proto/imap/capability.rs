@@ -16,6 +16,8 @@ enum When {
     LoginPossible,
     /// Before login, if it is not.
     LoginImpossible,
+    /// Before login, if a handshake can be had.
+    StartTls,
 }
 
 const fn offer(name: &'static str, rfc: u16, when: When) -> Offer {
@@ -25,6 +27,7 @@ const fn offer(name: &'static str, rfc: u16, when: When) -> Offer {
 static OFFERS: &[Offer] = &[
     offer("IMAP4rev1", 3501, When::Always),
     offer("LITERAL+", 7888, When::Always),
+    offer("STARTTLS", 9051, When::StartTls),
     offer("SASL-IR", 4959, When::LoginPossible),
     offer("AUTH=PLAIN", 4616, When::LoginPossible),
     offer("LOGINDISABLED", 9051, When::LoginImpossible),
@@ -35,13 +38,14 @@ static OFFERS: &[Offer] = &[
 ];
 
 /// Appends `CAPABILITY IMAP4rev1 …`, as it stands in the untagged response and in response codes.
-pub fn write(out: &mut Vec<u8>, logged_in: bool, login_possible: bool) {
+pub fn write(out: &mut Vec<u8>, logged_in: bool, login_possible: bool, starttls: bool) {
     out.extend_from_slice(b"CAPABILITY");
     for offer in OFFERS {
         let offered = match offer.when {
             When::Always => true,
             When::LoginPossible => !logged_in && login_possible,
             When::LoginImpossible => !logged_in && !login_possible,
+            When::StartTls => !logged_in && starttls,
         };
         if offered {
             out.push(b' ');
@@ -54,20 +58,25 @@ pub fn write(out: &mut Vec<u8>, logged_in: bool, login_possible: bool) {
 mod tests {
     use super::*;
 
-    fn offered(logged_in: bool, possible: bool) -> String {
+    fn offered(logged_in: bool, possible: bool, starttls: bool) -> String {
         let mut out = Vec::new();
-        write(&mut out, logged_in, possible);
+        write(&mut out, logged_in, possible, starttls);
         String::from_utf8(out).expect("ASCII")
     }
 
     #[test]
     fn a110_login_is_disabled_where_it_is_not_private() {
-        assert!(offered(false, false).contains(" LOGINDISABLED"));
-        assert!(!offered(false, false).contains("AUTH="));
-        assert!(offered(false, true).contains(" AUTH=PLAIN"));
-        let inside = offered(true, true);
+        assert!(offered(false, false, false).contains(" LOGINDISABLED"));
+        assert!(!offered(false, false, true).contains("AUTH="));
+        assert!(offered(false, true, false).contains(" AUTH=PLAIN"));
+        assert!(offered(false, false, true).contains(" STARTTLS LOGINDISABLED"));
+        assert!(!offered(false, true, false).contains("STARTTLS"));
+        let inside = offered(true, true, true);
         assert!(inside.starts_with("CAPABILITY IMAP4rev1 "), "{inside}");
-        assert!(["AUTH=", "LOGINDISABLED", "SASL-IR"].iter().all(|word| !inside.contains(word)), "{inside}");
+        assert!(
+            ["AUTH=", "LOGINDISABLED", "SASL-IR", "STARTTLS"].iter().all(|word| !inside.contains(word)),
+            "{inside}"
+        );
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! What IMAP commands say, once they are parsed: plain values that may cross threads.
 
-use std::fmt;
-
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
@@ -17,6 +15,8 @@ pub enum Command {
     Capability,
     /// LOGOUT
     Logout,
+    /// STARTTLS
+    StartTls,
     /// AUTHENTICATE PLAIN, perhaps with its response in base64 (RFC 4959).
     AuthenticatePlain(Option<Zeroizing<Vec<u8>>>),
     /// LIST or LSUB with an empty pattern: what is the separator? (RFC 9051 §6.3.9)
@@ -38,18 +38,7 @@ pub enum Command {
 }
 
 /// LOGIN or AUTHENTICATE PLAIN (RFC 9051 §6.2.2, §6.2.3).
-pub struct Login {
-    /// As the client spelt it; `user@domain`.
-    pub name: Vec<u8>,
-    /// Cleared from memory when dropped.
-    pub password: Zeroizing<Vec<u8>>,
-}
-
-impl fmt::Debug for Login {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("name", &String::from_utf8_lossy(&self.name)).finish_non_exhaustive()
-    }
-}
+pub use crate::proto::sasl::Login;
 
 /// One thing a client says of itself with ID (RFC 2971 §3.3).
 #[derive(Clone, Debug, PartialEq, Eq)]

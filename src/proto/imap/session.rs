@@ -32,12 +32,14 @@ use super::refusal::Refusal;
 use super::response;
 use super::table::{self, Head, Special, states};
 use crate::limits;
-use crate::proto::contract::{self, Input, Out, Patience, Turn};
+use crate::proto::contract::{self, Input, Out, Patience, Privacy, Turn};
 
 /// What a session is told when it is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// This peer may log in on this connection as it is.
+    /// What TLS is to the connection; as the conversation begins, and then as it goes on.
+    pub privacy: Privacy,
+    /// This peer may give a password without TLS.
     pub plaintext_auth_allowed: bool,
     /// Largest message, octets.
     pub message_bytes_max: u64,
@@ -85,6 +87,8 @@ enum Phase {
     Drain(Box<Drain>),
     /// AUTHENTICATE waits for its response.
     Challenge(Tag),
+    /// After STARTTLS: nothing is heard until TLS is in force.
+    Handshake,
     /// An ask is out.
     Waiting(Box<Pending>),
     /// APPEND's message, and the line end after it.
@@ -118,6 +122,8 @@ enum Then {
     Skip(Refusal),
 }
 
+/// First octet of a TLS handshake record: never of a command (A045).
+const TLS_HANDSHAKE: u8 = 0x16;
 const LINE_ENDS: Refusal = Refusal::bad("Lines end with CRLF");
 const LINE_TOO_LONG: Refusal = Refusal::too_big("Command line is too long");
 const LITERAL_TOO_BIG: Refusal = Refusal::too_big("Literal is too large");
@@ -133,11 +139,12 @@ impl contract::Session for Session {
         match input {
             Input::Bytes(bytes) => return self.bytes(bytes, out),
             Input::Answer(answer) => self.answer(answer, out),
+            // Words in the clear have no place in a handshake.
+            Input::Timeout if matches!(self.phase, Phase::Handshake) => self.close(Turn::Abort, out),
             Input::Timeout => self.bye("Idle for too long", out),
             Input::Eof => self.close(Turn::Close, out),
             Input::News => {}
-            // STARTTLS is not offered, so nobody shook hands.
-            Input::TlsReady => self.close(Turn::Abort, out),
+            Input::TlsReady => self.tls_ready(out),
         }
         0
     }
@@ -179,6 +186,11 @@ impl Session {
             Phase::Drain(_) => self.drain(bytes, out),
             Phase::Challenge(_) => self.challenge_response(bytes, out),
             Phase::Message(_) => self.message(bytes, out),
+            // What came in the clear behind STARTTLS was perhaps written by somebody else (A109). Our OK was not given then.
+            Phase::Handshake => {
+                self.bye("Octets between STARTTLS and its answer", out);
+                bytes.len()
+            }
             Phase::Waiting(_) => 0,
             Phase::Closed => bytes.len(),
         }
@@ -192,6 +204,10 @@ impl Session {
     }
 
     fn first_line(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
+        if bytes.first() == Some(&TLS_HANDSHAKE) {
+            self.close(Turn::Abort, out); // A045
+            return bytes.len();
+        }
         let max = self.line_bytes_max();
         let len = match frame::line(bytes, &mut self.scanned, max) {
             Line::More => return 0,
@@ -222,7 +238,7 @@ impl Session {
                 _ if head.row.states == states::NOT_AUTHENTICATED => "Already logged in",
                 _ => "Select a mailbox first",
             })
-        } else if head.row.special == Special::Secret && !self.config.plaintext_auth_allowed {
+        } else if head.row.special == Special::Secret && !self.login_possible() {
             Refusal::PRIVACY
         } else if head.row.special == Special::Writes && self.state == (State::Selected { read_only: true }) {
             No::ReadOnly.into()
@@ -258,6 +274,7 @@ impl Session {
                 self.completed(head.tag, name, out);
                 self.close(Turn::Close, out);
             }
+            Ok(Command::StartTls) => self.start_tls(head.tag, out),
             Ok(Command::AuthenticatePlain(None)) => {
                 out.say("+ \r\n");
                 self.phase = Phase::Challenge(head.tag.into());
@@ -441,7 +458,36 @@ impl Session {
 
     fn say_capabilities(&self, out: &mut Out<Ask>) {
         let logged_in = self.state != State::NotAuthenticated;
-        capability::write(&mut out.reply, logged_in, self.config.plaintext_auth_allowed);
+        capability::write(&mut out.reply, logged_in, self.login_possible(), self.config.privacy == Privacy::Offered);
+    }
+
+    /// A password may be given on this connection as it is (A110).
+    fn login_possible(&self) -> bool {
+        self.config.privacy == Privacy::Tls || self.config.plaintext_auth_allowed
+    }
+
+    /// RFC 9051 §6.2.1
+    fn start_tls(&mut self, tag: &[u8], out: &mut Out<Ask>) {
+        match self.config.privacy {
+            Privacy::None => self.refuse(Some(tag), Refusal::bad("TLS cannot be had here"), out),
+            Privacy::Tls => self.refuse(Some(tag), Refusal::bad("TLS is in force already"), out),
+            Privacy::Offered => {
+                out.say(tag);
+                out.say(" OK Begin TLS\r\n");
+                self.phase = Phase::Handshake;
+                out.turn = Some(Turn::StartTls);
+            }
+        }
+    }
+
+    /// The conversation begins anew, without a greeting; what was refused before counts on.
+    fn tls_ready(&mut self, out: &mut Out<Ask>) {
+        if !matches!(self.phase, Phase::Handshake) {
+            return self.close(Turn::Abort, out); // Nobody asked for a handshake.
+        }
+        assert!(self.state == State::NotAuthenticated && self.scanned == 0, "STARTTLS is a whole line before login");
+        self.phase = Phase::Line;
+        self.config.privacy = Privacy::Tls;
     }
 
     fn bye(&mut self, text: &str, out: &mut Out<Ask>) {

@@ -62,6 +62,7 @@ pub static TABLE: &[Row] = &[
     row("CAPABILITY", ANY, Special::Plain, |_| Ok(Command::Capability)),
     row("NOOP", ANY, Special::Plain, |_| Ok(Command::Ask(Ask::Poll))),
     row("LOGOUT", ANY, Special::Plain, |_| Ok(Command::Logout)),
+    row("STARTTLS", NOT_AUTHENTICATED, Special::Plain, |_| Ok(Command::StartTls)),
     row("LOGIN", NOT_AUTHENTICATED, Special::Secret, parse::login::login),
     row("AUTHENTICATE", NOT_AUTHENTICATED, Special::Secret, parse::login::authenticate),
     row("ID", ANY, Special::Plain, parse::id::id),

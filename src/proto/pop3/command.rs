@@ -9,6 +9,8 @@ pub(super) enum Verb {
     Capa,
     User,
     Pass,
+    Auth,
+    Stls,
     Quit,
     Stat,
     List,
@@ -34,6 +36,7 @@ enum Takes {
     Nothing,
     /// Everything after one space, verbatim.
     Text,
+    TextOrNothing,
     Number,
     NumberOrNothing,
     TwoNumbers,
@@ -54,6 +57,8 @@ const TABLE: &[Row] = &[
     row("CAPA", Verb::Capa, When::Always, Takes::Nothing),
     row("USER", Verb::User, When::Authorization, Takes::Text),
     row("PASS", Verb::Pass, When::Authorization, Takes::Text),
+    row("AUTH", Verb::Auth, When::Authorization, Takes::TextOrNothing), // RFC 5034
+    row("STLS", Verb::Stls, When::Authorization, Takes::Nothing),       // RFC 2595 §4
     row("QUIT", Verb::Quit, When::Always, Takes::Nothing),
     row("STAT", Verb::Stat, When::Transaction, Takes::Nothing),
     row("LIST", Verb::List, When::Transaction, Takes::NumberOrNothing),
@@ -65,15 +70,27 @@ const TABLE: &[Row] = &[
     row("NOOP", Verb::Noop, When::Transaction, Takes::Nothing),
 ];
 
-/// What CAPA says (RFC 2449 §6, RFC 3206); `true`: only where a password may be given.
-pub(super) const CAPABILITIES: &[(&str, bool)] = &[
-    ("TOP", false),
-    ("UIDL", false),
-    ("RESP-CODES", false),
-    ("AUTH-RESP-CODE", false),
-    ("PIPELINING", false),
-    ("USER", true),
-    ("IMPLEMENTATION Ringpost", false),
+/// When a capability is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    Always,
+    /// Where a password may be given (A143).
+    Password,
+    /// Where a handshake can be had.
+    Stls,
+}
+
+/// What CAPA says (RFC 2449 §6, RFC 3206, RFC 2595 §4, RFC 5034 §6).
+pub(super) const CAPABILITIES: &[(&str, Offered)] = &[
+    ("TOP", Offered::Always),
+    ("UIDL", Offered::Always),
+    ("RESP-CODES", Offered::Always),
+    ("AUTH-RESP-CODE", Offered::Always),
+    ("PIPELINING", Offered::Always),
+    ("STLS", Offered::Stls),
+    ("USER", Offered::Password),
+    ("SASL PLAIN", Offered::Password),
+    ("IMPLEMENTATION Ringpost", Offered::Always),
 ];
 
 /// One command, understood.
@@ -81,7 +98,7 @@ pub(super) const CAPABILITIES: &[(&str, bool)] = &[
 pub(super) struct Command<'a> {
     pub verb: Verb,
     pub when: When,
-    /// The text of USER and PASS.
+    /// The text of USER, PASS and AUTH.
     pub text: &'a [u8],
     /// The numbers of the others, in order.
     pub first: Option<u64>,
@@ -111,15 +128,16 @@ pub(super) fn parse(line: &[u8]) -> Result<Command<'_>, Bad> {
     let rest = space.map(|at| &line[at + 1..]);
     let row = TABLE.iter().find(|r| r.name.as_bytes().eq_ignore_ascii_case(name)).ok_or(Bad::Unknown)?;
     let mut command = Command { verb: row.verb, when: row.when, text: b"", first: None, second: None };
-    if row.takes == Takes::Text {
-        command.text = rest.filter(|t| !t.is_empty()).ok_or(Bad::Arguments)?;
-        return Ok(command);
+    if matches!(row.takes, Takes::Text | Takes::TextOrNothing) {
+        command.text = rest.unwrap_or(b"");
+        let fits = row.takes == Takes::TextOrNothing || !command.text.is_empty();
+        return fits.then_some(command).ok_or(Bad::Arguments);
     }
     let mut numbers = rest.unwrap_or(b"").split(|b| *b == b' ').filter(|word| !word.is_empty()).map(number);
     let first = numbers.next().transpose()?;
     let second = numbers.next().transpose()?;
     let fits = match row.takes {
-        Takes::Text | Takes::Nothing => first.is_none(),
+        Takes::Text | Takes::TextOrNothing | Takes::Nothing => first.is_none(),
         Takes::Number => first.is_some() && second.is_none(),
         Takes::NumberOrNothing => second.is_none(),
         Takes::TwoNumbers => second.is_some(),

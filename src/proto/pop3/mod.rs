@@ -1,9 +1,11 @@
-//! POP3 as a value (RFC 1939, RFC 2449, RFC 3206).
+//! POP3 as a value (RFC 1939, RFC 2449, RFC 3206; STLS of RFC 2595, AUTH of RFC 5034 with PLAIN).
 //!
 //! ```text
-//!   AUTHORIZATION ── USER, PASS ── ask Login ──► TRANSACTION ── QUIT ── ask Delete ──► over
-//!        │ QUIT, silence, 20 errors                   │ silence, connection lost: nothing is deleted (A139)
-//!        └──► over                                    └──► over
+//!   AUTHORIZATION ── PASS, AUTH ── ask Login ──► TRANSACTION ── QUIT ── ask Delete ──► over
+//!    ▲   │ QUIT, silence, 20 errors                   │ silence, connection lost: nothing is deleted (A139)
+//!    │   ├──► over                                    └──► over
+//!    │   └ STLS ──► handshake ── bytes in the clear ──► over, whatever they say (A142)
+//!    └── TLS is ready ┘   and the name given before is forgotten
 //! ```
 //!
 //! - The session has the whole of the protocol: the maildrop's snapshot, its numbers and marks, dot-stuffing. The door only verifies
@@ -19,15 +21,17 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::limits;
-use crate::proto::contract::{self, Input, Out, Patience, Turn};
+use crate::proto::contract::{self, Input, Out, Patience, Privacy, Turn};
+use crate::proto::sasl::Login;
 
 mod command;
+mod login;
 mod maildrop;
 mod stuff;
 #[cfg(test)]
 mod tests;
 
-use command::{Bad, CAPABILITIES, Command, Verb, When};
+use command::{Bad, CAPABILITIES, Command, Offered, Verb, When};
 pub use maildrop::Item;
 use maildrop::Maildrop;
 use stuff::Stuffer;
@@ -37,6 +41,10 @@ pub const PIECE_BYTES: usize = 32 << 10;
 /// Octets of a message asked for at once.
 pub const READ_BYTES: usize = 256 << 10;
 
+/// First octet of a TLS handshake record: never of a command (A045).
+const TLS_HANDSHAKE: u8 = 0x16;
+const NO_PASSWORD: &[u8] = b"-ERR passwords are not accepted without TLS\r\n";
+const WRONG: &[u8] = b"-ERR [AUTH] wrong name or password\r\n"; // RFC 3206 §5
 const NO_SUCH: &[u8] = b"-ERR no such message\r\n";
 
 /// What the session is told when it begins.
@@ -44,19 +52,16 @@ const NO_SUCH: &[u8] = b"-ERR no such message\r\n";
 pub struct Config {
     /// The name in the greeting.
     pub hostname: String,
-    /// True if a password may be given on this connection: under TLS, or where the operator allows it without (A143).
-    pub password_allowed: bool,
+    /// What TLS is to the connection when the conversation begins.
+    pub privacy: Privacy,
+    /// True if this peer may give a password without TLS (A143).
+    pub plaintext_auth_allowed: bool,
 }
 
 /// What the session needs. `Debug` shows no password.
 pub enum Ask {
     /// Verify these, and list the maildrop. Answered by `LoggedIn` or `LoginFailed`.
-    Login {
-        /// As given to USER.
-        name: Vec<u8>,
-        /// As given to PASS.
-        password: Zeroizing<Vec<u8>>,
-    },
+    Login(Login),
     /// Wait until the reply made so far is no longer too much. Answered by `Room`.
     Room,
     /// Octets of a message, at most `len` and fewer only at its end. Answered by `Octets`, `Gone` or `Unreadable`.
@@ -119,7 +124,9 @@ pub enum Deletion {
 
 /// One POP3 conversation.
 pub struct Session {
-    password_allowed: bool,
+    /// What TLS is to the connection now.
+    privacy: Privacy,
+    plaintext_auth_allowed: bool,
     /// Errors before login.
     errors: u32,
     /// Octets of an overlong line thrown away so far; `None` between lines.
@@ -128,8 +135,14 @@ pub struct Session {
 }
 
 enum State {
-    Authorization { name: Option<Box<[u8]>> },
+    Authorization {
+        name: Option<Box<[u8]>>,
+    },
+    /// AUTH PLAIN waits for its response.
+    Response,
     LoggingIn,
+    /// Nothing is heard until TLS is in force.
+    Handshake,
     Transaction(Box<Maildrop>),
     Listing(Box<Maildrop>, What, u64),
     Sending(Box<Sending>),
@@ -164,7 +177,8 @@ impl Session {
         out.say(&config.hostname);
         out.say(" Ringpost POP3\r\n");
         Session {
-            password_allowed: config.password_allowed,
+            privacy: config.privacy,
+            plaintext_auth_allowed: config.plaintext_auth_allowed,
             errors: 0,
             junk: None,
             state: State::Authorization { name: None },
@@ -173,10 +187,20 @@ impl Session {
 
     fn bytes(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
         match self.state {
-            State::Authorization { .. } | State::Transaction(_) => {}
+            State::Authorization { .. } | State::Response | State::Transaction(_) => {}
             State::Over => return bytes.len(),
+            // What came in the clear behind STLS was perhaps written by somebody else (A142). Our answer was not given then.
+            State::Handshake => {
+                out.say("-ERR octets between STLS and its answer, closing\r\n");
+                self.close(out);
+                return bytes.len();
+            }
             // Deaf until answered.
             _ => return 0,
+        }
+        if self.junk.is_none() && bytes.first() == Some(&TLS_HANDSHAKE) {
+            self.abort(out);
+            return bytes.len();
         }
         let newline = memchr::memchr(b'\n', bytes);
         let whole = newline.map(|at| at + 1);
@@ -187,11 +211,11 @@ impl Session {
         }
         let line = newline.map(|at| bytes[..at].strip_suffix(b"\r").unwrap_or(&bytes[..at]));
         match (line, whole) {
-            (Some(line), Some(used)) if line.len() <= limits::POP3_LINE_BYTES_MAX => {
+            (Some(line), Some(used)) if line.len() <= self.line_bytes_max() => {
                 self.line(line, out);
                 used
             }
-            (None, _) if bytes.len() < Self::HOLD => 0,
+            (None, _) if bytes.len() < self.line_bytes_max() + 2 => 0,
             _ => {
                 let thrown = whole.unwrap_or(bytes.len());
                 self.throw_away(thrown, newline.is_some(), out);
@@ -200,10 +224,19 @@ impl Session {
         }
     }
 
-    const HOLD: usize = limits::POP3_LINE_BYTES_MAX + 2;
+    /// A response is longer than a command may be (RFC 5034 §4).
+    fn line_bytes_max(&self) -> usize {
+        match self.state {
+            State::Response => limits::AUTH_LINE_BYTES_MAX,
+            _ => limits::POP3_LINE_BYTES_MAX,
+        }
+    }
 
     /// An overlong line (A137): one error at its end, or at [`limits::JUNK_BYTES_MAX`] the end of the conversation.
     fn throw_away(&mut self, junk: usize, ended: bool, out: &mut Out<Ask>) {
+        if matches!(self.state, State::Response) {
+            self.state = State::Authorization { name: None };
+        }
         if junk > limits::JUNK_BYTES_MAX {
             out.say("-ERR line too long\r\n");
             self.close(out);
@@ -216,6 +249,9 @@ impl Session {
     }
 
     fn line(&mut self, line: &[u8], out: &mut Out<Ask>) {
+        if matches!(self.state, State::Response) {
+            return self.response(line, out);
+        }
         if line.iter().any(u8::is_ascii_control) {
             return self.error(Bad::Arguments.text(), out);
         }
@@ -251,12 +287,14 @@ impl Session {
     }
 
     fn authorization(&mut self, command: &Command<'_>, out: &mut Out<Ask>) {
+        let password_allowed = self.password_allowed();
         let State::Authorization { name } = &mut self.state else { return };
         match command.verb {
             Verb::Capa => self.capabilities(out),
-            Verb::User if !self.password_allowed => {
-                self.error(b"-ERR passwords are not accepted without TLS\r\n", out);
-            }
+            Verb::Stls => self.stls(out),
+            Verb::Auth if command.text.is_empty() => self.mechanisms(out),
+            Verb::Auth => self.auth(command.text, out),
+            Verb::User if !password_allowed => self.error(NO_PASSWORD, out),
             Verb::User => {
                 // The same for every name (A144).
                 *name = Some(command.text.into());
@@ -265,8 +303,8 @@ impl Session {
             Verb::Pass => match name.take() {
                 None => self.error(b"-ERR say USER first\r\n", out),
                 Some(name) => {
-                    self.state = State::LoggingIn;
-                    out.ask(Ask::Login { name: name.into(), password: Zeroizing::new(command.text.to_vec()) });
+                    let password = Zeroizing::new(command.text.to_vec());
+                    self.log_in(Login { name: name.into(), password }, out);
                 }
             },
             _ => self.goodbye(out),
@@ -310,8 +348,13 @@ impl Session {
 
     fn capabilities(&self, out: &mut Out<Ask>) {
         out.say("+OK\r\n");
-        for (name, needs_password) in CAPABILITIES {
-            if self.password_allowed || !needs_password {
+        for (name, offered) in CAPABILITIES {
+            let offered = match offered {
+                Offered::Always => true,
+                Offered::Password => self.password_allowed(),
+                Offered::Stls => self.privacy == Privacy::Offered && matches!(self.state, State::Authorization { .. }),
+            };
+            if offered {
                 out.say(name);
                 out.say("\r\n");
             }
@@ -414,8 +457,8 @@ impl Session {
             (State::LoggingIn, Answer::LoginFailed(why)) => {
                 self.state = State::Authorization { name: None };
                 match why {
-                    // RFC 3206 §4, §5
-                    LoginFailed::Wrong => self.error(b"-ERR [AUTH] wrong name or password\r\n", out),
+                    // RFC 3206 §4
+                    LoginFailed::Wrong => self.error(WRONG, out),
                     LoginFailed::Later => self.error(b"-ERR [SYS/TEMP] try again later\r\n", out),
                 }
             }
@@ -452,23 +495,25 @@ impl contract::Session for Session {
     type Ask = Ask;
     type Answer = Answer;
 
-    const HOLD_BYTES_MAX: usize = Session::HOLD;
+    const HOLD_BYTES_MAX: usize = limits::AUTH_LINE_BYTES_MAX + 2;
 
     fn step(&mut self, input: Input<'_, Answer>, out: &mut Out<Ask>) -> usize {
         match input {
             Input::Bytes(bytes) => return self.bytes(bytes, out),
             Input::Answer(answer) => self.answer(answer, out),
+            Input::TlsReady => self.tls_ready(out),
+            // Nothing in the clear, and nothing in order, belongs into a handshake.
+            Input::Timeout if matches!(self.state, State::Handshake) => self.abort(out),
             // RFC 1939 §3: nothing is said and nothing deleted.
             Input::Timeout | Input::Eof => self.close(out),
             Input::News => {}
-            Input::TlsReady => self.abort(out),
         }
         0
     }
 
     fn patience(&self) -> Patience {
         let idle_s = match self.state {
-            State::Authorization { .. } | State::LoggingIn => limits::LOGIN_IDLE_S,
+            State::Authorization { .. } | State::Response | State::LoggingIn | State::Handshake => limits::LOGIN_IDLE_S,
             _ => limits::POP3_IDLE_S,
         };
         Patience { idle: Duration::from_secs(idle_s), rate_min_bytes_s: 0 }
@@ -478,7 +523,7 @@ impl contract::Session for Session {
 impl fmt::Debug for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Ask::Login { name, .. } => write!(f, "Login {{ name: \"{}\" }}", name.escape_ascii()),
+            Ask::Login(login) => write!(f, "{login:?}"),
             Ask::Room => f.write_str("Room"),
             Ask::Read { uid, offset, len } => write!(f, "Read {{ uid: {uid}, offset: {offset}, len: {len} }}"),
             Ask::Delete { uids } => write!(f, "Delete {{ uids: {uids:?} }}"),

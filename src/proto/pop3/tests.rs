@@ -27,12 +27,12 @@ impl World {
 
     fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Login { name, password } if name == b"alice" && *password == b"secret" => {
+            Ask::Login(Login { name, password }) if name == b"alice" && *password == b"secret" => {
                 let items = self.messages.iter().map(|(uid, m)| Item { uid: *uid, size: m.len() as u32 });
                 Answer::LoggedIn { uidvalidity: 7, items: items.collect() }
             }
-            Ask::Login { name, .. } if name == b"busy" => Answer::LoginFailed(LoginFailed::Later),
-            Ask::Login { .. } => Answer::LoginFailed(LoginFailed::Wrong),
+            Ask::Login(Login { name, .. }) if name == b"busy" => Answer::LoginFailed(LoginFailed::Later),
+            Ask::Login(_) => Answer::LoginFailed(LoginFailed::Wrong),
             Ask::Room => Answer::Room,
             Ask::Read { uid, .. } if self.gone.contains(&uid) => Answer::Gone,
             Ask::Read { offset, .. } if self.unreadable_from.is_some_and(|from| offset >= from) => Answer::Unreadable,
@@ -104,7 +104,7 @@ impl World {
 }
 
 fn open() -> Config {
-    Config { hostname: "mx.ringpost.test".to_owned(), password_allowed: true }
+    Config { hostname: "mx.ringpost.test".to_owned(), privacy: Privacy::None, plaintext_auth_allowed: true }
 }
 
 fn lines(text: &str) -> Vec<&str> {
@@ -118,7 +118,7 @@ fn a_whole_conversation_says_the_same_at_every_cut() {
     let input = b"CAPA\r\nuser alice\r\nPASS wrong\r\nUSER alice\r\nPASS secret\r\nSTAT\r\nLIST\r\nLIST 2\r\nUIDL\r\nUIDL 1\r\n\
                   RETR 2\r\nTOP 2 1\r\nNOOP\r\nDELE 1\r\nDELE 1\r\nLIST\r\nSTAT\r\nRSET\r\nSTAT\r\nDELE 2\r\nQUIT\r\nSTAT\r\n";
     let want = "+OK mx.ringpost.test Ringpost POP3\r\n\
-        +OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUSER\r\nIMPLEMENTATION Ringpost\r\n.\r\n\
+        +OK\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUSER\r\nSASL PLAIN\r\nIMPLEMENTATION Ringpost\r\n.\r\n\
         +OK\r\n-ERR [AUTH] wrong name or password\r\n+OK\r\n+OK logged in\r\n\
         +OK 2 31\r\n+OK 2 31\r\n1 13\r\n2 18\r\n.\r\n+OK 2 18\r\n+OK 2 31\r\n1 7-1\r\n2 7-2\r\n.\r\n+OK 1 7-1\r\n\
         +OK 18 octets\r\nA: 2\r\n\r\n..two\r\nmore\r\n.\r\n+OK 18 octets\r\nA: 2\r\n\r\n..two\r\n.\r\n+OK\r\n\
@@ -208,7 +208,7 @@ fn a141_what_another_session_removed_is_an_error_of_that_message_alone() {
 
 #[test]
 fn a143_passwords_are_not_taken_where_they_are_not_allowed() {
-    let config = Config { password_allowed: false, ..open() };
+    let config = Config { plaintext_auth_allowed: false, ..open() };
     let said = World::with(TWO).talk_cut(&config, b"CAPA\r\nUSER alice\r\nPASS secret\r\nSTAT\r\n", usize::MAX);
     assert!(!lines(&said).contains(&"USER"));
     let errors: Vec<_> = lines(&said).into_iter().filter(|l| l.starts_with("-ERR")).collect();

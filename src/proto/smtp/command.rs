@@ -14,6 +14,8 @@ pub(super) struct Command {
     /// Accepts no mail by itself and counts against
     /// [`SMTP_IDLE_COMMANDS_MAX`](crate::limits::SMTP_IDLE_COMMANDS_MAX).
     pub(super) idle: bool,
+    /// Our own users must have logged in before (A013).
+    pub(super) needs_login: bool,
     /// Carries it out. The argument comes without spaces around it.
     pub(super) run: fn(&mut Session, &[u8], &mut Out<Ask>),
 }
@@ -26,11 +28,15 @@ pub(super) enum Argument {
 }
 
 const fn row(verb: &'static str, argument: Argument, run: fn(&mut Session, &[u8], &mut Out<Ask>)) -> Command {
-    Command { verb, argument, idle: false, run }
+    Command { verb, argument, idle: false, needs_login: false, run }
 }
 
 const fn idle(verb: &'static str, argument: Argument, run: fn(&mut Session, &[u8], &mut Out<Ask>)) -> Command {
-    Command { verb, argument, idle: true, run }
+    Command { verb, argument, idle: true, needs_login: false, run }
+}
+
+const fn after_login(command: Command) -> Command {
+    Command { needs_login: true, ..command }
 }
 
 const fn unoffered(verb: &'static str) -> Command {
@@ -43,19 +49,19 @@ const fn foreign(verb: &'static str) -> Command {
 
 /// RFC 5321 §4.1.1 unless a row says otherwise.
 pub(super) const COMMANDS: &[Command] = &[
-    row("RCPT", Argument::Must, Session::rcpt),
-    row("MAIL", Argument::Must, Session::mail),
-    row("DATA", Argument::No, Session::data),
+    after_login(row("RCPT", Argument::Must, Session::rcpt)),
+    after_login(row("MAIL", Argument::Must, Session::mail)),
+    after_login(row("DATA", Argument::No, Session::data)),
     row("QUIT", Argument::No, Session::quit),
     idle("EHLO", Argument::Must, Session::ehlo),
     idle("RSET", Argument::No, Session::rset),
     idle("NOOP", Argument::May, Session::noop),
     idle("HELO", Argument::Must, Session::helo),
-    idle("VRFY", Argument::Must, Session::vrfy),
+    after_login(idle("VRFY", Argument::Must, Session::vrfy)),
     idle("HELP", Argument::May, Session::help),
     unoffered("EXPN"),
-    unoffered("STARTTLS"), // RFC 3207
-    unoffered("AUTH"),     // RFC 4954
+    idle("STARTTLS", Argument::No, Session::starttls), // RFC 3207
+    idle("AUTH", Argument::Must, Session::auth),       // RFC 4954
     // RFC 3030 §2. Its octets would follow and be taken for commands, so it also closes.
     row("BDAT", Argument::May, Session::not_implemented_and_close),
     unoffered("ETRN"), // RFC 1985

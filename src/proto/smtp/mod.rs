@@ -1,4 +1,4 @@
-//! Receiving mail: the server side of SMTP as a value (RFC 5321).
+//! Receiving mail: the server side of SMTP as a value (RFC 5321), from other hosts and from our own users (RFC 6409).
 //!
 //! [`Session`] knows the conversation: commands, order, limits, the shape of a message on the wire. It does not
 //! know who may send or who lives here: that it *asks*, one question at a time, and what it is told decides the
@@ -7,6 +7,7 @@
 //! ```text
 //!   open ─► 220          ┌────────── Mail ───────────┐          the world (serve)
 //!   EHLO ─► 250          │ Rcpt, once per recipient  │  ◄────►  answers Yes, No(reply), Queued, Close
+//!   STARTTLS, AUTH ──────┤ Login                     │
 //!   MAIL  RCPT…  DATA ───┤ Data                      │
 //!   body as pieces ──────┤ Done { octets }           │
 //!   QUIT ─► 221          └ Reset: forget all that ───┘
@@ -17,15 +18,20 @@
 //!   answer to `Done`, with `Reset`, or with the connection; every other way to drop it asks `Reset` first.
 //! - **`Done` comes only for a whole, clean message**: terminated by CRLF.CRLF and nothing else, without NUL, not over
 //!   the size, canonical CRLF in its pieces. A message that is none of this is refused here, after `Reset`.
+//! - **Nobody gives a password in the clear** unless the configuration says so, and where our own users hand in mail
+//!   nothing is asked of the world before they have logged in (A013).
 //! - Every reply is one of [`Word`]'s or the world's [`Reply`], written so that nothing can be injected.
 //!
 //! Files in reading order: `reply` (what is said), `command` (what is heard), `keyword` (what EHLO offers),
-//! `param` (MAIL and RCPT parameters), `data` (the message on the wire), `session` (the order of it all).
+//! `param` (MAIL and RCPT parameters), `data` (the message on the wire), `session` (the order of it all), `session/auth`
+//! (STARTTLS and AUTH).
 
 use std::sync::Arc;
 
 use crate::limits;
 use crate::mail::address::{ForwardPath, ReversePath};
+use crate::proto::contract::Privacy;
+use crate::proto::sasl::Login;
 
 mod command;
 mod data;
@@ -48,6 +54,12 @@ pub struct Config {
     pub message_bytes_max: u64,
     /// What becomes of a lone CR or LF in a message.
     pub bare_newline: BareNewline,
+    /// What TLS is to the connection when the conversation begins.
+    pub privacy: Privacy,
+    /// Who is expected here.
+    pub role: Role,
+    /// This peer may give a password without TLS.
+    pub plaintext_auth_allowed: bool,
 }
 
 impl Default for Config {
@@ -57,8 +69,21 @@ impl Default for Config {
             banner: "ESMTP Ringpost".to_owned(),
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
             bare_newline: BareNewline::Normalise,
+            privacy: Privacy::None,
+            role: Role::Mx,
+            plaintext_auth_allowed: false,
         }
     }
+}
+
+/// Whose mail a listener takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// That of other hosts. AUTH is not known here.
+    #[default]
+    Mx,
+    /// That of our own users, after AUTH (RFC 6409, RFC 4954).
+    Submission,
 }
 
 /// What becomes of a lone CR or LF in a message. It never ends one (RFC 5321 §2.3.8, §4.1.1.4).
@@ -83,6 +108,8 @@ pub struct Helo {
 /// What the session needs to know before it can go on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
+    /// Who is this? Answers: `Yes`, `No`, `Close`. A permanent `No` counts as a refused login.
+    Login(Login),
     /// May this sender begin a transaction? Answers: `Yes`, `No`, `Close`.
     Mail {
         /// Where bounces go.
@@ -101,6 +128,10 @@ pub enum Ask {
     Data {
         /// For the trace field.
         helo: Arc<Helo>,
+        /// TLS is in force.
+        tls: bool,
+        /// The peer has logged in.
+        authenticated: bool,
     },
     /// The message is whole: all its pieces have been given. Answers: `Queued`, `No`, `Close`. The transaction is over.
     Done {

@@ -9,15 +9,19 @@ pub(super) struct MailParams {
     pub(super) eight_bit: bool,
 }
 
-/// Reads MAIL's parameters. `size_max`: octets; a declared size over it is refused here (RFC 1870 §6.1).
-pub(super) fn mail(text: &[u8], size_max: u64) -> Result<MailParams, Word> {
+/// Reads MAIL's parameters. `size_max`: octets; a declared size over it is refused here (RFC 1870 §6.1). `auth`: AUTH= is known.
+/// Nobody's word about who sent a message first is worth anything here, so its value is read and forgotten (RFC 4954 §5).
+pub(super) fn mail(text: &[u8], size_max: u64, auth: bool) -> Result<MailParams, Word> {
     let mut params = MailParams::default();
     let mut body = None;
+    let mut first_sender = None;
     for (keyword, value) in each(text)? {
         if keyword.eq_ignore_ascii_case(b"SIZE") {
             once(&mut params.size, size(value)?)?;
         } else if keyword.eq_ignore_ascii_case(b"BODY") {
             once(&mut body, eight_bit(value)?)?;
+        } else if auth && keyword.eq_ignore_ascii_case(b"AUTH") {
+            once(&mut first_sender, xtext(value)?)?;
         } else {
             return Err(Word::UnknownParameter);
         }
@@ -63,6 +67,14 @@ fn size(value: Option<&[u8]>) -> Result<u64, Word> {
     Ok(digits.iter().fold(0u64, |n, d| n.saturating_mul(10).saturating_add(u64::from(d - b'0'))))
 }
 
+/// Printable ASCII in which `+` and two hexadecimal digits, upper case, stand for an octet (RFC 3461 §4).
+fn xtext(value: Option<&[u8]>) -> Result<(), Word> {
+    let text = value.ok_or(Word::BadParameter)?;
+    let hex = |b: &u8| b.is_ascii_digit() || (b'A'..=b'F').contains(b);
+    let escaped = text.split(|&b| b == b'+').skip(1).all(|part| part.len() >= 2 && part[..2].iter().all(hex));
+    if text.is_ascii() && escaped { Ok(()) } else { Err(Word::BadParameter) }
+}
+
 /// RFC 6152 §2. BINARYMIME is not offered.
 fn eight_bit(value: Option<&[u8]>) -> Result<bool, Word> {
     match value {
@@ -78,7 +90,7 @@ mod tests {
 
     #[test]
     fn a027_size_has_at_most_twenty_digits_and_a_maximum() {
-        let size = |text: &[u8]| mail(text, 1_000).map(|p| p.size);
+        let size = |text: &[u8]| mail(text, 1_000, false).map(|p| p.size);
         assert_eq!(size(b" SIZE=1000"), Ok(Some(1_000)));
         assert_eq!(size(b" size=0"), Ok(Some(0)));
         assert_eq!(size(b" SIZE=1001"), Err(Word::TooBig));
@@ -90,17 +102,30 @@ mod tests {
 
     #[test]
     fn a029_parameters_twice_or_unknown_are_refused() {
-        assert_eq!(mail(b" SIZE=1 BODY=8BITMIME", 9), Ok(MailParams { size: Some(1), eight_bit: true }));
-        assert_eq!(mail(b" BODY=7bit ", 9), Ok(MailParams::default()));
-        assert_eq!(mail(b" SIZE=1 SIZE=1", 9), Err(Word::BadParameter));
-        assert_eq!(mail(b" BODY=7BIT BODY=7BIT", 9), Err(Word::BadParameter));
-        assert_eq!(mail(b" BODY=BINARYMIME", 9), Err(Word::BadParameter));
-        assert_eq!(mail(b" RET=FULL", 9), Err(Word::UnknownParameter));
-        assert_eq!(mail(b" SMTPUTF8", 9), Err(Word::UnknownParameter));
-        assert_eq!(mail(b"SIZE=1", 9), Err(Word::BadParameter));
-        assert_eq!(mail(b" =1", 9), Err(Word::BadParameter));
-        assert_eq!(mail(b" A\x01=1", 9), Err(Word::BadParameter));
+        assert_eq!(mail(b" SIZE=1 BODY=8BITMIME", 9, false), Ok(MailParams { size: Some(1), eight_bit: true }));
+        assert_eq!(mail(b" BODY=7bit ", 9, false), Ok(MailParams::default()));
+        assert_eq!(mail(b" SIZE=1 SIZE=1", 9, false), Err(Word::BadParameter));
+        assert_eq!(mail(b" BODY=7BIT BODY=7BIT", 9, false), Err(Word::BadParameter));
+        assert_eq!(mail(b" BODY=BINARYMIME", 9, false), Err(Word::BadParameter));
+        assert_eq!(mail(b" RET=FULL", 9, false), Err(Word::UnknownParameter));
+        assert_eq!(mail(b" SMTPUTF8", 9, false), Err(Word::UnknownParameter));
+        assert_eq!(mail(b"SIZE=1", 9, false), Err(Word::BadParameter));
+        assert_eq!(mail(b" =1", 9, false), Err(Word::BadParameter));
+        assert_eq!(mail(b" A\x01=1", 9, false), Err(Word::BadParameter));
         assert_eq!(rcpt(b"  "), Ok(()));
         assert_eq!(rcpt(b" NOTIFY=NEVER"), Err(Word::UnknownParameter));
+    }
+
+    #[test]
+    fn auth_is_read_and_forgotten_where_auth_is_known() {
+        for good in [&b" AUTH=<>"[..], b" auth=alice+40ringpost.test", b" AUTH=e+3DmcSuffix SIZE=1"] {
+            assert!(mail(good, 9, true).is_ok(), "{}", good.escape_ascii());
+            assert_eq!(mail(good, 9, false), Err(Word::UnknownParameter));
+        }
+        for bad in
+            [&b" AUTH"[..], b" AUTH=", b" AUTH=a+4", b" AUTH=a+4g", b" AUTH=a+3d", b" AUTH=\xff", b" AUTH=<> AUTH=<>"]
+        {
+            assert_eq!(mail(bad, 9, true), Err(Word::BadParameter), "{}", bad.escape_ascii());
+        }
     }
 }

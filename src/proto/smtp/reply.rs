@@ -116,6 +116,38 @@ pub enum Word {
     Loop,
     /// The budget of commands or errors is spent.
     TooMuch,
+    /// STARTTLS: the handshake may begin (RFC 3207 §4).
+    StartTls,
+    /// STARTTLS where TLS is in force.
+    TlsAlready,
+    /// STARTTLS after AUTH or within a transaction.
+    TlsTooLate,
+    /// Octets between STARTTLS and its answer (A008).
+    TlsTooSoon,
+    /// A command before STARTTLS, and a login needs it (RFC 3207 §4).
+    TlsFirst,
+    /// A command before AUTH (RFC 4954 §6).
+    LoginFirst,
+    /// AUTH where a password would cross the network in the clear.
+    LoginNeedsTls,
+    /// AUTH after AUTH or within a transaction.
+    NoLoginNow,
+    /// AUTH with a mechanism that we do not have.
+    UnknownMechanism,
+    /// AUTH succeeded.
+    LoggedIn,
+    /// AUTH: wrong name or password; which of them is not said.
+    BadLogin,
+    /// AUTH: come back later.
+    LoginLater,
+    /// AUTH: `*`.
+    LoginCancelled,
+    /// AUTH: a response that is not base64 or not of the mechanism's form.
+    BadResponse,
+    /// AUTH: a line over [`AUTH_LINE_BYTES_MAX`](crate::limits::AUTH_LINE_BYTES_MAX).
+    AuthLineTooLong,
+    /// AUTH: [`SMTP_LOGINS_REFUSED_MAX`](crate::limits::SMTP_LOGINS_REFUSED_MAX) is reached.
+    TooManyLogins,
     /// A verb of HTTP.
     NotMail,
     /// The peer was silent too long or sent too slowly.
@@ -158,6 +190,22 @@ impl Word {
             Word::TooManyFields => (550, (5, 6, 0), "Too many header fields"),
             Word::Loop => (554, (5, 4, 6), "Routing loop detected"),
             Word::TooMuch => (421, (4, 7, 0), "Too many commands or errors, closing"),
+            Word::StartTls => (220, (2, 0, 0), "Ready to start TLS"),
+            Word::TlsAlready => (503, (5, 5, 1), "TLS is in force already"),
+            Word::TlsTooLate => (503, (5, 5, 1), "Too late for STARTTLS"),
+            Word::TlsTooSoon => (421, (4, 7, 0), "Octets between STARTTLS and its answer, closing"),
+            Word::TlsFirst => (530, (5, 7, 0), "Say STARTTLS first"),
+            Word::LoginFirst => (530, (5, 7, 0), "Log in first"),
+            Word::LoginNeedsTls => (538, (5, 7, 11), "Log in over TLS only"),
+            Word::NoLoginNow => (503, (5, 5, 1), "No login now"),
+            Word::UnknownMechanism => (504, (5, 5, 4), "Mechanism not known"),
+            Word::LoggedIn => (235, (2, 7, 0), "Logged in"),
+            Word::BadLogin => (535, (5, 7, 8), "Wrong name or password"),
+            Word::LoginLater => (454, (4, 7, 0), "No login now, try again later"),
+            Word::LoginCancelled => (501, (5, 7, 0), "Login cancelled"),
+            Word::BadResponse => (501, (5, 5, 2), "Response malformed"),
+            Word::AuthLineTooLong => (500, (5, 5, 6), "Line too long"),
+            Word::TooManyLogins => (421, (4, 7, 0), "Too many logins refused, closing"),
             Word::NotMail => (421, (4, 7, 0), "This is a mail server, closing"),
             Word::Timeout => (421, (4, 4, 2), "Timeout, closing"),
         };

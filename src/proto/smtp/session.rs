@@ -8,17 +8,22 @@
 //!            └── CRLF ────┴──────────────────────┘
 //! ```
 //!
-//! Whatever closes the conversation leads to `Closed`, where everything is swallowed.
+//! `session/auth` has two phases more, both reached from `Command`: AUTH waits for a response, and after STARTTLS nothing is
+//! heard until TLS is in force. Whatever closes the conversation leads to `Closed`, where everything is swallowed.
+
+mod auth;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::Prompt;
+
 use super::command::{self, Argument};
 use super::data::{Incoming, Taken};
-use super::{Answer, Ask, Config, Helo, Reply, Word, keyword, param};
+use super::{Answer, Ask, Config, Helo, Reply, Role, Word, keyword, param};
 use crate::limits;
 use crate::mail::address::{AddressFault, DOMAIN_BYTES_MAX, ForwardPath, ReversePath};
-use crate::proto::contract::{self, Input, Out, Patience, Turn};
+use crate::proto::contract::{self, Input, Out, Patience, Privacy, Turn};
 use crate::proto::lines::{Drain, Drained, Line, Lines};
 
 /// First octet of a TLS handshake record: never of a command.
@@ -35,6 +40,10 @@ pub struct Session {
     lines: Lines,
     idle_commands: u32,
     errors: u32,
+    /// What TLS is to the connection now.
+    privacy: Privacy,
+    logged_in: bool,
+    logins_refused: u32,
     /// The peer will send no more: close once the ask that is out is answered.
     ended: bool,
 }
@@ -52,6 +61,10 @@ enum Phase {
     Command,
     Draining(Drain),
     Data(Incoming),
+    /// AUTH waits for a response.
+    Auth(Prompt),
+    /// Nothing is heard until TLS is in force (RFC 3207 §4).
+    Handshake,
     Waiting(Pending),
     Closed,
 }
@@ -59,6 +72,7 @@ enum Phase {
 /// Which ask is out, and what is said when it is answered.
 #[derive(Clone, Copy, Debug)]
 enum Pending {
+    Login,
     Mail,
     Rcpt,
     Data,
@@ -77,16 +91,17 @@ impl contract::Session for Session {
     type Ask = Ask;
     type Answer = Answer;
 
-    const HOLD_BYTES_MAX: usize = limits::SMTP_LINE_BYTES_MAX + 2;
+    const HOLD_BYTES_MAX: usize = limits::AUTH_LINE_BYTES_MAX + 2;
 
     fn step(&mut self, input: Input<'_, Answer>, out: &mut Out<Ask>) -> usize {
         match input {
             Input::Bytes(bytes) => return self.bytes(bytes, out),
             Input::Answer(answer) => self.answered(answer, out),
             Input::News => {}
-            // We never asked for a handshake.
-            Input::TlsReady => self.close(Turn::Abort, out),
+            Input::TlsReady => self.tls_ready(out),
             Input::Timeout => match self.phase {
+                // Words in the clear have no place there.
+                Phase::Handshake => self.close(Turn::Abort, out),
                 // The peer waits for us, not we for it.
                 Phase::Waiting(_) | Phase::Closed => {}
                 _ => self.say_and_close(Word::Timeout, out),
@@ -118,6 +133,7 @@ impl Session {
         super::reply::clean(&mut out.reply, &config.banner);
         out.say("\r\n");
         Session {
+            privacy: config.privacy,
             config,
             helo: None,
             transaction: None,
@@ -125,6 +141,8 @@ impl Session {
             lines: Lines::default(),
             idle_commands: 0,
             errors: 0,
+            logged_in: false,
+            logins_refused: 0,
             ended: false,
         }
     }
@@ -154,6 +172,8 @@ impl Session {
                     input.len()
                 }
             },
+            Phase::Auth(_) => self.response(input, out),
+            Phase::Handshake => self.wall(input, out),
             Phase::Waiting(_) => 0,
             Phase::Closed => input.len(),
         }
@@ -164,14 +184,11 @@ impl Session {
             self.close(Turn::Abort, out);
             return input.len();
         }
-        let line = self.lines.next(input, limits::SMTP_LINE_BYTES_MAX);
+        let (bytes_max, too_long) = self.line_bound(input);
+        let line = self.lines.next(input, bytes_max);
         match line {
             Line::Partial => {}
-            Line::TooLong => {
-                self.phase = Phase::Draining(Drain::default());
-                self.refuse(Word::LineTooLong, out);
-                return self.bytes(input, out);
-            }
+            Line::TooLong => return self.drain(too_long, input, out),
             Line::BareLf(_) => self.refuse(Word::BareNewlineInCommand, out),
             Line::Whole(text) => match memchr::memchr2(0, b'\r', text) {
                 Some(at) if text[at] == 0 => self.refuse(Word::NulInCommand, out),
@@ -180,6 +197,13 @@ impl Session {
             },
         }
         line.used()
+    }
+
+    /// Refuses the line that begins `input` and throws it away.
+    fn drain(&mut self, word: Word, input: &[u8], out: &mut Out<Ask>) -> usize {
+        self.phase = Phase::Draining(Drain::default());
+        self.refuse(word, out);
+        self.bytes(input, out)
     }
 
     fn command(&mut self, line: &[u8], out: &mut Out<Ask>) {
@@ -194,6 +218,7 @@ impl Session {
         }
         match (command.argument, argument.is_empty()) {
             (Argument::No, false) | (Argument::Must, true) => self.refuse(Word::BadArgument, out),
+            _ if command.needs_login && self.login_missing() => self.refuse(self.what_first(), out),
             _ => (command.run)(self, argument, out),
         }
     }
@@ -232,7 +257,7 @@ impl Session {
             Err(AddressFault::Syntax) => return self.refuse(Word::BadSender, out),
             Err(_) => return self.refuse(Word::SenderTooLong, out),
         };
-        match param::mail(&path[used..], self.config.message_bytes_max) {
+        match param::mail(&path[used..], self.config.message_bytes_max, self.offers().auth) {
             Ok(params) => {
                 let ask = Ask::Mail { sender, size: params.size, eight_bit: params.eight_bit };
                 self.ask(ask, Pending::Mail, out);
@@ -265,7 +290,8 @@ impl Session {
     pub(super) fn data(&mut self, _: &[u8], out: &mut Out<Ask>) {
         match (&self.transaction, &self.helo) {
             (Some(transaction), Some(helo)) if transaction.recipients > 0 => {
-                let ask = Ask::Data { helo: helo.clone() };
+                let tls = self.privacy == Privacy::Tls;
+                let ask = Ask::Data { helo: helo.clone(), tls, authenticated: self.logged_in };
                 self.ask(ask, Pending::Data, out);
             }
             (Some(_), _) => self.refuse(Word::NoRecipients, out),
@@ -320,7 +346,7 @@ impl Session {
         match then {
             AfterReset::Say(word) => self.judge(&word.reply(), out),
             AfterReset::Greet if self.helo.as_ref().is_some_and(|helo| helo.extended) => {
-                keyword::say_ehlo(&self.config, &mut out.reply);
+                keyword::say_ehlo(&self.config, self.offers(), &mut out.reply);
             }
             AfterReset::Greet => {
                 out.say("250 ");
@@ -353,6 +379,7 @@ impl Session {
         match (pending, answer) {
             (_, Answer::Close) => self.close(Turn::Close, out),
             (Pending::Reset(then), _) => self.after_reset(then, out),
+            (Pending::Login, answer) => self.login_answered(answer, out),
             (Pending::Mail, Answer::Yes) => {
                 self.transaction = Some(Transaction::default());
                 self.say(Word::SenderOk, out);

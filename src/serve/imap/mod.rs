@@ -48,6 +48,7 @@ const WINDOW: usize = 128;
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
 pub async fn serve(office: Rc<Office>, wire: Wire) {
     let config = Config {
+        privacy: wire.privacy(),
         plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
         message_bytes_max: office.settings.message_bytes_max,
     };

@@ -1,0 +1,203 @@
+//! Who speaks, and whether others can listen: STARTTLS (RFC 3207) and AUTH (RFC 4954) with PLAIN and LOGIN.
+//!
+//! ```text
+//!   Command ── STARTTLS ─► 220, Handshake ── TlsReady ─► Command, nobody introduced
+//!      │                        └── bytes: farewell, whatever they say (A008)
+//!      └────── AUTH ─► 334, Auth ─► response ─► ask Login ─► 235 | 535 | 454
+//! ```
+//!
+//! - What was said before TLS counts for nothing afterwards: EHLO again (A011). The budgets of errors and commands go on.
+//! - *Liberty*: STARTTLS after AUTH is refused, so that no login outlives a change of the connection.
+//! - AUTH is for our own users, after EHLO, once, outside a transaction (A017), and where nobody can listen (A013).
+
+use super::{Answer, Ask, Line, Out, Pending, Phase, Privacy, Role, Session, Turn, Word};
+use crate::limits;
+use crate::proto::sasl::{self, Fault, Login};
+use crate::proto::smtp::keyword::Offers;
+
+/// What AUTH waits for.
+#[derive(Debug)]
+pub(super) enum Prompt {
+    /// The response of PLAIN.
+    Plain,
+    /// LOGIN's first answer.
+    Name,
+    /// LOGIN's second answer; the first is here.
+    Password(Box<[u8]>),
+}
+
+impl Prompt {
+    /// The challenge: nothing, `Username:` and `Password:` in base64.
+    fn challenge(&self) -> &'static str {
+        match self {
+            Prompt::Plain => "334 \r\n",
+            Prompt::Name => "334 VXNlcm5hbWU6\r\n",
+            Prompt::Password(_) => "334 UGFzc3dvcmQ6\r\n",
+        }
+    }
+}
+
+impl Session {
+    // The rows of the command table.
+
+    pub(in super::super) fn starttls(&mut self, _: &[u8], out: &mut Out<Ask>) {
+        match self.privacy {
+            Privacy::None => self.refuse(Word::NotImplemented, out),
+            Privacy::Tls => self.refuse(Word::TlsAlready, out), // A009
+            Privacy::Offered if self.logged_in || self.transaction.is_some() => self.refuse(Word::TlsTooLate, out), // A012
+            Privacy::Offered => {
+                self.say(Word::StartTls, out);
+                self.phase = Phase::Handshake;
+                out.turn = Some(Turn::StartTls);
+            }
+        }
+    }
+
+    pub(in super::super) fn auth(&mut self, argument: &[u8], out: &mut Out<Ask>) {
+        if self.config.role == Role::Mx {
+            return self.refuse(Word::NotImplemented, out);
+        }
+        if !self.password_allowed() {
+            return self.refuse(Word::LoginNeedsTls, out); // A013
+        }
+        if !self.helo.as_ref().is_some_and(|helo| helo.extended) {
+            return self.refuse(Word::HeloFirst, out);
+        }
+        if self.logged_in || self.transaction.is_some() {
+            return self.refuse(Word::NoLoginNow, out); // A017
+        }
+        let (mechanism, initial) = match memchr::memchr(b' ', argument) {
+            Some(space) => (&argument[..space], Some(argument[space..].trim_ascii_start())),
+            None => (argument, None),
+        };
+        let prompt = if mechanism.eq_ignore_ascii_case(b"PLAIN") {
+            Prompt::Plain
+        } else if mechanism.eq_ignore_ascii_case(b"LOGIN") {
+            Prompt::Name
+        } else {
+            return self.refuse(Word::UnknownMechanism, out);
+        };
+        match initial {
+            Some(response) if response.contains(&b' ') => self.refuse(Word::BadArgument, out),
+            Some(response) => self.respond(prompt, response, out),
+            None => self.prompt(prompt, out),
+        }
+    }
+
+    // What the other phases do.
+
+    /// The next line answers a challenge.
+    pub(super) fn response(&mut self, input: &[u8], out: &mut Out<Ask>) -> usize {
+        let line = self.lines.next(input, limits::AUTH_LINE_BYTES_MAX);
+        let used = line.used();
+        if line == Line::Partial {
+            return 0;
+        }
+        let Phase::Auth(prompt) = std::mem::replace(&mut self.phase, Phase::Command) else { return 0 };
+        match line {
+            Line::TooLong => return self.drain(Word::AuthLineTooLong, input, out),
+            Line::BareLf(_) => self.refuse(Word::BareNewlineInCommand, out),
+            Line::Whole(b"*") => self.refuse(Word::LoginCancelled, out), // A016
+            Line::Whole(text) => self.respond(prompt, text, out),
+            Line::Partial => {}
+        }
+        used
+    }
+
+    /// RFC 3207 §4: what was sent in the clear behind STARTTLS was perhaps written by somebody else (A008). Whoever drives us
+    /// has not given our answer then, so the farewell is in the clear too.
+    pub(super) fn wall(&mut self, input: &[u8], out: &mut Out<Ask>) -> usize {
+        self.say_and_close(Word::TlsTooSoon, out);
+        input.len()
+    }
+
+    pub(super) fn tls_ready(&mut self, out: &mut Out<Ask>) {
+        if !matches!(self.phase, Phase::Handshake) {
+            // We never asked for a handshake.
+            return self.close(Turn::Abort, out);
+        }
+        self.phase = Phase::Command;
+        self.privacy = Privacy::Tls;
+        self.helo = None;
+        assert!(self.transaction.is_none() && !self.logged_in, "STARTTLS was refused there");
+    }
+
+    pub(super) fn login_answered(&mut self, answer: Answer, out: &mut Out<Ask>) {
+        match answer {
+            Answer::Yes => {
+                self.logged_in = true;
+                self.say(Word::LoggedIn, out);
+            }
+            Answer::No(reply) if reply.is_permanent() => self.login_refused(out),
+            Answer::No(reply) => self.judge(&reply, out),
+            Answer::Close => self.close(Turn::Close, out),
+            Answer::Queued { .. } => self.close(Turn::Abort, out),
+        }
+    }
+
+    // What may be done now.
+
+    /// What EHLO offers now.
+    pub(super) fn offers(&self) -> Offers {
+        Offers {
+            starttls: self.privacy == Privacy::Offered,
+            auth: self.config.role == Role::Submission && self.password_allowed(),
+        }
+    }
+
+    fn password_allowed(&self) -> bool {
+        self.privacy == Privacy::Tls || self.config.plaintext_auth_allowed
+    }
+
+    /// True where only our own users may go on. Who was not introduced is asked for that first.
+    pub(super) fn login_missing(&self) -> bool {
+        self.config.role == Role::Submission && !self.logged_in && self.helo.is_some()
+    }
+
+    /// What a login needs next.
+    pub(super) fn what_first(&self) -> Word {
+        if !self.password_allowed() && self.privacy == Privacy::Offered { Word::TlsFirst } else { Word::LoginFirst }
+    }
+
+    /// The bound of the line that begins `input`, octets, and what is said above it (A014). Decided by octets that are
+    /// there long before the bound is.
+    pub(super) fn line_bound(&self, input: &[u8]) -> (usize, Word) {
+        let auth = input.get(..5).is_some_and(|head| head.eq_ignore_ascii_case(b"AUTH "));
+        if auth && self.config.role == Role::Submission {
+            (limits::AUTH_LINE_BYTES_MAX, Word::AuthLineTooLong)
+        } else {
+            (limits::SMTP_LINE_BYTES_MAX, Word::LineTooLong)
+        }
+    }
+
+    // The exchange.
+
+    fn prompt(&mut self, prompt: Prompt, out: &mut Out<Ask>) {
+        out.say(prompt.challenge());
+        self.phase = Phase::Auth(prompt);
+    }
+
+    fn respond(&mut self, prompt: Prompt, response: &[u8], out: &mut Out<Ask>) {
+        let login = match prompt {
+            Prompt::Plain => sasl::plain(response),
+            Prompt::Name => match sasl::word(response) {
+                Ok(name) => return self.prompt(Prompt::Password(name.as_slice().into()), out),
+                Err(fault) => Err(fault),
+            },
+            Prompt::Password(name) => sasl::word(response).map(|password| Login { name: name.into(), password }),
+        };
+        match login {
+            Ok(login) => self.ask(Ask::Login(login), Pending::Login, out),
+            Err(Fault::NotBase64 | Fault::Form) => self.refuse(Word::BadResponse, out), // A015
+            Err(Fault::ForAnother) => self.login_refused(out),                          // A018
+        }
+    }
+
+    fn login_refused(&mut self, out: &mut Out<Ask>) {
+        self.logins_refused += 1;
+        if self.logins_refused >= limits::SMTP_LOGINS_REFUSED_MAX {
+            return self.say_and_close(Word::TooManyLogins, out);
+        }
+        self.refuse(Word::BadLogin, out);
+    }
+}
