@@ -96,3 +96,14 @@ fn weigh(fate: Deliverable) -> Verdict {
         Deliverable::Refused(Refused::MailboxExists | Refused::TooMany) => unreachable!("a delivery makes no mailbox"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mailbox_without_uids_is_full_and_no_letter_is_too_large_for_it() {
+        let verdict = weigh(Deliverable::Refused(Refused::UidsUsedUp));
+        assert!(matches!(verdict, Verdict::Later(Why::MailboxFull)));
+    }
+}

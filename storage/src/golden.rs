@@ -9,10 +9,10 @@ use std::rc::Rc;
 use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
 use crate::index;
 use crate::record::{
-    self, AccountPut, Chain, DomainPut, ExpungeRecord, FlagsRecord, Gap, Heartbeat, MailboxPut, MailboxRemove,
-    NewMessage, Record, RunRecord, Truncate, kind, pack,
+    self, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Gap, Heartbeat, MailboxPut,
+    MailboxRemove, NewMessage, Record, RunRecord, Subscription, Truncate, kind, pack,
 };
-use crate::types::{AccountId, Flags, MailboxId, Place};
+use crate::types::{AccountId, Flags, MailboxId, Message, Place};
 use crate::{segment, superblock};
 
 fn golden(name: &str, bytes: &[u8]) {
@@ -28,7 +28,7 @@ fn golden(name: &str, bytes: &[u8]) {
 
 const SEED: u64 = 0x5eed;
 
-/// A batch with one record of each kind.
+/// A batch with one record of each kind that the first of our images has.
 fn batch() -> Vec<u8> {
     let account = AccountId(3 << 48 | 1);
     let mut chain = Chain::default();
@@ -126,6 +126,57 @@ fn a_record_of_a_gap_is_these_bytes() {
     let Some(Record::Gap(gap)) = entry.record else { panic!("a gap") };
     assert_eq!((gap.numbers, gap.modseqs), ((1 << 20) + 1, (2 << 20) + 1));
     assert_eq!(gap.ranges().collect::<Vec<_>>(), [(7, 7), (9, 12)]);
+}
+
+/// A record of an account, framed.
+fn framed(kind: u16, payload: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut chain = Chain::default();
+    chain.push(Place { segment: 7, ordinal: 99 });
+    let account = AccountId(3 << 48 | 1);
+    let at = record::begin(&mut out, kind, 0, Some(account), record::slot(account), &chain);
+    payload(&mut out);
+    record::finish(&mut out, at);
+    out
+}
+
+#[test]
+fn a_record_of_a_subscription_is_these_bytes() {
+    let subscription = Subscription { on: true, name: "Entwürfe/2024" };
+    let out = framed(kind::SUBSCRIPTION, |o| subscription.encode(o));
+    golden("record-subscription-v1", &out);
+    let entry = directory::entries(&out).next().unwrap().unwrap();
+    assert_eq!(entry.record, Some(Record::Subscription(subscription)));
+}
+
+#[test]
+fn a_record_of_copies_is_these_bytes() {
+    let flags = Flags { bits: Flags::FLAGGED, keywords: Some(vec!["work".into()].into()) };
+    let original = |uid: u32| Message {
+        uid,
+        modseq: 9,
+        flags: Flags::none(),
+        size: 2_700 + u64::from(uid),
+        internal_ms: 1_700_000_000_123,
+        saved_ms: 1_700_000_001_456,
+        prefix: Place { segment: 6, ordinal: uid },
+        body: Place { segment: 5, ordinal: 3 * uid },
+        body_check: 0xfeed_f00d_0000_0000 | u64::from(uid),
+    };
+    let out = framed(kind::COPY, |o| {
+        CopyRecord::encode_head(o, MailboxId(4), 77, MailboxId(2), 2);
+        CopyRecord::encode_item(o, 11, 1_700_000_009_999, &original(3), &flags);
+        CopyRecord::encode_item(o, 12, 1_700_000_009_999, &original(8), &Flags::none());
+    });
+    golden("record-copy-v1", &out);
+    let entry = directory::entries(&out).next().unwrap().unwrap();
+    let Some(Record::Copy(copy)) = entry.record else { panic!("copies") };
+    assert_eq!((copy.mailbox, copy.modseq, copy.from, copy.count), (MailboxId(4), 77, MailboxId(2), 2));
+    let items: Vec<_> = copy.items().collect();
+    assert_eq!((items[0].uid, items[0].from_uid, items[0].size), (11, 3, 2_703));
+    assert_eq!((items[0].internal_ms, items[0].saved_ms), (1_700_000_000_123, 1_700_000_009_999));
+    assert_eq!((items[1].prefix, items[1].body), (Place { segment: 6, ordinal: 8 }, Place { segment: 5, ordinal: 24 }));
+    assert_eq!((items[1].body_check, items[0].flags.to_flags()), (0xfeed_f00d_0000_0008, flags));
 }
 
 #[test]

@@ -19,8 +19,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ringpost_storage::sim::{Fault, OpKind, SimDisk, When};
 use ringpost_storage::{
-    AccountId, Body, Create, Flags, FlagsHow, Lost, MailboxId, Op, OpenError, Outcome, Refused, Ticket, Transaction,
-    Volume,
+    AccountId, Body, Create, Flags, FlagsHow, Lost, MailboxId, Op, OpenError, Outcome, Refused, Target, Ticket,
+    Transaction, Volume,
 };
 use support::model::Model;
 use support::*;
@@ -99,7 +99,7 @@ fn some<T: Copy>(chance: &mut StdRng, from: &[T]) -> Option<T> {
     (!from.is_empty()).then(|| from[chance.random_range(0..from.len())])
 }
 
-fn random_op(chance: &mut StdRng, model: &Model, bodies: &mut Vec<Body>) -> Op {
+fn random_op(chance: &mut StdRng, model: &Model, bodies: &mut Vec<Body>, before: &[Op]) -> Op {
     let accounts: Vec<AccountId> = model.accounts.keys().copied().collect();
     let pick = chance.random_range(0..100);
     let Some(account) = some(chance, &accounts).filter(|_| pick >= 4) else {
@@ -116,15 +116,18 @@ fn random_op(chance: &mut StdRng, model: &Model, bodies: &mut Vec<Body>) -> Op {
         let keywords = chance.random_ratio(1, 4).then(|| vec![format!("k{}", chance.random_range(0..3)).into()].into());
         Flags { bits: chance.random_range(0..32), keywords }
     };
+    let name = |chance: &mut StdRng| format!("m{}", chance.random_range(0..8));
+    let target = |chance: &mut StdRng| {
+        let made = |op: &Op| matches!(op, Op::CreateMailbox { account: of, .. } if *of == account);
+        match before.iter().position(made) {
+            Some(n) if chance.random() => Target::Made(n),
+            _ => Target::Mailbox(some(chance, &boxes).unwrap_or(INBOX)),
+        }
+    };
     match pick {
         4..6 => Op::PutDomain { name: format!("d{}.test", chance.random_range(0..3)), info: text(5, chance.random()) },
         6..7 => Op::RemoveDomain { name: "d1.test".into() },
-        7..10 => Op::CreateMailbox {
-            account,
-            name: format!("m{}", chance.random_range(0..5)),
-            special_use: 0,
-            subscribed: true,
-        },
+        7..10 => Op::CreateMailbox { account, name: name(chance), special_use: 0, subscribed: chance.random() },
         10..12 => Op::RemoveMailbox { account, mailbox },
         12..13 => Op::RemoveAccount { account },
         13..25 => {
@@ -133,7 +136,11 @@ fn random_op(chance: &mut StdRng, model: &Model, bodies: &mut Vec<Body>) -> Op {
             Op::StoreFlags { account, mailbox, uids: few(chance), how, flags, unchanged_since: None }
         }
         25..32 => Op::Expunge { account, mailbox, uids: few(chance) },
-        32..34 => Op::Summaries { account, mailbox, items: vec![(1, text(20, 1)), (2, text(30, 2))] },
+        32..38 => Op::RenameMailbox { account, mailbox, name: name(chance) },
+        38..41 => Op::Subscribe { account, name: name(chance), on: chance.random() },
+        41..48 => Op::Copy { account, from: mailbox, uids: few(chance), to: target(chance) },
+        48..58 => Op::Move { account, from: mailbox, uids: few(chance), to: target(chance) },
+        58..60 => Op::Summaries { account, mailbox, items: vec![(1, text(20, 1)), (2, text(30, 2))] },
         _ => {
             let len = if chance.random_ratio(1, 10) { 20_000 } else { chance.random_range(0..3_000) };
             bodies.push(Body::from(text(len, chance.random())));
@@ -146,12 +153,43 @@ fn random_op(chance: &mut StdRng, model: &Model, bodies: &mut Vec<Body>) -> Op {
 fn random_transaction(chance: &mut StdRng, model: &Model) -> Transaction {
     let mut bodies = Vec::new();
     let n = if chance.random_ratio(1, 3) { chance.random_range(1..4) } else { 1 };
-    let ops = (0..n).map(|_| random_op(chance, model, &mut bodies)).collect();
+    let mut ops = Vec::new();
+    for _ in 0..n {
+        let op = random_op(chance, model, &mut bodies, &ops);
+        ops.push(op);
+    }
     Transaction { bodies, ops }
 }
 
+/// What the lives of many seeds have seen, so that a workload that stops doing something is noticed.
+#[derive(Default)]
+struct Tally {
+    judged: u64,
+    renamed: u64,
+    copied: u64,
+    moved: u64,
+}
+
+impl Tally {
+    fn count(&mut self, op: &Op, outcome: &Outcome) {
+        match (op, outcome) {
+            (Op::RenameMailbox { .. }, _) => self.renamed += 1,
+            (_, Outcome::Copied { pairs, .. }) => self.copied += pairs.len() as u64,
+            (_, Outcome::Moved { pairs, .. }) => self.moved += pairs.len() as u64,
+            _ => {}
+        }
+    }
+}
+
 /// A life's workload, until the clockwork stops or there is nothing more to do.
-fn live(v: &mut Open, said: &mut Said, chance: &Chance, stopped: &Cell<bool>, seen: &mut BTreeSet<u32>) {
+fn live(
+    v: &mut Open,
+    said: &mut Said,
+    chance: &Chance,
+    stopped: &Cell<bool>,
+    seen: &mut BTreeSet<u32>,
+    tally: &mut Tally,
+) {
     let transactions = chance.borrow_mut().random_range(5..40);
     for _ in 0..transactions {
         let (transaction, now_ms, pace) = {
@@ -175,6 +213,7 @@ fn live(v: &mut Open, said: &mut Said, chance: &Chance, stopped: &Cell<bool>, se
                         assert!(seen.last().is_none_or(|last| uidvalidity > last), "UIDVALIDITY only rises");
                     }
                 }
+                shadow.ops.iter().zip(&decided.outcomes).for_each(|(op, outcome)| tally.count(op, outcome));
                 let next = said.states.last().unwrap().after(&shadow, &decided.outcomes);
                 said.states.push(next);
                 said.waiting.push((said.states.len() - 1, decided.ticket));
@@ -275,13 +314,13 @@ fn open_or_stop(disk: &SimDisk, stopped: &Cell<bool>, seed: u64) -> Option<Open>
     Some(Open { volume, recovered, tasks })
 }
 
-/// All lives of a seed. Returns how many recoveries were judged.
-fn seed(seed: u64, faults: bool) -> u32 {
+/// All lives of a seed.
+fn seed(seed: u64, faults: bool) -> Tally {
     let chance: Chance = Rc::new(RefCell::new(StdRng::seed_from_u64(seed)));
     let mut disk = SimDisk::new(seed);
     let mut said = Said::new(Model::default());
     let mut seen = BTreeSet::new();
-    let mut judged = 0;
+    let mut tally = Tally::default();
     for life in 0..6 {
         let last = chance.borrow_mut().random_range(1..200);
         let stopped = clockwork(&disk, &chance, last);
@@ -291,7 +330,7 @@ fn seed(seed: u64, faults: bool) -> u32 {
             assert_eq!(v.recovered.damaged, vec![], "nothing was damaged, only cut off");
             let found = Model::of(&v.volume);
             said.verdict(&found);
-            judged += 1;
+            tally.judged += 1;
             said = Said::new(found);
             for mailbox in said.states[0].accounts.values().flat_map(|a| a.mailboxes.values()) {
                 seen.insert(mailbox.uidvalidity);
@@ -300,13 +339,13 @@ fn seed(seed: u64, faults: bool) -> u32 {
             if faults {
                 plan(&disk, &mut chance.borrow_mut());
             }
-            live(&mut v, &mut said, &chance, &stopped, &mut seen);
+            live(&mut v, &mut said, &chance, &stopped, &mut seen, &mut tally);
             disk.set_delay(None);
         }
         disk = if chance.borrow_mut().random_ratio(1, 4) { disk.kill() } else { disk.crash() };
         disk.set_delay(None);
     }
-    judged
+    tally
 }
 
 fn plan(disk: &SimDisk, chance: &mut StdRng) {
@@ -321,19 +360,26 @@ fn plan(disk: &SimDisk, chance: &mut StdRng) {
 }
 
 fn campaign(from: u64, seeds: u64, faults: bool) {
-    let mut judged = 0;
+    let mut all = Tally::default();
     for n in from..from + seeds {
         let run = std::panic::catch_unwind(|| seed(n, faults));
         match run {
-            Ok(n) => judged += n,
+            Ok(tally) => {
+                all.judged += tally.judged;
+                all.renamed += tally.renamed;
+                all.copied += tally.copied;
+                all.moved += tally.moved;
+            }
             Err(why) => {
                 eprintln!("seed {n} (faults: {faults})");
                 std::panic::resume_unwind(why);
             }
         }
     }
-    assert!(u64::from(judged) > seeds * 2, "most lives reach a verdict: {judged}");
-    println!("{judged} recoveries judged");
+    let Tally { judged, renamed, copied, moved } = all;
+    assert!(judged > seeds * 2, "most lives reach a verdict: {judged}");
+    assert!(renamed.min(copied).min(moved) > seeds / 2, "renamed {renamed}, copied {copied}, moved {moved}");
+    println!("{judged} recoveries judged; renamed {renamed}, copied {copied}, moved {moved}");
 }
 
 /// Lives that end while the volume is being made or opened for the first time; then one that does not.

@@ -1,4 +1,5 @@
-//! A whole volume of format 1, kept as files: every later program opens it and finds what is in it.
+//! Whole volumes of format 1, kept as files: every later program opens them and finds what is in them. The second has the
+//! kinds of record that came with RENAME, SUBSCRIBE, COPY and MOVE.
 //!
 //! `RINGPOST_GOLDEN=write` makes the files if they are not there; it never overwrites them.
 #![cfg(feature = "sim")]
@@ -8,16 +9,20 @@ mod support;
 use std::path::PathBuf;
 
 use ringpost_storage::sim::SimDisk;
-use ringpost_storage::{Body, Flags, FlagsHow, MailboxId, Op, Outcome, Transaction};
+use ringpost_storage::{Body, Flags, FlagsHow, MailboxId, Op, Outcome, Target, Transaction};
 use support::*;
 
 const FILES: [&str; 3] = ["superblock", "segment-00000001", "RESERVE"];
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/volume-v1")
+type Story = fn() -> SimDisk;
+
+const IMAGES: [(&str, Story); 2] = [("volume-v1", tell), ("volume-v1-imap", tell_of_imap)];
+
+fn folder(image: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(image)
 }
 
-/// The story that is in the image.
+/// The story that is in the first image.
 fn tell() -> SimDisk {
     let disk = made();
     let mut v = open(&disk);
@@ -38,17 +43,39 @@ fn tell() -> SimDisk {
     disk
 }
 
-fn kept() -> SimDisk {
-    if std::env::var_os("RINGPOST_GOLDEN").is_some() && !folder().exists() {
-        std::fs::create_dir_all(folder()).unwrap();
-        let disk = tell();
+/// The story that is in the second.
+fn tell_of_imap() -> SimDisk {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("alice@ringpost.test");
+    v.deliver(alice, b"Subject: first\r\n\r\n1\r\n");
+    v.deliver(alice, b"Subject: second\r\n\r\n2\r\n");
+    let flags = Flags { bits: Flags::FLAGGED, keywords: Some(vec!["$Work".into()].into()) };
+    v.done(store(alice, &[2], FlagsHow::Add, flags));
+    let create = Op::CreateMailbox { account: alice, name: "Old".into(), special_use: 7, subscribed: true };
+    let copy = Op::Copy { account: alice, from: INBOX, uids: vec![1, 2], to: Target::Made(0) };
+    v.commit(Transaction { bodies: vec![], ops: vec![create, copy] });
+    v.done(Op::RenameMailbox { account: alice, mailbox: MailboxId(2), name: "Archiv/für immer".into() });
+    v.done(Op::Subscribe { account: alice, name: "nowhere".into(), on: true });
+    v.done(Op::Subscribe { account: alice, name: "INBOX".into(), on: false });
+    v.done(Op::Move { account: alice, from: MailboxId(2), uids: vec![2], to: Target::Mailbox(INBOX) });
+    v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: vec![1, 2] });
+    v.close();
+    disk
+}
+
+fn kept(image: &str, story: Story) -> SimDisk {
+    let folder = folder(image);
+    if std::env::var_os("RINGPOST_GOLDEN").is_some() && !folder.exists() {
+        std::fs::create_dir_all(&folder).unwrap();
+        let disk = story();
         for name in FILES {
-            std::fs::write(folder().join(name), trimmed(disk.peek(name).unwrap())).unwrap();
+            std::fs::write(folder.join(name), trimmed(disk.peek(name).unwrap())).unwrap();
         }
     }
     let disk = SimDisk::new(1);
     for (name, len) in FILES.into_iter().zip([256 << 10, SEGMENT as usize, SEGMENT as usize]) {
-        let mut bytes = std::fs::read(folder().join(name)).unwrap();
+        let mut bytes = std::fs::read(folder.join(name)).unwrap();
         bytes.resize(len, 0);
         disk.poke(name, bytes);
     }
@@ -62,16 +89,18 @@ fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn the_same_story_makes_the_same_bytes() {
-    let (kept, told) = (kept(), tell());
-    for name in FILES {
-        assert!(kept.peek(name) == told.peek(name), "{name} differs from the image of format 1");
+fn the_same_stories_make_the_same_bytes() {
+    for (image, story) in IMAGES {
+        let (kept, told) = (kept(image, story), story());
+        for name in FILES {
+            assert!(kept.peek(name) == told.peek(name), "{name} differs from the image {image}");
+        }
     }
 }
 
 #[test]
 fn a_volume_of_format_1_opens_with_everything_in_it() {
-    let mut v = open(&kept());
+    let mut v = open(&kept("volume-v1", tell));
     assert_eq!((v.recovered.torn_bytes, v.recovered.damaged.len()), (0, 0));
     assert_eq!(v.volume.domains(), vec![("ringpost.test".into(), b"info".to_vec().into())]);
     let alice = v.volume.account_named("alice@ringpost.test").unwrap();
@@ -86,9 +115,34 @@ fn a_volume_of_format_1_opens_with_everything_in_it() {
         assert_eq!(m.messages()[0].flags.keywords(), ["$Work".into()]);
         assert_eq!(m.expunged_since(4), Some(vec![2]));
     });
+    // Written when only mailboxes were subscribed: the names of those that are.
+    assert_eq!(
+        (v.volume.subscriptions(alice), v.volume.subscriptions(bob)),
+        (vec!["INBOX".into()], vec!["INBOX".into()])
+    );
     let sent = &v.volume.mailboxes(bob)[1];
     assert_eq!((sent.id, sent.name.as_str(), sent.special_use, sent.subscribed), (MailboxId(2), "Sent", 5, false));
     assert_eq!(block_on(v.volume.summaries(alice, INBOX, &[1]))[0].as_deref(), Some(&b"summary"[..]));
     let again = v.commit(letter(alice, b"later\r\n"));
     assert!(matches!(again[0], Outcome::Appended { uid: 3, .. }));
+}
+
+#[test]
+fn a_volume_of_format_1_with_copies_and_subscriptions_opens_with_everything_in_it() {
+    let mut v = open(&kept("volume-v1-imap", tell_of_imap));
+    assert_eq!((v.recovered.torn_bytes, v.recovered.damaged.len()), (0, 0));
+    let alice = v.volume.account_named("alice@ringpost.test").unwrap();
+    let boxes = v.volume.mailboxes(alice);
+    let shown: Vec<_> = boxes.iter().map(|m| (m.name.as_str(), m.special_use, m.subscribed)).collect();
+    assert_eq!(shown, [("INBOX", 0, false), ("Archiv/für immer", 7, false)]);
+    assert_eq!(v.volume.subscriptions(alice), ["Old", "nowhere"]);
+    let (first, second) = (b"Subject: first\r\n\r\n1\r\n", b"Subject: second\r\n\r\n2\r\n");
+    assert_eq!(v.text(alice, 3).unwrap(), prefixed(alice, second));
+    let moved = v.volume.mailbox(alice, INBOX, |m| (m.uidnext(), m.messages()[0].flags.clone())).unwrap();
+    assert_eq!(moved, (4, Flags { bits: Flags::FLAGGED, keywords: Some(vec!["$Work".into()].into()) }));
+    let old = v.volume.mailbox(alice, MailboxId(2), |m| m.messages().to_vec()).unwrap();
+    assert_eq!(old.iter().map(|m| m.uid).collect::<Vec<_>>(), [1]);
+    assert_eq!(block_on(v.volume.read(&old[0])).unwrap(), prefixed(alice, first));
+    let again = v.done(Op::Copy { account: alice, from: INBOX, uids: vec![3], to: Target::Mailbox(MailboxId(2)) });
+    assert!(matches!(again, Outcome::Copied { pairs, .. } if pairs == [(3, 3)]));
 }

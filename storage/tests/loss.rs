@@ -4,7 +4,7 @@
 mod support;
 
 use ringpost_storage::sim::{Fault, OpKind, When};
-use ringpost_storage::{Op, Outcome};
+use ringpost_storage::{Flags, FlagsHow, Op, Outcome, ReadError, Target};
 use support::*;
 
 /// What numbers a volume has given of a mailbox, an account and itself, and the next of each.
@@ -145,4 +145,36 @@ fn damage_that_costs_no_batch_leaves_the_volume_whole() {
     assert_eq!(v.volume.stats().damaged_regions, 2);
     assert!(v.volume.is_whole());
     assert_eq!(v.deliver(alice, b"next\r\n"), 4);
+}
+
+#[test]
+fn a_move_is_lost_whole_and_a_copy_needs_nothing_between_it_and_its_letter() {
+    // Which batch is lost: the letter, its flags, the move; what INBOX and Work show then.
+    for (lost, inbox, work) in [(0, 0, 1), (1, 0, 1), (2, 1, 0)] {
+        let disk = made();
+        let mut v = open(&disk);
+        let alice = v.account("a@x");
+        let made = v.done(Op::CreateMailbox { account: alice, name: "Work".into(), special_use: 0, subscribed: false });
+        let Outcome::Mailbox(to, _) = made else { panic!() };
+        let from = batches(&disk).len();
+        v.deliver(alice, &text(700, 1));
+        v.done(store(alice, &[1], FlagsHow::Add, Flags::of(Flags::FLAGGED)));
+        v.done(Op::Move { account: alice, from: INBOX, uids: vec![1], to: Target::Mailbox(to) });
+        v.close();
+        let all = batches(&disk);
+        spoil(&disk, FIRST, |b| b[all[from + lost]..all[from + lost + 1]].fill(0));
+
+        let v = open(&disk);
+        assert_eq!(v.volume.stats().lost_batches, 1, "{lost}");
+        let moved = v.volume.mailbox(alice, to, |m| m.messages().to_vec()).unwrap();
+        assert_eq!((v.uids(alice).len(), moved.len()), (inbox, work), "{lost}");
+        for m in moved {
+            assert_eq!((m.uid, &m.flags), (1, &Flags::of(Flags::FLAGGED)), "{lost}");
+            match (lost, block_on(v.volume.read(&m))) {
+                (0, Err(ReadError::Damaged)) => {}
+                (0, other) => panic!("{other:?}"),
+                (_, read) => assert_eq!(read.unwrap(), prefixed(alice, &text(700, 1))),
+            }
+        }
+    }
 }

@@ -3,7 +3,10 @@
 
 mod support;
 
-use ringpost_storage::{AccountId, Flags, FlagsHow, MailboxId, Op, Outcome, Refused, Target, Transaction};
+use ringpost_storage::{
+    AccountId, COPY_UIDS_MAX, Flags, FlagsHow, MAILBOXES_MAX, MailboxId, Op, Outcome, Refused, SUBSCRIPTIONS_MAX,
+    Target, Transaction,
+};
 use support::*;
 
 fn make(account: AccountId, name: &str) -> Op {
@@ -166,4 +169,118 @@ fn a_move_is_one_batch_and_may_go_where_it_came_from() {
     v.volume.mailbox(alice, old, |m| {
         assert_eq!(m.messages().iter().map(|m| (m.uid, m.modseq)).collect::<Vec<_>>(), [(1, *modseq), (2, *modseq)]);
     });
+}
+
+#[test]
+fn a_copy_sees_what_is_decided_and_only_messages_that_are_durable() {
+    let disk = support::made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    let work = made(&mut v, alice, "Work");
+    for n in 1..=3 {
+        v.deliver(alice, &text(50, n));
+    }
+    v.decide(letter(alice, b"not durable yet\r\n")).unwrap();
+    v.decide(ops(vec![Op::Expunge { account: alice, mailbox: INBOX, uids: vec![2] }])).unwrap();
+    let to = Target::Mailbox(work);
+    let out = v.commit(ops(vec![
+        store(alice, &[3], FlagsHow::Add, Flags::of(Flags::SEEN)),
+        Op::Copy { account: alice, from: INBOX, uids: vec![1, 2, 3, 4], to },
+        Op::Copy { account: alice, from: work, uids: vec![1, 2], to },
+        Op::Move { account: alice, from: INBOX, uids: vec![7], to },
+    ]));
+    let Outcome::Stored { changed, .. } = &out[0] else { panic!() };
+    let flagged = changed[0].2;
+    assert!(matches!(&out[1], Outcome::Copied { pairs, .. } if pairs == &[(1, 1), (3, 2)]));
+    assert!(matches!(&out[2], Outcome::Copied { pairs, .. } if pairs.is_empty()), "copies of this very transaction");
+    assert!(matches!(&out[3], Outcome::Moved { pairs, modseq, .. } if pairs.is_empty() && *modseq == flagged + 1));
+    v.volume.mailbox(alice, work, |m| {
+        assert_eq!(m.messages().iter().map(|m| m.flags.bits).collect::<Vec<_>>(), [0, Flags::SEEN]);
+    });
+    let gone = |from, to| ops(vec![Op::Copy { account: alice, from, uids: vec![1], to: Target::Mailbox(to) }]);
+    assert_eq!(v.decide(gone(INBOX, MailboxId(9))).err(), Some(Refused::NoMailbox));
+    assert_eq!(v.decide(gone(MailboxId(9), INBOX)).err(), Some(Refused::NoMailbox));
+}
+
+#[test]
+fn a_refused_transaction_renames_copies_and_subscribes_nothing() {
+    let disk = support::made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    let work = made(&mut v, alice, "Work");
+    v.deliver(alice, b"x\r\n");
+    let refused = ops(vec![
+        rename(alice, work, "Rest"),
+        make(alice, "Work"),
+        Op::Subscribe { account: alice, name: "Rest".into(), on: true },
+        Op::Move { account: alice, from: INBOX, uids: vec![1], to: Target::Made(1) },
+        rename(alice, work, "Work"),
+    ]);
+    assert_eq!(v.decide(refused).err(), Some(Refused::MailboxExists));
+    assert_eq!(v.decide(ops(vec![make(alice, "Work")])).err(), Some(Refused::MailboxExists));
+    v.done(make(alice, "Rest"));
+    assert_eq!(names(&v, alice), ["INBOX", "Work", "Rest"]);
+    assert_eq!((v.uids(alice), v.volume.subscriptions(alice)), (vec![1], vec!["INBOX".to_owned()]));
+    let moved = v.done(Op::Move { account: alice, from: INBOX, uids: vec![1], to: Target::Mailbox(work) });
+    assert!(matches!(moved, Outcome::Moved { pairs, .. } if pairs == [(1, 1)]));
+}
+
+#[test]
+fn a_subscription_said_again_writes_nothing_and_many_are_too_many() {
+    let disk = made_with(&ringpost_storage::Create { segment_bytes: 16 << 20, ..facts() });
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    let subscribe = |n: usize| Op::Subscribe { account: alice, name: format!("n{n}"), on: true };
+    // INBOX is one of them.
+    for chunk in 0..SUBSCRIPTIONS_MAX / 1_000 {
+        v.commit(ops((chunk * 1_000 + 1..(chunk + 1) * 1_000 + 1).take(999 + chunk.min(1)).map(subscribe).collect()));
+    }
+    assert_eq!(v.volume.subscriptions(alice).len(), SUBSCRIPTIONS_MAX);
+    let one_more = || ops(vec![subscribe(1_000_000)]);
+    assert_eq!(v.decide(one_more()).err(), Some(Refused::TooMany));
+    let make = Op::CreateMailbox { account: alice, name: "new".into(), special_use: 0, subscribed: true };
+    assert_eq!(v.decide(ops(vec![make])).err(), Some(Refused::TooMany));
+    let records = v.volume.stats().records;
+    v.done(subscribe(1));
+    assert_eq!(v.volume.stats().records, records);
+    v.decide(ops(vec![Op::Subscribe { account: alice, name: "n1".into(), on: false }])).unwrap();
+    v.commit(one_more());
+}
+
+#[test]
+fn ten_thousand_are_copied_at_once_and_not_one_more() {
+    let disk = made_with(&ringpost_storage::Create { segment_bytes: 16 << 20, ..facts() });
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    for _ in 0..4 {
+        let bodies = vec![b"x".to_vec().into()];
+        v.commit(Transaction { bodies, ops: (0..COPY_UIDS_MAX / 4).map(|_| append(alice, 0)).collect() });
+    }
+    let uids = |n: usize| (1..=n as u32).collect::<Vec<_>>();
+    let many = |n| Op::Copy { account: alice, from: INBOX, uids: uids(n), to: Target::Mailbox(INBOX) };
+    assert_eq!(v.decide(ops(vec![many(COPY_UIDS_MAX + 1)])).err(), Some(Refused::TooLarge));
+    assert_eq!(v.decide(ops(vec![many(COPY_UIDS_MAX), many(1)])).err(), Some(Refused::TooLarge));
+    let written = v.volume.stats().written_bytes;
+    assert!(matches!(v.done(many(COPY_UIDS_MAX)), Outcome::Copied { pairs, .. } if pairs.len() == COPY_UIDS_MAX));
+    let each = (v.volume.stats().written_bytes - written) / COPY_UIDS_MAX as u64;
+    assert!(each <= 66, "{each} octets written for each copy");
+    assert_eq!(v.uids(alice).len(), 2 * COPY_UIDS_MAX);
+}
+
+#[test]
+fn thousands_of_mailboxes_change_their_names_at_once() {
+    let disk = made_with(&ringpost_storage::Create { segment_bytes: 16 << 20, ..facts() });
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    let count = MAILBOXES_MAX as u32 - 1;
+    for chunk in (0..count).collect::<Vec<_>>().chunks(2_000) {
+        v.commit(ops(chunk.iter().map(|n| make(alice, &format!("a/{n}"))).collect()));
+    }
+    assert_eq!(v.decide(ops(vec![make(alice, "one more")])).err(), Some(Refused::TooMany));
+    // All at once, and then the names that became free are taken at once.
+    v.commit(ops((0..count).map(|n| rename(alice, MailboxId(n + 2), &format!("b/{n}"))).collect()));
+    let out = v.commit(ops(vec![Op::RemoveMailbox { account: alice, mailbox: MailboxId(2) }, make(alice, "a/0")]));
+    assert!(matches!(out[1], Outcome::Mailbox(..)));
+    let names = names(&v, alice);
+    assert_eq!((names.len(), names[1].as_str(), names.last().unwrap().as_str()), (MAILBOXES_MAX, "b/1", "a/0"));
 }

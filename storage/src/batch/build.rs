@@ -107,6 +107,11 @@ impl Gather {
         }
     }
 
+    /// Octets of records and bodies added since `mark`.
+    pub fn bytes_since(&self, mark: Mark) -> u64 {
+        (self.buffer.len() - mark.buffer) as u64 + self.body_bytes - mark.body_bytes
+    }
+
     /// Forgets everything since `mark`.
     pub fn rewind(&mut self, mark: Mark) {
         self.buffer.truncate(mark.buffer);

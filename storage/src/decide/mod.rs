@@ -3,9 +3,11 @@
 //!
 //! A message that is decided and not durable cannot be changed yet: nobody has been told its UID.
 
+mod bound;
 mod copies;
 mod mailboxes;
 
+pub use bound::{NAME_BYTES_MAX, PREFIX_BYTES_MAX};
 pub use copies::COPY_UIDS_MAX;
 pub use mailboxes::{MAILBOXES_MAX, SUBSCRIPTIONS_MAX};
 
@@ -14,20 +16,11 @@ use crate::commit::{Bound, Log, Ticket};
 use crate::disk::{Bytes, Disk};
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
 use crate::index::{ACCOUNT_NUMBER_MAX, Index};
-use crate::record::{
-    self, AccountPut, COPIED_BYTES, COPY_HEAD_BYTES, DomainPut, ExpungeRecord, FRAME_BYTES_MAX, FlagsRecord,
-    MailboxPut, NewMessage, RunRecord, kind,
-};
+use crate::record::{self, AccountPut, DomainPut, ExpungeRecord, FlagsRecord, MailboxPut, NewMessage, RunRecord, kind};
 use crate::transaction::{FlagsHow, Op, Outcome, Refused, Transaction};
 use crate::types::{AccountId, Flags, MailboxId, Modseq, Place, Uid};
 use crate::volume::{Decided, Inner};
 
-/// Octets of a message's prefix. Longer: `TooLarge`.
-pub const PREFIX_BYTES_MAX: usize = 4_096;
-/// Octets of a name of a domain, account or mailbox. Longer: `TooLarge`.
-pub const NAME_BYTES_MAX: usize = 1_024;
-/// Octets of secrets or info. More: `TooLarge`.
-pub const INFO_BYTES_MAX: usize = 64 << 10;
 /// Milliseconds for which an answer about free space is believed.
 const FREE_ANSWER_MS: i64 = 1_000;
 
@@ -45,7 +38,7 @@ impl<D: Disk> Inner<D> {
         if log.failed || log.closing {
             return Err(Refused::Failed);
         }
-        let bound = bound(&transaction, &index, &ahead)?;
+        let bound = bound::bound(&transaction, &index, &ahead)?;
         if bound.appends || log.no_room {
             let free = self.free_bytes(&mut log, now_ms);
             if bound.appends && free < self.settings.free_bytes_min {
@@ -75,6 +68,7 @@ impl<D: Disk> Inner<D> {
                 return Err(refused);
             }
         };
+        assert!(step.gather.bytes_since(mark) <= bound.bytes, "a transaction keeps to its bound");
         gather_done(step.gather, bound);
         let gather = log.queue.back().expect("just filled");
         if let Some(buffers) = buffers {
@@ -128,95 +122,6 @@ fn gather_done(gather: &mut Gather, bound: Bound) {
     gather.transactions += 1;
     gather.waiting_bytes += bound.bytes;
     gather.idle = false;
-}
-
-/// The most a transaction can take, and whether its parts are within their bounds.
-fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> Result<Bound, Refused> {
-    let mut bytes = 0u64;
-    let mut parts = 0;
-    let mut appends = false;
-    for body in &transaction.bodies {
-        bytes += body.len() + body_record_bytes(body.len());
-        parts += body.parts().count();
-    }
-    let mut copied = 0;
-    let added: usize = transaction
-        .ops
-        .iter()
-        .map(|op| match op {
-            Op::StoreFlags { flags, .. } => record::keyword_bytes(flags),
-            _ => 0,
-        })
-        .sum();
-    let within = |n: usize, max: usize| if n <= max { Ok(n as u64) } else { Err(Refused::TooLarge) };
-    for op in &transaction.ops {
-        bytes += FRAME_BYTES_MAX
-            + match op {
-                Op::PutDomain { name, info } => {
-                    8 + within(name.len(), NAME_BYTES_MAX)? + within(info.len(), INFO_BYTES_MAX)?
-                }
-                Op::RemoveDomain { name } => 8 + within(name.len(), NAME_BYTES_MAX)?,
-                Op::PutAccount { name, secrets } => {
-                    FRAME_BYTES_MAX + 64 + within(name.len(), NAME_BYTES_MAX)? + within(secrets.len(), INFO_BYTES_MAX)?
-                }
-                Op::RemoveAccount { .. } | Op::RemoveMailbox { .. } => 16,
-                Op::CreateMailbox { name, .. } | Op::RenameMailbox { name, .. } => {
-                    32 + within(name.len(), NAME_BYTES_MAX)?
-                }
-                Op::Subscribe { name, .. } => 8 + within(name.len(), NAME_BYTES_MAX)?,
-                Op::Append { prefix, flags, .. } => {
-                    appends = true;
-                    80 + within(prefix.len(), PREFIX_BYTES_MAX)? + keyword_bytes(flags)?
-                }
-                Op::StoreFlags { account, mailbox, uids, flags, .. } => {
-                    keyword_bytes(flags)?;
-                    let durable = index.mailbox(*account, *mailbox).map_or(0, |m| m.keyword_bytes_max);
-                    let decided =
-                        ahead.peek(*account).and_then(|a| a.peek(*mailbox)).map_or(0, |m| m.keyword_bytes_max);
-                    16 + uids.len() as u64 * (9 + durable.max(decided) + added) as u64
-                }
-                Op::Copy { account, from, uids, .. } | Op::Move { account, from, uids, .. } => {
-                    copied += uids.len();
-                    within(copied, COPY_UIDS_MAX)?;
-                    let items: u64 =
-                        uids.iter().map(|uid| copied_bytes(index, ahead, *account, *from, *uid, added)).sum();
-                    let expunged = if matches!(op, Op::Move { .. }) {
-                        FRAME_BYTES_MAX + 16 + uids.len() as u64 * 4
-                    } else {
-                        appends = true;
-                        0
-                    };
-                    COPY_HEAD_BYTES + items + expunged
-                }
-                Op::Expunge { uids, .. } => 16 + uids.len() as u64 * 4,
-                Op::Summaries { items, .. } => {
-                    let packed = 8 + items.iter().map(|(_, s)| 8 + s.len() as u64).sum::<u64>();
-                    parts += 1;
-                    40 + packed + body_record_bytes(packed)
-                }
-            };
-    }
-    Ok(Bound { bytes, parts, appends })
-}
-
-/// The most a copy of a message takes in its record, when the transaction adds so many octets of keywords to it.
-fn copied_bytes(index: &Index, ahead: &Ahead, id: AccountId, from: MailboxId, uid: Uid, added: usize) -> u64 {
-    let Some(message) = index.mailbox(id, from).and_then(|m| m.by_uid(uid)) else { return 0 };
-    let decided = ahead.peek(id).and_then(|a| a.peek(from)).and_then(|m| m.flags.get(&uid));
-    let flags = decided.map_or(&message.flags, |(flags, ..)| flags);
-    COPIED_BYTES + (record::keyword_bytes(flags) + added) as u64
-}
-
-fn body_record_bytes(len: u64) -> u64 {
-    FRAME_BYTES_MAX + 32 + record::blocks(len) * 8
-}
-
-fn keyword_bytes(flags: &Flags) -> Result<u64, Refused> {
-    let keywords = flags.keywords();
-    if keywords.len() > record::KEYWORDS_MAX || keywords.iter().any(|k| k.len() > record::KEYWORD_BYTES_MAX) {
-        return Err(Refused::TooLarge);
-    }
-    Ok(record::keyword_bytes(flags) as u64)
 }
 
 /// One transaction being decided.
@@ -401,7 +306,7 @@ impl Step<'_> {
                 continue;
             }
             let new = change(was, how, flags);
-            keyword_bytes(&new)?;
+            bound::keyword_bytes(&new)?;
             if new != *was {
                 changes.push((uid, new));
             }
@@ -480,4 +385,70 @@ fn change(was: &Flags, how: FlagsHow, by: &Flags) -> Flags {
     keywords.sort_unstable();
     keywords.dedup();
     Flags { bits, keywords: if keywords.is_empty() { None } else { Some(keywords.into()) } }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use crate::sim::SimDisk;
+    use crate::transaction::Target;
+    use crate::volume::{Create, Settings};
+    use crate::{commit, recover};
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    fn ready<T>(future: impl Future<Output = T>) -> T {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => value,
+            Poll::Pending => unreachable!("this disk never waits"),
+        }
+    }
+
+    #[test]
+    fn a_mailbox_whose_uids_are_used_up_says_so_and_another_takes_the_letter() {
+        let facts = Create {
+            store: uuid::Uuid::nil(),
+            volume: 1,
+            volumes: 1,
+            segment_bytes: crate::segment::BLOCK_BYTES << 8,
+            seed: 7,
+        };
+        let settings = Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 0 };
+        let disk = SimDisk::new(1);
+        ready(recover::create(&disk, &facts)).unwrap();
+        let (inner, _) = ready(recover::open(disk, None, settings)).unwrap();
+        let mut looped = pin!(commit::run(&inner, || std::future::ready(())));
+        let mut decide = |ops: Vec<Op>| {
+            let decided = inner.decide(Transaction { bodies: vec![b"x".to_vec().into()], ops }, 5_000, None);
+            assert!(looped.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            decided.map(|d| d.outcomes)
+        };
+        let Outcome::Account(account) =
+            decide(vec![Op::PutAccount { name: "a@x".into(), secrets: vec![] }]).unwrap()[0]
+        else {
+            panic!()
+        };
+        let append =
+            |mailbox| Op::Append { account, mailbox, body: 0, prefix: vec![], flags: Flags::none(), internal_ms: 1 };
+        let inbox = MailboxId::INBOX;
+        decide(vec![append(inbox), append(inbox)]).unwrap();
+        // Four thousand million letters later.
+        let set = |uidnext| {
+            inner.index.borrow_mut().accounts.get_mut(&account).unwrap().mailboxes.get_mut(&inbox).unwrap().uidnext =
+                uidnext;
+        };
+        set(Uid::MAX - 1);
+        let to = |to| Op::Copy { account, from: inbox, uids: vec![1, 2], to };
+        let shift = Op::Move { account, from: inbox, uids: vec![1, 2], to: Target::Mailbox(inbox) };
+        assert_eq!(decide(vec![to(Target::Mailbox(inbox))]).err(), Some(Refused::UidsUsedUp));
+        assert_eq!(decide(vec![shift]).err(), Some(Refused::UidsUsedUp));
+        assert!(
+            matches!(decide(vec![append(inbox)]).unwrap()[0], Outcome::Appended { uid, .. } if uid == Uid::MAX - 1)
+        );
+        assert_eq!(decide(vec![append(inbox)]).err(), Some(Refused::UidsUsedUp));
+        let make = Op::CreateMailbox { account, name: "Next".into(), special_use: 0, subscribed: false };
+        let out = decide(vec![make, to(Target::Made(0))]).unwrap();
+        assert!(matches!(&out[1], Outcome::Copied { pairs, .. } if pairs == &[(1, 1), (2, 2)]));
+    }
 }

@@ -4,6 +4,7 @@
 //! to anybody but `decide`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use smallvec::SmallVec;
 
@@ -38,8 +39,9 @@ pub struct AccountAhead {
     pub last_mailbox: u32,
     /// By id.
     mailboxes: SmallVec<[MailboxAhead; 1]>,
-    /// The mailboxes by name, as decided; made when the first name is asked for.
-    names: Option<HashMap<String, MailboxId>>,
+    /// The mailboxes by name, as decided; made when the first name is asked for, so that a hierarchy of thousands is renamed
+    /// in linear time. Shared with what a refused transaction puts back.
+    names: Option<Rc<HashMap<String, MailboxId>>>,
     /// Names subscribed or not any more.
     subscriptions: BTreeMap<String, (bool, Lsn)>,
 }
@@ -151,6 +153,7 @@ impl Ahead {
                 self.accounts.remove(id);
                 continue;
             }
+            account.names = None;
             account.mailboxes.retain(|m| m.lsn > lsn);
             account.subscriptions.retain(|_, (_, by)| *by > lsn);
             for mailbox in &mut account.mailboxes {
@@ -228,8 +231,7 @@ impl AccountAhead {
         self.names(index, id).len()
     }
 
-    /// Built once and then kept level with what is decided, so that a hierarchy of thousands is renamed in linear time.
-    fn names(&mut self, index: &Index, id: AccountId) -> &mut HashMap<String, MailboxId> {
+    fn names(&mut self, index: &Index, id: AccountId) -> &mut Rc<HashMap<String, MailboxId>> {
         if self.names.is_none() {
             let mut names = HashMap::new();
             for durable in index.accounts.get(&id).into_iter().flat_map(|a| a.mailboxes.values()) {
@@ -240,7 +242,7 @@ impl AccountAhead {
             for ahead in self.mailboxes.iter().filter(|m| !m.removed) {
                 names.extend(ahead.name.clone().map(|name| (name, ahead.id)));
             }
-            self.names = Some(names);
+            self.names = Some(Rc::new(names));
         }
         self.names.as_mut().expect("just made")
     }
@@ -253,7 +255,7 @@ impl AccountAhead {
         let ahead = MailboxAhead::new(id, uidvalidity, special_use, self.lsn);
         self.mailboxes.push(MailboxAhead { name: Some(name.to_owned()), ..ahead });
         if let Some(names) = &mut self.names {
-            names.insert(name.to_owned(), id);
+            Rc::make_mut(names).insert(name.to_owned(), id);
         }
         Some(id)
     }
@@ -262,7 +264,7 @@ impl AccountAhead {
     pub fn rename_mailbox(&mut self, index: &Index, id: AccountId, mailbox: MailboxId, name: &str) -> Option<()> {
         self.give_up_name(index, id, mailbox)?;
         self.mailbox(index, id, mailbox).expect("found above").name = Some(name.to_owned());
-        self.names(index, id).insert(name.to_owned(), mailbox);
+        Rc::make_mut(self.names(index, id)).insert(name.to_owned(), mailbox);
         Some(())
     }
 
@@ -280,7 +282,7 @@ impl AccountAhead {
             let old = decided.or_else(durable).expect("a mailbox is durable or was made here");
             // After a loss two mailboxes may have one name: it stays taken while the other is there.
             if names.get(&old) == Some(&mailbox) {
-                names.remove(&old);
+                Rc::make_mut(names).remove(&old);
             }
         }
         Some(())

@@ -14,6 +14,8 @@ const NUMBER_BYTES: u64 = 64;
 /// The same for a MODSEQ.
 const MODSEQ_BYTES: u64 = 32;
 
+const _: () = assert!(super::COPIED_BYTES >= NUMBER_BYTES, "each copied message gives a UID away");
+
 /// Kind 50.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap<'a> {

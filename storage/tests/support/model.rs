@@ -1,10 +1,10 @@
 //! The model: what a volume must hold after a sequence of transactions, written without looking at the volume.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
 use ringpost_storage::sim::SimDisk;
-use ringpost_storage::{AccountId, Flags, FlagsHow, MailboxId, Modseq, Op, Outcome, Transaction, Uid, Volume};
+use ringpost_storage::{AccountId, Flags, FlagsHow, MailboxId, Modseq, Op, Outcome, Target, Transaction, Uid, Volume};
 
 use super::block_on;
 
@@ -19,6 +19,7 @@ pub struct Account {
     pub name: String,
     pub secrets: Vec<u8>,
     pub mailboxes: BTreeMap<MailboxId, Mailbox>,
+    pub subscriptions: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,7 @@ pub struct Mailbox {
     /// INBOX's is told by no outcome: 0 here, and not compared.
     pub uidvalidity: u32,
     pub uidnext: Uid,
+    /// 0 after a change whose MODSEQ no outcome tells, and then not compared.
     pub highest_modseq: Modseq,
     pub messages: BTreeMap<Uid, Message>,
 }
@@ -36,6 +38,7 @@ pub struct Message {
     pub modseq: Modseq,
     pub bits: u32,
     pub keywords: Vec<String>,
+    pub internal_ms: i64,
     pub text: u64,
 }
 
@@ -51,7 +54,7 @@ impl Model {
     pub fn after(&self, transaction: &Transaction, outcomes: &[Outcome]) -> Model {
         let mut model = self.clone();
         for (op, outcome) in transaction.ops.iter().zip(outcomes) {
-            model.step(transaction, op, outcome);
+            model.step(transaction, op, outcome, outcomes);
         }
         model
     }
@@ -60,7 +63,11 @@ impl Model {
         self.accounts.get_mut(account).unwrap().mailboxes.get_mut(mailbox).unwrap()
     }
 
-    fn step(&mut self, transaction: &Transaction, op: &Op, outcome: &Outcome) {
+    fn named(&self, account: AccountId, name: &str) -> bool {
+        self.accounts[&account].mailboxes.values().any(|m| m.name == name)
+    }
+
+    fn step(&mut self, transaction: &Transaction, op: &Op, outcome: &Outcome, outcomes: &[Outcome]) {
         match (op, outcome) {
             (Op::PutDomain { name, info }, _) => {
                 self.domains.insert(name.clone(), info.clone());
@@ -71,7 +78,12 @@ impl Model {
             (Op::PutAccount { name, secrets }, Outcome::Account(id)) => {
                 let account = self.accounts.entry(*id).or_insert_with(|| {
                     let inbox = Mailbox { name: "INBOX".into(), uidnext: 1, highest_modseq: 1, ..Mailbox::default() };
-                    Account { name: name.clone(), mailboxes: [(MailboxId::INBOX, inbox)].into(), ..Account::default() }
+                    Account {
+                        name: name.clone(),
+                        mailboxes: [(MailboxId::INBOX, inbox)].into(),
+                        subscriptions: ["INBOX".to_owned()].into(),
+                        ..Account::default()
+                    }
                 });
                 assert_eq!(account.name, *name);
                 account.secrets.clone_from(secrets);
@@ -79,16 +91,45 @@ impl Model {
             (Op::RemoveAccount { account }, _) => {
                 self.accounts.remove(account);
             }
-            (Op::CreateMailbox { account, name, .. }, Outcome::Mailbox(id, uidvalidity)) => {
+            (Op::CreateMailbox { account, name, subscribed, .. }, Outcome::Mailbox(id, uidvalidity)) => {
+                assert!(!self.named(*account, name), "names are taken once");
+                if *subscribed {
+                    self.accounts.get_mut(account).unwrap().subscriptions.insert(name.clone());
+                }
                 let boxes = &mut self.accounts.get_mut(account).unwrap().mailboxes;
                 let made = Mailbox { name: name.clone(), uidvalidity: *uidvalidity, uidnext: 1, ..Mailbox::default() };
                 assert!(boxes.insert(*id, made).is_none(), "mailbox ids are new");
+            }
+            (Op::RenameMailbox { account, mailbox, name }, Outcome::Done) => {
+                assert!(!self.named(*account, name), "names are taken once");
+                let renamed = self.mailbox(account, mailbox);
+                renamed.name.clone_from(name);
+                renamed.highest_modseq = 0;
+            }
+            (Op::Subscribe { account, name, on }, Outcome::Done) => {
+                let subscriptions = &mut self.accounts.get_mut(account).unwrap().subscriptions;
+                if *on {
+                    subscriptions.insert(name.clone())
+                } else {
+                    subscriptions.remove(name)
+                };
+            }
+            (Op::Copy { account, from, uids, to }, Outcome::Copied { uidvalidity, pairs, modseq }) => {
+                self.arrive((*account, *from, uids), (to, outcomes), *uidvalidity, pairs, *modseq);
+            }
+            (Op::Move { account, from, uids, to }, Outcome::Moved { uidvalidity, pairs, modseq }) => {
+                self.arrive((*account, *from, uids), (to, outcomes), *uidvalidity, pairs, *modseq);
+                let left = self.mailbox(account, from);
+                for (uid, _) in pairs {
+                    left.messages.remove(uid).unwrap();
+                    left.highest_modseq = *modseq;
+                }
             }
             (Op::RemoveMailbox { account, mailbox }, _) => {
                 self.accounts.get_mut(account).unwrap().mailboxes.remove(mailbox);
             }
             (
-                Op::Append { account, mailbox, body, prefix, flags, .. },
+                Op::Append { account, mailbox, body, prefix, flags, internal_ms },
                 Outcome::Appended { uid, uidvalidity, modseq },
             ) => {
                 let mut bytes = prefix.clone();
@@ -99,7 +140,7 @@ impl Model {
                 assert!(*modseq > into.highest_modseq);
                 into.uidnext = uid + 1;
                 into.highest_modseq = *modseq;
-                into.messages.insert(*uid, message(flags, *modseq, hash(&bytes)));
+                into.messages.insert(*uid, message(flags, *modseq, *internal_ms, hash(&bytes)));
             }
             (Op::StoreFlags { account, mailbox, how, flags, .. }, Outcome::Stored { changed, .. }) => {
                 let into = self.mailbox(account, mailbox);
@@ -111,7 +152,7 @@ impl Model {
                         FlagsHow::Remove => old.bits & !flags.bits,
                     };
                     assert_eq!(bits, new.bits);
-                    *old = message(new, *modseq, old.text);
+                    *old = message(new, *modseq, old.internal_ms, old.text);
                     into.highest_modseq = *modseq;
                 }
             }
@@ -127,13 +168,47 @@ impl Model {
         }
     }
 
+    /// Copies come into a mailbox: what was asked for, and is there, once each.
+    fn arrive(
+        &mut self,
+        (account, from, uids): (AccountId, MailboxId, &[Uid]),
+        (to, outcomes): (&Target, &[Outcome]),
+        uidvalidity: u32,
+        pairs: &[(Uid, Uid)],
+        modseq: Modseq,
+    ) {
+        let to = match to {
+            Target::Mailbox(id) => *id,
+            Target::Made(op) => match outcomes[*op] {
+                Outcome::Mailbox(id, _) => id,
+                ref other => panic!("{other:?} is no target"),
+            },
+        };
+        assert!(pairs.is_sorted_by(|a, b| a.0 < b.0 && a.1 + 1 == b.1), "{pairs:?}");
+        assert!(pairs.iter().all(|(uid, _)| uids.contains(uid)));
+        let source = self.mailbox(&account, &from).messages.clone();
+        let into = self.mailbox(&account, &to);
+        assert!(into.uidvalidity == 0 || into.uidvalidity == uidvalidity);
+        for (uid, new) in pairs {
+            assert_eq!(*new, into.uidnext, "UIDs are given in order");
+            assert!(
+                modseq > into.highest_modseq || into.messages.last_key_value().is_some_and(|m| m.1.modseq == modseq)
+            );
+            into.uidnext = new + 1;
+            into.highest_modseq = modseq;
+            into.messages.insert(*new, Message { modseq, ..source[uid].clone() });
+        }
+    }
+
     /// What a volume shows, every message read.
     pub fn of(volume: &Volume<SimDisk>) -> Model {
         let domains = volume.domains().into_iter().map(|(name, info)| (name, info.to_vec())).collect();
         let mut model = Model { domains, ..Model::default() };
         for info in volume.accounts() {
             let mut account = Account { name: info.name, secrets: info.secrets.to_vec(), ..Account::default() };
+            account.subscriptions = volume.subscriptions(info.id).into_iter().collect();
             for mailbox in volume.mailboxes(info.id) {
+                assert_eq!(mailbox.subscribed, account.subscriptions.contains(&mailbox.name), "{}", mailbox.name);
                 account.mailboxes.insert(mailbox.id, shown(volume, info.id, mailbox.id));
             }
             model.accounts.insert(info.id, account);
@@ -142,7 +217,7 @@ impl Model {
     }
 
     /// Mailboxes made get their first MODSEQ from the account, which no outcome tells.
-    pub fn same(&self, other: &Model) -> bool {
+    pub fn same(&self, found: &Model) -> bool {
         let plain = |model: &Model| {
             let mut model = model.clone();
             for mailbox in model.accounts.values_mut().flat_map(|a| a.mailboxes.values_mut()) {
@@ -155,13 +230,22 @@ impl Model {
             }
             model
         };
-        plain(self) == plain(other)
+        let mut found = plain(found);
+        for (id, account) in &self.accounts {
+            let untold = account.mailboxes.iter().filter(|(_, m)| m.highest_modseq == 0).map(|(mailbox, _)| *mailbox);
+            let found = &mut found.accounts.get_mut(id);
+            untold.for_each(|mailbox| {
+                let known = found.as_mut().and_then(|a| a.mailboxes.get_mut(&mailbox));
+                known.into_iter().for_each(|m| m.highest_modseq = 0);
+            });
+        }
+        plain(self) == found
     }
 }
 
-fn message(flags: &Flags, modseq: Modseq, text: u64) -> Message {
+fn message(flags: &Flags, modseq: Modseq, internal_ms: i64, text: u64) -> Message {
     let keywords = flags.keywords().iter().map(|k| k.to_string()).collect();
-    Message { modseq, bits: flags.bits, keywords, text }
+    Message { modseq, bits: flags.bits, keywords, internal_ms, text }
 }
 
 fn shown(volume: &Volume<SimDisk>, account: AccountId, id: MailboxId) -> Mailbox {
@@ -180,7 +264,7 @@ fn shown(volume: &Volume<SimDisk>, account: AccountId, id: MailboxId) -> Mailbox
     for m in messages {
         let text = block_on(volume.read(&m)).expect("every message reads");
         assert_eq!(text.len() as u64, m.size);
-        mailbox.messages.insert(m.uid, message(&m.flags, m.modseq, hash(&text)));
+        mailbox.messages.insert(m.uid, message(&m.flags, m.modseq, m.internal_ms, hash(&text)));
     }
     mailbox
 }

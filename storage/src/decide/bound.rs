@@ -1,0 +1,107 @@
+//! The most a transaction can take of the log, known before anything of it is decided, and the bounds of its parts.
+
+use super::COPY_UIDS_MAX;
+use crate::commit::Bound;
+use crate::index::Index;
+use crate::index::ahead::Ahead;
+use crate::record::{self, COPIED_BYTES, COPY_HEAD_BYTES, FRAME_BYTES_MAX};
+use crate::transaction::{Op, Refused, Transaction};
+use crate::types::{AccountId, Flags, MailboxId, Message, Uid};
+
+/// Octets of a message's prefix. Longer: `TooLarge`.
+pub const PREFIX_BYTES_MAX: usize = 4_096;
+/// Octets of a name of a domain, account or mailbox. Longer: `TooLarge`.
+pub const NAME_BYTES_MAX: usize = 1_024;
+/// Octets of secrets or info. More: `TooLarge`.
+pub const INFO_BYTES_MAX: usize = 64 << 10;
+
+/// The most a transaction can take, and whether its parts are within their bounds.
+pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> Result<Bound, Refused> {
+    let mut bytes = 0u64;
+    let mut parts = 0;
+    let mut appends = false;
+    for body in &transaction.bodies {
+        bytes += body.len() + body_record_bytes(body.len());
+        parts += body.parts().count();
+    }
+    let mut copied = 0;
+    let added: usize = transaction
+        .ops
+        .iter()
+        .map(|op| match op {
+            Op::StoreFlags { flags, .. } => record::keyword_bytes(flags),
+            _ => 0,
+        })
+        .sum();
+    let within = |n: usize, max: usize| if n <= max { Ok(n as u64) } else { Err(Refused::TooLarge) };
+    for op in &transaction.ops {
+        bytes += FRAME_BYTES_MAX
+            + match op {
+                Op::PutDomain { name, info } => {
+                    8 + within(name.len(), NAME_BYTES_MAX)? + within(info.len(), INFO_BYTES_MAX)?
+                }
+                Op::RemoveDomain { name } => 8 + within(name.len(), NAME_BYTES_MAX)?,
+                Op::PutAccount { name, secrets } => {
+                    FRAME_BYTES_MAX + 64 + within(name.len(), NAME_BYTES_MAX)? + within(secrets.len(), INFO_BYTES_MAX)?
+                }
+                Op::RemoveAccount { .. } | Op::RemoveMailbox { .. } => 16,
+                Op::CreateMailbox { name, .. } | Op::RenameMailbox { name, .. } => {
+                    32 + within(name.len(), NAME_BYTES_MAX)?
+                }
+                Op::Subscribe { name, .. } => 8 + within(name.len(), NAME_BYTES_MAX)?,
+                Op::Append { prefix, flags, .. } => {
+                    appends = true;
+                    80 + within(prefix.len(), PREFIX_BYTES_MAX)? + keyword_bytes(flags)?
+                }
+                Op::StoreFlags { account, mailbox, uids, flags, .. } => {
+                    keyword_bytes(flags)?;
+                    let durable = index.mailbox(*account, *mailbox).map_or(0, |m| m.keyword_bytes_max);
+                    let decided =
+                        ahead.peek(*account).and_then(|a| a.peek(*mailbox)).map_or(0, |m| m.keyword_bytes_max);
+                    16 + uids.len() as u64 * (9 + durable.max(decided) + added) as u64
+                }
+                Op::Copy { account, from, uids, .. } | Op::Move { account, from, uids, .. } => {
+                    copied += uids.len();
+                    within(copied, COPY_UIDS_MAX)?;
+                    let items = copied_bytes(index, ahead, *account, *from, uids, added);
+                    let expunged = if matches!(op, Op::Move { .. }) {
+                        FRAME_BYTES_MAX + 16 + uids.len() as u64 * 4
+                    } else {
+                        appends = true;
+                        0
+                    };
+                    COPY_HEAD_BYTES + items + expunged
+                }
+                Op::Expunge { uids, .. } => 16 + uids.len() as u64 * 4,
+                Op::Summaries { items, .. } => {
+                    let packed = 8 + items.iter().map(|(_, s)| 8 + s.len() as u64).sum::<u64>();
+                    parts += 1;
+                    40 + packed + body_record_bytes(packed)
+                }
+            };
+    }
+    Ok(Bound { bytes, parts, appends })
+}
+
+/// The most the copies of these messages take in their record, when the transaction adds so many octets of keywords to each.
+fn copied_bytes(index: &Index, ahead: &Ahead, id: AccountId, from: MailboxId, uids: &[Uid], added: usize) -> u64 {
+    let Some(durable) = index.mailbox(id, from) else { return 0 };
+    let decided = ahead.peek(id).and_then(|a| a.peek(from));
+    let bytes = |message: &Message| {
+        let flags = decided.and_then(|m| m.flags.get(&message.uid)).map_or(&message.flags, |(flags, ..)| flags);
+        COPIED_BYTES + (record::keyword_bytes(flags) + added) as u64
+    };
+    uids.iter().filter_map(|uid| durable.by_uid(*uid)).map(bytes).sum()
+}
+
+fn body_record_bytes(len: u64) -> u64 {
+    FRAME_BYTES_MAX + 32 + record::blocks(len) * 8
+}
+
+pub(super) fn keyword_bytes(flags: &Flags) -> Result<u64, Refused> {
+    let keywords = flags.keywords();
+    if keywords.len() > record::KEYWORDS_MAX || keywords.iter().any(|k| k.len() > record::KEYWORD_BYTES_MAX) {
+        return Err(Refused::TooLarge);
+    }
+    Ok(record::keyword_bytes(flags) as u64)
+}
