@@ -14,6 +14,7 @@
 //! - Every phase but the idle ones is boxed.
 
 mod literal;
+mod login;
 
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use super::drain::{Drain, Drained};
 use super::enabled::Enabled;
 use super::frame::{self, Line, Marker};
 use super::message::Message;
-use super::parse::login;
+use super::parse::login::plain;
 use super::refusal::Refusal;
 use super::response;
 use super::table::{self, Head, Special, states};
@@ -279,7 +280,7 @@ impl Session {
                 out.say("+ \r\n");
                 self.phase = Phase::Challenge(head.tag.into());
             }
-            Ok(Command::AuthenticatePlain(Some(response))) => self.log_in(head.tag, login::plain(&response), out),
+            Ok(Command::AuthenticatePlain(Some(response))) => self.log_in(head.tag, plain(&response), out),
             Ok(Command::ListRoot { lsub }) => {
                 response::list(&mut out.reply, lsub, &["\\Noselect"], "");
                 self.completed(head.tag, name, out);
@@ -309,31 +310,6 @@ impl Session {
                 };
                 self.wait(head.tag, name, then, ask, out);
             }
-        }
-    }
-
-    fn challenge_response(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
-        let Phase::Challenge(tag) = &self.phase else { unreachable!("the phase was looked at") };
-        let tag = tag.clone();
-        let len = match frame::line(bytes, &mut self.scanned, limits::IMAP_LINE_BYTES_MAX_BEFORE_LOGIN) {
-            Line::More => return 0,
-            Line::Whole(len) => len,
-            Line::BareLf => return self.skip(Some(&tag), LINE_ENDS, bytes, out),
-            Line::TooLong => return self.skip(Some(&tag), LINE_TOO_LONG, bytes, out),
-        };
-        self.phase = Phase::Line;
-        let login = match &bytes[..len] {
-            b"*" => Err(Refusal::bad("Authentication cancelled")),
-            response => login::plain(response),
-        };
-        self.log_in(&tag, login, out);
-        len + 2
-    }
-
-    fn log_in(&mut self, tag: &[u8], login: Result<super::Login, Refusal>, out: &mut Out<Ask>) {
-        match login {
-            Ok(login) => self.wait(tag, "AUTHENTICATE", Then::Enter, Ask::Login(login), out),
-            Err(refusal) => self.refuse(Some(tag), refusal, out),
         }
     }
 
@@ -459,35 +435,6 @@ impl Session {
     fn say_capabilities(&self, out: &mut Out<Ask>) {
         let logged_in = self.state != State::NotAuthenticated;
         capability::write(&mut out.reply, logged_in, self.login_possible(), self.config.privacy == Privacy::Offered);
-    }
-
-    /// A password may be given on this connection as it is (A110).
-    fn login_possible(&self) -> bool {
-        self.config.privacy == Privacy::Tls || self.config.plaintext_auth_allowed
-    }
-
-    /// RFC 9051 §6.2.1
-    fn start_tls(&mut self, tag: &[u8], out: &mut Out<Ask>) {
-        match self.config.privacy {
-            Privacy::None => self.refuse(Some(tag), Refusal::bad("TLS cannot be had here"), out),
-            Privacy::Tls => self.refuse(Some(tag), Refusal::bad("TLS is in force already"), out),
-            Privacy::Offered => {
-                out.say(tag);
-                out.say(" OK Begin TLS\r\n");
-                self.phase = Phase::Handshake;
-                out.turn = Some(Turn::StartTls);
-            }
-        }
-    }
-
-    /// The conversation begins anew, without a greeting; what was refused before counts on.
-    fn tls_ready(&mut self, out: &mut Out<Ask>) {
-        if !matches!(self.phase, Phase::Handshake) {
-            return self.close(Turn::Abort, out); // Nobody asked for a handshake.
-        }
-        assert!(self.state == State::NotAuthenticated && self.scanned == 0, "STARTTLS is a whole line before login");
-        self.phase = Phase::Line;
-        self.config.privacy = Privacy::Tls;
     }
 
     fn bye(&mut self, text: &str, out: &mut Out<Ask>) {
