@@ -17,8 +17,11 @@ use zeroize::Zeroizing;
 use super::{Arrival, Office, Reply, Request, Resident};
 use crate::directory::secrets::{Password, Secrets};
 use crate::directory::{Found, Home};
+use crate::net::Wire;
 use crate::observe::{self, Counter};
-use crate::shard::{self, MeshError, Peer, ShardId, SideError};
+use crate::proto::contract::Privacy;
+use crate::proto::sasl;
+use crate::shard::{self, MeshError, ShardId, SideError};
 
 /// A login name, octets: local part, `@` and domain (RFC 5321 §4.5.3.1). Longer names are nobody's.
 pub const LOGIN_NAME_BYTES_MAX: usize = 64 + 1 + 255;
@@ -39,9 +42,11 @@ pub enum Login {
 
 impl Office {
     /// Verifies a name and password. `name`: `user@domain` in any case, or `user` alone while there is exactly one domain.
-    pub async fn login(self: &Rc<Self>, peer: Peer, name: &[u8], password: Zeroizing<Vec<u8>>) -> Login {
-        let name = self.full_name(name);
-        let login = self.verified(&name, password).await;
+    /// `wire`: where they came from. The event says whether they came by TLS (A013).
+    pub async fn login(self: &Rc<Self>, wire: &Wire, login: sasl::Login) -> Login {
+        let (peer, tls) = (wire.peer(), wire.privacy() == Privacy::Tls);
+        let name = self.full_name(&login.name);
+        let login = self.verified(&name, login.password).await;
         let outcome = match &login {
             Login::Here(_) | Login::There(..) => "ok",
             Login::Wrong => "wrong",
@@ -50,10 +55,10 @@ impl Office {
         };
         if outcome == "ok" {
             observe::count(Counter::Logins);
-            tracing::info!(target: "login", outcome, account = %name, %peer);
+            tracing::info!(target: "login", outcome, account = %name, %peer, tls);
         } else {
             observe::count(Counter::LoginsFailed);
-            tracing::warn!(target: "login", outcome, account = %name, %peer);
+            tracing::warn!(target: "login", outcome, account = %name, %peer, tls);
         }
         login
     }

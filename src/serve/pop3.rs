@@ -80,7 +80,7 @@ impl PumpDoor for Door {
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
         match ask {
             Ask::Login(login) => {
-                let login = self.office.login(wire.peer(), &login.name, login.password).await;
+                let login = self.office.login(wire, login).await;
                 self.welcome(login)
             }
             Ask::Room => match wire.relieve().await {

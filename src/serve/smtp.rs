@@ -81,9 +81,9 @@ impl Door for SmtpDoor {
         self.office.handshake_place(peer)
     }
 
-    async fn answer(&mut self, ask: Ask, _wire: &mut Wire) -> Next<Answer> {
+    async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
         Next::Answer(match ask {
-            Ask::Login(login) => self.login(login).await,
+            Ask::Login(login) => self.login(login, wire).await,
             Ask::Mail { sender, size, .. } => self.mail(sender, size),
             Ask::Rcpt { recipient } => self.rcpt(recipient),
             Ask::Data { helo, tls, authenticated } => self.data(&helo, tls, authenticated),
@@ -105,8 +105,8 @@ impl SmtpDoor {
     }
 
     /// The letters of an account that lives on another shard are taken here all the same.
-    async fn login(&mut self, login: Login) -> Answer {
-        let name = match self.office.login(self.peer, &login.name, login.password).await {
+    async fn login(&mut self, login: Login, wire: &Wire) -> Answer {
+        let name = match self.office.login(wire, login).await {
             office::Login::Here(resident) => (*resident.name).into(),
             office::Login::There(_, arrival) => arrival.name.into(),
             office::Login::Wrong => return Answer::No(Word::BadLogin.reply()),

@@ -9,7 +9,7 @@ use crate::proto::imap::{Answer, Login, No};
 impl Door {
     /// Wrong names and wrong passwords get one answer, in one time (A111): the office sees to it.
     pub(super) async fn login(&mut self, login: Login, wire: &mut Wire) -> Next<Answer> {
-        match self.office.login(wire.peer(), &login.name, login.password).await {
+        match self.office.login(wire, login).await {
             office::Login::Here(resident) => {
                 self.who = Some(resident);
                 Next::Answer(Answer::Welcome)
