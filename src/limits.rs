@@ -54,7 +54,7 @@ pub const SMTP_IDLE_COMMANDS_MAX: u32 = 100;
 /// Errors between two accepted messages. More: 421 4.7.0.
 pub const SMTP_ERRORS_MAX: u32 = 20;
 /// Logins refused on one SMTP connection. The last of them is answered 421 4.7.0.
-pub const SMTP_LOGINS_REFUSED_MAX: u32 = 4;
+pub const SMTP_LOGINS_REFUSED_MAX: u32 = 5;
 /// Bad commands before login in IMAP and POP3. More: BYE, -ERR and close.
 pub const BAD_COMMANDS_BEFORE_LOGIN_MAX: u32 = 20;
 

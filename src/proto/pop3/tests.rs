@@ -1,5 +1,8 @@
 //! POP3 dialogues against a maildrop in memory.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 use crate::proto::contract::Session as _;
 
@@ -316,4 +319,64 @@ fn answers_nobody_asked_for_end_the_conversation_and_nothing_panics() {
 #[test]
 fn an_idle_session_is_small() {
     assert!(std::mem::size_of::<Session>() <= 64, "{}", std::mem::size_of::<Session>());
+}
+
+/// Before TLS, where a handshake can be had and no password is taken without.
+fn offered() -> Config {
+    Config { privacy: Privacy::Offered, plaintext_auth_allowed: false, ..open() }
+}
+
+fn shaking_hands() -> (Session, Out<Ask>) {
+    let mut out = Out::default();
+    let mut session = Session::open(&offered(), &mut out);
+    assert_eq!(session.step(Input::Bytes(b"STLS\r\n"), &mut out), 6);
+    assert_eq!(out.turn.take(), Some(Turn::StartTls));
+    out.reply.clear();
+    (session, out)
+}
+
+#[test]
+fn a142_what_came_before_the_handshake_is_answered_with_a_farewell() {
+    let (mut session, mut out) = shaking_hands();
+    assert_eq!(session.step(Input::Bytes(b"USER alice\r\n"), &mut out), 12);
+    assert!(out.reply.starts_with(b"-ERR ") && out.turn == Some(Turn::Close) && out.ask.is_none());
+}
+
+#[test]
+fn a142_nothing_in_the_clear_is_said_into_a_handshake() {
+    let (mut session, mut out) = shaking_hands();
+    assert_eq!(session.patience().idle, Duration::from_secs(limits::LOGIN_IDLE_S));
+    session.step(Input::Timeout, &mut out);
+    assert_eq!((out.turn, out.reply.len()), (Some(Turn::Abort), 0));
+}
+
+#[test]
+fn a142_after_the_handshake_the_name_given_before_is_forgotten() {
+    let config = Config { plaintext_auth_allowed: true, ..offered() };
+    let mut out = Out::default();
+    let mut session = Session::open(&config, &mut out);
+    session.step(Input::Bytes(b"USER alice\r\n"), &mut out);
+    session.step(Input::Bytes(b"STLS\r\n"), &mut out);
+    assert_eq!(out.turn.take(), Some(Turn::StartTls));
+    session.step(Input::TlsReady, &mut out);
+    out.reply.clear();
+    session.step(Input::Bytes(b"PASS secret\r\n"), &mut out);
+    assert_eq!((&out.reply[..], out.ask.is_none()), (&b"-ERR say USER first\r\n"[..], true));
+}
+
+#[test]
+fn a143_auth_takes_a_long_response_and_only_under_tls() {
+    let (mut session, mut out) = shaking_hands();
+    session.step(Input::TlsReady, &mut out);
+    session.step(Input::Bytes(b"AUTH PLAIN\r\n"), &mut out);
+    assert_eq!(out.reply, b"+ \r\n");
+    let password = "p".repeat(9_000);
+    let response = STANDARD.encode(format!("\0alice\0{password}")) + "\r\n";
+    for end in [limits::POP3_LINE_BYTES_MAX + 2, response.len() - 1] {
+        assert_eq!(session.step(Input::Bytes(&response.as_bytes()[..end]), &mut out), 0);
+    }
+    session.step(Input::Bytes(response.as_bytes()), &mut out);
+    assert!(matches!(out.ask, Some(Ask::Login(login)) if *login.password == password.as_bytes()));
+    let said = World::with(TWO).talk_cut(&offered(), b"AUTH PLAIN\r\nAGFsaWNlAHNlY3JldA==\r\n", usize::MAX);
+    assert_eq!(lines(&said)[1..], ["-ERR passwords are not accepted without TLS", "-ERR unknown command"]);
 }

@@ -201,3 +201,121 @@ impl Session {
         self.refuse(Word::BadLogin, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::proto::contract::{Input, Session as _};
+    use crate::proto::smtp::Config;
+
+    /// Our own user, before TLS.
+    fn greeted() -> (Session, Out<Ask>) {
+        let config = Config { privacy: Privacy::Offered, role: Role::Submission, ..Config::default() };
+        let mut out = Out::default();
+        let session = Session::open(Arc::new(config), &mut out);
+        (session, out)
+    }
+
+    fn shaking_hands() -> (Session, Out<Ask>) {
+        let (mut session, mut out) = greeted();
+        tell(&mut session, &mut out, b"EHLO client.test\r\nSTARTTLS\r\n");
+        assert_eq!(out.turn.take(), Some(Turn::StartTls));
+        (session, out)
+    }
+
+    fn private() -> (Session, Out<Ask>) {
+        let (mut session, mut out) = shaking_hands();
+        session.step(Input::TlsReady, &mut out);
+        tell(&mut session, &mut out, b"EHLO client.test\r\n");
+        (session, out)
+    }
+
+    /// Sends lines up to the first ask or turn; what is said to the last of them.
+    fn tell(session: &mut Session, out: &mut Out<Ask>, mut bytes: &[u8]) -> String {
+        while !bytes.is_empty() && out.ask.is_none() && out.turn.is_none() {
+            out.reply.clear();
+            bytes = &bytes[session.step(Input::Bytes(bytes), out)..];
+        }
+        String::from_utf8_lossy(&out.reply).into_owned()
+    }
+
+    #[test]
+    fn a008_what_came_before_the_handshake_is_answered_with_a_farewell() {
+        let (mut session, mut out) = shaking_hands();
+        let said = tell(&mut session, &mut out, b"MAIL FROM:<a@client.test>\r\nRCPT TO:<b@ringpost.test>\r\n");
+        assert!(said.starts_with("421 4.7.0 "), "{said}");
+        assert_eq!((out.turn, &out.ask), (Some(Turn::Close), &None));
+    }
+
+    #[test]
+    fn nothing_in_the_clear_is_said_into_a_handshake() {
+        for (input, turn) in [(Input::Timeout, Turn::Abort), (Input::Eof, Turn::Close)] {
+            let (mut session, mut out) = shaking_hands();
+            out.reply.clear();
+            session.step(input, &mut out);
+            assert_eq!((out.turn, out.reply.len()), (Some(turn), 0));
+        }
+    }
+
+    #[test]
+    fn a011_the_budget_of_errors_goes_on_behind_the_handshake() {
+        let (mut session, mut out) = greeted();
+        for _ in 0..limits::SMTP_ERRORS_MAX {
+            assert!(tell(&mut session, &mut out, b"X\r\n").starts_with("500 "));
+        }
+        tell(&mut session, &mut out, b"STARTTLS\r\n");
+        out.turn = None;
+        session.step(Input::TlsReady, &mut out);
+        assert!(tell(&mut session, &mut out, b"X\r\n").starts_with("421 4.7.0 "));
+    }
+
+    #[test]
+    fn a014_a_line_of_auth_has_its_own_bound_wherever_it_is_cut() {
+        let line = [b"auth plain ".as_slice(), &[b'A'; 20_000]].concat();
+        for cut in [1, 4, 5, limits::SMTP_LINE_BYTES_MAX + 2, limits::AUTH_LINE_BYTES_MAX + 1] {
+            let (mut session, mut out) = private();
+            out.reply.clear();
+            assert_eq!(session.step(Input::Bytes(&line[..cut]), &mut out), 0, "{cut}");
+            assert!(session.step(Input::Bytes(&line), &mut out) > 0);
+            assert_eq!(out.reply, b"500 5.5.6 Line too long\r\n", "{cut}");
+        }
+    }
+
+    #[test]
+    fn a020_the_last_refused_login_closes_and_a_temporary_refusal_is_none() {
+        let (mut session, mut out) = private();
+        for n in 1..=limits::SMTP_LOGINS_REFUSED_MAX {
+            for later in [true, false] {
+                tell(&mut session, &mut out, b"AUTH PLAIN AGFsaWNlAHdyb25n\r\n");
+                assert!(matches!(out.ask.take(), Some(Ask::Login(_))));
+                out.reply.clear();
+                let word = if later { Word::LoginLater } else { Word::BadLogin };
+                session.step(Input::Answer(Answer::No(word.reply())), &mut out);
+                let code = String::from_utf8_lossy(&out.reply[..3]).into_owned();
+                let last = n == limits::SMTP_LOGINS_REFUSED_MAX;
+                assert_eq!(
+                    code,
+                    if later {
+                        "454"
+                    } else if last {
+                        "421"
+                    } else {
+                        "535"
+                    },
+                    "{n}"
+                );
+            }
+        }
+        assert_eq!(out.turn, Some(Turn::Close));
+    }
+
+    #[test]
+    fn a_password_does_not_show_in_debug_output() {
+        let (mut session, mut out) = private();
+        tell(&mut session, &mut out, b"AUTH LOGIN\r\nYWxpY2U=\r\nc2VjcmV0\r\n");
+        let shown = format!("{:?}", out.ask);
+        assert!(shown.contains("alice") && !shown.contains("secret"), "{shown}");
+    }
+}
