@@ -18,7 +18,7 @@ pub struct Client {
 }
 
 impl Client {
-    async fn login(name: &str) -> Client {
+    pub async fn login(name: &str) -> Client {
         let mut client = Client::greeted().await;
         let said = client.say(&format!("LOGIN {name}@{} secret-of-{name}", node::DOMAIN)).await;
         assert!(said.ends_with("OK"), "{said}");
@@ -83,7 +83,7 @@ impl Client {
         }
     }
 
-    async fn append(&mut self, message: &str) {
+    pub async fn append(&mut self, message: &str) {
         let said = self.say(&format!("APPEND INBOX {{{}+}}\r\n{message}", message.len())).await;
         assert!(said.ends_with("OK"), "{said}");
     }
@@ -94,7 +94,7 @@ const OUT_BUFFER_BYTES_MAX: u64 = 2 * limits::OUT_BYTES_MAX as u64;
 const _: () = assert!(OUT_BUFFER_BYTES_MAX <= 256 << 10);
 
 /// A node with alice and bob, each on a shard of their own, and what is to happen.
-fn with_node(story: impl AsyncFnOnce()) {
+pub fn with_node(story: impl AsyncFnOnce()) {
     let world = World::new(7);
     node::carry_out(&world, true, Request::DomainAdd { domain: node::DOMAIN.to_owned() });
     let people = node::accounts();

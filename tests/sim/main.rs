@@ -7,6 +7,7 @@ mod crowd;
 mod disk_trouble;
 mod imap;
 mod imap_door;
+mod imap_names;
 mod ledger;
 mod lines;
 mod node;

@@ -51,7 +51,20 @@ impl World for Imap {
         b"a LIST \"\" *\r\n",
         b"a LIST \"\" \"\"\r\n",
         b"a LSUB \"Projects/\" %\r\n",
+        b"a LIST (SUBSCRIBED RECURSIVEMATCH) \"\" (% {1+}\r\n* \"a b\") RETURN (CHILDREN STATUS (SIZE UNSEEN))\r\n",
+        b"a list (special-use) Projects/ () return (subscribed)\r\n",
         b"a STATUS INBOX (MESSAGES UIDNEXT)\r\n",
+        b"a STATUS {5+}\r\nINBOX (SIZE HIGHESTMODSEQ DELETED)\r\n",
+        b"a CREATE new/\r\n",
+        b"a CREATE \"Entw\xc3\xbcrfe\" (USE (\\Drafts))\r\n",
+        b"a CREATE x (USE (\\All \\Sent))\r\n",
+        b"a DELETE inbox\r\n",
+        b"a DELETE \"a b\"\r\n",
+        b"a RENAME INBOX {3+}\r\nold\r\n",
+        b"a RENAME Projects Projects/2027\r\n",
+        b"a RENAME Archive {4}\r\nOld/\r\n",
+        b"a SUBSCRIBE &AOQ-\r\n",
+        b"a UNSUBSCRIBE nowhere\r\n",
         b"a SELECT INBOX\r\n",
         b"a SELECT \"in\\box\"\r\n",
         b"a SELECT ../x\r\n",
@@ -128,6 +141,8 @@ impl World for Imap {
                     No::NonExistent,
                     No::TryCreate,
                     No::Cannot,
+                    No::AlreadyExists,
+                    No::UseAttr,
                     No::ReadOnly,
                     No::Limit,
                     No::TooBig,
@@ -162,15 +177,23 @@ impl Imap {
                 let fields: Vec<String> = fields.iter().map(|f| format!("{}={}", f.name, f.value)).collect();
                 response::id(reply, &[("name", "stage"), ("you", &fields.join(" "))]);
             }
-            Ask::List { pattern, lsub } => {
-                for name in MAILBOXES.iter().filter(|name| pattern.matches(name)) {
-                    response::list(reply, *lsub, &["\\HasNoChildren"], name);
+            Ask::List(list) => {
+                for name in MAILBOXES.iter().filter(|name| list.patterns.iter().any(|p| p.matches(name))) {
+                    let child_info: &[&str] = if list.only.recursive { &["SUBSCRIBED"] } else { &[] };
+                    response::list(reply, list.lsub, &["\\HasNoChildren"], name, child_info);
+                    if let Some(items) = &list.tell.status {
+                        response::status(reply, name, &counts(items));
+                    }
                 }
             }
+            Ask::Create(create) if !no_mailbox(&create.mailbox) => return Answer::No(No::AlreadyExists),
+            Ask::Delete(name) if no_mailbox(name) => return Answer::No(No::NonExistent),
+            Ask::Rename(rename) if no_mailbox(&rename.from) => return Answer::No(No::NonExistent),
+            Ask::Rename(rename) if !no_mailbox(&rename.to) => return Answer::No(No::AlreadyExists),
+            Ask::Create(_) | Ask::Delete(_) | Ask::Rename(_) | Ask::Subscribe { .. } => {}
             Ask::Status(status) if no_mailbox(&status.mailbox) => return Answer::No(No::NonExistent),
             Ask::Status(status) => {
-                let counts: Vec<(StatusItem, u32)> = status.items.iter().map(|item| (*item, MESSAGES)).collect();
-                response::status(reply, status.mailbox.as_str(), &counts);
+                response::status(reply, status.mailbox.as_str(), &counts(&status.items));
             }
             Ask::Select(select) if no_mailbox(&select.mailbox) => return Answer::No(No::NonExistent),
             Ask::Select(select) => {
@@ -207,6 +230,10 @@ impl Imap {
         }
         Answer::Done
     }
+}
+
+fn counts(items: &[StatusItem]) -> Vec<(StatusItem, u64)> {
+    items.iter().map(|item| (*item, u64::from(MESSAGES))).collect()
 }
 
 fn write_fetch(fetch: &Fetch, reply: &mut Vec<u8>) {

@@ -5,9 +5,9 @@
 //! ask after login the door may also tell what changed in the selected mailbox;
 //! [`update::may_tell_expunge`](super::update::may_tell_expunge) says whether EXPUNGE may be among it.
 
-use super::command::{Append, Expunge, Fetch, IdField, Login, Search, Select, Status, Store};
+use super::command::{Append, Create, Expunge, Fetch, IdField, List, Login, Rename, Search, Select, Status, Store};
 use super::enabled::Enabled;
-use super::glob::Pattern;
+use super::name::Name;
 
 /// One ask. After login unless said otherwise.
 #[derive(Debug)]
@@ -19,12 +19,20 @@ pub enum Ask {
     Id(Vec<IdField>),
     /// The client has switched on these, which were off (RFC 5161). [`Answer::Done`].
     Enable(Enabled),
-    /// The mailboxes that match: the door writes LIST or LSUB lines. [`Answer::Done`].
-    List {
-        /// Reference and pattern, joined.
-        pattern: Pattern,
-        /// Subscribed ones alone, as LSUB lines.
-        lsub: bool,
+    /// The mailboxes that match: the door writes LIST or LSUB lines, and STATUS lines if asked for. [`Answer::Done`].
+    List(List),
+    /// Make a mailbox. [`Answer::Done`] or `No`.
+    Create(Create),
+    /// Remove a mailbox, never INBOX, with its messages. Its children and its subscription stay. [`Answer::Done`] or `No`.
+    Delete(Name),
+    /// Give a mailbox and its children other names; of INBOX, its messages go to a new mailbox. [`Answer::Done`] or `No`.
+    Rename(Rename),
+    /// Subscribe to a name, or end that; there need be no mailbox. [`Answer::Done`] or `No`.
+    Subscribe {
+        /// Which.
+        name: Name,
+        /// From now on, or no more.
+        on: bool,
     },
     /// Counts of a mailbox: the door writes one STATUS line. [`Answer::Done`].
     Status(Status),
@@ -93,6 +101,10 @@ pub enum No {
     TryCreate,
     /// This can never be done.
     Cannot,
+    /// There is a mailbox with this name.
+    AlreadyExists,
+    /// No mailbox of ours can be for this (RFC 6154 §3).
+    UseAttr,
     /// This mailbox is read-only (RFC 9051 §7.1).
     ReadOnly,
     /// A bound of ours was met.
@@ -115,6 +127,8 @@ impl No {
             No::NonExistent => ("NONEXISTENT", "No such mailbox"),
             No::TryCreate => ("TRYCREATE", "No such mailbox"),
             No::Cannot => ("CANNOT", "This name or operation is not possible"),
+            No::AlreadyExists => ("ALREADYEXISTS", "There is a mailbox with this name"),
+            No::UseAttr => ("USEATTR", "No mailbox can be made for this use"),
             No::ReadOnly => ("READ-ONLY", "Mailbox is read-only"),
             No::Limit => ("LIMIT", "A limit was reached"),
             No::TooBig => ("TOOBIG", "Message too large"),

@@ -34,7 +34,13 @@ static OFFERS: &[Offer] = &[
     offer("ID", 2971, When::Always),
     offer("ENABLE", 5161, When::Always),
     offer("NAMESPACE", 2342, When::Always),
+    offer("CHILDREN", 5258, When::Always),
     offer("UNSELECT", 3691, When::Always),
+    offer("SPECIAL-USE", 6154, When::Always),
+    offer("CREATE-SPECIAL-USE", 6154, When::Always),
+    offer("LIST-EXTENDED", 5258, When::Always),
+    offer("LIST-STATUS", 5819, When::Always),
+    offer("STATUS=SIZE", 8438, When::Always),
 ];
 
 /// Appends `CAPABILITY IMAP4rev1 …`, as it stands in the untagged response and in response codes.

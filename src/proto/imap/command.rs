@@ -1,5 +1,7 @@
 //! What IMAP commands say, once they are parsed: plain values that may cross threads.
 
+mod mailboxes;
+
 use smallvec::SmallVec;
 use zeroize::Zeroizing;
 
@@ -7,6 +9,8 @@ use super::ask::Ask;
 use super::enabled::Enabled;
 use super::name::Name;
 use super::set::Set;
+
+pub use mailboxes::{Create, List, ListOnly, ListTell, Rename, SpecialUse};
 
 /// A command whose syntax is right.
 #[derive(Debug)]
@@ -63,9 +67,12 @@ pub struct Select {
 pub struct Status {
     /// Of which mailbox.
     pub mailbox: Name,
-    /// In the order asked, without duplicates.
-    pub items: SmallVec<[StatusItem; 5]>,
+    /// Which counts.
+    pub items: StatusItems,
 }
+
+/// Items of a STATUS, in the order asked, without duplicates.
+pub type StatusItems = SmallVec<[StatusItem; 8]>;
 
 /// One count of a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +87,26 @@ pub enum StatusItem {
     UidValidity,
     /// How many without `\Seen`.
     Unseen,
+    /// The MODSEQ of its last change (RFC 7162 §3.1.7).
+    HighestModSeq,
+    /// Octets of all messages (RFC 8438).
+    Size,
+    /// How many with `\Deleted`.
+    Deleted,
+}
+
+impl StatusItem {
+    /// All of them.
+    pub const ALL: [StatusItem; 8] = [
+        StatusItem::Messages,
+        StatusItem::Recent,
+        StatusItem::UidNext,
+        StatusItem::UidValidity,
+        StatusItem::Unseen,
+        StatusItem::HighestModSeq,
+        StatusItem::Size,
+        StatusItem::Deleted,
+    ];
 }
 
 /// FETCH, UID FETCH (RFC 9051 §6.4.5).

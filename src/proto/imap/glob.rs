@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use super::name::{NAME_BYTES_MAX, Refused, decode_utf7};
+use super::name::{NAME_BYTES_MAX, Refused, decode};
 
 /// A pattern, its reference joined to it, in UTF-8.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,15 +36,16 @@ enum Step {
 }
 
 impl Pattern {
-    /// Reads the pattern as it stands on the wire, in modified UTF-7.
+    /// Reads a reference and a pattern as they stand on the wire, each in modified UTF-7.
     ///
     /// # Errors
     /// Malformed UTF-7, control characters, or longer than two names: nothing could match.
-    pub fn parse(wire: &[u8]) -> Result<Pattern, Refused> {
-        if wire.len() > 2 * NAME_BYTES_MAX {
+    pub fn parse(reference: &[u8], pattern: &[u8]) -> Result<Pattern, Refused> {
+        if reference.len() + pattern.len() > 2 * NAME_BYTES_MAX {
             return Err(Refused::TooLong);
         }
-        let text = decode_utf7(wire)?;
+        // Each is spelt for itself: joined on the wire, two shifts in a row would be no spelling.
+        let text = decode(reference)? + &decode(pattern)?;
         let mut steps = Vec::with_capacity(text.len());
         for byte in text.bytes() {
             let step = match byte {
@@ -61,10 +62,19 @@ impl Pattern {
         Ok(Pattern(fold_inbox(steps).into()))
     }
 
+    /// The most that [`Pattern::matches`] does for a name of so many octets, in octets compared.
+    #[must_use]
+    pub fn work(&self, name_bytes: usize) -> u64 {
+        if *self.0 == [Step::Any] { 1 } else { ((self.0.len() + 1) * (name_bytes + 1)) as u64 }
+    }
+
     /// True if the name (UTF-8) matches whole.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let steps = &self.0;
+        if **steps == [Step::Any] {
+            return true;
+        }
         let mut now = vec![false; steps.len() + 1];
         let mut next = vec![false; steps.len() + 1];
         reach(steps, &mut now, 0);
@@ -124,7 +134,7 @@ mod tests {
     use super::*;
 
     fn matches(pattern: &str, name: &str) -> bool {
-        Pattern::parse(pattern.as_bytes()).expect("a pattern").matches(name)
+        Pattern::parse(b"", pattern.as_bytes()).expect("a pattern").matches(name)
     }
 
     #[test]
@@ -154,7 +164,7 @@ mod tests {
     #[test]
     fn a117_wildcard_runs_cost_no_more_than_name_times_pattern() {
         let pattern = "%*".repeat(500) + "x";
-        assert_eq!(Pattern::parse(pattern.as_bytes()).expect("a pattern").0.len(), 2);
+        assert_eq!(Pattern::parse(b"", pattern.as_bytes()).expect("a pattern").0.len(), 2);
         let pattern = "*a".repeat(500) + "x";
         assert!(!matches(&pattern, &"a".repeat(1_000)));
     }
@@ -162,6 +172,8 @@ mod tests {
     #[test]
     fn patterns_are_in_modified_utf7() {
         assert!(matches("&AOQ-*", "ärger"));
-        assert!(Pattern::parse(b"&AOQ").is_err());
+        assert!(Pattern::parse(b"", b"&AOQ").is_err());
+        assert!(Pattern::parse(b"&AOQ-", b"&APw-/%").expect("a pattern").matches("äü/x"));
+        assert!(matches("ärger", "ärger"), "as clients write it that know no other");
     }
 }

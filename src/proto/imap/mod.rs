@@ -39,8 +39,9 @@ pub mod update;
 
 pub use ask::{Answer, Ask, No};
 pub use command::{
-    Append, Expunge, Fetch, FetchItem, FlagList, IdField, Label, Login, Partial, Search, SearchKey, Section,
-    SectionText, Select, Status, StatusItem, Store, StoreHow,
+    Append, Create, Expunge, Fetch, FetchItem, FlagList, IdField, Label, List, ListOnly, ListTell, Login, Partial,
+    Rename, Search, SearchKey, Section, SectionText, Select, SpecialUse, Status, StatusItem, StatusItems, Store,
+    StoreHow,
 };
 pub use enabled::Enabled;
 pub use glob::Pattern;

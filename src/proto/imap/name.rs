@@ -4,7 +4,7 @@
 //! wildcards and control characters are refused, so that no tool that meets the name later is surprised (A118). INBOX
 //! is the only name whose case does not count, alone or as the first level; look-alikes in other scripts are other names.
 //!
-//! Decoding is strict: a name that is not spelt the one canonical way (ASCII in base64, loose bits, two shifts in a
+//! Decoding is strict: a name in modified UTF-7 that is not spelt the one canonical way (ASCII in base64, loose bits, two shifts in a
 //! row) is refused, because two spellings of one mailbox would be two mailboxes to some clients.
 
 use std::fmt;
@@ -56,7 +56,7 @@ impl Name {
         if wire.len() > 4 * NAME_BYTES_MAX {
             return Err(Refused::TooLong);
         }
-        Name::of(&decode_utf7(wire)?)
+        Name::of(&decode(wire)?)
     }
 
     /// Checks a name in UTF-8.
@@ -84,6 +84,18 @@ impl Name {
             Some((first, rest)) if first.eq_ignore_ascii_case("INBOX") => Ok(Name(format!("INBOX/{rest}").into())),
             _ => Ok(Name(text.into())),
         }
+    }
+
+    /// True for INBOX itself.
+    #[must_use]
+    pub fn is_inbox(&self) -> bool {
+        &*self.0 == "INBOX"
+    }
+
+    /// True if this name is one below the other.
+    #[must_use]
+    pub fn is_below(&self, other: &Name) -> bool {
+        self.0.strip_prefix(&*other.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// In UTF-8.
@@ -125,8 +137,20 @@ pub fn encode_utf7(name: &str, out: &mut Vec<u8>) {
     shifted.close(out);
 }
 
+/// A name or pattern as it stands on the wire to UTF-8.
+///
+/// *Liberty*: one with 8-bit octets is no modified UTF-7 at all, and is taken as the UTF-8 that it is: clients send that, and
+/// it has no other meaning. An `&` in it is an `&` then. It is told to everybody in modified UTF-7.
+pub(super) fn decode(wire: &[u8]) -> Result<String, Refused> {
+    if wire.is_ascii() {
+        return decode_utf7(wire);
+    }
+    let text = std::str::from_utf8(wire).map_err(|_| Refused::Utf7)?;
+    if text.chars().any(char::is_control) { Err(Refused::Control) } else { Ok(text.to_owned()) }
+}
+
 /// Modified UTF-7 to UTF-8, canonical spellings only.
-pub(super) fn decode_utf7(wire: &[u8]) -> Result<String, Refused> {
+fn decode_utf7(wire: &[u8]) -> Result<String, Refused> {
     let mut text = String::with_capacity(wire.len());
     let mut rest = wire;
     while let Some((&byte, after)) = rest.split_first() {
@@ -269,10 +293,33 @@ mod tests {
             b"&2D4-",      // half a surrogate pair
             b"&AC8-",      // "/" in base64
             b"&AO/-",      // the alphabet of plain base64
-            "ä".as_bytes(),
+            b"\xe4",
+            b"\xc3",
+            b"\xc0\xaf",
+            b"\xed\xa0\x80",
         ] {
             assert_eq!(Name::parse(wire), Err(Refused::Utf7), "{}", String::from_utf8_lossy(wire));
         }
+    }
+
+    #[test]
+    fn a118_raw_utf8_is_the_name_it_spells() {
+        assert_eq!(Name::parse("Entwürfe".as_bytes()), Name::parse(b"Entw&APw-rfe"));
+        assert_eq!(Name::parse("R&D für &AOQ-".as_bytes()).unwrap().as_str(), "R&D für &AOQ-");
+        assert_eq!(Name::parse("ä*".as_bytes()), Err(Refused::Wildcard));
+        assert_eq!(Name::parse("ä\u{85}".as_bytes()), Err(Refused::Control));
+        assert_eq!(Name::parse("ä//b".as_bytes()), Err(Refused::Level));
+        assert_eq!(Name::parse("ä".repeat(501).as_bytes()), Err(Refused::TooLong));
+    }
+
+    #[test]
+    fn below_is_a_level_below() {
+        let name = |text| Name::of(text).unwrap();
+        assert!(name("a/b").is_below(&name("a")));
+        assert!(name("a/b/c").is_below(&name("a")));
+        assert!(!name("ab/c").is_below(&name("a")));
+        assert!(!name("a").is_below(&name("a")));
+        assert!(name("inbox").is_inbox() && !name("INBOX/a").is_inbox());
     }
 
     proptest! {
@@ -288,7 +335,8 @@ mod tests {
             if let Ok(name) = Name::parse(&bytes) {
                 let mut out = Vec::new();
                 encode_utf7(name.as_str(), &mut out);
-                prop_assert!(out.eq_ignore_ascii_case(&bytes));
+                prop_assert!(!bytes.is_ascii() || out.eq_ignore_ascii_case(&bytes));
+                prop_assert_eq!(Name::parse(&out), Ok(name));
             }
         }
     }

@@ -188,17 +188,23 @@ pub fn id(out: &mut Vec<u8>, fields: &[(&str, &str)]) {
     out.extend_from_slice(b")\r\n");
 }
 
-/// `* LIST (\HasNoChildren) "/" name`, or LSUB. `attributes` with their backslashes; `name` in UTF-8.
-pub fn list(out: &mut Vec<u8>, lsub: bool, attributes: &[&str], name: &str) {
+/// `* LIST (\HasNoChildren) "/" name`, or LSUB. `attributes` with their backslashes; `name` in UTF-8; `child_info`: the
+/// selection options that names below satisfy (RFC 5258 §3.5).
+pub fn list(out: &mut Vec<u8>, lsub: bool, attributes: &[&str], name: &str, child_info: &[&str]) {
     out.extend_from_slice(if lsub { b"* LSUB (" } else { b"* LIST (" });
     out.extend_from_slice(attributes.join(" ").as_bytes());
     out.extend_from_slice(b") \"/\" ");
     mailbox(out, name);
+    if !child_info.is_empty() {
+        out.extend_from_slice(b" (\"CHILDINFO\" (\"");
+        out.extend_from_slice(child_info.join("\" \"").as_bytes());
+        out.extend_from_slice(b"\"))");
+    }
     out.extend_from_slice(b"\r\n");
 }
 
 /// `* STATUS name (MESSAGES 3 …)`
-pub fn status(out: &mut Vec<u8>, name: &str, items: &[(StatusItem, u32)]) {
+pub fn status(out: &mut Vec<u8>, name: &str, items: &[(StatusItem, u64)]) {
     out.extend_from_slice(b"* STATUS ");
     mailbox(out, name);
     out.extend_from_slice(b" (");
@@ -208,7 +214,7 @@ pub fn status(out: &mut Vec<u8>, name: &str, items: &[(StatusItem, u32)]) {
         }
         out.extend_from_slice(item.name().as_bytes());
         out.push(b' ');
-        number(out, u64::from(*value));
+        number(out, *value);
     }
     out.extend_from_slice(b")\r\n");
 }
@@ -223,6 +229,9 @@ impl StatusItem {
             StatusItem::UidNext => "UIDNEXT",
             StatusItem::UidValidity => "UIDVALIDITY",
             StatusItem::Unseen => "UNSEEN",
+            StatusItem::HighestModSeq => "HIGHESTMODSEQ",
+            StatusItem::Size => "SIZE",
+            StatusItem::Deleted => "DELETED",
         }
     }
 }
@@ -423,7 +432,11 @@ mod tests {
 
     #[test]
     fn mailbox_lines_read_as_in_the_rfc() {
-        assert_eq!(written(|o| list(o, false, &["\\Noselect"], "")), "* LIST (\\Noselect) \"/\" \"\"\r\n");
+        assert_eq!(written(|o| list(o, false, &["\\Noselect"], "", &[])), "* LIST (\\Noselect) \"/\" \"\"\r\n");
+        assert_eq!(
+            written(|o| list(o, false, &[], "Foo", &["SUBSCRIBED"])),
+            "* LIST () \"/\" Foo (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n"
+        );
         assert_eq!(
             written(|o| status(o, "INBOX", &[(StatusItem::Messages, 3), (StatusItem::UidNext, 10)])),
             "* STATUS INBOX (MESSAGES 3 UIDNEXT 10)\r\n"

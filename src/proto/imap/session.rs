@@ -282,7 +282,7 @@ impl Session {
             }
             Ok(Command::AuthenticatePlain(Some(response))) => self.log_in(head.tag, plain(&response), out),
             Ok(Command::ListRoot { lsub }) => {
-                response::list(&mut out.reply, lsub, &["\\Noselect"], "");
+                response::list(&mut out.reply, lsub, &["\\Noselect"], "", &[]);
                 self.completed(head.tag, name, out);
             }
             Ok(Command::Namespace) => {

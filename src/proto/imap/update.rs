@@ -15,7 +15,11 @@ pub fn may_tell_expunge(ask: &Ask) -> bool {
         // More of this command is to come; its end tells.
         Ask::AppendBegin(_) => false,
         Ask::Enable(_)
-        | Ask::List { .. }
+        | Ask::List(_)
+        | Ask::Create(_)
+        | Ask::Delete(_)
+        | Ask::Rename(_)
+        | Ask::Subscribe { .. }
         | Ask::Status(_)
         | Ask::Expunge(_)
         | Ask::AppendDone

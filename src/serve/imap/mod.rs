@@ -31,16 +31,20 @@ use crate::serve::handoff::{self, Traveller};
 use crate::shard::Peer;
 
 mod append;
+mod create;
+mod delete;
 mod expunge;
 mod fetch;
 mod id;
 mod list;
 mod login;
 mod poll;
+mod rename;
 mod search;
 mod select;
 mod status;
 mod store;
+mod subscribe;
 
 /// Messages of one look into a mailbox, one flag change, one block of a long answer.
 const WINDOW: usize = 128;
@@ -161,7 +165,11 @@ impl Door {
             Ask::Login(_) => unreachable!("answered before"),
             Ask::Id(fields) => self.id(&fields, wire).await,
             Ask::Enable(_) => Ok(Answer::Done),
-            Ask::List { pattern, lsub } => self.list(&pattern, lsub, wire).await,
+            Ask::List(list) => self.list(&list, wire).await,
+            Ask::Create(create) => self.create(&create).await,
+            Ask::Delete(name) => self.delete(&name).await,
+            Ask::Rename(rename) => self.rename(&rename).await,
+            Ask::Subscribe { name, on } => self.subscribe(&name, on).await,
             Ask::Status(status) => self.status(&status, wire).await,
             Ask::Select(select) => self.select(&select, wire).await,
             Ask::Close { expunge } => self.close(expunge).await,
@@ -218,7 +226,7 @@ async fn commit(who: &Resident, ops: Vec<Op>) -> Result<Vec<Outcome>, End> {
 fn no_for(why: &Refused) -> No {
     match why {
         Refused::NoMailbox => No::NonExistent,
-        Refused::MailboxExists => No::Cannot,
+        Refused::MailboxExists => No::AlreadyExists,
         Refused::TooLarge => No::TooBig,
         Refused::UidsUsedUp | Refused::TooMany => No::Limit,
         Refused::NoAccount | Refused::DiskFull | Refused::Failed | Refused::Busy => No::Unavailable,

@@ -45,7 +45,8 @@ impl Door {
     }
 
     pub(super) async fn close(&mut self, expunge: bool) -> Done {
-        let result = if expunge { self.expunge(None).await } else { Ok(Answer::Done) };
+        // A mailbox that went away under its session has nothing to expunge.
+        let result = if expunge && self.view.is_some() { self.expunge(None).await } else { Ok(Answer::Done) };
         self.view = None;
         result
     }

@@ -1,11 +1,8 @@
-//! SELECT, EXAMINE, STATUS, LIST, LSUB (RFC 9051 §6.3; LSUB: RFC 3501 §6.3.9).
-
-use smallvec::SmallVec;
+//! SELECT, EXAMINE, STATUS (RFC 9051 §6.3).
 
 use crate::proto::imap::ask::Ask;
-use crate::proto::imap::command::{Command, Select, Status, StatusItem};
+use crate::proto::imap::command::{Command, Select, Status, StatusItem, StatusItems};
 use crate::proto::imap::cursor::Cursor;
-use crate::proto::imap::glob::Pattern;
 use crate::proto::imap::name::Name;
 use crate::proto::imap::refusal::Refusal;
 
@@ -23,37 +20,27 @@ pub fn select(c: &mut Cursor<'_>, read_only: bool) -> Result<Command, Refusal> {
 
 /// `STATUS mailbox (item …)`
 pub fn status(c: &mut Cursor<'_>) -> Result<Command, Refusal> {
-    const ITEMS: [StatusItem; 5] =
-        [StatusItem::Messages, StatusItem::Recent, StatusItem::UidNext, StatusItem::UidValidity, StatusItem::Unseen];
     c.sp()?;
     let mailbox = mailbox(c)?;
     c.sp()?;
+    let items = status_items(c)?;
+    Ok(Command::Ask(Ask::Status(Status { mailbox, items })))
+}
+
+/// `(item …)`, at least one.
+pub fn status_items(c: &mut Cursor<'_>) -> Result<StatusItems, Refusal> {
+    let mut items = StatusItems::new();
     c.expect(b'(', "Parenthesis expected")?;
-    let mut items = SmallVec::new();
     loop {
         let word = c.atom()?;
-        let item = ITEMS.iter().find(|i| word.eq_ignore_ascii_case(i.name().as_bytes()));
+        let item = StatusItem::ALL.iter().find(|i| word.eq_ignore_ascii_case(i.name().as_bytes()));
         let item = *item.ok_or(Refusal::bad("Unknown status item"))?;
         if !items.contains(&item) {
             items.push(item);
         }
         if c.take(b')') {
-            return Ok(Command::Ask(Ask::Status(Status { mailbox, items })));
+            return Ok(items);
         }
         c.sp()?;
     }
-}
-
-/// `LIST reference pattern`, `LSUB reference pattern`
-pub fn list(c: &mut Cursor<'_>, lsub: bool) -> Result<Command, Refusal> {
-    c.sp()?;
-    let reference = c.astring()?;
-    c.sp()?;
-    let pattern = c.list_mailbox()?;
-    if pattern.is_empty() {
-        return Ok(Command::ListRoot { lsub });
-    }
-    // The reference is a prefix and nothing more: there is one namespace and it has no leading separator.
-    let pattern = Pattern::parse(&[&reference[..], &pattern[..]].concat())?;
-    Ok(Command::Ask(Ask::List { pattern, lsub }))
 }
