@@ -32,6 +32,9 @@ impl std::str::FromStr for Cidr {
         let ip: IpAddr = address
             .parse()
             .map_err(|_| format!("`{text}` is not a network: write it as 192.0.2.0/24 or 2001:db8::/32"))?;
+        if ip.to_canonical() != ip {
+            return Err(format!("`{text}`: write IPv4 networks as IPv4, as 192.0.2.0/24"));
+        }
         let most = if ip.is_ipv4() { 32 } else { 128 };
         let bits: u8 = match bits {
             None => most,
@@ -75,6 +78,18 @@ fn mask(bits: u8, v4: bool) -> u128 {
 }
 
 impl Cidr {
+    /// True if this is wider than what one network of somebody's own usually is: /8 for IPv4, /32 for IPv6, except
+    /// the unique local and link-local addresses.
+    #[must_use]
+    pub fn is_wide(&self) -> bool {
+        if self.v4 {
+            return self.bits < 8;
+        }
+        let private = [(0xfc00 << 112, 7), (0xfe80 << 112, 10)];
+        self.bits < 32
+            && !private.iter().any(|(base, bits)| self.bits >= *bits && self.base & mask(*bits, false) == *base)
+    }
+
     /// True if the address lies in this network. IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {
@@ -270,6 +285,7 @@ mod tests {
         assert!(!net.contains("::1".parse().unwrap()));
         assert!("127.0.0.1/8".parse::<Cidr>().is_err());
         assert!("127.0.0.0/33".parse::<Cidr>().is_err());
+        assert!("::ffff:0:0/96".parse::<Cidr>().unwrap_err().contains("as IPv4"));
         assert!("host".parse::<Cidr>().is_err());
         assert!("0.0.0.0/0".parse::<Cidr>().unwrap().contains("9.9.9.9".parse().unwrap()));
         assert_eq!("2001:db8::/32".parse::<Cidr>().unwrap().to_string(), "2001:db8::/32");
