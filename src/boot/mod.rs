@@ -15,11 +15,10 @@ pub mod node;
 pub mod tls;
 pub mod welcome;
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::admin;
-use crate::config::{Config, Founders, SEGMENT_BYTES_DEFAULT};
+use crate::config::{Config, Founders};
 use crate::net::census;
 use crate::office::Settings;
 use crate::shard::{self, Plan, StartError, plan};
@@ -50,9 +49,8 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         // Until the sessions offer TLS nobody could log in otherwise; the start says so.
         settings.plaintext_auth_networks.push("127.0.0.0/8".parse().expect("a network"));
     }
-    let folder = config.data.join("tls");
-    settings.tls =
-        Some(tls::acceptors(&folder.join(tls::CERT), &folder.join(tls::KEY), Some(&folder), &settings.hostname)?);
+    let own = config.tls.are_own(&config.data).then(|| config.data.join("tls"));
+    settings.tls = Some(tls::acceptors(&config.tls.cert, &config.tls.key, own.as_deref(), &settings.hostname)?);
     settings.connections_max = connections_max(&config, &home)?;
     let node = Node {
         data: config.data.clone(),
@@ -94,22 +92,24 @@ fn connections_max(config: &Config, home: &Home) -> Result<usize, StartError> {
     Ok(places.min(asked))
 }
 
-/// Carries out one admin request on a data directory whose server is stopped.
+/// Carries out one admin request on a data directory whose server is stopped. A store that is begun this way is the one
+/// that a start with the same configuration would begin.
 ///
 /// # Errors
 /// Why the store cannot be opened.
-pub fn offline(data: &Path, request: admin::Request) -> Result<admin::Response, StartError> {
-    let cpus = plan::cpus(None, None)?;
+pub fn offline(config: &Config, request: admin::Request) -> Result<admin::Response, StartError> {
+    let cpus = &config.plan.cpus;
     let volumes = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
-    let home = Home::claim(data, &NewStore { volumes, segment_bytes: SEGMENT_BYTES_DEFAULT, quickstart: false })?;
+    let new = NewStore { volumes, segment_bytes: config.segment_bytes, quickstart: false };
+    let home = Home::claim(&config.data, &new)?;
     let said = Arc::new(Mutex::new(None));
     let node = Node {
-        data: data.to_path_buf(),
+        data: config.data.clone(),
         store: home.store,
         volumes: home.volumes,
         segment_bytes: home.segment_bytes,
         found: home.fresh,
-        settings: Settings::offline(),
+        settings: Settings { argon2: config.settings.argon2, ..Settings::offline() },
         founders: Founders::default(),
         doors: Vec::new(),
         accept_on: Vec::new(),

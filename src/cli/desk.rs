@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::admin::{ACCOUNTS_PER_REQUEST_MAX, NewAccount, Request, Response};
 use crate::boot;
+use crate::config::{self, Asked, Key, Value};
 
 /// The socket in the data directory.
 const SOCKET: &str = "admin.sock";
@@ -32,7 +33,10 @@ pub(super) fn ask(data: &Path, request: Request) -> Result<Response, String> {
             data.display()
         ));
     }
-    settle(boot::offline(data, request).map_err(|why| why.to_string())?)
+    let mut asked = Asked::default();
+    asked.flag(Key::Data, "--data", Some(Value::Path(data.to_path_buf())));
+    let settings = config::load(&asked).map_err(|mistakes| mistakes.to_string())?;
+    settle(boot::offline(&settings.config(), request).map_err(|why| why.to_string())?)
 }
 
 /// As [`ask`], for requests that only a running server can carry out.

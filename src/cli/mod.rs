@@ -11,6 +11,7 @@ use crate::observe::log::{self, Format};
 use crate::shard;
 
 mod account;
+mod config;
 mod desk;
 mod domain;
 mod password;
@@ -33,21 +34,20 @@ Examples:
 `ringpost VERB --help` shows more of each."
 )]
 struct Cli {
-    /// How log lines look on standard error.
-    #[arg(long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
-    log_format: LogFormat,
+    /// How log lines look on standard error [default: human].
+    #[arg(long, global = true, value_name = "FORMAT", value_enum)]
+    log_format: Option<LogFormat>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as warn,login=info
-    /// [default: $RINGPOST_LOG, or info for serve and warn for the others].
+    /// [default: $RINGPOST_LOG, or what the configuration file says for serve, else info, and warn for the others].
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,
     #[command(subcommand)]
     verb: Verb,
 }
 
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum LogFormat {
     /// For people.
-    #[default]
     Human,
     /// One JSON object a line.
     Json,
@@ -55,11 +55,12 @@ enum LogFormat {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    Serve(serve::ServeArgs),
+    Serve(Box<serve::ServeArgs>),
     Domain(domain::DomainArgs),
     Account(account::AccountArgs),
     Stats(stats::StatsArgs),
     Stop(stop::StopArgs),
+    Config(config::ConfigArgs),
 }
 
 /// Whose data a verb is about.
@@ -74,31 +75,51 @@ struct At {
 pub fn main() -> ExitCode {
     let Cli { log_format, log_level, verb } = Cli::parse();
     let level = log_level.or_else(|| std::env::var("RINGPOST_LOG").ok().filter(|l| !l.is_empty()));
-    // What an operator's verb cannot do it says itself.
-    let usual = if matches!(verb, Verb::Serve(_)) { "info" } else { "warn,admin=off" };
-    let level = level.unwrap_or_else(|| usual.to_owned());
-    let format = match log_format {
-        LogFormat::Human => Format::Human,
-        LogFormat::Json => Format::Json,
-    };
-    if matches!(verb, Verb::Serve(_)) {
-        // Before the log's thread starts: it would die of a signal that asks for an orderly stop.
-        shard::hold_stop_signals();
-    }
-    let log = match log::start(format, &level) {
-        Ok(log) => log,
+    let log = |level: &str, format| match log::start(format, level) {
+        Ok(log) => Ok(log),
         Err(why) => {
             complain(&why);
-            return ExitCode::from(2);
+            Err(ExitCode::from(2))
         }
     };
+    let format = log_format.map(|format| match format {
+        LogFormat::Human => Format::Human,
+        LogFormat::Json => Format::Json,
+    });
+    if let Verb::Serve(args) = verb {
+        let settings = match config::settle(&args.asked()) {
+            Ok(settings) => settings,
+            Err(code) => return code,
+        };
+        // Before the log's thread starts: it would die of a signal that asks for an orderly stop.
+        shard::hold_stop_signals();
+        let level = level.unwrap_or_else(|| settings.log_level().to_owned());
+        return match log(&level, format.unwrap_or_else(|| settings.log_format())) {
+            Ok(log) => end(serve::run(&settings).map_err(|why| why.to_string()), log),
+            Err(code) => code,
+        };
+    }
+    // What an operator's verb cannot do it says itself.
+    let log = match log(level.as_deref().unwrap_or("warn,admin=off"), format.unwrap_or_default()) {
+        Ok(log) => log,
+        Err(code) => return code,
+    };
     let done = match verb {
-        Verb::Serve(args) => serve::run(args).map_err(|why| why.to_string()),
+        Verb::Config(args) => {
+            drop(log);
+            return config::run(args);
+        }
         Verb::Domain(args) => domain::run(args),
         Verb::Account(args) => account::run(args),
         Verb::Stats(args) => stats::run(&args),
         Verb::Stop(args) => stop::run(&args),
+        Verb::Serve(_) => unreachable!("served above"),
     };
+    end(done, log)
+}
+
+/// Writes the last lines of the log, and then what went wrong.
+fn end(done: Result<(), String>, log: log::Log) -> ExitCode {
     drop(log);
     match done {
         Ok(()) => ExitCode::SUCCESS,

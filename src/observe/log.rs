@@ -47,9 +47,7 @@ pub struct Log {
 /// # Errors
 /// A sentence, when the level is none or a log runs already.
 pub fn start(format: Format, level: &str) -> Result<Log, String> {
-    let filter = EnvFilter::builder()
-        .parse(level)
-        .map_err(|why| format!("`{level}` is no log level ({why}): say error, warn, info, debug or trace"))?;
+    let filter = filter(level)?;
     let (writer, guard) = NonBlockingBuilder::default()
         .lossy(true)
         .buffered_lines_limit(LINES_WAITING_MAX)
@@ -65,6 +63,20 @@ pub fn start(format: Format, level: &str) -> Result<Log, String> {
     // Only the first log gets this far.
     let _ = LOST.set(lost);
     Ok(Log { _writer: guard })
+}
+
+/// Holds a level against what [`start`] takes.
+///
+/// # Errors
+/// What to write instead.
+pub fn check_level(level: &str) -> Result<(), String> {
+    filter(level).map(|_| ())
+}
+
+fn filter(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::builder()
+        .parse(level)
+        .map_err(|why| format!("`{level}` is no log level ({why}): say error, warn, info, debug or trace"))
 }
 
 /// Gathers lines for a moment before it writes them: under load hundreds leave in one system call, and the shards need

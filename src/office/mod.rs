@@ -33,6 +33,8 @@ pub struct Settings {
     pub hostname: String,
     /// Connections of one shard, at most.
     pub connections_max: usize,
+    /// Connections of one address or /64 on one shard, at most.
+    pub connections_per_address_max: usize,
     /// Largest message, octets.
     pub message_bytes_max: u64,
     /// Networks without per-address limits.
@@ -54,6 +56,7 @@ impl Settings {
         Settings {
             hostname: String::new(),
             connections_max: limits::CONNECTIONS_MAX,
+            connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX,
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
             exempt_networks: Vec::new(),
             plaintext_auth_networks: Vec::new(),
@@ -101,7 +104,7 @@ impl Office {
     #[must_use]
     pub fn new(settings: Settings, mesh: Mesh<Request, Reply>, volume_count: u16, shard_count: u16) -> Rc<Office> {
         Rc::new(Office {
-            census: Census::new(settings.connections_max, limits::CONNECTIONS_PER_ADDRESS_MAX),
+            census: Census::new(settings.connections_max, settings.connections_per_address_max),
             handshakes: Census::new(settings.connections_max, limits::HANDSHAKES_PER_ADDRESS_MAX),
             settings,
             mesh,

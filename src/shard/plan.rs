@@ -31,7 +31,7 @@ impl Plan {
     }
 }
 
-/// The CPUs to pin shards to, from `--shards N` and `--pin LIST`.
+/// The CPUs to pin shards to. `shards`: how many; `pin`: a list as [`numbers`] reads it.
 ///
 /// Without either: every CPU this process may use. With a number: that many of them, from the first. With a list:
 /// one shard for each CPU of the list; a number beside it takes the first so many.
@@ -49,11 +49,11 @@ fn choose(allowed: &[usize], shards: Option<usize>, pin: Option<&str>) -> Result
     };
     let Some(shards) = shards else { return Ok(cpus) };
     if shards == 0 {
-        return Err(StartError::Setting("--shards 0: at least one shard is needed".into()));
+        return Err(StartError::Setting("at least one shard is needed".into()));
     }
     if shards > cpus.len() {
         return Err(StartError::Setting(format!(
-            "--shards {shards} asks for more shards than there are CPUs to pin them to ({}): use --shards {} or fewer",
+            "{shards} shards are more than there are CPUs to pin them to ({}): choose {} or fewer",
             ranges(&cpus),
             cpus.len()
         )));
@@ -63,15 +63,15 @@ fn choose(allowed: &[usize], shards: Option<usize>, pin: Option<&str>) -> Result
 }
 
 fn pinned(allowed: &[usize], list: &str) -> Result<Vec<usize>, StartError> {
-    numbers("--pin", "CPU", allowed, list)
+    numbers("CPU", allowed, list)
 }
 
-/// Reads a list of numbers and ranges like `0,2-5`, each once and each one of `allowed`. `flag` and `noun` are for the error.
+/// Reads a list of numbers and ranges like `0,2-5`, each once and each one of `allowed`. `noun` is for the error.
 ///
 /// # Errors
 /// [`StartError::Setting`]: it cannot be read, a number twice or not allowed.
-pub fn numbers(flag: &str, noun: &str, allowed: &[usize], list: &str) -> Result<Vec<usize>, StartError> {
-    let bad = |what: String| StartError::Setting(format!("{flag} {list}: {what}"));
+pub fn numbers(noun: &str, allowed: &[usize], list: &str) -> Result<Vec<usize>, StartError> {
+    let bad = |what: String| StartError::Setting(format!("`{list}`: {what}"));
     let number = |text: &str| {
         text.parse::<usize>()
             .ok()
@@ -268,8 +268,8 @@ mod tests {
 
     #[test]
     fn more_shards_than_cpus_are_refused() {
-        assert!(refusal(Some(6), None).contains("use --shards 5 or fewer"));
-        assert!(refusal(Some(3), Some("1,2")).contains("use --shards 2 or fewer"));
+        assert!(refusal(Some(6), None).contains("choose 5 or fewer"));
+        assert!(refusal(Some(3), Some("1,2")).contains("choose 2 or fewer"));
         assert!(refusal(Some(0), None).contains("at least one shard"));
     }
 

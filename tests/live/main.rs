@@ -1,5 +1,6 @@
 //! Stories with the real binary, on loopback, with real files.
 
+mod config;
 mod house;
 mod letter;
 mod start;

@@ -1,0 +1,310 @@
+//! The settings in force: what flags say, else the file, else the defaults; each with where it comes from.
+//!
+//! Where the file is looked for: `--config FILE`; else `ringpost.toml` in the data directory, if it is there. Nowhere
+//! else, so that a server started on other data to try something out never takes the settings of the real one.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::keys::{self, DATA_DEFAULT, KEYS, Key, Surroundings};
+use super::listener::{self, LISTENERS_MAX, Listener};
+use super::mistake::{Mistake, Mistakes, Source};
+use super::read::{self, Given};
+use super::value::Value;
+use super::{Config, DoorPlan, Founders, TlsPaths, check};
+use crate::net::census::Cidr;
+use crate::observe::log::Format;
+use crate::office::{Argon2Cost, Settings};
+use crate::shard::{Plan, plan};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// The file, from `--config`.
+    pub file: Option<PathBuf>,
+    /// Settings, each with its flag.
+    pub flags: Vec<(Key, &'static str, Value)>,
+    /// Listeners as `SERVICE=ADDRESS:PORT`, from `--listen`. Empty: nothing is said of them.
+    pub listen: Vec<String>,
+}
+
+impl Asked {
+    /// Adds what a flag says, if it was given.
+    pub fn flag(&mut self, key: Key, flag: &'static str, value: Option<Value>) {
+        self.flags.extend(value.map(|value| (key, flag, value)));
+    }
+}
+
+/// The settings in force.
+#[derive(Clone, Debug)]
+pub struct Effective {
+    /// The file they were read from.
+    pub file: Option<PathBuf>,
+    /// Doors to open, before `port_offset`.
+    pub listeners: Vec<Listener>,
+    pub(super) values: BTreeMap<Key, (Value, Source)>,
+    /// One CPU for each shard.
+    pub(super) cpus: Vec<usize>,
+    /// Shards with doors.
+    pub(super) accept_on: Vec<usize>,
+}
+
+/// Settles what is in force, and says all that is wrong. What is wrong has its default in the first.
+#[must_use]
+pub fn examine(asked: &Asked) -> (Effective, Mistakes) {
+    let said = |key| asked.flags.iter().rev().find(|(k, ..)| *k == key);
+    let at = match said(Key::Data) {
+        Some((.., Value::Path(data))) => data.clone(),
+        _ => DATA_DEFAULT.into(),
+    };
+    let beside = keys::file_in(&at);
+    let file = match &asked.file {
+        Some(file) => Some(file.clone()),
+        None => beside.exists().then_some(beside),
+    };
+    let mut mistakes = Mistakes { file: file.clone(), list: Vec::new() };
+    let given = match &file {
+        None => Given::default(),
+        Some(path) => read::file(path).unwrap_or_else(|why| {
+            mistakes.list.push(Mistake { at: Source::Default, why: format!("{}: {why}", path.display()) });
+            Given::default()
+        }),
+    };
+    mistakes.list.extend(given.mistakes);
+
+    let mut values: BTreeMap<Key, (Value, Source)> =
+        given.values.into_iter().map(|(key, (value, place))| (key, (value, Source::File(place)))).collect();
+    if asked.file.is_none() {
+        mistakes.list.extend(elsewhere(&at, values.get(&Key::Data)));
+    }
+    for (key, flag, value) in &asked.flags {
+        match key.row().kind.check(value) {
+            Ok(()) => drop(values.insert(*key, (value.clone(), Source::Flag(flag)))),
+            Err(why) => mistakes.list.push(Mistake { at: Source::Flag(flag), why: format!("{value}: {why}") }),
+        }
+    }
+    let listeners = listeners(asked, given.listeners, &mut mistakes.list);
+    let mut effective = Effective { file, listeners, values, cpus: Vec::new(), accept_on: Vec::new() };
+    effective.place_shards(&mut mistakes.list);
+    effective.fill_in();
+    check::values(&effective, &mut mistakes.list);
+    mistakes.sort();
+    (effective, mistakes)
+}
+
+/// Settles what is in force for a server that is to start: values and the files they name.
+///
+/// # Errors
+/// All mistakes.
+pub fn load(asked: &Asked) -> Result<Effective, Mistakes> {
+    let (effective, mut mistakes) = examine(asked);
+    check::files(&effective, &mut mistakes.list);
+    mistakes.sort();
+    if mistakes.list.is_empty() { Ok(effective) } else { Err(mistakes) }
+}
+
+/// A file that was found in a data directory cannot send us to another: its admin verbs would look here.
+fn elsewhere(found_in: &Path, data: Option<&(Value, Source)>) -> Option<Mistake> {
+    let Some((Value::Path(data), at)) = data else { return None };
+    let real = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
+    (real(found_in) != real(data)).then(|| Mistake {
+        at: at.clone(),
+        why: format!(
+            "data: this file was found in the data directory {}: remove the line, or start with --config",
+            found_in.display()
+        ),
+    })
+}
+
+fn listeners(asked: &Asked, given: Option<Vec<Listener>>, mistakes: &mut Vec<Mistake>) -> Vec<Listener> {
+    if asked.listen.is_empty() {
+        return given.unwrap_or_else(listener::defaults);
+    }
+    let mut found = Vec::new();
+    for text in &asked.listen {
+        match listener::from_flag(text) {
+            Ok(listener) => found.push(listener),
+            Err(why) => mistakes.push(Mistake { at: Source::Flag("--listen"), why }),
+        }
+    }
+    if found.len() > LISTENERS_MAX {
+        let why = format!("more than {LISTENERS_MAX} listeners: remove some");
+        mistakes.push(Mistake { at: Source::Flag("--listen"), why });
+    }
+    found
+}
+
+impl Effective {
+    /// Where a value comes from.
+    #[must_use]
+    pub fn source(&self, key: Key) -> &Source {
+        &self.values[&key].1
+    }
+
+    /// A setting's value.
+    #[must_use]
+    pub fn value(&self, key: Key) -> &Value {
+        &self.values[&key].0
+    }
+
+    pub(super) fn switch(&self, key: Key) -> bool {
+        matches!(self.value(key), Value::Switch(true))
+    }
+
+    pub(super) fn number(&self, key: Key) -> u64 {
+        match self.value(key) {
+            Value::Number(n) => *n,
+            other => panic!("{} is {other:?}, not a number", key.path()),
+        }
+    }
+
+    /// A number whose row's bounds fit the type.
+    fn narrow<T: TryFrom<u64>>(&self, key: Key) -> T {
+        T::try_from(self.number(key)).unwrap_or_else(|_| panic!("{} has a bound that fits its use", key.path()))
+    }
+
+    /// A text.
+    #[must_use]
+    pub fn text(&self, key: Key) -> &str {
+        match self.value(key) {
+            Value::Text(text) => text,
+            other => panic!("{} is {other:?}, not text", key.path()),
+        }
+    }
+
+    /// A file or folder.
+    #[must_use]
+    pub fn path(&self, key: Key) -> &Path {
+        match self.value(key) {
+            Value::Path(path) => path,
+            other => panic!("{} is {other:?}, not a path", key.path()),
+        }
+    }
+
+    pub(super) fn networks(&self, key: Key) -> &[Cidr] {
+        match self.value(key) {
+            Value::Networks(list) => list,
+            other => panic!("{} is {other:?}, not networks", key.path()),
+        }
+    }
+
+    /// Finds the shards, their CPUs, and those that open doors.
+    fn place_shards(&mut self, mistakes: &mut Vec<Mistake>) {
+        let said = |key| match self.values.get(&key) {
+            Some((Value::Text(text), at)) if text != "all" => Some((text.clone(), at.clone())),
+            _ => None,
+        };
+        let (pin, accept_on) = (said(Key::Pin), said(Key::AcceptOn));
+        let (count, counted_at) = match self.values.get(&Key::Shards) {
+            Some((Value::Number(n), at)) => (usize::try_from(*n).ok(), Some(at.clone())),
+            _ => (None, None),
+        };
+        let mut failed = |key: Key, at: Option<Source>, why: String| {
+            mistakes.push(Mistake { at: at.unwrap_or(Source::Default), why: format!("{}: {why}", key.path()) });
+        };
+        let mut cpus = match plan::cpus(None, pin.as_ref().map(|p| p.0.as_str())) {
+            Ok(cpus) => Some(cpus),
+            Err(why) => {
+                failed(Key::Pin, pin.clone().map(|p| p.1), why.to_string());
+                None
+            }
+        };
+        if let (Some(_), Some(_)) = (&cpus, count) {
+            cpus = match plan::cpus(count, pin.as_ref().map(|p| p.0.as_str())) {
+                Ok(cpus) => Some(cpus),
+                Err(why) => {
+                    failed(Key::Shards, counted_at, why.to_string());
+                    None
+                }
+            };
+        }
+        let all: Vec<usize> = (0..cpus.as_ref().map_or(1, Vec::len)).collect();
+        self.accept_on = match (&cpus, accept_on) {
+            (Some(_), Some((list, at))) => plan::numbers("shard", &all, &list).unwrap_or_else(|why| {
+                failed(Key::AcceptOn, Some(at), why.to_string());
+                all.clone()
+            }),
+            _ => all,
+        };
+        self.cpus = cpus.unwrap_or_else(|| vec![0]);
+    }
+
+    /// Gives every setting nobody spoke of its default.
+    fn fill_in(&mut self) {
+        let data = match self.values.get(&Key::Data) {
+            Some((Value::Path(data), _)) => data.clone(),
+            _ => DATA_DEFAULT.into(),
+        };
+        let here = Surroundings { data, host_name: keys::this_host(), shards: self.cpus.len() };
+        for row in &KEYS {
+            self.values.entry(row.key).or_insert_with(|| ((row.default)(&here), Source::Default));
+        }
+    }
+
+    /// Where the certificate is.
+    #[must_use]
+    pub fn tls(&self) -> TlsPaths {
+        TlsPaths { cert: self.path(Key::TlsCert).to_path_buf(), key: self.path(Key::TlsKey).to_path_buf() }
+    }
+
+    /// What `serve` logs.
+    #[must_use]
+    pub fn log_level(&self) -> &str {
+        self.text(Key::LogLevel)
+    }
+
+    /// How lines of the log look.
+    #[must_use]
+    pub fn log_format(&self) -> Format {
+        if self.text(Key::LogFormat) == "json" { Format::Json } else { Format::Human }
+    }
+
+    /// A listener's address with `port_offset` added; `None` beyond the last port.
+    pub(super) fn address(&self, listener: &Listener) -> Option<SocketAddr> {
+        let port = listener.address.port().checked_add(self.narrow(Key::PortOffset))?;
+        Some((listener.address.ip(), port).into())
+    }
+
+    /// What a start is told. Only for settings without mistakes.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        let door = |l: &Listener| DoorPlan {
+            service: l.service,
+            at: self.address(l).expect("checked: no port is beyond the last"),
+            optional: l.optional,
+        };
+        let said_nothing = [Key::Hostname, Key::ExemptNetworks, Key::PlaintextNetworks]
+            .iter()
+            .all(|key| *self.source(*key) == Source::Default)
+            && self.listeners.iter().all(|l| l.from == Source::Default);
+        let mut plan = Plan::for_cpus(self.cpus.clone());
+        plan.ring_entries = self.narrow(Key::RingEntries);
+        plan.recv_buffers = self.narrow(Key::RecvBuffers);
+        Config {
+            data: self.path(Key::Data).to_path_buf(),
+            plan,
+            doors: self.listeners.iter().map(door).collect(),
+            accept_on: self.accept_on.clone(),
+            settings: Settings {
+                hostname: self.text(Key::Hostname).to_owned(),
+                connections_max: self.narrow(Key::ConnectionsMax),
+                connections_per_address_max: self.narrow(Key::ConnectionsPerAddressMax),
+                message_bytes_max: self.number(Key::MessageBytesMax),
+                exempt_networks: self.networks(Key::ExemptNetworks).to_vec(),
+                plaintext_auth_networks: self.networks(Key::PlaintextNetworks).to_vec(),
+                argon2: Argon2Cost {
+                    memory_kib: self.narrow(Key::Argon2Memory),
+                    passes: self.narrow(Key::Argon2Passes),
+                },
+                // Boot reads it.
+                tls: None,
+                reject_bare_newlines: self.switch(Key::RejectBareNewlines),
+            },
+            tls: self.tls(),
+            founders: Founders::quickstart(),
+            unconfigured: said_nothing,
+            segment_bytes: self.number(Key::SegmentBytes),
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! Every setting there is: its name, kind, bounds, default and what it means. One row each, in one table.
+//!
+//! Rules:
+//!
+//! - A setting that has no effect is not listed, and one that is not listed is refused.
+//! - Every setting has a default, so that an empty file is a good one.
+//! - Flags of `ringpost serve` are held against the same rows.
+//!
+//! Listeners are a list of their own: see [`super::listener`].
+
+use std::path::{Path, PathBuf};
+
+use ringpost_storage::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN as SEGMENT_BYTES_UNIT};
+
+use super::TlsPaths;
+use super::value::{Fit, Kind, Value};
+use crate::limits;
+use crate::office::Argon2Cost;
+use crate::shard::Plan;
+
+/// A setting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// The data directory.
+    Data,
+    /// The name we greet with.
+    Hostname,
+    /// Added to every port.
+    PortOffset,
+    /// What is logged.
+    LogLevel,
+    /// How it looks.
+    LogFormat,
+    /// Shards.
+    Shards,
+    /// Their cores.
+    Pin,
+    /// Shards with doors.
+    AcceptOn,
+    /// Submission entries of a ring.
+    RingEntries,
+    /// Receive buffers of a ring.
+    RecvBuffers,
+    /// The certificate.
+    TlsCert,
+    /// Its private key.
+    TlsKey,
+    /// Connections of a shard.
+    ConnectionsMax,
+    /// Connections of an address on a shard.
+    ConnectionsPerAddressMax,
+    /// Largest message.
+    MessageBytesMax,
+    /// Networks without per-address limits.
+    ExemptNetworks,
+    /// Their width is meant.
+    ExemptWide,
+    /// Networks that may log in without TLS.
+    PlaintextNetworks,
+    /// Their width is meant.
+    PlaintextWide,
+    /// Memory of a password hash.
+    Argon2Memory,
+    /// Passes of a password hash.
+    Argon2Passes,
+    /// Bare CR and LF.
+    RejectBareNewlines,
+    /// Figures without a password.
+    HttpPublic,
+    /// Segments of a new store.
+    SegmentBytes,
+}
+
+/// What defaults depend on.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The data directory, as it was chosen.
+    pub data: PathBuf,
+    /// This host's name.
+    pub host_name: String,
+    /// Shards that will run.
+    pub shards: usize,
+}
+
+/// A setting's row.
+pub struct Row {
+    /// Which.
+    pub key: Key,
+    /// Its name, with its table: `limits.message_bytes_max`.
+    pub path: &'static str,
+    /// What may be written.
+    pub kind: Kind,
+    /// What it means: a line or two, for people.
+    pub about: &'static str,
+    /// Its value where nothing is said.
+    pub default: fn(&Surroundings) -> Value,
+}
+
+/// The data directory unless said otherwise.
+pub const DATA_DEFAULT: &str = "ringpost-data";
+
+/// The least memory of a new password's hash, KiB: cheaper ones are guessed too fast when a store is stolen.
+const ARGON2_MEMORY_KIB_MIN: u64 = 7_168;
+/// The dearest cost a stored record may have, so that it can be read again: KiB and passes.
+const ARGON2_MEMORY_KIB_MAX: u64 = 1 << 20;
+const ARGON2_PASSES_MAX: u64 = 64;
+/// The least segment, octets: a message must fit one (see `check`).
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// Octets of a segment unless said otherwise.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+
+const fn number(least: u64, most: u64) -> Kind {
+    Kind::Number { least, most, fit: Fit::Any }
+}
+
+fn ring_default() -> Plan {
+    Plan::for_cpus(Vec::new())
+}
+
+/// The table. In the order in which settings are shown; what is outside tables comes first.
+pub static KEYS: [Row; 24] = [
+    Row {
+        key: Key::Data,
+        path: "data",
+        kind: Kind::Path,
+        about: "Directory that holds everything: accounts, mail, the admin socket. Made if missing.",
+        default: |_| Value::Path(DATA_DEFAULT.into()),
+    },
+    Row {
+        key: Key::Hostname,
+        path: "hostname",
+        kind: Kind::Text(host_name),
+        about: "The name to greet with and to sign Received fields with. Default: this host's name.",
+        default: |s| Value::Text(s.host_name.clone()),
+    },
+    Row {
+        key: Key::PortOffset,
+        path: "port_offset",
+        kind: number(0, 65_534),
+        about: "Added to the port of every listener: for a second server on one machine.",
+        default: |_| Value::Number(0),
+    },
+    Row {
+        key: Key::LogLevel,
+        path: "log.level",
+        kind: Kind::Text(log_level),
+        about: "What `ringpost serve` logs: error, warn, info, debug, trace, or a filter such as \"warn,login=info\". \
+                --log-level and $RINGPOST_LOG come before it.",
+        default: |_| Value::Text("info".to_owned()),
+    },
+    Row {
+        key: Key::LogFormat,
+        path: "log.format",
+        kind: Kind::OneOf(&["human", "json"]),
+        about: "How lines of the log look: for people, or one JSON object a line.",
+        default: |_| Value::Text("human".to_owned()),
+    },
+    Row {
+        key: Key::Shards,
+        path: "shards.count",
+        kind: number(1, 1_024),
+        about: "Shards to run, one thread each. A new store gets a volume for each. Default: one for each core.",
+        default: |s| Value::Number(s.shards as u64),
+    },
+    Row {
+        key: Key::Pin,
+        path: "shards.pin",
+        kind: Kind::Text(not_empty),
+        about: "Cores to pin the shards to, such as \"0,2-5\", or \"all\" that this process may use.",
+        default: |_| Value::Text("all".to_owned()),
+    },
+    Row {
+        key: Key::AcceptOn,
+        path: "shards.accept_on",
+        kind: Kind::Text(not_empty),
+        about: "Shards that open doors, such as \"1-3\", or \"all\"; the others only keep mailboxes.",
+        default: |_| Value::Text("all".to_owned()),
+    },
+    Row {
+        key: Key::RingEntries,
+        path: "shards.ring_entries",
+        kind: Kind::Number { least: 16, most: 32_768, fit: Fit::PowerOfTwo },
+        about: "Submission entries of each shard's ring.",
+        default: |_| Value::Number(ring_default().ring_entries.into()),
+    },
+    Row {
+        key: Key::RecvBuffers,
+        path: "shards.recv_buffers",
+        kind: Kind::Number { least: 16, most: 32_768, fit: Fit::PowerOfTwo },
+        about: "Receive buffers of each shard's ring.",
+        default: |_| Value::Number(ring_default().recv_buffers.into()),
+    },
+    Row {
+        key: Key::TlsCert,
+        path: "tls.cert",
+        kind: Kind::Path,
+        about: "Certificate chain, PEM. Default: the one in the data directory, which the first start makes.",
+        default: |s| Value::Path(TlsPaths::own(&s.data).cert),
+    },
+    Row {
+        key: Key::TlsKey,
+        path: "tls.key",
+        kind: Kind::Path,
+        about: "Its private key, PEM. Refused if others may read it.",
+        default: |s| Value::Path(TlsPaths::own(&s.data).key),
+    },
+    Row {
+        key: Key::ConnectionsMax,
+        path: "limits.connections_max",
+        kind: number(limits::CONNECTIONS_MIN as u64, limits::CONNECTIONS_MAX as u64),
+        about: "Connections of each shard. More are told to come back. Fewer where the limit of open files leaves less.",
+        default: |_| Value::Number(limits::CONNECTIONS_MAX as u64),
+    },
+    Row {
+        key: Key::ConnectionsPerAddressMax,
+        path: "limits.connections_per_address_max",
+        kind: number(1, limits::CONNECTIONS_MAX as u64),
+        about: "Connections of one address (IPv4) or /64 (IPv6) on each shard. More are told to come back.",
+        default: |_| Value::Number(limits::CONNECTIONS_PER_ADDRESS_MAX as u64),
+    },
+    Row {
+        key: Key::MessageBytesMax,
+        path: "limits.message_bytes_max",
+        kind: number(1_024, limits::MESSAGE_BYTES_MAX),
+        about: "Largest message accepted, octets.",
+        default: |_| Value::Number(limits::MESSAGE_BYTES_MAX),
+    },
+    Row {
+        key: Key::ExemptNetworks,
+        path: "limits.exempt_networks",
+        kind: Kind::Networks,
+        about: "Networks without per-address limits: your own relays, load tests.",
+        default: |_| Value::Networks(Vec::new()),
+    },
+    Row {
+        key: Key::ExemptWide,
+        path: "limits.i_understand_exempt_networks_are_wide",
+        kind: Kind::Switch,
+        about: "Allows limits.exempt_networks that are wider than /8 (IPv4) or /32 (IPv6).",
+        default: |_| Value::Switch(false),
+    },
+    Row {
+        key: Key::PlaintextNetworks,
+        path: "login.plaintext_networks",
+        kind: Kind::Networks,
+        about: "Networks that may log in without TLS: passwords cross them in the clear.",
+        default: |_| Value::Networks(Vec::new()),
+    },
+    Row {
+        key: Key::PlaintextWide,
+        path: "login.i_understand_plaintext_networks_are_wide",
+        kind: Kind::Switch,
+        about: "Allows login.plaintext_networks that are wider than /8 (IPv4) or /32 (IPv6).",
+        default: |_| Value::Switch(false),
+    },
+    Row {
+        key: Key::Argon2Memory,
+        path: "login.argon2_memory_kib",
+        kind: number(ARGON2_MEMORY_KIB_MIN, ARGON2_MEMORY_KIB_MAX),
+        about: "Memory that hashing a new password takes (Argon2id), KiB.",
+        default: |_| Value::Number(Argon2Cost::DEFAULT.memory_kib.into()),
+    },
+    Row {
+        key: Key::Argon2Passes,
+        path: "login.argon2_passes",
+        kind: number(1, ARGON2_PASSES_MAX),
+        about: "Passes over that memory.",
+        default: |_| Value::Number(Argon2Cost::DEFAULT.passes.into()),
+    },
+    Row {
+        key: Key::RejectBareNewlines,
+        path: "smtp.reject_bare_newlines",
+        kind: Kind::Switch,
+        about: "Refuse messages with a bare CR or LF (550 5.6.11) instead of making them canonical.",
+        default: |_| Value::Switch(false),
+    },
+    Row {
+        key: Key::HttpPublic,
+        path: "http.i_understand_there_is_no_password",
+        kind: Kind::Switch,
+        about: "Allows http listeners on addresses other than loopback: whoever reaches them reads the figures.",
+        default: |_| Value::Switch(false),
+    },
+    Row {
+        key: Key::SegmentBytes,
+        path: "store.segment_bytes",
+        kind: Kind::Number {
+            least: SEGMENT_BYTES_MIN,
+            most: SEGMENT_BYTES_MAX,
+            fit: Fit::MultipleOf(SEGMENT_BYTES_UNIT),
+        },
+        about: "Octets of a log segment in a new store. A store that is there keeps its own. A message must fit one.",
+        default: |_| Value::Number(SEGMENT_BYTES_DEFAULT),
+    },
+];
+
+impl Key {
+    /// Its row.
+    #[must_use]
+    pub fn row(self) -> &'static Row {
+        let row = &KEYS[self as usize];
+        assert_eq!(row.key, self, "rows stand in the order of the enum");
+        row
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        self.row().path
+    }
+
+    /// The setting of that name.
+    #[must_use]
+    pub fn named(path: &str) -> Option<Key> {
+        KEYS.iter().find(|row| row.path == path).map(|row| row.key)
+    }
+}
+
+impl Row {
+    /// Table and name: `("limits", "message_bytes_max")`; outside tables the first is empty.
+    #[must_use]
+    pub fn split(&self) -> (&'static str, &'static str) {
+        self.path.rsplit_once('.').unwrap_or(("", self.path))
+    }
+}
+
+/// True if settings have such a table.
+#[must_use]
+pub fn is_table(name: &str) -> bool {
+    !name.is_empty() && KEYS.iter().any(|row| row.split().0 == name)
+}
+
+/// This host's name, if it is one that SMTP can say; else `localhost`.
+#[must_use]
+pub fn this_host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
+    if host_name(&name).is_ok() { name } else { "localhost".to_owned() }
+}
+
+fn host_name(name: &str) -> Result<(), String> {
+    let sound = name.len() <= 253
+        && name.split('.').all(|label| {
+            !label.is_empty()
+                && label.len() <= 63
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        });
+    if sound { Ok(()) } else { Err("write a host name in the ASCII form that DNS uses, as mx.example.org".to_owned()) }
+}
+
+fn log_level(level: &str) -> Result<(), String> {
+    crate::observe::log::check_level(level)
+}
+
+fn not_empty(text: &str) -> Result<(), String> {
+    if text.is_empty() { Err("write numbers and ranges like 0,2-5, or all".to_owned()) } else { Ok(()) }
+}
+
+/// Where the configuration file of a data directory is.
+#[must_use]
+pub fn file_in(data: &Path) -> PathBuf {
+    data.join("ringpost.toml")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_setting_has_one_row_and_a_default_that_its_own_kind_accepts() {
+        let here = Surroundings { data: "d".into(), host_name: this_host(), shards: 3 };
+        for row in &KEYS {
+            assert_eq!(row.key.row().path, row.path);
+            assert_eq!(Key::named(row.path), Some(row.key));
+            assert_eq!(row.kind.check(&(row.default)(&here)), Ok(()), "{}", row.path);
+            assert!(row.about.ends_with('.') && row.path.matches('.').count() <= 1, "{}", row.path);
+        }
+        let paths: BTreeSet<_> = KEYS.iter().map(|row| row.path).collect();
+        assert_eq!(paths.len(), KEYS.len());
+    }
+
+    #[test]
+    fn rows_of_one_table_stand_together() {
+        let tables: Vec<_> = KEYS.iter().map(|row| row.split().0).collect();
+        let mut runs: Vec<_> = tables.chunk_by(|a, b| a == b).map(|run| run[0]).collect();
+        assert_eq!(runs[0], "");
+        let count = runs.len();
+        runs.sort_unstable();
+        runs.dedup();
+        assert_eq!(runs.len(), count, "a table is shown once");
+    }
+
+    #[test]
+    fn a_host_name_is_one_that_smtp_can_say() {
+        for good in ["localhost", "mx.example.org", "a-b.c1"] {
+            assert_eq!(host_name(good), Ok(()));
+        }
+        for bad in ["", ".", "a..b", "-a", "a-.b", "a_b", "bücher.example", "a b", &"a.".repeat(130)] {
+            assert!(host_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! One checked value from what the operator said: the file `ringpost.toml`, the flags, the defaults.
+//!
+//! All mistakes are found before anything is opened, and said at once, each with its line and column.
+//!
+//! ```text
+//!   file ─► read ─► Given ─┐
+//!   flags ─────────────────┼─► effective ─► check ─► Effective ─► config() ─► what boot is told
+//!   keys: defaults ────────┘                  │          └─► show: a configuration file again
+//!                                             └─► Mistakes
+//! ```
+//!
+//! A new setting is a row in [`keys`] and the line of [`Effective::config`] that hands it to the room that owns it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::office::Settings;
+use crate::serve::Service;
+use crate::shard::Plan;
+
+pub mod keys;
+pub mod value;
+pub mod listener;
+pub mod mistake;
+pub mod read;
+pub mod effective;
+mod check;
+pub mod show;
+#[cfg(test)]
+mod tests;
+
+pub use effective::{Asked, Effective, examine, load};
+pub use keys::{Key, SEGMENT_BYTES_DEFAULT};
+pub use mistake::{Mistake, Mistakes, Source};
+pub use value::Value;
+
+/// The services that have doors, in the order of [`Service::ALL`]: an unconfigured start opens them all.
+pub const SERVICES: &[Service] = &[
+    Service::Smtp,
+    Service::Submission,
+    Service::Submissions,
+    Service::Imap,
+    Service::Imaps,
+    Service::Pop3,
+    Service::Pop3s,
+];
+
+/// A door to open on every shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DoorPlan {
+    /// What is spoken there.
+    pub service: Service,
+    /// Where.
+    pub at: SocketAddr,
+    /// True: a host without this address family does without this door.
+    pub optional: bool,
+}
+
+/// Everything a start needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Shards and rings.
+    pub plan: Plan,
+    /// Doors, the same on every shard.
+    pub doors: Vec<DoorPlan>,
+    /// Shards that open doors; the others only keep mailboxes.
+    pub accept_on: Vec<usize>,
+    /// What the doors are told.
+    pub settings: Settings,
+    /// Where the certificate is.
+    pub tls: TlsPaths,
+    /// The domain and the people a new store begins with; empty domain: none.
+    pub founders: Founders,
+    /// True when the operator said nothing of names and networks: a start to try things out.
+    pub unconfigured: bool,
+    /// Octets of a segment in a new store.
+    pub segment_bytes: u64,
+}
+
+/// A certificate chain and its private key, both PEM. In the data directory unless the operator has his own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPaths {
+    /// The certificate, and those between it and its root.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl TlsPaths {
+    /// Those in a data directory's folder `tls`, which the first start makes.
+    #[must_use]
+    pub fn own(data: &Path) -> TlsPaths {
+        TlsPaths { cert: data.join("tls/cert.pem"), key: data.join("tls/key.pem") }
+    }
+
+    /// True if these are the data directory's own, however the paths are written.
+    #[must_use]
+    pub fn are_own(&self, data: &Path) -> bool {
+        let same = |a: &Path, b: &Path| std::path::absolute(a).ok() == std::path::absolute(b).ok();
+        let own = TlsPaths::own(data);
+        same(&self.cert, &own.cert) && same(&self.key, &own.key)
+    }
+}
+
+/// What a new store begins with on an unconfigured start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Founders {
+    /// The domain.
+    pub domain: String,
+    /// Local parts; each gets a generated password, shown once.
+    pub people: Vec<String>,
+}
+
+impl Founders {
+    /// `ringpost.test` with alice and bob.
+    #[must_use]
+    pub fn quickstart() -> Self {
+        Founders { domain: "ringpost.test".to_owned(), people: vec!["alice".to_owned(), "bob".to_owned()] }
+    }
+}

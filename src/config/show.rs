@@ -1,0 +1,111 @@
+//! A configuration as text that is itself a configuration file.
+
+use std::fmt::Write;
+use std::path::absolute;
+
+use super::effective::Effective;
+use super::keys::KEYS;
+use super::listener::Listener;
+use super::mistake::{Place, Source};
+use super::value::{Kind, Value, quoted};
+
+/// Octets of a line of comment.
+const COMMENT_COLUMNS: usize = 100;
+
+/// What the file says, without comments; paths made absolute, so that the text means the same wherever it is put.
+#[must_use]
+pub fn given(settings: &Effective) -> String {
+    let mut text = match &settings.file {
+        Some(file) => format!("# What {} says.\n", plain(&file.display().to_string())),
+        None => {
+            "# There is no configuration file: every setting has its default (--effective shows them).\n".to_owned()
+        }
+    };
+    write_settings(&mut text, settings, false);
+    text
+}
+
+/// Every setting with what it means, its value, and where that comes from.
+#[must_use]
+pub fn effective(settings: &Effective) -> String {
+    let mut text = "# Every setting of Ringpost, and behind each where its value comes from.\n".to_owned();
+    write_settings(&mut text, settings, true);
+    text
+}
+
+fn write_settings(text: &mut String, settings: &Effective, all: bool) {
+    let mut table = "";
+    for row in &KEYS {
+        let (value, source) = (settings.value(row.key), settings.source(row.key));
+        if !all && *source == Source::Default {
+            continue;
+        }
+        let (group, name) = row.split();
+        if group != table {
+            table = group;
+            *text += &format!("\n[{group}]\n");
+        }
+        if all {
+            if !text.ends_with("]\n") {
+                text.push('\n');
+            }
+            comment(text, row.about);
+            if matches!(row.kind, Kind::Number { .. } | Kind::OneOf(_) | Kind::Switch) {
+                comment(text, &format!("Choose {}.", row.kind.wanted()));
+            }
+        }
+        let value = match value {
+            Value::Path(path) => Value::Path(absolute(path).unwrap_or_else(|_| path.clone())),
+            other => other.clone(),
+        };
+        let origin = if all { format!("  # {}", origin(settings, source)) } else { String::new() };
+        *text += &format!("{name} = {value}{origin}\n");
+    }
+    if all {
+        text.push('\n');
+        comment(text, "Doors to open, on every shard. Without any: every service on loopback.");
+        comment(text, "optional: a host without this address does without this door.");
+    }
+    for listener in settings.listeners.iter().filter(|l| all || l.from != Source::Default) {
+        write_listener(text, listener, all.then(|| origin(settings, &listener.from)));
+    }
+}
+
+fn write_listener(text: &mut String, listener: &Listener, origin: Option<String>) {
+    let origin = origin.map(|o| format!("  # {o}")).unwrap_or_default();
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "\n[[listener]]{origin}");
+    let _ = writeln!(text, "service = {}", quoted(listener.service.word()));
+    let _ = writeln!(text, "address = {}", quoted(&listener.address.to_string()));
+    if listener.optional {
+        *text += "optional = true\n";
+    }
+}
+
+fn origin(settings: &Effective, source: &Source) -> String {
+    match (source, &settings.file) {
+        (Source::File(Place { line, .. }), Some(file)) => format!("{}:{line}", plain(&file.display().to_string())),
+        (Source::Flag(flag), _) => (*flag).to_owned(),
+        _ => "default".to_owned(),
+    }
+}
+
+/// A file's name may hold what ends a comment.
+fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+fn comment(text: &mut String, about: &str) {
+    let mut line = String::from("#");
+    for word in about.split_whitespace() {
+        if line.len() + word.len() >= COMMENT_COLUMNS {
+            *text += &line;
+            text.push('\n');
+            line = String::from("#");
+        }
+        line.push(' ');
+        line += word;
+    }
+    *text += &line;
+    text.push('\n');
+}
