@@ -90,7 +90,7 @@ pub enum Op {
         /// Subscribed from now on, or not.
         on: bool,
     },
-    /// Removes a mailbox with its messages. Its name stays subscribed (RFC 9051 §6.3.9). INBOX stays: `NoMailbox`.
+    /// Removes a mailbox with its messages. Its name stays subscribed (RFC 9051 §6.3.7). INBOX stays: `NoMailbox`.
     RemoveMailbox {
         /// Whose.
         account: AccountId,

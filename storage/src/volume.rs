@@ -336,7 +336,7 @@ impl<D: Disk> Volume<D> {
         index.accounts.get(&account).map(|a| a.mailboxes.values().map(|m| m.info.clone()).collect()).unwrap_or_default()
     }
 
-    /// Names an account is subscribed to, sorted; there need be no mailbox with such a name (RFC 9051 §6.3.9).
+    /// Names an account is subscribed to, sorted; there need be no mailbox with such a name (RFC 9051 §6.3.7).
     #[must_use]
     pub fn subscriptions(&self, account: AccountId) -> Vec<String> {
         let index = self.0.index.borrow();

@@ -143,8 +143,15 @@ impl Gather {
     ) -> Place {
         let place = self.put(kind, Some(account), record::slot(account), chain, payload);
         chain.push(place);
-        self.touched.push(account);
+        self.touch(account);
         place
+    }
+
+    /// Notes that the account is looked after by this batch, also where no record of it comes of that.
+    pub fn touch(&mut self, account: AccountId) {
+        if self.touched.last() != Some(&account) {
+            self.touched.push(account);
+        }
     }
 
     /// The buffers of the bodies added since `mark`.

@@ -6,6 +6,8 @@
 mod bound;
 mod copies;
 mod mailboxes;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
 
 pub use bound::{NAME_BYTES_MAX, PREFIX_BYTES_MAX};
 pub use copies::COPY_UIDS_MAX;
@@ -195,6 +197,7 @@ impl Step<'_> {
 
     fn account(&mut self, id: AccountId) -> Result<(&mut AccountAhead, &mut Gather), Refused> {
         let account = self.ahead.account(self.index, id, self.lsn, &mut self.undo).ok_or(Refused::NoAccount)?;
+        self.gather.touch(id);
         Ok((account, self.gather))
     }
 
@@ -385,70 +388,4 @@ fn change(was: &Flags, how: FlagsHow, by: &Flags) -> Flags {
     keywords.sort_unstable();
     keywords.dedup();
     Flags { bits, keywords: if keywords.is_empty() { None } else { Some(keywords.into()) } }
-}
-
-#[cfg(all(test, feature = "sim"))]
-mod tests {
-    use super::*;
-    use crate::sim::SimDisk;
-    use crate::transaction::Target;
-    use crate::volume::{Create, Settings};
-    use crate::{commit, recover};
-    use std::future::Future;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
-
-    fn ready<T>(future: impl Future<Output = T>) -> T {
-        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(value) => value,
-            Poll::Pending => unreachable!("this disk never waits"),
-        }
-    }
-
-    #[test]
-    fn a_mailbox_whose_uids_are_used_up_says_so_and_another_takes_the_letter() {
-        let facts = Create {
-            store: uuid::Uuid::nil(),
-            volume: 1,
-            volumes: 1,
-            segment_bytes: crate::segment::BLOCK_BYTES << 8,
-            seed: 7,
-        };
-        let settings = Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 0 };
-        let disk = SimDisk::new(1);
-        ready(recover::create(&disk, &facts)).unwrap();
-        let (inner, _) = ready(recover::open(disk, None, settings)).unwrap();
-        let mut looped = pin!(commit::run(&inner, || std::future::ready(())));
-        let mut decide = |ops: Vec<Op>| {
-            let decided = inner.decide(Transaction { bodies: vec![b"x".to_vec().into()], ops }, 5_000, None);
-            assert!(looped.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            decided.map(|d| d.outcomes)
-        };
-        let Outcome::Account(account) =
-            decide(vec![Op::PutAccount { name: "a@x".into(), secrets: vec![] }]).unwrap()[0]
-        else {
-            panic!()
-        };
-        let append =
-            |mailbox| Op::Append { account, mailbox, body: 0, prefix: vec![], flags: Flags::none(), internal_ms: 1 };
-        let inbox = MailboxId::INBOX;
-        decide(vec![append(inbox), append(inbox)]).unwrap();
-        // Four thousand million letters later.
-        let set = |uidnext| {
-            inner.index.borrow_mut().accounts.get_mut(&account).unwrap().mailboxes.get_mut(&inbox).unwrap().uidnext =
-                uidnext;
-        };
-        set(Uid::MAX - 1);
-        let to = |to| Op::Copy { account, from: inbox, uids: vec![1, 2], to };
-        let shift = Op::Move { account, from: inbox, uids: vec![1, 2], to: Target::Mailbox(inbox) };
-        assert_eq!(decide(vec![to(Target::Mailbox(inbox))]).err(), Some(Refused::UidsUsedUp));
-        assert_eq!(decide(vec![shift]).err(), Some(Refused::UidsUsedUp));
-        assert!(
-            matches!(decide(vec![append(inbox)]).unwrap()[0], Outcome::Appended { uid, .. } if uid == Uid::MAX - 1)
-        );
-        assert_eq!(decide(vec![append(inbox)]).err(), Some(Refused::UidsUsedUp));
-        let make = Op::CreateMailbox { account, name: "Next".into(), special_use: 0, subscribed: false };
-        let out = decide(vec![make, to(Target::Made(0))]).unwrap();
-        assert!(matches!(&out[1], Outcome::Copied { pairs, .. } if pairs == &[(1, 1), (2, 2)]));
-    }
 }

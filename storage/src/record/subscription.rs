@@ -1,5 +1,5 @@
 //! Subscription: a name an account is subscribed to, or is not any more. Of the name, not of a mailbox: there need be
-//! none (RFC 9051 §6.3.9).
+//! none (RFC 9051 §6.3.7).
 
 use crate::codec::{Put, Reader};
 
