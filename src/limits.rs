@@ -21,6 +21,8 @@ pub const IMAP_ONE_LITERAL_BYTES_MAX_BEFORE_LOGIN: usize = 8_192;
 pub const IMAP_LITERAL_BYTES_MAX: usize = 262_144;
 /// Literals in one command. More: BYE.
 pub const IMAP_LITERALS_MAX: usize = 1_000;
+/// Messages of one APPEND (RFC 3502). More: NO [LIMIT], and none is kept. Together they are at most as large as one may be.
+pub const APPEND_MESSAGES_MAX: usize = 1_000;
 /// Nesting of parentheses, NOT and OR in one IMAP command. Deeper: BAD.
 pub const IMAP_NESTING_MAX: usize = 64;
 /// Bytes without CRLF thrown away before the connection is closed.
@@ -80,6 +82,8 @@ pub const SMTP_IDLE_S: u64 = 300;
 pub const POP3_IDLE_S: u64 = 600;
 /// Silence allowed to an IMAP client after login, seconds (RFC 9051 §5.4 asks for at least 1800).
 pub const IMAP_IDLE_S: u64 = 1_800;
+/// Silence in IDLE after which we say that we are here, seconds, so that no NAT on the way forgets the connection.
+pub const IMAP_STILL_S: u64 = 120;
 /// Silence allowed before login in POP3 and IMAP, seconds.
 pub const LOGIN_IDLE_S: u64 = 60;
 /// A message that arrives slower than this, octets per second, is cut: 421 4.4.2. Octets earn time at this rate.

@@ -1,4 +1,5 @@
-//! The session contract (`src/proto/contract.rs`) held against every session: five properties, one line a protocol.
+//! The session contract (`src/proto/contract.rs`) held against every session: five properties and what is said of news, one
+//! line a protocol.
 
 #[allow(dead_code, reason = "each test uses its part of the stage")]
 mod stage;
@@ -11,7 +12,7 @@ use ringpost::proto::contract::{Session, Turn};
 
 use stage::{Event, Heard, Player, Settings, World};
 
-/// The five properties of one protocol.
+/// The properties of one protocol.
 macro_rules! contract {
     ($protocol:ident, $world:ty) => {
         mod $protocol {
@@ -33,6 +34,11 @@ macro_rules! contract {
             #[test]
             fn bytes_before_the_handshake_are_never_executed() {
                 super::starttls_wall::<$world>();
+            }
+
+            #[test]
+            fn news_change_nothing_but_what_is_told() {
+                super::news_where_wanted::<$world>();
             }
 
             #[test]
@@ -176,6 +182,22 @@ fn before_tls(heard: &[Heard]) -> (Vec<u8>, Vec<&Heard>, &[Heard]) {
     (said.copied().collect(), else_.collect(), &heard[at + 1..])
 }
 
+/// The world of the stage has nothing to tell when there are news, so a conversation with them reads as one without.
+fn news_where_wanted<W: World>() {
+    let wanted = std::cell::Cell::new(0);
+    proptest!(config(100), |(wire in conversation::<W>())| {
+        let mut player = open::<W>();
+        // One octet at a time, so that every handshake succeeds.
+        for octet in wire.chunks(1) {
+            player.bytes(octet);
+            wanted.set(wanted.get() + usize::from(player.wants_news()));
+            player.event(&Event::News);
+        }
+        prop_assert_eq!(player.finish(), play_apart::<W>(&wire).0);
+    });
+    assert_eq!(wanted.get() > 0, W::NAME == "imap", "news wanted: {}", wanted.get());
+}
+
 fn never_panics<W: World>() {
     let event = || {
         prop_oneof![
@@ -184,6 +206,7 @@ fn never_panics<W: World>() {
             1 => Just(Event::Timeout),
             1 => Just(Event::Eof),
             1 => Just(Event::TlsReady),
+            1 => Just(Event::News),
             2 => any::<u8>().prop_map(Event::Stray),
         ]
     };

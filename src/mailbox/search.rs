@@ -16,7 +16,7 @@ use std::collections::HashSet;
 
 use memchr::memmem::Finder;
 use ringpost_storage::disk::Disk;
-use ringpost_storage::{AccountId, Message, ReadError, Volume};
+use ringpost_storage::{AccountId, Message, Modseq, ReadError, Volume};
 
 use crate::mail::content::{fields, unfold};
 use crate::mail::date;
@@ -73,6 +73,7 @@ enum Test {
     Sent(i32, i32),
     Larger(u64),
     Smaller(u64),
+    ModSeq(Modseq),
     Header(usize),
     Body(usize),
     Text(usize),
@@ -353,6 +354,7 @@ impl Test {
             SearchKey::SentSince(day) => Test::Sent(*day, i32::MAX),
             SearchKey::Larger(octets) => Test::Larger(*octets),
             SearchKey::Smaller(octets) => Test::Smaller(*octets),
+            SearchKey::ModSeq(modseq) => Test::ModSeq(*modseq),
             SearchKey::Header(name, text) => Test::Header(sought.field(name, text)),
             SearchKey::Body(text) if text.is_empty() => Test::Always(true),
             SearchKey::Text(text) if text.is_empty() => Test::Always(true),
@@ -386,6 +388,7 @@ impl Test {
             Test::Sent(from, to) => f.header.as_ref()?.sent.is_some_and(|day| (*from..*to).contains(&day)),
             Test::Larger(octets) => m.size > *octets,
             Test::Smaller(octets) => m.size < *octets,
+            Test::ModSeq(modseq) => m.modseq >= *modseq,
             Test::Header(at) => f.header.as_ref()?.fields[*at],
             Test::Body(at) => f.body.as_ref()?[*at],
             Test::Text(at) => f.header.as_ref()?.texts[*at] || f.body.as_ref()?[*at],

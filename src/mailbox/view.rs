@@ -67,6 +67,12 @@ impl View {
         self.uids.is_empty()
     }
 
+    /// The mailbox's version when it was last looked at whole: at another there may be something to tell.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// The UID with this sequence number, from 1.
     #[must_use]
     pub fn uid(&self, sequence: u32) -> Option<Uid> {

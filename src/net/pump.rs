@@ -208,10 +208,12 @@ impl<D: Door> Talk<'_, D> {
                     self.chunk = Some((chunk, 0));
                 }
                 Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                    return match self.step_input(wire, Input::Timeout).await? {
-                        Step::Go => Ok(Step::Close),
-                        end => Ok(end),
-                    };
+                    match self.step_input(wire, Input::Timeout).await? {
+                        // Who waits for news may be silent, and only learns that we are still here.
+                        Step::Go if self.session.wants_news() => {}
+                        Step::Go => return Ok(Step::Close),
+                        end => return Ok(end),
+                    }
                 }
                 Err(e) => return Err(e),
             }

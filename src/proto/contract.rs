@@ -34,7 +34,8 @@ pub enum Input<'a, Answer> {
     TlsReady,
     /// Something happened elsewhere that this conversation may want told. Only while [`Session::wants_news`].
     News,
-    /// The peer was silent longer, or sent more slowly, than [`Session::patience`] allows.
+    /// The peer was silent longer, or sent more slowly, than [`Session::patience`] allows. The conversation is over, unless it
+    /// [wants news](Session::wants_news) and has not said otherwise.
     Timeout,
     /// The peer will send no more.
     Eof,

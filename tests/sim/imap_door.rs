@@ -14,7 +14,7 @@ use crate::node;
 
 /// A client that says a command and hears its answer.
 pub struct Client {
-    lines: Lines,
+    pub lines: Lines,
 }
 
 impl Client {
@@ -61,7 +61,7 @@ impl Client {
         octets
     }
 
-    async fn hear(&mut self) -> String {
+    pub async fn hear(&mut self) -> String {
         let mut all = Vec::new();
         loop {
             let mut line = self.lines.line().await.expect("connected");

@@ -6,7 +6,10 @@
 mod crowd;
 mod disk_trouble;
 mod imap;
+mod imap_condstore;
+mod imap_copy;
 mod imap_door;
+mod imap_idle;
 mod imap_names;
 mod ledger;
 mod lines;

@@ -3,18 +3,22 @@
 //! `K:` lines: `message_bytes_max`, `plaintext no`, `privacy offered|tls`.
 
 use ringpost::proto::contract::{Out, Privacy};
+use ringpost::proto::imap::completion;
 use ringpost::proto::imap::response::{self, FetchLine};
 use ringpost::proto::imap::update::may_tell_expunge;
-use ringpost::proto::imap::{Answer, Ask, Config, Fetch, FetchItem, FlagList, Name, No, Session, StatusItem};
+use ringpost::proto::imap::{Answer, Ask, Config, Fetch, FetchItem, FlagList, Name, No, Session, Set, StatusItem};
 
 use super::{Script, Settings, World};
 
 const MESSAGES: u32 = 3;
+const HIGHEST_MODSEQ: u64 = 1 << 40;
 const MAILBOXES: [&str; 5] = ["Archive", "Entwürfe", "INBOX", "Projects/2026", "a b"];
 
 #[derive(Default)]
 pub struct Imap {
     appended: u32,
+    /// Messages of the APPEND under way.
+    coming: u32,
 }
 
 impl World for Imap {
@@ -85,6 +89,24 @@ impl World for Imap {
         b"a APPEND nowhere {14+}\r\na LOGOUT\r\n\r\nx\r\n",
         b"a APPEND INBOX {3+}\r\nabc (\\Seen) {3+}\r\nabc\r\n",
         b"a APPEND INBOX {10000000000+}\r\n",
+        b"a APPEND INBOX {1+}\r\nx (\\Seen) {2+}\r\ny\n\r\n",
+        b"a APPEND INBOX {1+}\r\nx {1}\r\ny \" 1-Jan-2026 00:00:00 +0000\" {3+}\r\na\0b {4+}\r\na b\r\r\n",
+        b" (\\Seen) {5+}\r\n",
+        b"a COPY 1,3 Archive\r\n",
+        b"a UID COPY 2:* {5+}\r\nINBOX\r\n",
+        b"a MOVE 1:* nowhere\r\n",
+        b"a UID MOVE 2 Archive\r\n",
+        b"a SELECT INBOX (CONDSTORE)\r\n",
+        b"a FETCH 1:* (FLAGS MODSEQ) (CHANGEDSINCE 12)\r\n",
+        b"a UID STORE 1:* (UNCHANGEDSINCE 9223372036854775807) +FLAGS.SILENT (\\Deleted)\r\n",
+        b"a STORE 1 (UNCHANGEDSINCE 18446744073709551616) FLAGS ()\r\n",
+        b"a SEARCH OR MODSEQ \"/flags/\\\\seen\" all 5 NOT MODSEQ 0\r\n",
+        b"a IDLE\r\n",
+        b"a IDLE\r\n",
+        b"done\r\n",
+        b"DONE\r\n",
+        b"DONE\n",
+        b"DON",
         b"a LOGOUT\r\n",
         b"a FOO {4+}\r\n\r\n\r\n x\r\n",
         b"+a NOOP {3+}\r\na b\r\n",
@@ -161,7 +183,7 @@ impl World for Imap {
             1 => Answer::Done,
             2 => Answer::Selected { read_only: n > 100 },
             3 => Answer::Go,
-            4 => Answer::Appended { uidvalidity: 1, uid: u32::from(n) },
+            4 => Answer::Appended { uidvalidity: 1, uids: Set::of_rising([u32::from(n)]) },
             _ => Answer::No(No::Unavailable),
         }
     }
@@ -204,9 +226,19 @@ impl Imap {
                 response::permanent_flags(reply, if read_only { 0 } else { FlagList::SEEN }, &[], !read_only);
                 response::uid_validity(reply, 1);
                 response::uid_next(reply, MESSAGES + 1);
+                response::highest_modseq(reply, HIGHEST_MODSEQ);
                 return Answer::Selected { read_only };
             }
             Ask::Fetch(fetch) => write_fetch(fetch, reply),
+            // Message 2 was changed by somebody else.
+            Ask::Store(store) if store.unchanged_since.is_some_and(|since| since < HIGHEST_MODSEQ) => {
+                let left_alone = Set::of_rising([2]);
+                return if store.uid {
+                    Answer::Modified { left_alone }
+                } else {
+                    Answer::ModifiedAndGone { left_alone }
+                };
+            }
             Ask::Store(store) => {
                 for sequence in store.set.resolve(MESSAGES).into_iter().flatten().filter(|_| !store.silent) {
                     let mut line = FetchLine::begin(reply, sequence);
@@ -214,17 +246,39 @@ impl Imap {
                     line.end(reply);
                 }
             }
-            Ask::Search(_) => {
+            Ask::Search(search) => {
                 response::search_begin(reply);
                 response::search_hit(reply, MESSAGES);
-                response::search_end(reply);
+                response::search_end(reply, Some(HIGHEST_MODSEQ).filter(|_| search.modseq));
             }
             Ask::Expunge(_) => response::expunge(reply, 1),
             Ask::AppendBegin(append) if no_mailbox(&append.mailbox) => return Answer::No(No::TryCreate),
-            Ask::AppendBegin(_) => return Answer::Go,
+            Ask::AppendBegin(_) => {
+                self.coming = 1;
+                return Answer::Go;
+            }
+            Ask::AppendMore(_) => {
+                self.coming += 1;
+                return Answer::Go;
+            }
             Ask::AppendDone => {
-                self.appended += 1;
-                return Answer::Appended { uidvalidity: 1, uid: MESSAGES + self.appended };
+                let first = MESSAGES + self.appended + 1;
+                self.appended += self.coming;
+                return Answer::Appended { uidvalidity: 1, uids: Set::of_rising(first..first + self.coming) };
+            }
+            Ask::Copy(copy) if no_mailbox(&copy.to) => return Answer::No(No::TryCreate),
+            Ask::Copy(copy) => {
+                let from = Set::of_rising(copy.set.resolve(MESSAGES).into_iter().flatten());
+                if from == Set::of_rising([]) {
+                    return Answer::Done;
+                }
+                let to = Set::of_rising((11..).take(copy.set.resolve(MESSAGES).into_iter().flatten().count()));
+                if copy.moves {
+                    completion::moved(reply, 7, &from, &to);
+                    response::expunge(reply, 1);
+                    return Answer::Done;
+                }
+                return Answer::Copied { uidvalidity: 7, from, to };
             }
             Ask::Enable(_) | Ask::Close { .. } | Ask::AppendDrop | Ask::Poll => {}
         }
@@ -243,6 +297,7 @@ fn write_fetch(fetch: &Fetch, reply: &mut Vec<u8>) {
             match item {
                 FetchItem::Flags => line.flags(reply, 0, &[], false),
                 FetchItem::Uid => line.uid(reply, sequence),
+                FetchItem::ModSeq => line.modseq(reply, HIGHEST_MODSEQ),
                 FetchItem::Size => line.size(reply, 10),
                 FetchItem::InternalDate => line.internal_date(reply, 0),
                 FetchItem::Section(section) => {

@@ -85,6 +85,8 @@ pub enum Event {
     Timeout,
     Eof,
     TlsReady,
+    /// Something happened elsewhere; the pump says so only to a session that wants news.
+    News,
     /// An answer that nobody asked for, or not this one.
     Stray(u8),
 }
@@ -102,6 +104,7 @@ pub struct Player<W: World> {
     held: Vec<u8>,
     body: Vec<u8>,
     closed: bool,
+    hears_news: bool,
 }
 
 impl<W: World> Player<W> {
@@ -119,6 +122,7 @@ impl<W: World> Player<W> {
             held: Vec::new(),
             body: Vec::new(),
             closed: false,
+            hears_news: false,
         };
         player.settle();
         player
@@ -128,13 +132,32 @@ impl<W: World> Player<W> {
         self.closed
     }
 
+    pub fn wants_news(&self) -> bool {
+        !self.closed && self.session.wants_news()
+    }
+
     pub fn event(&mut self, event: &Event) {
         match event {
             Event::Bytes(bytes) => self.bytes(bytes),
             Event::Timeout => self.input(Input::Timeout),
             Event::Eof => self.input(Input::Eof),
             Event::TlsReady => self.input(Input::TlsReady),
+            Event::News => self.news(),
             Event::Stray(n) => self.input(Input::Answer(W::stray(*n))),
+        }
+    }
+
+    /// Something happened elsewhere. What is asked for it is not written down, so that a conversation with news reads as one
+    /// without; and who does not want news does nothing about them.
+    fn news(&mut self) {
+        if self.wants_news() {
+            self.hears_news = true;
+            self.input(Input::News);
+            self.hears_news = false;
+        } else if !self.closed {
+            let mut out = Out::default();
+            self.session.step(Input::News, &mut out);
+            assert!(out.reply.is_empty() && out.ask.is_none() && out.turn.is_none(), "news that nobody wanted");
         }
     }
 
@@ -206,7 +229,9 @@ impl<W: World> Player<W> {
             let Some(ask) = self.out.ask.take() else { return };
             self.is_deaf();
             self.note_body();
-            self.heard.push(Heard::Ask(format!("{ask:?}")));
+            if !self.hears_news {
+                self.heard.push(Heard::Ask(format!("{ask:?}")));
+            }
             let mut reply = Vec::new();
             let answer = self.world.answer(ask, &mut self.script, &mut reply);
             self.note_reply(&reply);
@@ -214,8 +239,9 @@ impl<W: World> Player<W> {
         }
     }
 
-    /// Rule 3: while an ask is out, bytes are not used and nothing is said.
+    /// Rule 3: while an ask is out, bytes are not used and nothing is said. Nor are news waited for.
     fn is_deaf(&mut self) {
+        assert!(!self.session.wants_news(), "an answer comes before news");
         let mut out = Out::default();
         for bytes in [&b"QUIT\r\n"[..], b"\r\n", b".\r\n", b"x"] {
             let used = self.session.step(Input::Bytes(bytes), &mut out);

@@ -4,7 +4,7 @@
 //!   # comment                      K: setting value          (before the first C:)
 //!   C: NOOP                        the client says NOOP and CRLF
 //!   c: NO                          the client says two octets
-//!   T:      E:      L:             silence, end of input, handshake complete
+//!   T:      E:      L:      N:     silence, end of input, handshake complete, news
 //!   S: 250 2.0.0 Ok                the server says a line and CRLF; s: without
 //!   B: Subject: x                  a line of a message as it is handed in; b: without CRLF
 //!   Q: Rcpt { … }                  an ask; shown only in files that have Q: lines
@@ -67,7 +67,7 @@ impl Transcript {
                     let (key, value) = rest.split_once(' ').expect("K: setting value");
                     transcript.settings.insert(key.to_owned(), value.to_owned());
                 }
-                "A" | "C" | "c" | "T" | "E" | "L" => {
+                "A" | "C" | "c" | "T" | "E" | "L" | "N" => {
                     let block = transcript.block_for_client();
                     if kind == "A" {
                         block.answers.push(rest.to_owned());
@@ -194,6 +194,7 @@ impl Block {
             "T" => self.events.push(Event::Timeout),
             "E" => self.events.push(Event::Eof),
             "L" => self.events.push(Event::TlsReady),
+            "N" => self.events.push(Event::News),
             _ => {
                 let mut bytes = octets(rest);
                 if kind == "C" {
@@ -287,7 +288,7 @@ fn updated(text: &str, heard: &[Vec<String>]) -> String {
                 }
                 continue;
             }
-            "C" | "c" | "T" | "E" | "L" | "A" => {
+            "C" | "c" | "T" | "E" | "L" | "N" | "A" => {
                 if !spoken && !listening {
                     blocks.next().into_iter().flatten().for_each(|line| out.push_str(&format!("{line}\n")));
                 }

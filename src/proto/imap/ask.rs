@@ -5,9 +5,12 @@
 //! ask after login the door may also tell what changed in the selected mailbox;
 //! [`update::may_tell_expunge`](super::update::may_tell_expunge) says whether EXPUNGE may be among it.
 
-use super::command::{Append, Create, Expunge, Fetch, IdField, List, Login, Rename, Search, Select, Status, Store};
+use super::command::{
+    Announced, Append, Copy, Create, Expunge, Fetch, IdField, List, Login, Rename, Search, Select, Status, Store,
+};
 use super::enabled::Enabled;
 use super::name::Name;
+use super::set::Set;
 
 /// One ask. After login unless said otherwise.
 #[derive(Debug)]
@@ -37,7 +40,7 @@ pub enum Ask {
     /// Counts of a mailbox: the door writes one STATUS line. [`Answer::Done`].
     Status(Status),
     /// Leave the selected mailbox, if any, and enter this one: the door writes FLAGS, EXISTS, RECENT and the OK lines
-    /// with UNSEEN, PERMANENTFLAGS, UIDNEXT and UIDVALIDITY. [`Answer::Selected`]; after `No` none is selected.
+    /// with UNSEEN, PERMANENTFLAGS, UIDNEXT, UIDVALIDITY and HIGHESTMODSEQ. [`Answer::Selected`]; after `No` none is selected.
     Select(Select),
     /// Leave the selected mailbox without telling anything of it. [`Answer::Done`].
     Close {
@@ -46,20 +49,27 @@ pub enum Ask {
     },
     /// Data of messages: the door writes FETCH lines. [`Answer::Done`], or `No` after what could be read.
     Fetch(Fetch),
-    /// Change flags: the door writes FETCH lines with the new flags unless `silent`. [`Answer::Done`].
+    /// Change flags: the door writes FETCH lines with the new flags unless `silent`. [`Answer::Done`] or
+    /// [`Answer::Modified`].
     Store(Store),
     /// Find messages: the door writes one SEARCH line, also when nothing was found. [`Answer::Done`].
     Search(Search),
     /// Remove what is `\Deleted`: the door writes EXPUNGE lines. [`Answer::Done`].
     Expunge(Expunge),
+    /// Copy messages, all or none, or move them: of a move the door writes the OK line with COPYUID, then EXPUNGE lines.
+    /// [`Answer::Copied`] if a copy found any, else [`Answer::Done`]; or `No`.
+    Copy(Copy),
     /// May this message be appended? [`Answer::Go`] before its octets arrive as body pieces, or `No`. After `Go` comes
-    /// either `AppendDone` or `AppendDrop`, unless the connection ends: then nothing is kept (A122).
+    /// `AppendMore`, `AppendDone` or `AppendDrop`, unless the connection ends: then nothing is kept (A122).
     AppendBegin(Append),
-    /// The message is whole: make it durable. [`Answer::Appended`] or `No`.
+    /// The message is whole, and another is to come with it (RFC 3502). As `AppendBegin`; after `No` all of them are
+    /// forgotten (A123).
+    AppendMore(Announced),
+    /// The last message is whole: make them durable, all or none. [`Answer::Appended`] or `No`.
     AppendDone,
-    /// The message was malformed: forget it. [`Answer::Done`].
+    /// A message was malformed: forget all of this command. [`Answer::Done`].
     AppendDrop,
-    /// Nothing in itself: an occasion to tell what changed (NOOP, CHECK). [`Answer::Done`].
+    /// Nothing in itself: an occasion to tell what changed (NOOP, CHECK, IDLE). [`Answer::Done`].
     Poll,
 }
 
@@ -77,12 +87,31 @@ pub enum Answer {
     },
     /// Send the message.
     Go,
-    /// Durable, under this UID.
+    /// Durable, under these UIDs.
     Appended {
         /// The mailbox's UIDVALIDITY.
         uidvalidity: u32,
-        /// The message's UID.
-        uid: u32,
+        /// The messages' UIDs, in their order.
+        uids: Set,
+    },
+    /// Copied (RFC 4315 §3).
+    Copied {
+        /// The target's UIDVALIDITY.
+        uidvalidity: u32,
+        /// The UIDs of what was copied.
+        from: Set,
+        /// The UIDs of the copies, in the same order.
+        to: Set,
+    },
+    /// Flags are changed but of these messages, which others have changed since (RFC 7162 §3.1.3).
+    Modified {
+        /// By UID or sequence number, as the command counted.
+        left_alone: Set,
+    },
+    /// The same, and some others no longer exist that the client had a right to count on.
+    ModifiedAndGone {
+        /// As of [`Answer::Modified`].
+        left_alone: Set,
     },
     /// Not done.
     No(No),

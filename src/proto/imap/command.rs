@@ -28,6 +28,8 @@ pub enum Command {
         /// LSUB.
         lsub: bool,
     },
+    /// IDLE (RFC 2177).
+    Idle,
     /// CLOSE, UNSELECT.
     Leave {
         /// CLOSE.
@@ -60,6 +62,8 @@ pub struct Select {
     pub mailbox: Name,
     /// EXAMINE.
     pub read_only: bool,
+    /// Wants MODSEQs from now on (RFC 7162 §3.1.8).
+    pub condstore: bool,
 }
 
 /// STATUS (RFC 9051 §6.3.11).
@@ -118,6 +122,8 @@ pub struct Fetch {
     pub uid: bool,
     /// What of them: macros expanded, no duplicates, at least one.
     pub items: Vec<FetchItem>,
+    /// Only messages changed after this MODSEQ (RFC 7162 §3.1.4.1); then `items` has [`FetchItem::ModSeq`].
+    pub changed_since: Option<u64>,
 }
 
 impl Fetch {
@@ -135,6 +141,8 @@ pub enum FetchItem {
     Flags,
     /// `UID`
     Uid,
+    /// `MODSEQ` (RFC 7162 §3.1.4.2)
+    ModSeq,
     /// `RFC822.SIZE`
     Size,
     /// `INTERNALDATE`
@@ -258,6 +266,8 @@ pub struct Store {
     pub silent: bool,
     /// What.
     pub flags: FlagList,
+    /// Messages changed after this MODSEQ are left alone (RFC 7162 §3.1.3).
+    pub unchanged_since: Option<u64>,
 }
 
 /// How flags change.
@@ -278,11 +288,31 @@ pub struct Expunge {
     pub uids: Option<Set>,
 }
 
-/// APPEND up to its message (RFC 9051 §6.3.12).
+/// COPY, UID COPY, MOVE, UID MOVE (RFC 9051 §6.4.7, §6.4.8). A move is never asked of a read-only mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// Which messages.
+    pub set: Set,
+    /// `set` counts UIDs.
+    pub uid: bool,
+    /// Into which mailbox.
+    pub to: Name,
+    /// They leave the selected mailbox.
+    pub moves: bool,
+}
+
+/// APPEND up to its first message (RFC 9051 §6.3.12).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
     /// Into which mailbox.
     pub mailbox: Name,
+    /// What comes.
+    pub message: Announced,
+}
+
+/// A message that a client is about to send. One APPEND may have several (RFC 3502).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announced {
     /// Octets announced. Line ends made canonical may add to them.
     pub size: u64,
     /// Flags to begin with.
@@ -296,6 +326,8 @@ pub struct Append {
 pub struct Search {
     /// Tell UIDs.
     pub uid: bool,
+    /// Some key is [`SearchKey::ModSeq`]: the answer tells the highest MODSEQ found (RFC 7162 §3.1.5).
+    pub modseq: bool,
     /// All of these must hold; at least one.
     pub keys: Vec<SearchKey>,
 }
@@ -334,6 +366,8 @@ pub enum SearchKey {
     Body(Box<str>),
     /// The header or the text of the body has it.
     Text(Box<str>),
+    /// Its MODSEQ is at least this.
+    ModSeq(u64),
     /// Its UID is one of these.
     Uid(Set),
     /// Its sequence number is one of these.

@@ -45,6 +45,12 @@ impl Message {
         (self.left == 0).then_some(self.fate)
     }
 
+    /// Octets that may still be passed on.
+    #[must_use]
+    pub fn room(&self) -> u64 {
+        self.room
+    }
+
     /// Takes octets of the literal, leaves pieces, and returns how many were used.
     pub fn take(&mut self, input: &[u8], body: &mut SmallVec<[Piece; 8]>) -> usize {
         let whole = usize::try_from(self.left).map_or(input.len(), |left| left.min(input.len()));

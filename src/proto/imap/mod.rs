@@ -27,6 +27,7 @@ mod table;
 
 pub mod ask;
 pub mod command;
+pub mod completion;
 pub mod date;
 pub mod enabled;
 pub mod encode_envelope;
@@ -39,9 +40,9 @@ pub mod update;
 
 pub use ask::{Answer, Ask, No};
 pub use command::{
-    Append, Create, Expunge, Fetch, FetchItem, FlagList, IdField, Label, List, ListOnly, ListTell, Login, Partial,
-    Rename, Search, SearchKey, Section, SectionText, Select, SpecialUse, Status, StatusItem, StatusItems, Store,
-    StoreHow,
+    Announced, Append, Copy, Create, Expunge, Fetch, FetchItem, FlagList, IdField, Label, List, ListOnly, ListTell,
+    Login, Partial, Rename, Search, SearchKey, Section, SectionText, Select, SpecialUse, Status, StatusItem,
+    StatusItems, Store, StoreHow,
 };
 pub use enabled::Enabled;
 pub use glob::Pattern;

@@ -136,24 +136,29 @@ pub fn permanent_flags(out: &mut Vec<u8>, bits: u32, keywords: &[Box<str>], new_
 
 /// `* OK [UIDVALIDITY …]`
 pub fn uid_validity(out: &mut Vec<u8>, value: u32) {
-    coded(out, "UIDVALIDITY", value, "UIDs valid");
+    coded(out, "UIDVALIDITY", value.into(), "UIDs valid");
 }
 
 /// `* OK [UIDNEXT …]`
 pub fn uid_next(out: &mut Vec<u8>, value: u32) {
-    coded(out, "UIDNEXT", value, "Predicted next UID");
+    coded(out, "UIDNEXT", value.into(), "Predicted next UID");
+}
+
+/// `* OK [HIGHESTMODSEQ …]` (RFC 7162 §3.1.2.1)
+pub fn highest_modseq(out: &mut Vec<u8>, value: u64) {
+    coded(out, "HIGHESTMODSEQ", value, "Highest");
 }
 
 /// `* OK [UNSEEN …]`: the first message without `\Seen`, by sequence number.
 pub fn unseen(out: &mut Vec<u8>, sequence: u32) {
-    coded(out, "UNSEEN", sequence, "First unseen");
+    coded(out, "UNSEEN", sequence.into(), "First unseen");
 }
 
-fn coded(out: &mut Vec<u8>, code: &str, value: u32, text: &str) {
+fn coded(out: &mut Vec<u8>, code: &str, value: u64, text: &str) {
     out.extend_from_slice(b"* OK [");
     out.extend_from_slice(code.as_bytes());
     out.push(b' ');
-    number(out, u64::from(value));
+    number(out, value);
     out.extend_from_slice(b"] ");
     out.extend_from_slice(text.as_bytes());
     out.extend_from_slice(b"\r\n");
@@ -247,8 +252,13 @@ pub fn search_hit(out: &mut Vec<u8>, value: u32) {
     number(out, u64::from(value));
 }
 
-/// Ends the SEARCH line.
-pub fn search_end(out: &mut Vec<u8>) {
+/// Ends the SEARCH line. `modseq`: the highest MODSEQ among what was found, if it is to be told (RFC 7162 §3.1.5).
+pub fn search_end(out: &mut Vec<u8>, modseq: Option<u64>) {
+    if let Some(modseq) = modseq {
+        out.extend_from_slice(b" (MODSEQ ");
+        number(out, modseq);
+        out.push(b')');
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -276,6 +286,7 @@ impl FetchLine {
         match item {
             FetchItem::Flags => out.extend_from_slice(b"FLAGS"),
             FetchItem::Uid => out.extend_from_slice(b"UID"),
+            FetchItem::ModSeq => out.extend_from_slice(b"MODSEQ"),
             FetchItem::Size => out.extend_from_slice(b"RFC822.SIZE"),
             FetchItem::InternalDate => out.extend_from_slice(b"INTERNALDATE"),
             FetchItem::Envelope => out.extend_from_slice(b"ENVELOPE"),
@@ -300,6 +311,14 @@ impl FetchLine {
     pub fn uid(&mut self, out: &mut Vec<u8>, uid: u32) {
         self.name(out, &FetchItem::Uid);
         number(out, u64::from(uid));
+    }
+
+    /// `MODSEQ (n)`
+    pub fn modseq(&mut self, out: &mut Vec<u8>, modseq: u64) {
+        self.name(out, &FetchItem::ModSeq);
+        out.push(b'(');
+        number(out, modseq);
+        out.push(b')');
     }
 
     /// `RFC822.SIZE n`
@@ -415,6 +434,7 @@ mod tests {
             let mut line = FetchLine::begin(o, 7);
             line.flags(o, FlagList::SEEN | FlagList::DELETED, &["$Junk".into()], true);
             line.uid(o, 4_294_967_295);
+            line.modseq(o, 9_223_372_036_854_775_807);
             line.size(o, 12);
             line.internal_date(o, 837_596_665_000);
             line.section(o, &section, 3);
@@ -424,7 +444,7 @@ mod tests {
         });
         assert_eq!(
             line,
-            "* 7 FETCH (FLAGS (\\Deleted \\Seen $Junk \\Recent) UID 4294967295 RFC822.SIZE 12 \
+            "* 7 FETCH (FLAGS (\\Deleted \\Seen $Junk \\Recent) UID 4294967295 MODSEQ (9223372036854775807) RFC822.SIZE 12 \
              INTERNALDATE \"17-Jul-1996 09:44:25 +0000\" BODY[1.2.HEADER.FIELDS.NOT (From \"X Y\")]<5> {3}\r\nabc \
              BODY[1.2.HEADER.FIELDS.NOT (From \"X Y\")]<5> NIL)\r\n"
         );
@@ -447,14 +467,15 @@ mod tests {
         );
         assert_eq!(written(|o| permanent_flags(o, 0, &[], false)), "* OK [PERMANENTFLAGS ()] Flags kept\r\n");
         assert_eq!(written(|o| expunge(o, 4)), "* 4 EXPUNGE\r\n");
+        assert_eq!(written(|o| highest_modseq(o, 1 << 40)), "* OK [HIGHESTMODSEQ 1099511627776] Highest\r\n");
         assert_eq!(
             written(|o| {
                 search_begin(o);
                 search_hit(o, 2);
                 search_hit(o, 84);
-                search_end(o);
+                search_end(o, Some(917_162_500));
             }),
-            "* SEARCH 2 84\r\n"
+            "* SEARCH 2 84 (MODSEQ 917162500)\r\n"
         );
     }
 }

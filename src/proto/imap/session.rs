@@ -13,21 +13,25 @@
 //! - While a command is under way its bytes must come at [`limits::DATA_RATE_MIN_BYTES_S`].
 //! - Every phase but the idle ones is boxed.
 
+mod append;
+mod idle;
 mod literal;
 mod login;
 
 use std::time::Duration;
 
+use append::{Expected, Receiving};
+use idle::Idle;
 use literal::Gather;
 
 use super::ask::{Answer, Ask, No};
 use super::capability;
 use super::command::Command;
+use super::completion;
 use super::cursor::Cursor;
 use super::drain::{Drain, Drained};
 use super::enabled::Enabled;
 use super::frame::{self, Line, Marker};
-use super::message::Message;
 use super::parse::login::plain;
 use super::refusal::Refusal;
 use super::response;
@@ -92,8 +96,10 @@ enum Phase {
     Handshake,
     /// An ask is out.
     Waiting(Box<Pending>),
-    /// APPEND's message, and the line end after it.
-    Message(Box<(Tag, Message)>),
+    /// A message of APPEND, and what stands after it.
+    Message(Box<Receiving>),
+    /// IDLE: whatever happens is told.
+    Idle(Idle),
     /// Over.
     Closed,
 }
@@ -116,11 +122,15 @@ enum Then {
     /// None is selected, and this is said.
     Leave(Option<Refusal>),
     /// The message may come.
-    Receive { octets: u64, sync: bool },
+    Receive(Expected),
+    /// IDLE goes on.
+    Idle { silences: u8 },
     /// This is said.
     Refuse(Refusal),
     /// The rest of the line is skipped, then this is said.
     Skip(Refusal),
+    /// This is said, and the literal that was announced is skipped if it comes all the same.
+    RefuseLiteral(Refusal, Marker),
 }
 
 /// First octet of a TLS handshake record: never of a command (A045).
@@ -142,23 +152,28 @@ impl contract::Session for Session {
             Input::Answer(answer) => self.answer(answer, out),
             // Words in the clear have no place in a handshake.
             Input::Timeout if matches!(self.phase, Phase::Handshake) => self.close(Turn::Abort, out),
-            Input::Timeout => self.bye("Idle for too long", out),
+            Input::Timeout => self.silence(out),
             Input::Eof => self.close(Turn::Close, out),
-            Input::News => {}
+            Input::News => self.news(out),
             Input::TlsReady => self.tls_ready(out),
         }
         0
     }
 
     fn patience(&self) -> Patience {
-        let idle = match self.state {
-            State::NotAuthenticated => limits::LOGIN_IDLE_S,
-            State::Authenticated | State::Selected { .. } => limits::IMAP_IDLE_S,
+        let idle = match (self.state, &self.phase) {
+            (State::NotAuthenticated, _) => limits::LOGIN_IDLE_S,
+            (_, Phase::Idle(_)) => limits::IMAP_STILL_S,
+            (State::Authenticated | State::Selected { .. }, _) => limits::IMAP_IDLE_S,
         };
         let under_way =
             self.scanned > 0 || matches!(self.phase, Phase::Gather(_) | Phase::Drain(_) | Phase::Message(_));
         let rate_min_bytes_s = if under_way { limits::DATA_RATE_MIN_BYTES_S } else { 0 };
         Patience { idle: Duration::from_secs(idle), rate_min_bytes_s }
+    }
+
+    fn wants_news(&self) -> bool {
+        matches!(self.phase, Phase::Idle(_))
     }
 }
 
@@ -192,6 +207,7 @@ impl Session {
                 self.bye("Octets between STARTTLS and its answer", out);
                 bytes.len()
             }
+            Phase::Idle(_) => self.idle(bytes, out),
             Phase::Waiting(_) => 0,
             Phase::Closed => bytes.len(),
         }
@@ -281,6 +297,7 @@ impl Session {
                 self.phase = Phase::Challenge(head.tag.into());
             }
             Ok(Command::AuthenticatePlain(Some(response))) => self.log_in(head.tag, plain(&response), out),
+            Ok(Command::Idle) => self.begin_idle(head.tag, out),
             Ok(Command::ListRoot { lsub }) => {
                 response::list(&mut out.reply, lsub, &["\\Noselect"], "", &[]);
                 self.completed(head.tag, name, out);
@@ -348,19 +365,12 @@ impl Session {
                     None => self.completed(&tag, name, out),
                 }
             }
-            (Then::Receive { octets, sync }, Answer::Go) => {
-                if sync {
-                    out.say("+ OK\r\n");
-                }
-                self.phase = Phase::Message(Box::new((tag, Message::new(octets, self.config.message_bytes_max))));
-            }
-            (Then::Complete, Answer::Done) => self.completed(&tag, name, out),
-            (Then::Complete, Answer::Appended { uidvalidity, uid }) => {
-                out.say(&tag);
-                out.say(format!(" OK [APPENDUID {uidvalidity} {uid}] {name} completed\r\n"));
-            }
+            (Then::Receive(expected), Answer::Go) => self.receive(tag, &expected, out),
+            (Then::Idle { silences }, Answer::Done) => self.idle_on(tag, silences),
+            (Then::Complete, answer) if completion::completed(&mut out.reply, &tag, name, &answer) => {}
             (Then::Refuse(refusal), _) => self.refuse(Some(&tag), refusal, out),
             (Then::Skip(refusal), _) => self.phase = Phase::Drain(Box::new(Drain::line(Some(tag), refusal))),
+            (Then::RefuseLiteral(refusal, marker), _) => self.refuse_literal(Some(tag), refusal, marker, out),
             (then, answer) => {
                 // An answer that does not fit its ask is our own fault, and the client is told so.
                 let no = if let Answer::No(no) = answer { no } else { No::ServerBug };
@@ -372,10 +382,7 @@ impl Session {
     fn not_done(&mut self, tag: Tag, then: Then, refusal: Refusal, out: &mut Out<Ask>) {
         match then {
             Then::Select if self.state != State::NotAuthenticated => self.state = State::Authenticated,
-            Then::Receive { octets, sync } => {
-                let marker = Marker { octets: Some(octets), sync };
-                return self.refuse_literal(Some(tag), refusal, marker, out);
-            }
+            Then::Receive(expected) => return self.refuse_literal(Some(tag), refusal, expected.marker(), out),
             _ => {}
         }
         self.refuse(Some(&tag), refusal, out);
@@ -426,10 +433,7 @@ impl Session {
     }
 
     fn completed(&self, tag: &[u8], name: &str, out: &mut Out<Ask>) {
-        out.say(tag);
-        out.say(" OK ");
-        out.say(name);
-        out.say(" completed\r\n");
+        assert!(completion::completed(&mut out.reply, tag, name, &Answer::Done), "what is done can be said");
     }
 
     fn say_capabilities(&self, out: &mut Out<Ask>) {

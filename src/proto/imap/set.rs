@@ -11,6 +11,8 @@ use std::ops::RangeInclusive;
 
 use smallvec::SmallVec;
 
+use super::response::number;
+
 /// A sequence set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Set {
@@ -46,6 +48,37 @@ impl Set {
     #[must_use]
     pub fn of(range: RangeInclusive<u32>) -> Set {
         Set { ranges: SmallVec::from_slice(&[(*range.start(), *range.end())]), star_from: None }
+    }
+
+    /// The set of these numbers, which rise.
+    #[must_use]
+    pub fn of_rising(numbers: impl IntoIterator<Item = u32>) -> Set {
+        let mut ranges: SmallVec<[(u32, u32); 2]> = SmallVec::new();
+        for number in numbers {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == number => *last = number,
+                last => {
+                    debug_assert!(last.is_none_or(|(_, last)| *last < number), "numbers rise");
+                    ranges.push((number, number));
+                }
+            }
+        }
+        Set { ranges, star_from: None }
+    }
+
+    /// Appends the set as it stands on the wire. Only for one without `*`.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        assert!(self.star_from.is_none(), "what is told is known to its end");
+        for (at, (first, last)) in self.ranges.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            number(out, u64::from(*first));
+            if last > first {
+                out.push(b':');
+                number(out, u64::from(*last));
+            }
+        }
     }
 
     /// The ranges meant when `largest` is the largest number there is: rising, disjoint, none beyond `largest`.
@@ -151,6 +184,19 @@ mod tests {
         assert_eq!(resolved("8:*", 3), [(3, 3)]);
         assert_eq!(resolved("1:2,8:*", 3), [(1, 3)]);
         assert_eq!(resolved("4294967295,1", 4_294_967_295), [(1, 1), (4_294_967_295, 4_294_967_295)]);
+    }
+
+    #[test]
+    fn a_set_is_told_in_ranges() {
+        let told = |numbers: &[u32]| {
+            let mut out = Vec::new();
+            Set::of_rising(numbers.iter().copied()).write(&mut out);
+            String::from_utf8(out).expect("ASCII")
+        };
+        assert_eq!(told(&[1, 2, 3, 5, 7, 8]), "1:3,5,7:8");
+        assert_eq!(told(&[4_294_967_294, 4_294_967_295]), "4294967294:4294967295");
+        assert_eq!(told(&[]), "");
+        assert_eq!(Set::of_rising([2, 3]), Set::parse(b"2:3").expect("a set"));
     }
 
     #[test]

@@ -79,6 +79,7 @@ pub static TABLE: &[Row] = &[
     row("SELECT", LOGGED_IN, Special::Leaves, |c| parse::mailbox::select(c, false)),
     row("EXAMINE", LOGGED_IN, Special::Leaves, |c| parse::mailbox::select(c, true)),
     row("APPEND", LOGGED_IN, Special::Message, parse::append::append),
+    row("IDLE", LOGGED_IN, Special::Plain, |_| Ok(Command::Idle)),
     row("CHECK", SELECTED, Special::Plain, |_| Ok(Command::Ask(Ask::Poll))),
     row("CLOSE", SELECTED, Special::Plain, |_| Ok(Command::Leave { expunge: true })),
     // RFC 3691
@@ -87,9 +88,13 @@ pub static TABLE: &[Row] = &[
     row("FETCH", SELECTED, Special::Plain, |c| parse::fetch::fetch(c, false)),
     row("STORE", SELECTED, Special::Writes, |c| parse::store::store(c, false)),
     row("SEARCH", SELECTED, Special::Plain, |c| parse::search::search(c, false)),
+    row("COPY", SELECTED, Special::Plain, |c| parse::copy::copy(c, false, false)),
+    row("MOVE", SELECTED, Special::Writes, |c| parse::copy::copy(c, false, true)),
     row("UID FETCH", SELECTED, Special::Plain, |c| parse::fetch::fetch(c, true)),
     row("UID STORE", SELECTED, Special::Writes, |c| parse::store::store(c, true)),
     row("UID SEARCH", SELECTED, Special::Plain, |c| parse::search::search(c, true)),
+    row("UID COPY", SELECTED, Special::Plain, |c| parse::copy::copy(c, true, false)),
+    row("UID MOVE", SELECTED, Special::Writes, |c| parse::copy::copy(c, true, true)),
     row("UID EXPUNGE", SELECTED, Special::Writes, parse::store::uid_expunge),
 ];
 

@@ -1,9 +1,9 @@
-//! APPEND: a message comes from a client and is durable before its OK (RFC 9051 §6.3.12).
+//! APPEND: messages come from a client and are durable before its OK, all or none (RFC 9051 §6.3.12, RFC 3502).
 //!
-//! Its octets are copied once, into the body that is written. Until it is whole nothing of it is anywhere but in this
-//! connection (A122).
+//! Their octets are copied once, into the bodies that are written. Until the last is whole nothing of them is anywhere but
+//! in this connection (A122), and then they are one transaction (A123).
 
-use ringpost_storage::{Body, MailboxId, Op, Outcome, Refused, Transaction};
+use ringpost_storage::{Body, Flags, MailboxId, Op, Outcome, Refused, Transaction};
 
 use super::store::spelt_as_known;
 use super::{Done, Door, flags_of, look};
@@ -11,21 +11,35 @@ use crate::net::wire::Wire;
 use crate::observe::{self, Counter};
 use crate::office::BodyCharge;
 use crate::office::durable::{Undone, make_durable};
-use crate::proto::imap::{Answer, Append, FlagList, No};
+use crate::proto::imap::{Announced, Answer, Append, No, Set};
 use crate::shard::{self, Peer};
 
-/// A message on its way in.
+/// A message takes no less memory than this, octets, however short it is.
+const CHARGED_BYTES_MIN: u64 = 8 << 10;
+
+/// Messages on their way in.
 pub(super) struct Upload {
     mailbox: MailboxId,
-    flags: FlagList,
-    internal_ms: Option<i64>,
-    body: Body,
+    /// Those that are whole.
+    whole: Vec<Incoming>,
+    /// The one that is coming.
+    present: Incoming,
     charge: BodyCharge,
-    /// Octets charged.
+    /// Octets charged for the present one.
     charged: u64,
+    /// Octets that all together may have.
     bytes_max: u64,
-    /// Why it will not be kept; its octets are dropped as they come.
+    /// Octets of those that are whole.
+    whole_bytes: u64,
+    /// Why none will be kept; their octets are dropped as they come.
     refused: Option<No>,
+}
+
+/// A message and what it is to have.
+struct Incoming {
+    body: Body,
+    flags: Flags,
+    internal_ms: Option<i64>,
 }
 
 impl Upload {
@@ -35,23 +49,24 @@ impl Upload {
         if self.refused.is_some() {
             return;
         }
-        let len = self.body.len() + octets;
+        let len = self.present.body.len() + octets;
         // Line ends made canonical may add to what was announced.
         let more = len.saturating_sub(self.charged);
-        if len > self.bytes_max {
+        if self.whole_bytes + len > self.bytes_max {
             self.refuse(No::TooBig);
         } else if !self.charge.add(more) {
             self.refuse(No::Unavailable);
         } else {
             self.charged += more;
-            self.body.push(bytes);
+            self.present.body.push(bytes);
             observe::add(Counter::BodyBytesCopied, octets);
         }
     }
 
     fn refuse(&mut self, no: No) {
         self.refused = Some(no);
-        self.body = Body::default();
+        self.whole = Vec::new();
+        self.present.body = Body::default();
         self.charge.give_back();
     }
 }
@@ -59,63 +74,106 @@ impl Upload {
 impl Door {
     pub(super) fn append_begin(&mut self, append: Append, peer: Peer) -> Done {
         self.upload = None;
-        let bytes_max = self.office.settings.message_bytes_max;
-        if append.size > bytes_max {
-            return Err(No::TooBig.into());
-        }
         let mailbox = self.named(&append.mailbox).ok_or(No::TryCreate)?;
-        let flags = look(self.who(), mailbox, |m| spelt_as_known(&append.flags, m.messages()))??;
+        let bytes_max = self.office.settings.message_bytes_max;
         let mut charge = self.office.charge(peer);
-        // The client sends a synchronising literal only when it is told to go on: no use in asking for what cannot be kept.
-        if !self.who().volume.has_room(append.size, wall_ms()) || !charge.add(append.size) {
-            return Err(No::Unavailable.into());
-        }
-        let hint = usize::try_from(append.size).unwrap_or(usize::MAX);
+        let charged = self.ask_room(&mut charge, append.message.size, bytes_max)?;
+        let present = self.incoming(mailbox, append.message)?;
         self.upload = Some(Box::new(Upload {
             mailbox,
-            flags,
-            internal_ms: append.internal_ms,
-            body: Body::with_hint(hint),
+            whole: Vec::new(),
+            present,
             charge,
-            charged: append.size,
+            charged,
             bytes_max,
+            whole_bytes: 0,
             refused: None,
         }));
         Ok(Answer::Go)
     }
 
+    /// The present message is whole, and another is to come. After NO none of them is kept.
+    pub(super) fn append_more(&mut self, announced: Announced) -> Done {
+        let Some(mut upload) = self.upload.take() else { return Err(No::ServerBug.into()) };
+        if let Some(no) = upload.refused {
+            observe::count(Counter::MessagesRefused);
+            return Err(no.into());
+        }
+        upload.whole_bytes += upload.present.body.len();
+        let left = upload.bytes_max.saturating_sub(upload.whole_bytes);
+        upload.charged = self.ask_room(&mut upload.charge, announced.size, left)?;
+        let next = self.incoming(upload.mailbox, announced)?;
+        let whole = std::mem::replace(&mut upload.present, next);
+        upload.whole.push(whole);
+        self.upload = Some(upload);
+        Ok(Answer::Go)
+    }
+
+    /// Charges a message, if there may be room for it; the octets charged. The client sends a synchronising literal only
+    /// when it is told to go on: no use in asking for what cannot be kept.
+    fn ask_room(&self, charge: &mut BodyCharge, size: u64, bytes_max: u64) -> Result<u64, No> {
+        let octets = size.max(CHARGED_BYTES_MIN);
+        if size > bytes_max {
+            Err(No::TooBig)
+        } else if !self.who().volume.has_room(size, wall_ms()) || !charge.add(octets) {
+            Err(No::Unavailable)
+        } else {
+            Ok(octets)
+        }
+    }
+
+    fn incoming(&self, mailbox: MailboxId, announced: Announced) -> Result<Incoming, No> {
+        let flags = look(self.who(), mailbox, |m| spelt_as_known(&announced.flags, m.messages()))??;
+        let hint = usize::try_from(announced.size).unwrap_or(usize::MAX);
+        Ok(Incoming { body: Body::with_hint(hint), flags: flags_of(&flags), internal_ms: announced.internal_ms })
+    }
+
     pub(super) async fn append_done(&mut self, wire: &Wire) -> Done {
         // It may have been dropped when the mailbox was looked up, never otherwise.
         let Some(upload) = self.upload.take() else { return Err(No::ServerBug.into()) };
-        let Upload { mailbox, flags, internal_ms, body, charge, refused, .. } = *upload;
+        let Upload { mailbox, mut whole, present, charge, whole_bytes, refused, .. } = *upload;
         if let Some(no) = refused {
             observe::count(Counter::MessagesRefused);
             return Err(no.into());
         }
         let who = self.who();
-        let size = body.len();
-        let op = Op::Append {
-            account: who.account,
-            mailbox,
-            body: 0,
-            prefix: Vec::new(),
-            flags: flags_of(&flags),
-            internal_ms: internal_ms.unwrap_or_else(wall_ms),
-        };
-        let committed = make_durable(&who.volume, Transaction { bodies: vec![body], ops: vec![op] }).await;
+        let size = whole_bytes + present.body.len();
+        whole.push(present);
+        let messages = whole.len();
+        let mut transaction = Transaction::default();
+        for (body, Incoming { body: octets, flags, internal_ms }) in whole.into_iter().enumerate() {
+            transaction.bodies.push(octets);
+            transaction.ops.push(Op::Append {
+                account: who.account,
+                mailbox,
+                body,
+                prefix: Vec::new(),
+                flags,
+                internal_ms: internal_ms.unwrap_or_else(wall_ms),
+            });
+        }
+        let committed = make_durable(&who.volume, transaction).await;
         drop(charge);
         let why = match committed {
             Ok(outcomes) => {
-                let [Outcome::Appended { uid, uidvalidity, .. }] = *outcomes else { return Err(No::ServerBug.into()) };
-                observe::count(Counter::MessagesAccepted);
-                tracing::info!(target: "imap", account = %who.name, peer = %wire.peer(), uid, size, "appended");
-                return Ok(Answer::Appended { uidvalidity, uid });
+                let mut uids = Vec::with_capacity(messages);
+                let mut valid = 0;
+                for outcome in outcomes {
+                    let Outcome::Appended { uid, uidvalidity, .. } = outcome else {
+                        return Err(No::ServerBug.into());
+                    };
+                    valid = uidvalidity;
+                    uids.push(uid);
+                }
+                observe::add(Counter::MessagesAccepted, messages as u64);
+                tracing::info!(target: "imap", account = %who.name, peer = %wire.peer(), ?uids, size, "appended");
+                return Ok(Answer::Appended { uidvalidity: valid, uids: Set::of_rising(uids) });
             }
             Err(why) => why,
         };
-        tracing::warn!(target: "imap", account = %who.name, peer = %wire.peer(), size, %why, "not appended");
+        tracing::warn!(target: "imap", account = %who.name, peer = %wire.peer(), messages, size, %why, "not appended");
         if why == Undone::Unknown {
-            observe::count(Counter::MessagesUnknown);
+            observe::add(Counter::MessagesUnknown, messages as u64);
         }
         Err(match why {
             Undone::Refused(Refused::NoMailbox) => No::TryCreate.into(),

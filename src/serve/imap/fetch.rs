@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ringpost_storage::{Flags, FlagsHow, Message, Op, ReadError, Transaction, Uid};
+use ringpost_storage::{Flags, FlagsHow, Message, Modseq, Op, ReadError, Transaction, Uid};
 
 use super::{Done, Door, End, WINDOW, look};
 use crate::limits;
@@ -56,7 +56,12 @@ struct Computed {
 }
 
 impl Door {
-    pub(super) async fn fetch(&mut self, fetch: &Fetch, wire: &mut Wire) -> Done {
+    pub(super) async fn fetch(&mut self, mut fetch: Fetch, wire: &mut Wire) -> Done {
+        // Who knows MODSEQs gets them with every line (RFC 7162 §3.1).
+        if self.condstore && !fetch.items.contains(&FetchItem::ModSeq) {
+            fetch.items.push(FetchItem::ModSeq);
+        }
+        let fetch = &fetch;
         let targets = self.targets(&fetch.set, fetch.uid)?;
         let read_only = self.selected()?.1.read_only;
         let order = Order::of(fetch, read_only);
@@ -64,10 +69,11 @@ impl Door {
         let mut trouble = None;
         let mut slices = Slices::default();
         for sequences in targets.chunks(WINDOW) {
-            let messages = self.window(sequences)?;
+            let mut messages = self.window(sequences)?;
             if messages.len() < sequences.len() && !fetch.uid {
                 trouble = Some(No::ExpungeIssued);
             }
+            messages.retain(|(_, m)| fetch.changed_since.is_none_or(|since| m.modseq > since));
             let seen = self.set_seen(&order, &messages).await?;
             let (who, view) = self.selected()?;
             let uids: Vec<Uid> = messages.iter().map(|(_, m)| m.uid).collect();
@@ -101,6 +107,7 @@ impl Door {
                     Err(Stop::Broken) => return Err(End::Broken),
                 }
             }
+            self.shown(fetch, &messages);
             if computed.bytes > SUMMARIES_KEPT_BYTES_MAX {
                 self.keep(&mut computed);
             }
@@ -131,7 +138,11 @@ impl Door {
     }
 
     /// Sets `\Seen` where the command sets it; the flags of those it was new to.
-    async fn set_seen(&mut self, order: &Order<'_>, messages: &[(u32, Message)]) -> Result<BTreeMap<Uid, Flags>, End> {
+    async fn set_seen(
+        &mut self,
+        order: &Order<'_>,
+        messages: &[(u32, Message)],
+    ) -> Result<BTreeMap<Uid, (Flags, Modseq)>, End> {
         if !order.sets_seen {
             return Ok(BTreeMap::new());
         }
@@ -139,11 +150,19 @@ impl Door {
         if unseen.is_empty() {
             return Ok(BTreeMap::new());
         }
-        match self.change_flags(&unseen, FlagsHow::Add, Flags::of(Flags::SEEN)).await {
-            Ok(changed) => Ok(changed),
+        match self.change_flags(&unseen, FlagsHow::Add, Flags::of(Flags::SEEN), None).await {
+            Ok(stored) => Ok(stored.changed),
             Err(End::Unknown) => Err(End::Unknown),
             // Where the flag was not kept, the message is shown all the same, with the flags it has.
             Err(End::Answer(_) | End::Broken) => Ok(BTreeMap::default()),
+        }
+    }
+
+    /// Flags that were asked for need not be told again.
+    fn shown(&mut self, fetch: &Fetch, messages: &[(u32, Message)]) {
+        let Some(view) = self.view.as_mut().filter(|_| fetch.items.contains(&FetchItem::Flags)) else { return };
+        for (_, message) in messages {
+            view.tell(message.uid, message.modseq);
         }
     }
 
@@ -249,7 +268,7 @@ impl Line<'_> {
         &mut self,
         order: &Order<'_>,
         sequence: u32,
-        now_seen: Option<&Flags>,
+        now_seen: Option<&(Flags, Modseq)>,
         slices: &mut Slices,
         wire: &mut Wire,
     ) -> Result<(), Stop> {
@@ -262,7 +281,7 @@ impl Line<'_> {
             });
         }
         let message = self.message;
-        let flags = now_seen.unwrap_or(&message.flags);
+        let (flags, modseq) = now_seen.map_or((&message.flags, message.modseq), |(flags, modseq)| (flags, *modseq));
         let mut line = FetchLine::begin(wire.queue(), sequence);
         for ((item, fields), value) in order.fetch.items.iter().zip(&order.fields).zip(values) {
             wire.relieve().await?;
@@ -270,6 +289,7 @@ impl Line<'_> {
             match item {
                 FetchItem::Flags => line.flags(out, flags.bits, flags.keywords(), false),
                 FetchItem::Uid => line.uid(out, message.uid),
+                FetchItem::ModSeq => line.modseq(out, modseq),
                 FetchItem::Size => line.size(out, message.size),
                 FetchItem::InternalDate => line.internal_date(out, message.internal_ms),
                 FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => {

@@ -12,6 +12,7 @@
 //!   ([`may_tell_expunge`]).
 //! - A connection that ends in the middle of an APPEND leaves nothing behind (A122): its body was memory of this door.
 
+use std::future::pending;
 use std::rc::Rc;
 
 use ringpost_storage::{Flags, Mailbox, MailboxId, Op, Outcome, Refused, Transaction};
@@ -24,13 +25,14 @@ use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Resident};
 use crate::proto::contract::Out;
-use crate::proto::imap::update::may_tell_expunge;
+use crate::proto::imap::update::{enables_condstore, may_tell_expunge};
 use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session};
 use crate::serve::Protocol;
 use crate::serve::handoff::{self, Traveller};
 use crate::shard::Peer;
 
 mod append;
+mod copy;
 mod create;
 mod delete;
 mod expunge;
@@ -69,7 +71,9 @@ pub(super) struct Door {
     leaving: Option<Arrival>,
     /// The selected mailbox.
     view: Option<View>,
-    /// The message of an APPEND under way.
+    /// The client knows MODSEQs and is told them (RFC 7162 §3.1).
+    condstore: bool,
+    /// The messages of an APPEND under way.
     upload: Option<Box<append::Upload>>,
 }
 
@@ -110,7 +114,7 @@ impl Traveller for Door {
     const PROTOCOL: Protocol = Protocol::Imap;
 
     fn open(office: Rc<Office>, who: Option<Resident>) -> Self {
-        Door { office, who, leaving: None, view: None, upload: None }
+        Door { office, who, leaving: None, view: None, condstore: false, upload: None }
     }
 
     fn leaving(&mut self) -> Arrival {
@@ -139,13 +143,26 @@ impl PumpDoor for Door {
         self.office.handshake_place(peer)
     }
 
+    /// Something durable changed in the selected mailbox. Nothing is ever told of what is only decided: a watch sees none of it.
+    async fn news(&mut self) {
+        if let (Some(who), Some(view)) = (&self.who, &self.view) {
+            who.volume.watch(who.account, view.mailbox).changed(view.version()).await;
+            if look(who, view.mailbox, Mailbox::version) != Ok(view.version()) {
+                return;
+            }
+            // The volume takes no more changes: there will be no news.
+        }
+        pending().await
+    }
+
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
         let login = match ask {
             Ask::Login(login) => return self.login(login, wire).await,
             ask => ask,
         };
         let may_expunge = may_tell_expunge(&login);
-        let tells = !matches!(login, Ask::Select(_) | Ask::Close { .. } | Ask::AppendBegin(_));
+        let tells = !matches!(login, Ask::Select(_) | Ask::Close { .. } | Ask::AppendBegin(_) | Ask::AppendMore(_));
+        self.condstore |= enables_condstore(&login);
         let answer = match self.carry_out(login, wire).await {
             Ok(answer) | Err(End::Answer(answer)) => answer,
             // What was said before goes out: those verdicts stand.
@@ -173,11 +190,13 @@ impl Door {
             Ask::Status(status) => self.status(&status, wire).await,
             Ask::Select(select) => self.select(&select, wire).await,
             Ask::Close { expunge } => self.close(expunge).await,
-            Ask::Fetch(fetch) => self.fetch(&fetch, wire).await,
+            Ask::Fetch(fetch) => self.fetch(fetch, wire).await,
             Ask::Store(store) => self.store(&store, wire).await,
             Ask::Search(search) => self.search(&search, wire).await,
+            Ask::Copy(copy) => self.copy(&copy, wire).await,
             Ask::Expunge(expunge) => self.expunge(expunge.uids.as_ref()).await,
             Ask::AppendBegin(append) => self.append_begin(append, wire.peer()),
+            Ask::AppendMore(announced) => self.append_more(announced),
             Ask::AppendDone => self.append_done(wire).await,
             Ask::AppendDrop => {
                 self.upload = None;

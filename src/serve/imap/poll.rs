@@ -1,8 +1,8 @@
-//! What changed in the selected mailbox, told after each command.
+//! What changed in the selected mailbox, told after each command, and at once to who idles.
 
 use std::io;
 
-use ringpost_storage::Flags;
+use ringpost_storage::{Flags, Modseq, Uid};
 
 use super::{Door, WINDOW, look};
 use crate::net::wire::Wire;
@@ -27,13 +27,16 @@ impl Door {
             response::exists(wire.queue(), messages);
         }
         for some in changes.flags.chunks(WINDOW) {
-            let flags: Vec<Option<Flags>> = look(who, view.mailbox, |m| {
-                some.iter().map(|(_, uid)| m.by_uid(*uid).map(|m| m.flags.clone())).collect()
+            let now: Vec<Option<(Flags, Modseq)>> = look(who, view.mailbox, |m| {
+                some.iter().map(|(_, uid)| m.by_uid(*uid).map(|m| (m.flags.clone(), m.modseq))).collect()
             })
             .unwrap_or_default();
-            for ((sequence, uid), flags) in some.iter().zip(flags) {
-                let Some(flags) = flags else { continue };
-                flags_line(wire.queue(), *sequence, Some(*uid), &flags);
+            for ((sequence, uid), now) in some.iter().zip(now) {
+                let Some((flags, modseq)) = now else { continue };
+                // It may have changed again while the peer took the lines before.
+                view.tell(*uid, modseq);
+                let modseq = self.condstore.then_some(modseq);
+                Told { uid: Some(*uid), flags: Some(&flags), modseq }.write(wire.queue(), *sequence);
                 wire.relieve().await?;
             }
         }
@@ -41,12 +44,26 @@ impl Door {
     }
 }
 
-/// `* n FETCH (FLAGS (…))`, with the UID if given.
-pub(super) fn flags_line(out: &mut Vec<u8>, sequence: u32, uid: Option<u32>, flags: &Flags) {
-    let mut line = FetchLine::begin(out, sequence);
-    if let Some(uid) = uid {
-        line.uid(out, uid);
+/// What is told of a message whose flags changed.
+pub(super) struct Told<'a> {
+    pub(super) uid: Option<Uid>,
+    pub(super) flags: Option<&'a Flags>,
+    pub(super) modseq: Option<Modseq>,
+}
+
+impl Told<'_> {
+    /// `* n FETCH (UID … FLAGS (…) MODSEQ (…))`
+    pub(super) fn write(&self, out: &mut Vec<u8>, sequence: u32) {
+        let mut line = FetchLine::begin(out, sequence);
+        if let Some(uid) = self.uid {
+            line.uid(out, uid);
+        }
+        if let Some(flags) = self.flags {
+            line.flags(out, flags.bits, flags.keywords(), false);
+        }
+        if let Some(modseq) = self.modseq {
+            line.modseq(out, modseq);
+        }
+        line.end(out);
     }
-    line.flags(out, flags.bits, flags.keywords(), false);
-    line.end(out);
 }

@@ -18,6 +18,7 @@ impl Door {
         let (who, view) = self.selected()?;
         let mut plan = Plan::new(&search.keys);
         let mut found: Vec<u32> = Vec::new();
+        let mut modseq = None;
         let mut said_at = shard::now();
         let mut next = 1;
         while next <= view.len() {
@@ -29,7 +30,10 @@ impl Door {
             })?;
             for (sequence, message) in messages {
                 match plan.matches(&who.volume, who.account, view, sequence, &message).await {
-                    Ok(true) => found.push(if search.uid { message.uid } else { sequence }),
+                    Ok(true) => {
+                        found.push(if search.uid { message.uid } else { sequence });
+                        modseq = modseq.max(Some(message.modseq).filter(|_| search.modseq));
+                    }
                     Ok(false) => {}
                     Err(LimitReached) => return Err(No::Limit.into()),
                 }
@@ -45,7 +49,7 @@ impl Door {
             response::search_hit(wire.queue(), number);
             wire.relieve().await?;
         }
-        response::search_end(wire.queue());
+        response::search_end(wire.queue(), modseq);
         wire.relieve().await?;
         Ok(Answer::Done)
     }

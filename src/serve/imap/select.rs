@@ -1,6 +1,6 @@
 //! SELECT, EXAMINE and CLOSE: entering a mailbox and leaving it.
 
-use ringpost_storage::{Flags, Mailbox, MailboxId};
+use ringpost_storage::{Flags, Mailbox, MailboxId, Modseq};
 
 use super::store::keywords_in_use;
 use super::{Done, Door, look};
@@ -17,6 +17,7 @@ struct Entered {
     unseen: Option<u32>,
     uidnext: u32,
     uidvalidity: u32,
+    modseq: Modseq,
 }
 
 impl Door {
@@ -39,6 +40,7 @@ impl Door {
         }
         response::uid_next(out, entered.uidnext);
         response::uid_validity(out, entered.uidvalidity);
+        response::highest_modseq(out, entered.modseq);
         wire.relieve().await?;
         self.view = Some(entered.view);
         Ok(Answer::Selected { read_only: select.read_only })
@@ -61,5 +63,6 @@ fn enter(mailbox: &Mailbox, id: MailboxId, read_only: bool) -> Entered {
         unseen: unseen.and_then(|at| u32::try_from(at + 1).ok()),
         uidnext: mailbox.uidnext(),
         uidvalidity: mailbox.info().uidvalidity,
+        modseq: mailbox.highest_modseq(),
     }
 }

@@ -1,13 +1,13 @@
-//! STORE and UID STORE: flags of messages.
+//! STORE and UID STORE: flags of messages, on condition or not (RFC 7162 §3.1.3).
 
 use std::collections::BTreeMap;
 
-use ringpost_storage::{Flags, FlagsHow, Message, Op, Outcome, Uid};
+use ringpost_storage::{Flags, FlagsHow, Message, Modseq, Op, Outcome, Uid};
 
-use super::poll::flags_line;
+use super::poll::Told;
 use super::{Done, Door, End, WINDOW, commit, flags_of, look};
 use crate::net::wire::Wire;
-use crate::proto::imap::{Answer, FlagList, No, Store, StoreHow};
+use crate::proto::imap::{Answer, FlagList, No, Set, Store, StoreHow};
 
 /// Different keywords in one mailbox. More: NO [LIMIT] (A126).
 pub(super) const KEYWORDS_MAX: usize = 1_024;
@@ -20,20 +20,28 @@ impl Door {
         if view.read_only {
             return Err(No::ReadOnly.into());
         }
-        let uids: Vec<Uid> = self.targets(&store.set, store.uid)?.into_iter().filter_map(|s| view.uid(s)).collect();
+        let uids = self.uids_of(&store.set, store.uid)?;
         let flags = flags_of(&look(who, view.mailbox, |m| spelt_as_known(&store.flags, m.messages()))??);
         let how = match store.how {
             StoreHow::Replace => FlagsHow::Replace,
             StoreHow::Add => FlagsHow::Add,
             StoreHow::Remove => FlagsHow::Remove,
         };
+        let mut left_alone = Vec::new();
         for some in uids.chunks(UIDS_AT_ONCE) {
-            let changed = self.change_flags(some, how, flags.clone()).await?;
-            if !store.silent {
-                self.show(some, &changed, store.uid, wire).await?;
-            }
+            let Stored { changed, modified } =
+                self.change_flags(some, how, flags.clone(), store.unchanged_since).await?;
+            self.show(store, some, &changed, &modified, wire).await?;
+            left_alone.extend(modified);
         }
-        self.gone(&uids)
+        let gone = self.gone(&uids)?;
+        if left_alone.is_empty() {
+            return if gone { Err(No::ExpungeIssued.into()) } else { Ok(Answer::Done) };
+        }
+        let (_, view) = self.selected()?;
+        let counted = |uid: Uid| if store.uid { Some(uid) } else { view.sequence(uid) };
+        let left_alone = Set::of_rising(left_alone.into_iter().filter_map(counted));
+        Ok(if gone { Answer::ModifiedAndGone { left_alone } } else { Answer::Modified { left_alone } })
     }
 
     /// Makes a change of flags durable; the client is taken to know of it.
@@ -42,7 +50,8 @@ impl Door {
         uids: &[Uid],
         how: FlagsHow,
         flags: Flags,
-    ) -> Result<BTreeMap<Uid, Flags>, End> {
+        unchanged_since: Option<Modseq>,
+    ) -> Result<Stored, End> {
         let (Some(who), Some(view)) = (&self.who, &mut self.view) else { return Err(No::NonExistent.into()) };
         let op = Op::StoreFlags {
             account: who.account,
@@ -50,51 +59,77 @@ impl Door {
             uids: uids.to_vec(),
             how,
             flags,
-            unchanged_since: None,
+            unchanged_since,
         };
         let outcomes = commit(who, vec![op]).await?;
-        let mut now = BTreeMap::new();
+        let mut stored = Stored::default();
         for outcome in outcomes {
-            let Outcome::Stored { changed, .. } = outcome else { continue };
+            let Outcome::Stored { changed, modified } = outcome else { continue };
             for (uid, flags, modseq) in changed {
                 view.tell(uid, modseq);
-                now.insert(uid, flags);
+                stored.changed.insert(uid, (flags, modseq));
             }
+            stored.modified = modified;
         }
-        Ok(now)
+        Ok(stored)
     }
 
-    /// Tells the flags of all messages named, changed or not (RFC 9051 §6.4.6).
+    /// Tells the flags of the messages named, changed or not (RFC 9051 §6.4.6). Who wants MODSEQs hears them of what was
+    /// changed also when the flags were not asked for, and nothing of what was left alone (RFC 7162 §3.1.3).
     async fn show(
         &self,
+        store: &Store,
         uids: &[Uid],
-        changed: &BTreeMap<Uid, Flags>,
-        with_uid: bool,
+        changed: &BTreeMap<Uid, (Flags, Modseq)>,
+        left_alone: &[Uid],
         wire: &mut Wire,
     ) -> Result<(), End> {
         let (who, view) = self.selected()?;
+        if store.silent && !self.condstore {
+            return Ok(());
+        }
         for some in uids.chunks(WINDOW) {
-            let now: Vec<Option<Flags>> = look(who, view.mailbox, |m| {
-                let flags = |uid: &Uid| {
-                    changed.get(uid).cloned().or_else(|| m.by_uid(*uid).map(|message| message.flags.clone()))
+            let now: Vec<Option<(Flags, Modseq)>> = look(who, view.mailbox, |m| {
+                let unchanged = |uid: &Uid| {
+                    let told = !store.silent && left_alone.binary_search(uid).is_err();
+                    m.by_uid(*uid).filter(|_| told).map(|m| (m.flags.clone(), m.modseq))
                 };
-                some.iter().map(flags).collect()
+                some.iter().map(|uid| changed.get(uid).cloned().or_else(|| unchanged(uid))).collect()
             })?;
-            for (uid, flags) in some.iter().zip(now) {
-                let (Some(sequence), Some(flags)) = (view.sequence(*uid), flags) else { continue };
-                flags_line(wire.queue(), sequence, with_uid.then_some(*uid), &flags);
+            for (uid, now) in some.iter().zip(now) {
+                let (Some(sequence), Some((flags, modseq))) = (view.sequence(*uid), now) else { continue };
+                let told = Told {
+                    uid: store.uid.then_some(*uid),
+                    flags: (!store.silent).then_some(&flags),
+                    modseq: self.condstore.then_some(modseq),
+                };
+                told.write(wire.queue(), sequence);
                 wire.relieve().await?;
             }
         }
         Ok(())
     }
 
-    /// OK, or NO if one of these is gone and the client had a right to count on it.
-    pub(super) fn gone(&self, uids: &[Uid]) -> Done {
-        let (who, view) = self.selected()?;
-        let gone = look(who, view.mailbox, |m| uids.iter().any(|uid| m.by_uid(*uid).is_none()))?;
-        if gone { Err(No::ExpungeIssued.into()) } else { Ok(Answer::Done) }
+    /// The UIDs that a set means, rising.
+    pub(super) fn uids_of(&self, set: &Set, uid: bool) -> Result<Vec<Uid>, End> {
+        let (_, view) = self.selected()?;
+        Ok(self.targets(set, uid)?.into_iter().filter_map(|sequence| view.uid(sequence)).collect())
     }
+
+    /// True if one of these is gone that the client had a right to count on.
+    pub(super) fn gone(&self, uids: &[Uid]) -> Result<bool, End> {
+        let (who, view) = self.selected()?;
+        Ok(look(who, view.mailbox, |m| uids.iter().any(|uid| m.by_uid(*uid).is_none()))?)
+    }
+}
+
+/// What a change of flags did.
+#[derive(Default)]
+pub(super) struct Stored {
+    /// What is new to a message, and since when.
+    pub(super) changed: BTreeMap<Uid, (Flags, Modseq)>,
+    /// Left alone, rising.
+    modified: Vec<Uid>,
 }
 
 /// The keywords in use, sorted; two spellings of one are one.

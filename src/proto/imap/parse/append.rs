@@ -1,7 +1,7 @@
-//! APPEND up to its message (RFC 9051 §6.3.12).
+//! APPEND up to its message, and up to those that follow (RFC 9051 §6.3.12, RFC 3502).
 
 use super::{flags, mailbox};
-use crate::proto::imap::command::{Append, Command, FlagList};
+use crate::proto::imap::command::{Announced, Append, Command, FlagList};
 use crate::proto::imap::cursor::Cursor;
 use crate::proto::imap::date::parse_date_time;
 use crate::proto::imap::refusal::Refusal;
@@ -27,6 +27,11 @@ pub fn ahead(c: &mut Cursor<'_>, size: u64) -> Result<Ahead, Refusal> {
         return Ok(Ahead::Mailbox);
     }
     let mailbox = mailbox::mailbox(c)?;
+    Ok(Ahead::Message(Append { mailbox, message: more(c, size)? }))
+}
+
+/// ` [(flag …)] ["date-time"] {octets}`, up to its marker.
+pub fn more(c: &mut Cursor<'_>, size: u64) -> Result<Announced, Refusal> {
     c.sp()?;
     let mut flags = FlagList::default();
     if c.peek() == Some(b'(') {
@@ -45,7 +50,7 @@ pub fn ahead(c: &mut Cursor<'_>, size: u64) -> Result<Ahead, Refusal> {
     if c.peek() != Some(b'{') || c.rest().contains(&b'\n') {
         return Err(Refusal::bad("APPEND needs a message as a literal"));
     }
-    Ok(Ahead::Message(Append { mailbox, size, flags, internal_ms }))
+    Ok(Announced { size, flags, internal_ms })
 }
 
 #[cfg(test)]
@@ -59,15 +64,13 @@ mod tests {
 
     #[test]
     fn flags_and_date_may_be_left_out() {
-        let plain = Append { mailbox: Name::inbox(), size: 3, flags: FlagList::default(), internal_ms: None };
+        let message = Announced { size: 3, flags: FlagList::default(), internal_ms: None };
+        let plain = Append { mailbox: Name::inbox(), message };
         assert_eq!(read(b" inbox {3}"), Ok(Ahead::Message(plain.clone())));
         assert_eq!(read(b" {5}\r\nINBOX {3+}"), Ok(Ahead::Message(plain.clone())));
         assert_eq!(read(b" inbox () {3}"), Ok(Ahead::Message(plain.clone())));
-        let full = Append {
-            flags: FlagList { bits: FlagList::SEEN, keywords: vec!["$Junk".into()] },
-            internal_ms: Some(0),
-            ..plain
-        };
+        let flags = FlagList { bits: FlagList::SEEN, keywords: vec!["$Junk".into()] };
+        let full = Append { message: Announced { size: 3, flags, internal_ms: Some(0) }, ..plain };
         assert_eq!(
             read(b" \"INBOX\" ($Junk \\seen $junk \\Recent) \" 1-Jan-1970 00:00:00 +0000\" {3}"),
             Ok(Ahead::Message(full))

@@ -1,4 +1,4 @@
-//! FETCH, UID FETCH (RFC 9051 §6.4.5; RFC822 and its kin: RFC 3501 §6.4.5).
+//! FETCH, UID FETCH (RFC 9051 §6.4.5; RFC822 and its kin: RFC 3501 §6.4.5; MODSEQ, CHANGEDSINCE: RFC 7162 §3.1.4).
 
 use smallvec::SmallVec;
 
@@ -14,7 +14,7 @@ pub const FETCH_ITEMS_MAX: usize = 128;
 /// Field names in one section. More: BAD (A115).
 pub const FIELD_NAMES_MAX: usize = 1_000;
 
-/// `FETCH set items`
+/// `FETCH set items [(CHANGEDSINCE modseq)]`
 pub fn fetch(c: &mut Cursor<'_>, uid: bool) -> Result<Command, Refusal> {
     c.sp()?;
     let set = set(c)?;
@@ -34,11 +34,27 @@ pub fn fetch(c: &mut Cursor<'_>, uid: bool) -> Result<Command, Refusal> {
     } else {
         item(c, &mut items, true)?;
     }
-    Ok(Command::Ask(Ask::Fetch(Fetch { set, uid, items })))
+    let changed_since = if c.take(b' ') { Some(changed_since(c)?) } else { None };
+    if changed_since.is_some() {
+        extend(&mut items, [FetchItem::ModSeq])?;
+    }
+    Ok(Command::Ask(Ask::Fetch(Fetch { set, uid, items, changed_since })))
+}
+
+fn changed_since(c: &mut Cursor<'_>) -> Result<u64, Refusal> {
+    c.expect(b'(', "Parenthesis expected")?;
+    if !c.run(|b| b.is_ascii_alphabetic()).eq_ignore_ascii_case(b"CHANGEDSINCE") {
+        return Err(Refusal::bad("Unknown modifier of FETCH"));
+    }
+    c.sp()?;
+    let modseq = c.number()?;
+    c.expect(b')', "Parenthesis expected")?;
+    // No change has this number (RFC 7162 §7 `mod-sequence-value`).
+    if modseq == 0 { Err(Refusal::bad("Number out of range")) } else { Ok(modseq) }
 }
 
 fn item(c: &mut Cursor<'_>, items: &mut Vec<FetchItem>, alone: bool) -> Result<(), Refusal> {
-    use FetchItem::{Body, BodyStructure, Envelope, Flags, InternalDate, Size, Uid};
+    use FetchItem::{Body, BodyStructure, Envelope, Flags, InternalDate, ModSeq, Size, Uid};
     let name = c.run(|b| b.is_ascii_alphanumeric() || b == b'.').to_ascii_uppercase();
     let item = match name.as_slice() {
         b"ALL" if alone => return extend(items, [Flags, InternalDate, Size, Envelope]),
@@ -46,6 +62,7 @@ fn item(c: &mut Cursor<'_>, items: &mut Vec<FetchItem>, alone: bool) -> Result<(
         b"FULL" if alone => return extend(items, [Flags, InternalDate, Size, Envelope, Body]),
         b"FLAGS" => Flags,
         b"UID" => Uid,
+        b"MODSEQ" => ModSeq,
         b"RFC822.SIZE" => Size,
         b"INTERNALDATE" => InternalDate,
         b"ENVELOPE" => Envelope,

@@ -11,11 +11,19 @@ pub fn mailbox(c: &mut Cursor<'_>) -> Result<Name, Refusal> {
     Ok(Name::parse(&c.astring()?)?)
 }
 
-/// `SELECT mailbox`, `EXAMINE mailbox`
+/// `SELECT mailbox [(CONDSTORE)]`, `EXAMINE mailbox [(CONDSTORE)]` (RFC 7162 §3.1.8)
 pub fn select(c: &mut Cursor<'_>, read_only: bool) -> Result<Command, Refusal> {
     c.sp()?;
     let mailbox = mailbox(c)?;
-    Ok(Command::Ask(Ask::Select(Select { mailbox, read_only })))
+    let condstore = c.take(b' ');
+    if condstore {
+        c.expect(b'(', "Parenthesis expected")?;
+        if !c.run(|b| b.is_ascii_alphabetic()).eq_ignore_ascii_case(b"CONDSTORE") {
+            return Err(Refusal::bad("Unknown parameter of SELECT"));
+        }
+        c.expect(b')', "Parenthesis expected")?;
+    }
+    Ok(Command::Ask(Ask::Select(Select { mailbox, read_only, condstore })))
 }
 
 /// `STATUS mailbox (item …)`

@@ -2,6 +2,7 @@
 //! leaves the end of the text to be checked by its caller.
 
 pub mod append;
+pub mod copy;
 pub mod enable;
 pub mod fetch;
 pub mod flags;

@@ -1,4 +1,4 @@
-//! SEARCH, UID SEARCH (RFC 9051 §6.4.4; NEW, OLD, RECENT: RFC 3501 §6.4.4).
+//! SEARCH, UID SEARCH (RFC 9051 §6.4.4; NEW, OLD, RECENT: RFC 3501 §6.4.4; MODSEQ: RFC 7162 §3.1.5).
 //!
 //! Texts are UTF-8 inside. US-ASCII and UTF-8 are the charsets there are; without one, UTF-8 is taken as such.
 
@@ -28,12 +28,12 @@ pub fn search(c: &mut Cursor<'_>, uid: bool) -> Result<Command, Refusal> {
         }
         c.sp()?;
     }
-    let mut reader = Reader { ascii, left: SEARCH_KEYS_MAX };
+    let mut reader = Reader { ascii, modseq: false, left: SEARCH_KEYS_MAX };
     let mut keys = Vec::new();
     loop {
         keys.push(reader.key(c, 0)?);
         if !c.take(b' ') {
-            return Ok(Command::Ask(Ask::Search(Search { uid, keys })));
+            return Ok(Command::Ask(Ask::Search(Search { uid, modseq: reader.modseq, keys })));
         }
     }
 }
@@ -41,6 +41,8 @@ pub fn search(c: &mut Cursor<'_>, uid: bool) -> Result<Command, Refusal> {
 struct Reader {
     /// Texts must be ASCII.
     ascii: bool,
+    /// There was a MODSEQ.
+    modseq: bool,
     /// Criteria still allowed.
     left: usize,
 }
@@ -76,6 +78,10 @@ impl Reader {
                 let name = self.text(c)?;
                 return Ok(SearchKey::Header(name, self.text(c)?));
             }
+            b"MODSEQ" => {
+                self.modseq = true;
+                return modseq(c);
+            }
             b"BODY" => SearchKey::Body,
             b"TEXT" => SearchKey::Text,
             b"BCC" => |t| SearchKey::Header("Bcc".into(), t),
@@ -108,6 +114,23 @@ impl Reader {
             _ => Err(Refusal::bad("Text is not in the charset")),
         }
     }
+}
+
+/// ` ["entry" type] modseq`. A liberty: all flags of a message have one MODSEQ, so which flag is meant and of whom is read
+/// and does not matter.
+fn modseq(c: &mut Cursor<'_>) -> Result<SearchKey, Refusal> {
+    c.sp()?;
+    if c.peek() == Some(b'"') {
+        if !c.string()?.starts_with(b"/flags/") {
+            return Err(Refusal::bad("Unknown entry"));
+        }
+        c.sp()?;
+        if !matches!(c.atom()?.to_ascii_lowercase().as_slice(), b"all" | b"priv" | b"shared") {
+            return Err(Refusal::bad("Unknown type of entry"));
+        }
+        c.sp()?;
+    }
+    Ok(SearchKey::ModSeq(c.number()?))
 }
 
 /// Keys of one word.
@@ -198,6 +221,8 @@ mod tests {
         assert_eq!(read("HEADER X-Y \"\"").unwrap(), [Header("X-Y".into(), "".into())]);
         assert_eq!(read("UID 5,4 KEYWORD $Junk").unwrap().len(), 2);
         assert_eq!(read("TEXT \"ä\"").unwrap(), [SearchKey::Text("ä".into())]);
+        assert_eq!(read("MODSEQ 0").unwrap(), [SearchKey::ModSeq(0)]);
+        assert_eq!(read("MODSEQ \"/flags/\\\\draft\" all 620162338").unwrap(), [SearchKey::ModSeq(620_162_338)]);
     }
     use crate::proto::imap::set::Set;
 
@@ -242,6 +267,10 @@ mod tests {
             "KEYWORD \\Seen",
             "RETURN (ALL) ALL",
             "LARGER 9223372036854775808",
+            "MODSEQ",
+            "MODSEQ 9223372036854775808",
+            "MODSEQ \"/other/x\" all 1",
+            "MODSEQ \"/flags/x\" mine 1",
         ] {
             assert!(read(text).is_err(), "{text}");
         }

@@ -1,4 +1,4 @@
-//! STORE, UID STORE, EXPUNGE, UID EXPUNGE (RFC 9051 §6.4.3, §6.4.6, §6.4.9).
+//! STORE, UID STORE, EXPUNGE, UID EXPUNGE (RFC 9051 §6.4.3, §6.4.6, §6.4.9; UNCHANGEDSINCE: RFC 7162 §3.1.3).
 
 use super::flags;
 use crate::proto::imap::ask::Ask;
@@ -7,11 +7,21 @@ use crate::proto::imap::cursor::Cursor;
 use crate::proto::imap::refusal::Refusal;
 use crate::proto::imap::set::Set;
 
-/// `STORE set [+|-]FLAGS[.SILENT] flags`
+/// `STORE set [(UNCHANGEDSINCE modseq)] [+|-]FLAGS[.SILENT] flags`
 pub fn store(c: &mut Cursor<'_>, uid: bool) -> Result<Command, Refusal> {
     c.sp()?;
     let set = set(c)?;
     c.sp()?;
+    let mut unchanged_since = None;
+    if c.take(b'(') {
+        if !c.run(|b| b.is_ascii_alphabetic()).eq_ignore_ascii_case(b"UNCHANGEDSINCE") {
+            return Err(Refusal::bad("Unknown modifier of STORE"));
+        }
+        c.sp()?;
+        unchanged_since = Some(c.number()?);
+        c.expect(b')', "Parenthesis expected")?;
+        c.sp()?;
+    }
     let how = if c.take(b'+') {
         StoreHow::Add
     } else if c.take(b'-') {
@@ -27,7 +37,7 @@ pub fn store(c: &mut Cursor<'_>, uid: bool) -> Result<Command, Refusal> {
     };
     c.sp()?;
     let flags = if c.peek() == Some(b'(') { flags::list(c)? } else { flags::bare(c)? };
-    Ok(Command::Ask(Ask::Store(Store { set, uid, how, silent, flags })))
+    Ok(Command::Ask(Ask::Store(Store { set, uid, how, silent, flags, unchanged_since })))
 }
 
 /// `EXPUNGE`

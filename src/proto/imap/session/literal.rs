@@ -1,19 +1,17 @@
-//! Commands with literals: which are read, which are refused before they are read, and where APPEND's message goes.
+//! Commands with literals: which are read, and which are refused before they are read.
 //!
 //! A literal that the client announces and waits with is refused by answering the command at once; one that it sends
 //! unasked must be read or skipped, or the connection ends (RFC 7888 §4). A102 to A105.
 
 use zeroize::Zeroizing;
 
-use super::{LINE_ENDS, LINE_TOO_LONG, LITERAL_TOO_BIG, Phase, Session, State, Tag, Then};
+use super::{LINE_ENDS, LINE_TOO_LONG, LITERAL_TOO_BIG, Phase, Session, State, Tag};
 use crate::limits;
 use crate::proto::contract::Out;
-use crate::proto::imap::ask::{Ask, No};
-use crate::proto::imap::command::Append;
+use crate::proto::imap::ask::Ask;
 use crate::proto::imap::cursor::Cursor;
 use crate::proto::imap::drain::Drain;
 use crate::proto::imap::frame::{self, Line, Marker};
-use crate::proto::imap::message::Fate;
 use crate::proto::imap::parse::append;
 use crate::proto::imap::refusal::Refusal;
 use crate::proto::imap::table::{Head, Row, Special};
@@ -102,41 +100,6 @@ impl Session {
             }
         }
         len + 2
-    }
-
-    fn begin_append(&mut self, tag: Tag, append: Append, marker: Marker, out: &mut Out<Ask>) {
-        let octets = append.size;
-        if octets == 0 {
-            return self.refuse_literal(Some(tag), Refusal::no("CANNOT", "The message is empty"), marker, out);
-        }
-        if octets > self.config.message_bytes_max {
-            return self.refuse_literal(Some(tag), No::TooBig.into(), marker, out);
-        }
-        self.wait(&tag, "APPEND", Then::Receive { octets, sync: marker.sync }, Ask::AppendBegin(append), out);
-    }
-
-    pub(super) fn message(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
-        let Phase::Message(inside) = &mut self.phase else { unreachable!("the phase was looked at") };
-        let (tag, message) = &mut **inside;
-        let Some(fate) = message.fate() else {
-            return message.take(bytes, &mut out.body);
-        };
-        let tag = tag.clone();
-        let (then, ask) = match (bytes, fate) {
-            ([b'\r'], _) => return 0,
-            ([b'\r', b'\n', ..], Fate::Good) => (Then::Complete, Ask::AppendDone),
-            ([b'\r', b'\n', ..], Fate::Nul) => {
-                (Then::Refuse(Refusal::no("CANNOT", "NUL in the message")), Ask::AppendDrop)
-            }
-            ([b'\r', b'\n', ..], Fate::TooBig) => (Then::Refuse(No::TooBig.into()), Ask::AppendDrop),
-            _ => {
-                let refusal = Refusal::bad("Line end expected after the message");
-                self.wait(&tag, "APPEND", Then::Skip(refusal), Ask::AppendDrop, out);
-                return 0;
-            }
-        };
-        self.wait(&tag, "APPEND", then, ask, out);
-        2
     }
 
     /// Refuses a command at a literal. If the client waits it sends nothing more of it; if not, the rest is skipped.
