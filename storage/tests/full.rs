@@ -4,7 +4,7 @@
 mod support;
 
 use ringpost_storage::sim::{Fault, OpKind, When};
-use ringpost_storage::{Flags, FlagsHow, Lost, Op, Outcome, Refused};
+use ringpost_storage::{Flags, FlagsHow, Lost, Op, Outcome, Refused, Target, Transaction};
 use support::*;
 
 #[test]
@@ -33,6 +33,25 @@ fn a_full_disk_refuses_appends_lets_expunge_go_on_and_recovers() {
     v.tasks.settle();
     assert_eq!(v.uids(alice), vec![2]);
     assert!(!v.volume.stats().failed);
+}
+
+#[test]
+fn on_a_full_disk_letters_move_to_trash_and_are_not_copied() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    v.deliver(alice, b"old\r\n");
+    disk.set_free_bytes(1_000);
+    let now = NOW_MS + 2_000;
+    let trash = Op::CreateMailbox { account: alice, name: "Trash".into(), special_use: 0, subscribed: true };
+    let shift = Op::Move { account: alice, from: INBOX, uids: vec![1], to: Target::Made(0) };
+    let copy = Op::Copy { account: alice, from: INBOX, uids: vec![1], to: Target::Mailbox(INBOX) };
+    let copied = v.volume.decide(Transaction { bodies: vec![], ops: vec![copy] }, now);
+    assert_eq!(copied.err(), Some(Refused::DiskFull));
+    let moved = v.volume.decide(Transaction { bodies: vec![], ops: vec![trash, shift] }, now).unwrap();
+    v.tasks.settle();
+    assert!(matches!(&moved.outcomes[1], Outcome::Moved { pairs, .. } if pairs == &[(1, 1)]));
+    assert_eq!(v.uids(alice), []);
 }
 
 #[test]

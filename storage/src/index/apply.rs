@@ -325,6 +325,44 @@ mod tests {
     }
 
     #[test]
+    fn of_copies_those_whose_uids_are_free_are_shown() {
+        let mut index = Index::default();
+        let copy = |g: &mut Gather, chain: &mut Chain, to: MailboxId, uids: &[u32]| {
+            let place = Place { segment: 1, ordinal: 100 };
+            let original = Message {
+                uid: 77,
+                modseq: 1,
+                flags: Flags::none(),
+                size: 0,
+                internal_ms: 0,
+                saved_ms: 0,
+                prefix: place,
+                body: place,
+                body_check: 0,
+            };
+            g.push_of(kind::COPY, ALICE, chain, |out| {
+                CopyRecord::encode_head(out, to, 20, MailboxId(9), uids.len() as u32);
+                uids.iter().for_each(|uid| CopyRecord::encode_item(out, *uid, 5, &original, &Flags::none()));
+            });
+        };
+        let orphans = apply(&mut index, 0, |g, chain| {
+            let put = AccountPut { modseq: 1, generation: 1, name: "a@x", secrets: b"" };
+            g.push_of(kind::ACCOUNT_PUT, ALICE, chain, |out| put.encode(out));
+            let mailbox = MailboxId::INBOX;
+            let put =
+                MailboxPut { mailbox, uidvalidity: 1, modseq: 1, special_use: 0, subscribed: true, name: "INBOX" };
+            g.push_of(kind::MAILBOX_PUT, ALICE, chain, |out| put.encode(out));
+            message(g, chain, 4, 10);
+            copy(g, chain, mailbox, &[3, 4, 0, u32::MAX, 6]);
+            copy(g, chain, MailboxId(2), &[1]);
+        });
+        assert_eq!(orphans, 2);
+        let inbox = index.mailbox(ALICE, MailboxId::INBOX).unwrap();
+        let shown: Vec<_> = inbox.messages().iter().map(|m| (m.uid, m.modseq)).collect();
+        assert_eq!((shown, inbox.uidnext()), (vec![(3, 20), (4, 10), (6, 20)], 7));
+    }
+
+    #[test]
     fn records_that_do_not_fit_are_orphans_and_no_panic() {
         let mut index = Index::default();
         let orphans = apply(&mut index, 0, |g, chain| {
