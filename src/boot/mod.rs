@@ -15,6 +15,7 @@ pub mod node;
 pub mod tls;
 pub mod welcome;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use crate::admin;
@@ -45,10 +46,6 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         }
     }
     let mut settings = config.settings.clone();
-    if home.quickstart && config.unconfigured {
-        // Until the sessions offer TLS nobody could log in otherwise; the start says so.
-        settings.plaintext_auth_networks.push("127.0.0.0/8".parse().expect("a network"));
-    }
     let own = config.tls.are_own(&config.data).then(|| config.data.join("tls"));
     settings.tls = Some(tls::acceptors(&config.tls.cert, &config.tls.key, own.as_deref(), &settings.hostname)?);
     settings.connections_max = connections_max(&config, &home)?;
@@ -61,6 +58,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         settings,
         founders: if home.fresh && home.quickstart { config.founders.clone() } else { Founders::default() },
         doors,
+        tls_cert: config.tls.cert,
         accept_on: config.accept_on,
         admin_socket: true,
         errand: None,
@@ -112,6 +110,7 @@ pub fn offline(config: &Config, request: admin::Request) -> Result<admin::Respon
         settings: Settings { argon2: config.settings.argon2, ..Settings::offline() },
         founders: Founders::default(),
         doors: Vec::new(),
+        tls_cert: PathBuf::new(),
         accept_on: Vec::new(),
         admin_socket: false,
         errand: Some(node::Errand { request: Arc::new(Mutex::new(Some(request))), said: said.clone() }),

@@ -36,6 +36,8 @@ pub struct Node {
     pub founders: Founders,
     /// Doors, the same on every shard.
     pub doors: Vec<DoorPlan>,
+    /// The certificate of the doors, for people to look at.
+    pub tls_cert: PathBuf,
     /// Shards that open them.
     pub accept_on: Vec<usize>,
     /// True: shard 0 keeps the admin socket.

@@ -45,19 +45,33 @@ pub fn announce(node: &Node, founded: &[(String, String)]) {
         for (name, password) in founded {
             text += &format!("  {name}  {password}\n");
         }
-        let port = |s: Service| node.doors.iter().find(|d| d.service == s).map_or(0, |d| d.at.port());
-        text += &format!(
-            "\nSend a message:\n  printf 'From: {from}\\r\\nTo: {to}\\r\\nSubject: hello\\r\\n\\r\\nIt works.\\r\\n' | \
-             curl -sS smtp://127.0.0.1:{} --mail-from {from} --mail-rcpt {to} -T -\n",
-            port(Service::Smtp)
-        );
-        text += &format!("Read it back:\n  curl -sS pop3://127.0.0.1:{}/1 -u '{to}:{password}'\n", port(Service::Pop3));
-        text +=
-            &format!("  curl -sS 'imap://127.0.0.1:{}/INBOX;MAILINDEX=1' -u '{to}:{password}'\n", port(Service::Imap));
+        text += &how_to_try(node, to, password, from);
     }
     text += "\nStop it with Ctrl-C.\n";
     use std::io::Write as _;
     // Nobody may be reading; that is no reason not to serve.
     let _ = std::io::stdout().write_all(text.as_bytes());
     let _ = std::io::stdout().flush();
+}
+
+/// The commands that send a letter and read it back.
+fn how_to_try(node: &Node, to: &str, password: &str, from: &str) -> String {
+    let port = |s: Service| node.doors.iter().find(|d| d.service == s).map_or(0, |d| d.at.port());
+    let ca = node.tls_cert.display();
+    let curl = format!("curl -sS --cacert {ca} -u '{to}:{password}'");
+    format!(
+        "
+Send a message:
+  printf 'From: {from}\\r\\nTo: {to}\\r\\nSubject: hello\\r\\n\\r\\nIt works.\\r\\n' | \
+    {curl} smtps://localhost:{submissions} --mail-from {to} --mail-rcpt {to} -T -
+Read it back:
+  {curl} 'imaps://localhost:{imaps}/INBOX;MAILINDEX=1'
+  {curl} pop3s://localhost:{pop3s}/1
+Or with a mail program: IMAP on localhost:{imaps} and outgoing mail on localhost:{submissions}, both SSL/TLS, user name
+{to}; it will ask whether to trust {ca}.
+",
+        submissions = port(Service::Submissions),
+        imaps = port(Service::Imaps),
+        pop3s = port(Service::Pop3s),
+    )
 }

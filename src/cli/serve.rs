@@ -11,9 +11,10 @@ use crate::shard::StartError;
 
 /// Run the server until Ctrl-C or SIGTERM.
 ///
-/// Without options it opens its doors on loopback only (SMTP on port 2525, IMAP on 2143, POP3 on 2110), and keeps its data in
-/// ./ringpost-data. The first start on a new store makes the domain ringpost.test with the accounts alice and bob and shows
-/// their passwords once. As long as such a store is served without network options, logins without TLS are allowed from 127.0.0.0/8.
+/// Without options it opens SMTP on port 2525, submission on 2587 and (TLS first) 2465, IMAP on 2143 and 2993, POP3 on
+/// 2110 and 2995, on loopback only, and keeps its data in ./ringpost-data. The first start on a new store makes the domain
+/// ringpost.test with the accounts alice and bob and shows their passwords once, and a certificate in tls/ that mail
+/// programs can be told to trust. Logins need TLS, except from networks listed with --plaintext-auth-network.
 ///
 /// Settings come from the configuration file: --config FILE, else ringpost.toml in the data directory if it is there. Flags
 /// come before the file. `ringpost config show --effective` lists every setting.

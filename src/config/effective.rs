@@ -274,10 +274,6 @@ impl Effective {
             at: self.address(l).expect("checked: no port is beyond the last"),
             optional: l.optional,
         };
-        let said_nothing = [Key::Hostname, Key::ExemptNetworks, Key::PlaintextNetworks]
-            .iter()
-            .all(|key| *self.source(*key) == Source::Default)
-            && self.listeners.iter().all(|l| l.from == Source::Default);
         let mut plan = Plan::for_cpus(self.cpus.clone());
         plan.ring_entries = self.narrow(Key::RingEntries);
         plan.recv_buffers = self.narrow(Key::RecvBuffers);
@@ -303,7 +299,6 @@ impl Effective {
             },
             tls: self.tls(),
             founders: Founders::quickstart(),
-            unconfigured: said_nothing,
             segment_bytes: self.number(Key::SegmentBytes),
         }
     }

@@ -73,8 +73,6 @@ pub struct Config {
     pub tls: TlsPaths,
     /// The domain and the people a new store begins with; empty domain: none.
     pub founders: Founders,
-    /// True when the operator said nothing of names and networks: a start to try things out.
-    pub unconfigured: bool,
     /// Octets of a segment in a new store.
     pub segment_bytes: u64,
 }

@@ -317,7 +317,6 @@ fn flags_come_before_the_file_and_the_file_before_defaults() {
     assert_eq!((config.settings.hostname.as_str(), config.settings.message_bytes_max), ("b.test", 2_048));
     assert_eq!(config.settings.connections_max, crate::limits::CONNECTIONS_MAX);
     assert_eq!(config.doors.len(), 1);
-    assert!(!config.unconfigured);
     assert_eq!(*settings.source(Key::Hostname), Source::Flag("--hostname"));
     asked.listen.push("smtp:25".to_owned());
     assert!(load(&asked).unwrap_err().to_string().contains("--listen: `smtp:25`: write SERVICE=ADDRESS:PORT"));

@@ -212,7 +212,9 @@ impl Tls {
         let mut used = 0;
         let mut failed: Option<rustls::Error> = None;
         loop {
-            let status = self.conn.process_tls_records(&mut sealed[used..]);
+            // After a failure nothing more is shown to it: it would fail again, and louder.
+            let rest = if failed.is_some() { &mut [][..] } else { &mut sealed[used..] };
+            let status = self.conn.process_tls_records(rest);
             let mut discard = status.discard;
             let mut wants_more = false;
             match status.state {

@@ -80,6 +80,10 @@ counters! {
     TlsFailed = "tls_failed_total",
     /// Connections closed because octets came between STARTTLS and its answer.
     StartTlsInjections = "starttls_injections_total",
+    /// Conversations that left for the shard of their account.
+    HandoffsOut = "handoffs_out_total",
+    /// Conversations that came from another shard.
+    HandoffsIn = "handoffs_in_total",
     /// Tasks that panicked and were contained.
     Panics = "panics_total",
 }

@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use crate::net::pump::{Door, Ended, First, pump};
 use crate::net::wire::{Unwired, Wire};
+use crate::observe::{self, Counter};
 use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Request, Resident, Visitor};
 use crate::proto::contract::Session;
@@ -48,6 +49,7 @@ pub(super) async fn begin<D: Traveller>(office: Rc<Office>, wire: Wire, session:
 /// Goes on with a connection whose account lives on this shard, in a task of its own: the talk may take days.
 pub(super) fn receive(office: Rc<Office>, visitor: Visitor) {
     let Visitor { stream, held, arrival, talk } = visitor;
+    observe::count(Counter::HandoffsIn);
     match talk {
         Talk::Pop3(session) => shard::spawn("pop3", go_on::<pop3::Door>(office, stream, held, arrival, session)),
         Talk::Imap(session) => shard::spawn("imap", go_on::<imap::Door>(office, stream, held, arrival, session)),
@@ -87,6 +89,7 @@ async fn talk<D: Traveller>(
         let arrival = door.leaving();
         // Asked before, because what is sent does not come back; nobody else runs between question and call.
         if office.mesh.has_room(to) {
+            observe::count(Counter::HandoffsOut);
             let visitor = Visitor { stream, held, arrival, talk: D::talk(asking) };
             if let Err(why) = office.mesh.call(to, Request::Visit(Box::new(visitor)), 0).await {
                 // The connection went with the request, and is closed.

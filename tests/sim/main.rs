@@ -17,11 +17,13 @@ mod node;
 mod pop3;
 mod post;
 mod scripted;
+mod secure;
 mod smtp;
 mod smtp_door;
 #[allow(dead_code, reason = "each test uses its part of the stage")]
 #[path = "../stage/mod.rs"]
 mod stage;
 mod story;
+mod tls;
 mod toy;
 mod wall;

@@ -56,6 +56,7 @@ pub fn plan(world: &World, found: bool, errand: Option<Errand>) -> Node {
         },
         founders: Founders::default(),
         doors: vec![door(Service::Smtp, smtp), door(Service::Pop3, pop3), door(Service::Imap, imap)],
+        tls_cert: std::path::PathBuf::new(),
         accept_on: vec![0, 1],
         admin_socket: false,
         errand,

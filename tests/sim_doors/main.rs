@@ -43,6 +43,7 @@ fn start(world: &World, found: bool) -> NodeId {
         },
         founders: Founders::default(),
         doors: vec![door(Service::Smtp, SMTP), door(Service::Submission, SUBMISSION), door(Service::Pop3, POP3)],
+        tls_cert: std::path::PathBuf::new(),
         accept_on: vec![0, 1],
         admin_socket: true,
         errand: None,

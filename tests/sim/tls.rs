@@ -1,0 +1,307 @@
+//! TLS at the doors of a whole node: the handshake, the wall, the hand-off, the ends; in the simulated world.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ringpost::boot::node::Node;
+use ringpost::config::DoorPlan;
+use ringpost::limits;
+use ringpost::observe::{self, Counter};
+use ringpost::office::Settings;
+use ringpost::serve::Service;
+use ringpost::shard;
+use ringpost::shard::sim::{NodeId, World};
+
+use crate::node::{self, DOMAIN};
+use crate::secure::{self, Client};
+
+fn at(service: Service) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], service.port()))
+}
+
+/// Every door, no login without TLS; connections are accepted by shard 1 alone, so alice and carol live elsewhere.
+fn plan(world: &World) -> Node {
+    let plain = node::plan(world, false, None);
+    let services = Service::ALL.into_iter().filter(|s| *s != Service::Http);
+    Node {
+        settings: Settings {
+            tls: Some(secure::acceptors()),
+            plaintext_auth_networks: Vec::new(),
+            exempt_networks: Vec::new(),
+            ..plain.settings.clone()
+        },
+        doors: services.map(|service| DoorPlan { service, at: at(service), optional: false }).collect(),
+        accept_on: vec![1],
+        ..plain
+    }
+}
+
+fn start(world: &World) -> NodeId {
+    let plan = plan(world);
+    node::settle(world, 2, &plan);
+    node::start_as(world, 2, plan)
+}
+
+/// Runs `story` against a node of this seed.
+fn with_node<F: Future<Output = ()>>(seed: u64, story: impl FnOnce() -> F) {
+    let world = World::new(seed);
+    let node = start(&world);
+    world.run_until(async {
+        opened().await;
+        story().await;
+        shard::sleep(Duration::from_millis(1)).await;
+    });
+    world.run_until(async { world.stop(node).await.expect("an orderly end") });
+    assert_eq!(world.panics(), [""; 0]);
+}
+
+async fn opened() {
+    for _ in 0..1_000 {
+        if let Ok(mut client) = Client::connect(at(Service::Smtp)).await
+            && client.line().await.is_ok()
+        {
+            return;
+        }
+        shard::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the doors do not open");
+}
+
+async fn secured(service: Service) -> Client {
+    let mut client = Client::connect(at(service)).await.expect("the door is open");
+    client.shake_hands(secure::client(), usize::MAX).await.expect("a handshake");
+    client
+}
+
+/// Lines up to the one that begins with `last`.
+async fn up_to(client: &mut Client, last: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        all.push(client.line().await.expect("connected"));
+        if all.last().is_some_and(|l| l.starts_with(last)) {
+            return all;
+        }
+    }
+}
+
+/// One conversation that is handed over with everything behind the login already sent.
+async fn handed_over(seed: u64) {
+    let mut client = secured(Service::Imaps).await;
+    assert!(client.line().await.expect("a greeting").starts_with("* OK"));
+    let commands = 20 + seed as usize % 30;
+    let letter = format!("Subject: {seed}\r\n\r\n{}\r\n", "x".repeat(seed as usize * 997 % 20_000));
+    let mut text = format!("login LOGIN alice@{DOMAIN} secret-of-alice\r\nselect SELECT INBOX\r\n");
+    text += &format!("append APPEND INBOX {{{}+}}\r\n{letter}\r\n", letter.len());
+    for n in 0..commands {
+        text += &format!("t{n} NOOP\r\n");
+    }
+    text += "fetch UID FETCH 1:* (RFC822.SIZE)\r\n";
+    text += "away STORE 1:* +FLAGS.SILENT (\\Deleted)\r\nclose CLOSE\r\nbye LOGOUT\r\n";
+    // In pieces that the seed chooses, so that the hand-off finds more or less of it already there.
+    for part in text.as_bytes().chunks(200 + seed as usize * 7_919 % text.len()) {
+        client.say(part).await.expect("connected");
+    }
+    let (said, whole) = client.rest().await;
+    let said = String::from_utf8(said).expect("UTF-8");
+    assert!(whole, "an end without close_notify");
+    let tagged: Vec<&str> =
+        said.lines().filter(|l| !l.starts_with('*')).map(|l| l.split_once(" OK").expect("OK").0).collect();
+    let mut expected = vec!["login".to_owned(), "select".to_owned(), "append".to_owned()];
+    expected.extend((0..commands).map(|n| format!("t{n}")));
+    expected.extend(["fetch", "away", "close", "bye"].map(str::to_owned));
+    assert_eq!(tagged, expected, "each command once and in order");
+    let sizes: Vec<&str> = said.lines().filter(|l| l.contains("RFC822.SIZE")).collect();
+    assert_eq!(sizes.len(), 1, "the message is there once: {sizes:?}");
+    assert!(sizes[0].contains(&format!("RFC822.SIZE {})", letter.len())), "{sizes:?}");
+}
+
+#[test]
+fn three_hundred_conversations_are_handed_over_under_tls_and_nothing_is_lost_or_doubled() {
+    const TALKS: u64 = 15;
+    for seed in 0..20 {
+        let before = observe::here(Counter::HandoffsIn);
+        with_node(seed, || async {
+            for talk in 0..TALKS {
+                handed_over(seed * TALKS + talk).await;
+            }
+        });
+        // Shard 1 accepted them; alice's volume is open on shard 0 alone, where nothing is accepted.
+        assert_eq!(observe::here(Counter::HandoffsIn) - before, TALKS, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_login_by_starttls_is_handed_over_too() {
+    for seed in 0..20 {
+        with_node(seed, || async {
+            let mut client = Client::connect(at(Service::Pop3)).await.expect("the door is open");
+            assert!(client.line().await.expect("a greeting").starts_with("+OK"));
+            client.say("STLS\r\n").await.expect("connected");
+            assert!(client.line().await.expect("an answer").starts_with("+OK"));
+            client.shake_hands(secure::client(), 1 + seed as usize * 100).await.expect("a handshake");
+            client
+                .say(format!("USER alice@{DOMAIN}\r\nPASS secret-of-alice\r\nSTAT\r\nNOOP\r\nQUIT\r\n"))
+                .await
+                .expect("connected");
+            let said = String::from_utf8(client.rest().await.0).expect("UTF-8");
+            assert_eq!(said.lines().filter(|l| l.starts_with("+OK")).count(), 5, "{said}");
+        });
+    }
+}
+
+#[test]
+fn a008_a109_a142_what_is_sent_with_starttls_is_never_executed() {
+    // What is said once, because the second time it would answer what was injected; SMTP: what is never said.
+    let walls = [
+        (Service::Smtp, "EHLO x\r\n", "STARTTLS\r\n", "MAIL FROM:<injected@example.org>\r\n", "2.1.0", 0),
+        (Service::Imap, "a CAPABILITY\r\n", "b STARTTLS\r\n", "c CAPABILITY\r\n", "* CAPABILITY", 1),
+        (Service::Pop3, "CAPA\r\n", "STLS\r\n", "CAPA\r\n", "STLS\r\n", 1),
+    ];
+    for (service, before, starttls, injected, sign, times) in walls {
+        let text = format!("{before}{starttls}{injected}");
+        let wall = before.len() + starttls.len();
+        for seed in 0..3 {
+            // Cut before the last octet of STARTTLS: what is injected comes in the same breath.
+            for cut in [1, before.len(), wall - 1] {
+                let attacks = observe::here(Counter::StartTlsInjections);
+                with_node(seed, || async {
+                    let mut client = Client::connect(at(service)).await.expect("the door is open");
+                    client.say(&text[..cut]).await.expect("connected");
+                    client.say(&text[cut..]).await.expect("connected");
+                    let said = String::from_utf8(client.rest().await.0).expect("UTF-8");
+                    assert_eq!(said.matches(sign).count(), times, "executed: {said}");
+                    assert!(
+                        !said.contains("220 2.0.0") && !said.contains("b OK") && !said.contains("+OK begin"),
+                        "{said}"
+                    );
+                    let farewell = said.lines().last().unwrap_or_default();
+                    assert!(["4", "5", "* BYE", "-ERR"].iter().any(|w| farewell.starts_with(w)), "{farewell}");
+                });
+                assert_eq!(observe::here(Counter::StartTlsInjections), attacks + 1, "cut at {cut}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a093_a_handshake_octet_by_octet_is_done_and_one_that_stands_still_is_cut() {
+    with_node(1, || async {
+        let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+        client.shake_hands(secure::client(), 1).await.expect("a handshake");
+        assert!(client.line().await.expect("a greeting").starts_with("* OK"));
+        let began = shard::now();
+        let mut silent = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+        silent.say_raw(b"\x16\x03").await.expect("connected");
+        assert_eq!(silent.rest().await.0, b"");
+        let waited = shard::now().since(began).as_secs();
+        assert!((limits::HANDSHAKE_S..limits::HANDSHAKE_S + 3).contains(&waited), "{waited} s");
+    });
+}
+
+#[test]
+fn a093_one_address_has_only_so_many_handshakes_under_way() {
+    with_node(2, || async {
+        let mut waiting = Vec::new();
+        for _ in 0..limits::HANDSHAKES_PER_ADDRESS_MAX {
+            waiting.push(Client::connect(at(Service::Imaps)).await.expect("the door is open"));
+        }
+        shard::sleep(Duration::from_millis(100)).await;
+        let mut one_more = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+        assert!(one_more.shake_hands(secure::client(), usize::MAX).await.is_err());
+        waiting.pop().expect("some").cut_off().await;
+        shard::sleep(Duration::from_secs(5)).await;
+        let mut served = secured(Service::Imaps).await;
+        assert!(served.line().await.expect("a greeting").starts_with("* OK"));
+    });
+}
+
+#[test]
+fn a045_plain_words_where_tls_comes_first_are_not_echoed() {
+    with_node(3, || async {
+        for service in Service::ALL.into_iter().filter(|s| s.tls_first()) {
+            let mut client = Client::connect(at(service)).await.expect("the door is open");
+            client.say_raw(b"EHLO echoed.example.org\r\n").await.expect("connected");
+            let (said, _) = client.rest().await;
+            assert!(said.len() <= 7 && !said.windows(4).any(|w| w == b"echo"), "an alert at most: {said:?}");
+        }
+    });
+}
+
+#[test]
+fn a045_a_client_hello_where_plain_words_come_first_is_not_echoed() {
+    with_node(4, || async {
+        for service in [Service::Smtp, Service::Submission, Service::Imap, Service::Pop3] {
+            let mut client = Client::connect(at(service)).await.expect("the door is open");
+            client.line().await.expect("a greeting");
+            client.say_raw(b"\x16\x03\x01\x00\x05\x01echo\r\n").await.expect("connected");
+            assert_eq!(client.rest().await.0, b"", "{service:?}");
+        }
+    });
+}
+
+#[test]
+fn a095_a_client_that_speaks_another_protocol_is_refused() {
+    with_node(5, || async {
+        let mut config = secure::client();
+        for (alpn, welcome) in [("imap", true), ("http/1.1", false), ("h2", false), ("smtp", false)] {
+            config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+            let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+            let shaken = client.shake_hands(config.clone(), usize::MAX).await;
+            let greeted = shaken.is_ok() && client.line().await.is_ok();
+            assert_eq!(greeted, welcome, "{alpn}");
+        }
+    });
+}
+
+#[test]
+fn a098_a_letter_cut_off_under_tls_is_not_a_letter() {
+    with_node(6, || async {
+        let mut client = secured(Service::Imaps).await;
+        client.line().await.expect("a greeting");
+        client.say(format!("a LOGIN bob@{DOMAIN} secret-of-bob\r\n")).await.expect("connected");
+        up_to(&mut client, "a OK").await;
+        client.say("b APPEND INBOX {1000+}\r\nSubject: half").await.expect("connected");
+        client.cut_off().await;
+        shard::sleep(Duration::from_secs(1)).await;
+        let mut again = secured(Service::Imaps).await;
+        again.line().await.expect("a greeting");
+        again
+            .say(format!("a LOGIN bob@{DOMAIN} secret-of-bob\r\nb STATUS INBOX (MESSAGES)\r\n"))
+            .await
+            .expect("connected");
+        let said = up_to(&mut again, "b OK").await;
+        assert!(said.iter().any(|l| l.contains("MESSAGES 0")), "{said:?}");
+    });
+}
+
+#[test]
+fn a110_a143_a013_no_password_is_taken_without_tls() {
+    with_node(7, || async {
+        let tries: [(Service, &str, &str); 3] = [
+            (Service::Imap, "a LOGIN alice@ringpost.test secret-of-alice\r\n", "a NO [PRIVACYREQUIRED]"),
+            (Service::Pop3, "USER alice@ringpost.test\r\n", "-ERR"),
+            (Service::Submission, "AUTH PLAIN AGEAYg==\r\n", "5"),
+        ];
+        for (service, words, refusal) in tries {
+            let mut client = Client::connect(at(service)).await.expect("the door is open");
+            client.line().await.expect("a greeting");
+            client.say(words).await.expect("connected");
+            let said = client.line().await.expect("an answer");
+            assert!(said.starts_with(refusal), "{service:?}: {said}");
+        }
+    });
+}
+
+#[test]
+fn a_second_handshake_resumes_the_first() {
+    with_node(8, || async {
+        let config = secure::client();
+        let resumed = observe::here(Counter::TlsResumed);
+        for _ in 0..3 {
+            let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+            client.shake_hands(config.clone(), usize::MAX).await.expect("a handshake");
+            client.line().await.expect("a greeting");
+        }
+        assert_eq!(observe::here(Counter::TlsResumed) - resumed, 2);
+    });
+}
