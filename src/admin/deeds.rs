@@ -1,8 +1,9 @@
 //! Changes in a volume: asked of its shard, made durable there in one batch.
 
-use ringpost_storage::{AccountId, Op, Outcome, Refused, Transaction, VolumeId};
+use ringpost_storage::{AccountId, NewMailbox, Op, Outcome, Refused, Transaction, VolumeId};
 
 use super::Trouble;
+use crate::mailbox::names;
 use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Deed;
 use crate::office::{Deliverable, Office, Reply, Request};
@@ -32,9 +33,18 @@ fn op(deed: Deed) -> Op {
     match deed {
         Deed::PutDomain(name) => Op::PutDomain { name, info: Vec::new() },
         Deed::RemoveDomain(name) => Op::RemoveDomain { name },
-        Deed::PutAccount { name, secrets } => Op::PutAccount { name, secrets },
+        Deed::PutAccount { name, secrets } => Op::PutAccount { name, secrets, mailboxes: default_mailboxes() },
         Deed::RemoveAccount(account) => Op::RemoveAccount { account },
     }
+}
+
+/// What a new account has beside INBOX. One that is there keeps what it has.
+fn default_mailboxes() -> Vec<NewMailbox> {
+    let made = |(name, special_use): (&str, _)| NewMailbox {
+        name: name.to_owned(),
+        special_use: names::use_code(Some(special_use)),
+    };
+    names::DEFAULTS.into_iter().map(made).collect()
 }
 
 /// Asks the shard of `volume` for changes and waits until they are durable.

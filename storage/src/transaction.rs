@@ -11,6 +11,15 @@ pub struct Transaction {
     pub ops: Vec<Op>,
 }
 
+/// A mailbox of a new account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMailbox {
+    /// UTF-8 name, `/` as separator.
+    pub name: String,
+    /// Special use code, 0 for none.
+    pub special_use: u16,
+}
+
 /// Where messages are copied or moved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
@@ -52,6 +61,8 @@ pub enum Op {
         name: String,
         /// Opaque.
         secrets: Vec<u8>,
+        /// Mailboxes that it has from the start if it is made, beside INBOX, subscribed.
+        mailboxes: Vec<NewMailbox>,
     },
     /// Removes an account with everything it has.
     RemoveAccount {

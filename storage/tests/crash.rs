@@ -19,8 +19,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ringpost_storage::sim::{Fault, OpKind, SimDisk, When};
 use ringpost_storage::{
-    AccountId, Body, Create, Flags, FlagsHow, Lost, MailboxId, Op, OpenError, Outcome, Refused, Target, Ticket,
-    Transaction, Volume,
+    AccountId, Body, Create, Flags, FlagsHow, Lost, MailboxId, NewMailbox, Op, OpenError, Outcome, Refused, Target,
+    Ticket, Transaction, Volume,
 };
 use support::model::Model;
 use support::*;
@@ -103,7 +103,12 @@ fn random_op(chance: &mut StdRng, model: &Model, bodies: &mut Vec<Body>, before:
     let accounts: Vec<AccountId> = model.accounts.keys().copied().collect();
     let pick = chance.random_range(0..100);
     let Some(account) = some(chance, &accounts).filter(|_| pick >= 4) else {
-        return Op::PutAccount { name: format!("u{}@x", chance.random_range(0..4)), secrets: text(8, chance.random()) };
+        let mailbox = |n| NewMailbox { name: format!("m{n}"), special_use: n };
+        return Op::PutAccount {
+            name: format!("u{}@x", chance.random_range(0..4)),
+            secrets: text(8, chance.random()),
+            mailboxes: (0..chance.random_range(0..3)).map(mailbox).collect(),
+        };
     };
     let boxes: Vec<MailboxId> = model.accounts[&account].mailboxes.keys().copied().collect();
     let mailbox = some(chance, &boxes).unwrap_or(INBOX);
@@ -247,7 +252,9 @@ fn again(op: &Op) -> Op {
     match op {
         Op::PutDomain { name, info } => Op::PutDomain { name: name.clone(), info: info.clone() },
         Op::RemoveDomain { name } => Op::RemoveDomain { name: name.clone() },
-        Op::PutAccount { name, secrets } => Op::PutAccount { name: name.clone(), secrets: secrets.clone() },
+        Op::PutAccount { name, secrets, mailboxes } => {
+            Op::PutAccount { name: name.clone(), secrets: secrets.clone(), mailboxes: mailboxes.clone() }
+        }
         Op::RemoveAccount { account } => Op::RemoveAccount { account: *account },
         Op::CreateMailbox { account, name, special_use, subscribed } => Op::CreateMailbox {
             account: *account,

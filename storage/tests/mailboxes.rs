@@ -4,8 +4,8 @@
 mod support;
 
 use ringpost_storage::{
-    AccountId, COPY_UIDS_MAX, Flags, FlagsHow, MAILBOXES_MAX, MailboxId, Op, Outcome, Refused, SUBSCRIPTIONS_MAX,
-    Target, Transaction,
+    AccountId, COPY_UIDS_MAX, Flags, FlagsHow, MAILBOXES_MAX, MailboxId, NewMailbox, Op, Outcome, Refused,
+    SUBSCRIPTIONS_MAX, Target, Transaction,
 };
 use support::*;
 
@@ -30,6 +30,35 @@ fn ops(ops: Vec<Op>) -> Transaction {
 
 fn names(v: &Open, account: AccountId) -> Vec<String> {
     v.volume.mailboxes(account).into_iter().map(|m| m.name).collect()
+}
+
+#[test]
+fn an_account_is_made_with_its_mailboxes_or_not_at_all() {
+    let disk = support::made();
+    let mut v = open(&disk);
+    let put = |mailboxes: &[(&str, u16)]| Op::PutAccount {
+        name: "a@x".into(),
+        secrets: Vec::new(),
+        mailboxes: mailboxes
+            .iter()
+            .map(|(name, use_)| NewMailbox { name: (*name).into(), special_use: *use_ })
+            .collect(),
+    };
+    assert_eq!(v.decide(ops(vec![put(&[("Sent", 2), ("Sent", 0)])])).err(), Some(Refused::MailboxExists));
+    assert_eq!(v.volume.account_named("a@x"), None);
+    let Outcome::Account(alice) = v.done(put(&[("Sent", 2), ("Drafts", 1)])) else { panic!("an account") };
+    let shown = |v: &Open| -> Vec<(String, u16, bool)> {
+        v.volume.mailboxes(alice).into_iter().map(|m| (m.name, m.special_use, m.subscribed)).collect()
+    };
+    let all = [("INBOX".to_owned(), 0, true), ("Sent".to_owned(), 2, true), ("Drafts".to_owned(), 1, true)];
+    assert_eq!(shown(&v), all);
+    let uidvalidities: Vec<u32> = v.volume.mailboxes(alice).iter().map(|m| m.uidvalidity).collect();
+    assert!(uidvalidities.is_sorted_by(|a, b| a < b), "each its own, for names that are given on: {uidvalidities:?}");
+    // One that is there keeps what it has.
+    assert_eq!(v.done(put(&[("Junk", 4)])), Outcome::Account(alice));
+    assert_eq!(shown(&v), all);
+    v.close();
+    assert_eq!(shown(&open(&disk)), all);
 }
 
 #[test]

@@ -83,7 +83,10 @@ fn the_disk_is_handed_the_buffers_the_bodies_were_received_into() {
     let looped = volume.clone();
     tasks.spawn(async move { looped.commit_loop(|| turns(1)).await });
     let made = volume.decide(
-        Transaction { bodies: vec![], ops: vec![Op::PutAccount { name: "a@x".into(), secrets: vec![] }] },
+        Transaction {
+            bodies: vec![],
+            ops: vec![Op::PutAccount { name: "a@x".into(), secrets: vec![], mailboxes: vec![] }],
+        },
         NOW_MS,
     );
     let [Outcome::Account(alice)] = made.expect("an account").outcomes[..] else { panic!("an account") };

@@ -225,3 +225,19 @@ fn counts_come_with_the_list() {
         assert_ne!(c.say("STATUS x/y (HIGHESTMODSEQ)").await, modseq);
     });
 }
+
+#[test]
+fn a_new_account_has_a_place_for_everything() {
+    with_node(async || {
+        let mut c = Client::login("alice").await;
+        let uses =
+            [("Archive", "Archive"), ("Drafts", "Drafts"), ("Junk", "Junk"), ("Sent", "Sent"), ("Trash", "Trash")];
+        let line = |(name, special_use)| format!("LIST (\\HasNoChildren \\{special_use}) \"/\" {name} ~ ");
+        let all: String = uses.into_iter().map(line).collect();
+        assert_eq!(c.say("LIST \"\" *").await.replace("LIST (\\HasNoChildren) \"/\" INBOX ~ ", ""), format!("{all}OK"));
+        assert_eq!(c.say("LIST (SPECIAL-USE) \"\" *").await, format!("{all}OK"));
+        assert_eq!(c.say("LSUB \"\" *").await.matches("LSUB ()").count(), 6);
+        // They are mailboxes like others.
+        told(&mut c, &[("RENAME Sent Old", "OK"), ("DELETE Junk", "OK"), ("CREATE Junk (USE (\\Junk))", "OK")]).await;
+    });
+}

@@ -41,8 +41,13 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                     8 + within(name.len(), NAME_BYTES_MAX)? + within(info.len(), INFO_BYTES_MAX)?
                 }
                 Op::RemoveDomain { name } => 8 + within(name.len(), NAME_BYTES_MAX)?,
-                Op::PutAccount { name, secrets } => {
-                    FRAME_BYTES_MAX + 64 + within(name.len(), NAME_BYTES_MAX)? + within(secrets.len(), INFO_BYTES_MAX)?
+                Op::PutAccount { name, secrets, mailboxes } => {
+                    let mut made = 0;
+                    for mailbox in mailboxes {
+                        made += FRAME_BYTES_MAX + 32 + within(mailbox.name.len(), NAME_BYTES_MAX)?;
+                    }
+                    let put = within(name.len(), NAME_BYTES_MAX)? + within(secrets.len(), INFO_BYTES_MAX)?;
+                    FRAME_BYTES_MAX + 64 + put + made
                 }
                 Op::RemoveAccount { .. } | Op::RemoveMailbox { .. } => 16,
                 Op::CreateMailbox { name, .. } | Op::RenameMailbox { name, .. } => {

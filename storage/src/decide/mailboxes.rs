@@ -20,6 +20,19 @@ impl Step<'_> {
         special_use: u16,
         subscribed: bool,
     ) -> Result<Outcome, Refused> {
+        let (mailbox, uidvalidity) = self.make_mailbox(id, name, special_use, subscribed)?;
+        self.made.push(Made { op, account: id, mailbox });
+        Ok(Outcome::Mailbox(mailbox, uidvalidity))
+    }
+
+    /// Its id and UIDVALIDITY.
+    pub(super) fn make_mailbox(
+        &mut self,
+        id: AccountId,
+        name: &str,
+        special_use: u16,
+        subscribed: bool,
+    ) -> Result<(MailboxId, u32), Refused> {
         let index = self.index;
         let (account, _) = self.account(id)?;
         if account.has_mailbox(index, id, name) {
@@ -36,8 +49,7 @@ impl Step<'_> {
         let mailbox = account.make_mailbox(name, uidvalidity, special_use).ok_or(Refused::TooMany)?;
         let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name };
         gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
-        self.made.push(Made { op, account: id, mailbox });
-        Ok(Outcome::Mailbox(mailbox, uidvalidity))
+        Ok((mailbox, uidvalidity))
     }
 
     pub(super) fn rename_mailbox(&mut self, id: AccountId, mailbox: MailboxId, name: &str) -> Result<Outcome, Refused> {

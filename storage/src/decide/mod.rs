@@ -19,7 +19,7 @@ use crate::disk::{Bytes, Disk};
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
 use crate::index::{ACCOUNT_NUMBER_MAX, Index};
 use crate::record::{self, AccountPut, DomainPut, ExpungeRecord, FlagsRecord, MailboxPut, NewMessage, RunRecord, kind};
-use crate::transaction::{FlagsHow, Op, Outcome, Refused, Transaction};
+use crate::transaction::{FlagsHow, NewMailbox, Op, Outcome, Refused, Transaction};
 use crate::types::{AccountId, Flags, MailboxId, Modseq, Place, Uid};
 use crate::volume::{Decided, Inner};
 
@@ -174,7 +174,7 @@ impl Step<'_> {
                 self.gather.push(kind::DOMAIN_REMOVE, |out| crate::codec::Put::text(out, &name));
                 Ok(Outcome::Done)
             }
-            Op::PutAccount { name, secrets } => self.put_account(&name, &secrets),
+            Op::PutAccount { name, secrets, mailboxes } => self.put_account(&name, &secrets, &mailboxes),
             Op::RemoveAccount { account } => self.remove_account(account),
             Op::CreateMailbox { account, name, special_use, subscribed } => {
                 self.create_mailbox(n, account, &name, special_use, subscribed)
@@ -211,7 +211,7 @@ impl Step<'_> {
         Ok(next)
     }
 
-    fn put_account(&mut self, name: &str, secrets: &[u8]) -> Result<Outcome, Refused> {
+    fn put_account(&mut self, name: &str, secrets: &[u8], mailboxes: &[NewMailbox]) -> Result<Outcome, Refused> {
         if let Some(id) = self.ahead.named(self.index, name) {
             let (account, gather) = self.account(id).expect("a name leads to an account");
             let (modseq, generation) = (account.modseq, account.generation);
@@ -237,6 +237,9 @@ impl Step<'_> {
         });
         let put = MailboxPut { mailbox, uidvalidity, modseq, special_use: 0, subscribed: true, name: "INBOX" };
         self.gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
+        for NewMailbox { name, special_use } in mailboxes {
+            self.make_mailbox(id, name, *special_use, true)?;
+        }
         Ok(Outcome::Account(id))
     }
 

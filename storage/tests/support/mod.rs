@@ -149,7 +149,7 @@ impl Open {
     }
 
     pub fn account(&mut self, name: &str) -> AccountId {
-        match self.done(Op::PutAccount { name: name.into(), secrets: b"secret".to_vec() }) {
+        match self.done(Op::PutAccount { name: name.into(), secrets: b"secret".to_vec(), mailboxes: Vec::new() }) {
             Outcome::Account(id) => id,
             other => panic!("{other:?}"),
         }

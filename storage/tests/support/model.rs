@@ -75,13 +75,15 @@ impl Model {
             (Op::RemoveDomain { name }, _) => {
                 self.domains.remove(name);
             }
-            (Op::PutAccount { name, secrets }, Outcome::Account(id)) => {
+            (Op::PutAccount { name, secrets, mailboxes }, Outcome::Account(id)) => {
                 let account = self.accounts.entry(*id).or_insert_with(|| {
-                    let inbox = Mailbox { name: "INBOX".into(), uidnext: 1, highest_modseq: 1, ..Mailbox::default() };
+                    let names =
+                        || std::iter::once("INBOX").chain(mailboxes.iter().map(|m| &*m.name)).map(str::to_owned);
+                    let mailbox = |name| Mailbox { name, uidnext: 1, ..Mailbox::default() };
                     Account {
                         name: name.clone(),
-                        mailboxes: [(MailboxId::INBOX, inbox)].into(),
-                        subscriptions: ["INBOX".to_owned()].into(),
+                        mailboxes: (1..).map(MailboxId).zip(names().map(mailbox)).collect(),
+                        subscriptions: names().collect(),
                         ..Account::default()
                     }
                 });
@@ -216,14 +218,12 @@ impl Model {
         model
     }
 
-    /// Mailboxes made get their first MODSEQ from the account, which no outcome tells.
+    /// Mailboxes made get their first MODSEQ from the account, which no outcome tells; nor does one tell the UIDVALIDITY of
+    /// those that are made with their account.
     pub fn same(&self, found: &Model) -> bool {
         let plain = |model: &Model| {
             let mut model = model.clone();
             for mailbox in model.accounts.values_mut().flat_map(|a| a.mailboxes.values_mut()) {
-                if mailbox.name == "INBOX" {
-                    mailbox.uidvalidity = 0;
-                }
                 if mailbox.uidnext == 1 {
                     mailbox.highest_modseq = 0;
                 }
@@ -232,12 +232,16 @@ impl Model {
         };
         let mut found = plain(found);
         for (id, account) in &self.accounts {
-            let untold = account.mailboxes.iter().filter(|(_, m)| m.highest_modseq == 0).map(|(mailbox, _)| *mailbox);
-            let found = &mut found.accounts.get_mut(id);
-            untold.for_each(|mailbox| {
-                let known = found.as_mut().and_then(|a| a.mailboxes.get_mut(&mailbox));
-                known.into_iter().for_each(|m| m.highest_modseq = 0);
-            });
+            let Some(found) = found.accounts.get_mut(id) else { continue };
+            for (mailbox, known) in &account.mailboxes {
+                let Some(found) = found.mailboxes.get_mut(mailbox) else { continue };
+                if known.highest_modseq == 0 {
+                    found.highest_modseq = 0;
+                }
+                if known.uidvalidity == 0 {
+                    found.uidvalidity = 0;
+                }
+            }
         }
         plain(self) == found
     }
