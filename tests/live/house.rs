@@ -2,12 +2,17 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part of the house")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// How long a test waits for anything before it calls it missing.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -106,6 +111,11 @@ impl House {
 
     pub fn smtp(&self) -> SocketAddr {
         (std::net::Ipv4Addr::LOCALHOST, 2525 + self.offset).into()
+    }
+
+    /// The door of `port` on an unconfigured start.
+    pub fn door(&self, port: u16) -> SocketAddr {
+        (std::net::Ipv4Addr::LOCALHOST, port + self.offset).into()
     }
 
     pub fn imap(&self) -> SocketAddr {
@@ -217,7 +227,47 @@ pub fn free_offset() -> u16 {
 
 /// A line-by-line conversation, strict and impatient.
 pub struct Talk {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Road>,
+}
+
+/// In the clear or under TLS.
+enum Road {
+    Clear(TcpStream),
+    Private(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Road {
+    fn stream(&mut self) -> &mut TcpStream {
+        match self {
+            Road::Clear(stream) => stream,
+            Road::Private(tls) => tls.get_mut(),
+        }
+    }
+}
+
+impl Read for Road {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Road::Clear(stream) => stream.read(buffer),
+            Road::Private(tls) => tls.read(buffer),
+        }
+    }
+}
+
+impl Write for Road {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Road::Clear(stream) => stream.write(bytes),
+            Road::Private(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Road::Clear(stream) => stream.flush(),
+            Road::Private(tls) => tls.flush(),
+        }
+    }
 }
 
 impl Talk {
@@ -226,11 +276,29 @@ impl Talk {
         stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
-        Talk { reader: BufReader::new(stream) }
+        Talk { reader: BufReader::new(Road::Clear(stream)) }
+    }
+
+    /// TLS first. The certificate of `house` is trusted, and no other.
+    pub fn private(at: SocketAddr, house: &House) -> Talk {
+        Talk::with(at).shake_hands(house)
+    }
+
+    /// Begins TLS: what was heard so far must have been used up.
+    pub fn shake_hands(mut self, house: &House) -> Talk {
+        assert!(self.reader.buffer().is_empty(), "the server spoke before the handshake: {:?}", self.reader.buffer());
+        let stream = self.reader.get_mut().stream().try_clone().expect("a second handle");
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(house.data().join("tls/cert.pem")).expect("its certificate");
+        roots.add(certificate).expect("a certificate to trust");
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        let tls = ClientConnection::new(Arc::new(config), name).expect("a client");
+        Talk { reader: BufReader::new(Road::Private(Box::new(StreamOwned::new(tls, stream)))) }
     }
 
     pub fn stream(&mut self) -> &mut TcpStream {
-        self.reader.get_mut()
+        self.reader.get_mut().stream()
     }
 
     pub fn say(&mut self, text: &str) {

@@ -3,5 +3,6 @@
 mod config;
 mod house;
 mod letter;
+mod private;
 mod start;
 mod trouble;
