@@ -54,24 +54,42 @@ pub fn announce(node: &Node, founded: &[(String, String)]) {
     let _ = std::io::stdout().flush();
 }
 
-/// The commands that send a letter and read it back.
+/// The commands that send a letter and read it back, by the doors that are open on loopback.
 fn how_to_try(node: &Node, to: &str, password: &str, from: &str) -> String {
-    let port = |s: Service| node.doors.iter().find(|d| d.service == s).map_or(0, |d| d.at.port());
+    let port = |s: Service| {
+        let at =
+            node.doors.iter().map(|d| (d.service, d.at)).find(|(service, at)| *service == s && at.ip().is_loopback());
+        at.map(|(_, at)| at.port())
+    };
     let ca = node.tls_cert.display();
     let curl = format!("curl -sS --cacert {ca} -u '{to}:{password}'");
-    format!(
-        "
+    let (submissions, imaps, pop3s) = (port(Service::Submissions), port(Service::Imaps), port(Service::Pop3s));
+    let mut text = String::new();
+    if let Some(port) = submissions {
+        text += &format!(
+            "
 Send a message:
   printf 'From: {from}\\r\\nTo: {to}\\r\\nSubject: hello\\r\\n\\r\\nIt works.\\r\\n' | \
-    {curl} smtps://localhost:{submissions} --mail-from {to} --mail-rcpt {to} -T -
-Read it back:
-  {curl} 'imaps://localhost:{imaps}/INBOX;MAILINDEX=1'
-  {curl} pop3s://localhost:{pop3s}/1
+    {curl} smtps://localhost:{port} --mail-from {to} --mail-rcpt {to} -T -
+"
+        );
+    }
+    if imaps.or(pop3s).is_some() {
+        text += "Read it back:\n";
+    }
+    if let Some(port) = imaps {
+        text += &format!("  {curl} 'imaps://localhost:{port}/INBOX;MAILINDEX=1'\n");
+    }
+    if let Some(port) = pop3s {
+        text += &format!("  {curl} pop3s://localhost:{port}/1\n");
+    }
+    if let (Some(imaps), Some(submissions)) = (imaps, submissions) {
+        text += &format!(
+            "\
 Or with a mail program: IMAP on localhost:{imaps} and outgoing mail on localhost:{submissions}, both SSL/TLS, user name
 {to}; it will ask whether to trust {ca}.
-",
-        submissions = port(Service::Submissions),
-        imaps = port(Service::Imaps),
-        pop3s = port(Service::Pop3s),
-    )
+"
+        );
+    }
+    text
 }

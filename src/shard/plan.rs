@@ -203,7 +203,7 @@ pub enum StartError {
         at: SocketAddr,
     },
     /// A door cannot be opened for another reason.
-    #[error("cannot listen on {at}: {why}")]
+    #[error("cannot listen on {at}: {}", listen_cure(why))]
     Listen {
         /// The address asked for.
         at: SocketAddr,
@@ -237,6 +237,19 @@ pub enum StartError {
         /// The kernel's answer.
         why: io::Error,
     },
+}
+
+/// What to do about a door that cannot be opened.
+fn listen_cure(why: &io::Error) -> String {
+    match why.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need a permission: AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit file".to_owned()
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this host has no such address: choose one that `ip address` lists".to_owned()
+        }
+        _ => why.to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -289,7 +302,9 @@ mod tests {
     #[test]
     fn an_address_of_another_host_is_not_called_taken() {
         let elsewhere = "192.0.2.1:2525".parse().expect("address");
-        assert!(matches!(probe_port(elsewhere), Err(StartError::Listen { .. })));
+        let refused = probe_port(elsewhere).expect_err("not ours");
+        assert!(matches!(refused, StartError::Listen { .. }));
+        assert!(refused.to_string().contains("this host has no such address"), "{refused}");
     }
 
     #[test]
