@@ -88,10 +88,16 @@ pub fn values(settings: &Effective, mistakes: &mut Vec<Mistake>) {
 
 /// Looks at the files and folders that the settings name: whether they are there, and who else may touch them.
 pub fn files(settings: &Effective, mistakes: &mut Vec<Mistake>) {
+    let data = settings.path(Key::Data);
+    if let Some(file) = &settings.file
+        && fs::metadata(file).is_ok_and(|there| there.mode() & 0o002 != 0)
+    {
+        let why = format!("everybody may write into {0}: take that away with `chmod o-w {0}`", file.display());
+        mistakes.push(Mistake { at: Source::Default, why });
+    }
     let mut wrong = |key: Key, why: String| {
         mistakes.push(Mistake { at: settings.source(key).clone(), why: format!("{}: {why}", key.path()) });
     };
-    let data = settings.path(Key::Data);
     match fs::metadata(data) {
         Ok(there) if !there.is_dir() => {
             wrong(Key::Data, format!("{} is not a directory: name one with --data DIR", data.display()));

@@ -26,6 +26,8 @@ pub const FILE_BYTES_MAX: u64 = 256 << 10;
 const DOTS_PER_LINE_MAX: usize = 64;
 /// Times a file is read to find what stands behind lines that cannot be read. Then what is found has to do.
 const PASSES_MAX: usize = 8;
+/// Mistakes up to which it is searched what was meant: many times those that are shown.
+const HINTS_MAX: usize = 1_000;
 /// Stack for tables nested that deep, octets; what is not used costs nothing.
 const STACK_BYTES: usize = 64 << 20;
 
@@ -191,9 +193,11 @@ impl Reader<'_> {
                 return self.table("", root.get_ref());
             }
             drop(root);
+            let mut octets = left.into_bytes();
             for (start, end) in blank {
-                left.replace_range(start..end, &" ".repeat(end - start));
+                octets[start..end].fill(b' ');
             }
+            left = String::from_utf8(octets).expect("whole lines were blanked");
         }
         let (root, _) = DeTable::parse_recoverable(&left);
         self.table("", root.get_ref());
@@ -218,6 +222,9 @@ impl Reader<'_> {
                 other if is_table(&path) => {
                     let why = format!("`{path}` is a group of settings, not {}: write [{path}]", named(other));
                     self.wrong(span.start, why);
+                }
+                _ if self.given.mistakes.len() >= HINTS_MAX => {
+                    self.wrong(name.span().start, format!("`{}` is not a setting: remove it", short(&path)));
                 }
                 DeValue::Table(_) if prefix.is_empty() => self.wrong(name.span().start, unknown_table(&path)),
                 _ => self.wrong(name.span().start, unknown(&path)),

@@ -283,6 +283,9 @@ fn a193_files_that_others_may_touch_are_refused() {
     let open = said().unwrap_err().to_string();
     assert!(open.contains("f:1:8: data: other users may write") && open.contains("chmod go-w"), "{open}");
     assert!(open.contains("f:4:7: tls.key: everybody may read") && open.contains("chmod o="), "{open}");
+    mode(&file, 0o646);
+    assert!(said().unwrap_err().to_string().contains("everybody may write into"));
+    mode(&file, 0o660);
     mode(&data, 0o755);
     mode(&key, 0o640);
     let settings = said().unwrap();
@@ -382,5 +385,46 @@ proptest! {
             let line: usize = said.split(':').next().unwrap().parse().unwrap();
             prop_assert!(line <= text.matches('\n').count() + 1, "{said}");
         }
+    }
+}
+
+#[test]
+fn a193_figures_are_for_loopback_unless_it_is_understood() {
+    let (mut settings, _) = examine(&asked_nowhere());
+    let door = |address: &str| listener::Listener {
+        service: Service::Http,
+        address: address.parse().unwrap(),
+        optional: false,
+        from: Source::Flag("--listen"),
+    };
+    let said = |settings: &Effective| {
+        let mut mistakes = Vec::new();
+        check::values(settings, &mut mistakes);
+        mistakes.into_iter().map(|m| m.why).collect::<Vec<_>>()
+    };
+    settings.listeners = vec![door("127.0.0.1:2080"), door("[::1]:2080")];
+    assert!(said(&settings).is_empty());
+    for public in ["0.0.0.0:2080", "[::]:2080", "192.0.2.1:2080"] {
+        settings.listeners = vec![door(public)];
+        assert!(said(&settings)[0].contains("http.i_understand_there_is_no_password = true"));
+    }
+    settings.values.insert(Key::HttpPublic, (Value::Switch(true), Source::Default));
+    assert!(said(&settings).is_empty());
+}
+
+/// Flags that keep the file of a server on this host out of a test.
+fn asked_nowhere() -> Asked {
+    let mut asked = Asked::default();
+    asked.flag(Key::Data, "--data", Some(Value::Path("/nonexistent".into())));
+    asked
+}
+
+#[test]
+fn what_the_readme_shows_is_a_configuration_file() {
+    let readme = include_str!("../../README.md");
+    let examples: Vec<_> = readme.split("```toml\n").skip(1).filter_map(|text| text.split("```").next()).collect();
+    assert!(!examples.is_empty());
+    for example in examples {
+        says(example, &[]);
     }
 }
