@@ -30,5 +30,7 @@ pub use transaction::{FlagsHow, Lost, NewMailbox, Op, Outcome, Refused, Target, 
 pub use types::{
     AccountId, AccountInfo, Body, Flags, Lsn, MailboxId, MailboxInfo, Message, Modseq, Place, Uid, VolumeId,
 };
-pub use volume::{Create, Decided, Mailbox, OpenError, ReadError, Recovered, Settings, Ticket, Volume, VolumeStats};
+pub use volume::{
+    Commit, Create, Decided, Mailbox, OpenError, ReadError, Recovered, Settings, Ticket, Volume, VolumeStats,
+};
 pub use watch::Watch;

@@ -163,7 +163,24 @@ pub(crate) struct Inner<D: Disk> {
     pub segment_bell: Bell,
     pub closed_bell: Bell,
     pub watches: Rc<Watches>,
+    pub on_commit: RefCell<Option<OnCommit>>,
     pub keep_on: Cell<bool>,
+}
+
+type OnCommit = Box<dyn Fn(Commit)>;
+
+/// What happens to a batch that somebody waits for. One is on its way at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commit {
+    /// It is handed to the disk now.
+    Begun,
+    /// Its sync is complete.
+    Durable {
+        /// Transactions in it.
+        transactions: u32,
+        /// Octets written, padding included.
+        bytes: u64,
+    },
 }
 
 /// A decided transaction: what was decided, and the wait for its sync.
@@ -222,6 +239,12 @@ impl<D: Disk> Volume<D> {
     ) -> Result<(Self, Recovered), OpenError> {
         let (inner, recovered) = recover::open(disk, want, settings).await?;
         Ok((Volume(Rc::new(inner)), recovered))
+    }
+
+    /// Tells `watch` of every batch from now on, for who wants to measure: there is no clock here. It is called with nothing
+    /// borrowed, between the disk and those who wait, so it is to be quick.
+    pub fn watch_commits(&self, watch: impl Fn(Commit) + 'static) {
+        *self.0.on_commit.borrow_mut() = Some(Box::new(watch));
     }
 
     /// Facts from the superblock.

@@ -11,11 +11,11 @@ use std::task::Poll;
 
 use super::Fate;
 use super::keep;
-use crate::batch::{Gather, HEADER_BYTES, Sealed};
+use crate::batch::{Gather, HEADER_BYTES, Header, Sealed};
 use crate::disk::{Disk, File};
 use crate::record::{Heartbeat, kind};
 use crate::transaction::Lost;
-use crate::volume::Inner;
+use crate::volume::{Commit, Inner};
 
 /// Runs until the volume is closed.
 pub async fn run<D: Disk, F: Future<Output = ()>>(inner: &Inner<D>, run_dry: impl Fn() -> F) {
@@ -154,11 +154,14 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
     let file = inner.log.borrow().files[&sealed.header.segment].clone();
     let buffer = sealed.parts[0].clone();
     let mut in_flight = InFlight { inner, fate: Some(gather.fate.clone()) };
+    inner.tell_watch(&gather, Commit::Begun);
     let result = file.write_sync(sealed.header.offset, sealed.parts.clone()).await;
     if result.is_err() {
         return;
     }
     let fate = in_flight.fate.take().expect("told once");
+    let Header { transactions, total_bytes, .. } = sealed.header;
+    inner.tell_watch(&gather, Commit::Durable { transactions, bytes: total_bytes });
     // The index is told only now: no reader may see what a crash could take back.
     let orphans = inner.index.borrow_mut().apply(&sealed.header, &buffer[HEADER_BYTES..]);
     assert_eq!(orphans, 0, "what was decided fits what is durable");
@@ -212,6 +215,13 @@ pub fn gather_heartbeat<D: Disk>(inner: &Inner<D>) -> bool {
 }
 
 impl<D: Disk> Inner<D> {
+    /// A heartbeat is nobody's news.
+    fn tell_watch(&self, gather: &Gather, commit: Commit) {
+        if let Some(watch) = self.on_commit.borrow().as_ref().filter(|_| !gather.idle) {
+            watch(commit);
+        }
+    }
+
     /// The volume takes nothing more until it is opened anew.
     pub fn fail(&self) {
         let mut log = self.log.borrow_mut();
