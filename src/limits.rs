@@ -95,6 +95,21 @@ pub const WRITE_STALL_S: u64 = 60;
 /// From the final dot to the verdict, seconds. Past it the connection closes without one.
 pub const COMMIT_DEADLINE_S: u64 = 60;
 
+/// The first line of an HTTP request, octets with its line end (RFC 9112 §3 asks for at least 8,000). Longer: 414, then close.
+pub const HTTP_LINE_BYTES_MAX: usize = 8_192;
+/// An HTTP request, all its lines, octets. More: 431, then close (RFC 6585 §5).
+pub const HTTP_HEADER_BYTES_MAX: usize = 16_384;
+/// Header fields of an HTTP request. More: 431, then close.
+pub const HTTP_FIELDS_MAX: usize = 64;
+/// From the opening of a connection, or from the answer before, to the end of an HTTP request's header, seconds. Then closed.
+pub const HTTP_HEADER_S: u64 = 20;
+/// Requests answered on one HTTP connection. The last answer says so, then it is closed.
+pub const HTTP_REQUESTS_MAX: u32 = 100;
+/// Requests for figures being answered on one shard. More: 503 with Retry-After.
+pub const SCRAPES_MAX: usize = 4;
+/// How long a shard may take to tell of itself, seconds; kept to within one more. Then it is reported as not answering.
+pub const SHARD_ANSWER_S: u64 = 2;
+
 /// Password hashes waiting for the side pool, whole process. More: 454 4.7.0 / NO [UNAVAILABLE] / -ERR [SYS/TEMP].
 pub const SIDE_QUEUE_MAX: usize = 64;
 /// Requests in flight from one shard to another. More: 451 / NO [UNAVAILABLE].
@@ -114,4 +129,5 @@ const _: () = {
     assert!(SMTP_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX && AUTH_LINE_BYTES_MAX < OUT_BYTES_MAX);
     assert!(POP3_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX);
     assert!(SMTP_LOGINS_REFUSED_MAX < SMTP_ERRORS_MAX);
+    assert!(HTTP_LINE_BYTES_MAX < HTTP_HEADER_BYTES_MAX);
 };

@@ -31,6 +31,7 @@ mod accounts;
 mod deeds;
 mod domains;
 mod names;
+mod report;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ mod tests;
 pub use accounts::found_account;
 pub use deeds::do_deeds;
 pub use domains::found_domain;
+pub use report::{Report, report};
 
 /// Accounts of one request over the socket. More: refused; the command line splits.
 pub const ACCOUNTS_PER_REQUEST_MAX: usize = 1_000;
@@ -47,7 +49,11 @@ pub const ACCOUNTS_PER_REQUEST_MAX: usize = 1_000;
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     /// All counters.
-    Stats {},
+    Stats {
+        /// Those of each shard as well.
+        #[serde(default)]
+        per_shard: bool,
+    },
     /// Makes a domain ours.
     DomainAdd {
         /// Its name.
@@ -110,6 +116,9 @@ pub enum Response {
     Counters {
         /// Name → value.
         counters: BTreeMap<String, u64>,
+        /// The same of each shard, if asked for.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        shards: BTreeMap<shard::ShardId, BTreeMap<String, u64>>,
     },
     /// To `DomainList`.
     Domains {
@@ -137,7 +146,7 @@ impl Request {
     /// True for requests that change the store: one at a time.
     #[must_use]
     pub fn changes(&self) -> bool {
-        !matches!(self, Request::Stats {} | Request::DomainList {} | Request::AccountList { .. } | Request::Stop {})
+        !matches!(self, Request::Stats { .. } | Request::DomainList {} | Request::AccountList { .. } | Request::Stop {})
     }
 
     /// Reads one line of the socket.
@@ -158,7 +167,7 @@ impl Request {
     /// The verb and what it is about, for the log. Never a password.
     fn title(&self) -> (&'static str, &str) {
         match self {
-            Request::Stats {} => ("stats", ""),
+            Request::Stats { .. } => ("stats", ""),
             Request::DomainAdd { domain } => ("domain-add", domain),
             Request::DomainRemove { domain } => ("domain-remove", domain),
             Request::DomainList {} => ("domain-list", ""),
@@ -176,7 +185,7 @@ pub async fn execute(office: &Rc<Office>, request: Request) -> Response {
     let (verb, about) = request.title();
     let about = about.to_owned();
     let response = match request {
-        Request::Stats {} => stats::stats(office).await,
+        Request::Stats { per_shard } => stats::stats(office, per_shard).await,
         Request::DomainAdd { domain } => domains::add(office, &domain).await,
         Request::DomainRemove { domain } => domains::remove(office, &domain).await,
         Request::DomainList {} => domains::list(office),

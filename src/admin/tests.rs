@@ -11,7 +11,8 @@ fn read(line: &str) -> Result<Request, String> {
 
 #[test]
 fn requests_are_read_from_one_line_each() {
-    assert!(matches!(read(r#"{"verb":"stats"}"#), Ok(Request::Stats {})));
+    assert!(matches!(read(r#"{"verb":"stats"}"#), Ok(Request::Stats { per_shard: false })));
+    assert!(matches!(read(r#"{"verb":"stats","per_shard":true}"#), Ok(Request::Stats { per_shard: true })));
     assert!(matches!(read(r#"{"verb":"stop"}"#), Ok(Request::Stop {})));
     assert!(
         matches!(read(r#"{"verb":"domain-add","domain":"a.test"}"#), Ok(Request::DomainAdd { domain }) if domain == "a.test")
@@ -51,7 +52,7 @@ fn passwords_are_not_in_what_is_logged() {
 #[test]
 fn answers_are_objects_that_keep_their_shape() {
     let counters = BTreeMap::from([("batches_total".to_owned(), 3)]);
-    let line = serde_json::to_string(&Response::Counters { counters }).unwrap();
+    let line = serde_json::to_string(&Response::Counters { counters, shards: BTreeMap::new() }).unwrap();
     assert_eq!(line, r#"{"answer":"counters","counters":{"batches_total":3}}"#);
     let refused = serde_json::to_string(&Response::from(Trouble::Refused("no".to_owned()))).unwrap();
     assert_eq!(refused, r#"{"answer":"refused","error":"no"}"#);

@@ -1,18 +1,20 @@
 //! One shard's life: open the volumes, meet the others, open the doors, stop in order.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_lite::future::or;
-use ringpost_storage::{Create, OpenError, Settings as VolumeSettings, Volume, VolumeId};
+use ringpost_storage::{Commit, Create, OpenError, Settings as VolumeSettings, Volume, VolumeId};
 use uuid::Uuid;
 
 use crate::admin;
 use crate::boot::{home, welcome};
 use crate::config::{DoorPlan, Founders};
 use crate::directory::{Change, Home};
+use crate::observe::{self, Measure};
 use crate::office::{Office, Reply, Request, Settings};
 use crate::serve;
 use crate::shard::{self, Disk, Mesh, StartError};
@@ -75,9 +77,11 @@ pub async fn node(
         told.push(catalogue(id, &volume));
         let committer = volume.clone();
         shard::spawn("commit", async move { committer.commit_loop(shard::run_dry).await });
+        time_commits(&volume);
         shard::spawn("heartbeat", heartbeat(office.clone(), id, volume.clone()));
         office.adopt(id, volume);
     }
+    shard::spawn("pulse", pulse());
     let answering = office.clone();
     office.mesh.serve(move |_from, request| serve::mesh::answer(answering.clone(), request));
     let served = if meet(&node, &office, told).await? { attend(&node, &office, settled).await } else { Ok(()) };
@@ -85,6 +89,29 @@ pub async fn node(
         volume.close().await;
     }
     served
+}
+
+/// Measures how late a timer of one second fires.
+async fn pulse() {
+    const BEAT: Duration = Duration::from_secs(1);
+    loop {
+        let began = shard::now();
+        shard::sleep(BEAT).await;
+        observe::took(Measure::TimerDelay, shard::now().since(began).saturating_sub(BEAT));
+    }
+}
+
+/// Measures the batches of a volume. The storage has no clock; one batch is on its way at a time.
+fn time_commits(volume: &Volume<Disk>) {
+    let began = Cell::new(shard::now());
+    volume.watch_commits(move |commit| match commit {
+        Commit::Begun => began.set(shard::now()),
+        Commit::Durable { transactions, bytes } => {
+            observe::took(Measure::Commit, shard::now().since(began.get()));
+            observe::record(Measure::CommitTransactions, u64::from(transactions));
+            observe::record(Measure::CommitBytes, bytes);
+        }
+    });
 }
 
 /// Lets an idle log say how far it is durable, so that rot in its last batch is told from a torn tail; and tells the
@@ -181,8 +208,10 @@ async fn attend(
 
 fn open_doors(node: &Node, office: &Rc<Office>) -> Result<(), StartError> {
     if !node.accept_on.contains(&usize::from(shard::id())) {
+        office.doors.want(0);
         return Ok(());
     }
+    office.doors.want(node.doors.len());
     for door in &node.doors {
         let listener = shard::listen(door.at).map_err(|why| StartError::Listen { at: door.at, why })?;
         shard::spawn("door", serve::keep_door(office.clone(), door.service, listener));

@@ -43,6 +43,7 @@ pub const SERVICES: &[Service] = &[
     Service::Imaps,
     Service::Pop3,
     Service::Pop3s,
+    Service::Http,
 ];
 
 /// A door to open on every shard.

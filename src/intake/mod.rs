@@ -65,9 +65,9 @@ pub async fn accept(office: &Rc<Office>, letter: Letter) -> Verdict {
         }
     };
     observe::count(match verdict {
-        Verdict::Stored => Counter::MessagesAccepted,
-        Verdict::Unknown => Counter::MessagesUnknown,
-        Verdict::Unacceptable(_) | Verdict::Later(_) => Counter::MessagesRefused,
+        Verdict::Stored => Counter::AcceptedSmtp,
+        Verdict::Unknown => Counter::UnknownSmtp,
+        Verdict::Unacceptable(_) | Verdict::Later(_) => Counter::MessagesRefusedSmtp,
     });
     verdict
 }

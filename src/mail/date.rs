@@ -64,6 +64,16 @@ pub fn rfc5322(ms: i64) -> String {
     text
 }
 
+/// `ms` (since 1970) as HTTP says it (RFC 9110 §5.6.7).
+#[must_use]
+pub fn http(ms: i64) -> String {
+    let t = utc(ms);
+    let weekday = DAYS[usize::from(t.weekday().number_days_from_monday())];
+    let (hour, minute, second) = t.to_hms();
+    let month = MONTHS[usize::from(u8::from(t.month())) - 1];
+    format!("{weekday}, {:02} {month} {:04} {hour:02}:{minute:02}:{second:02} GMT", t.day(), t.year())
+}
+
 /// `ms` (since 1970) as IMAP's INTERNALDATE says it, in UTC, without quotes. Always 26 octets.
 #[must_use]
 pub fn internal_date(ms: i64) -> String {

@@ -28,7 +28,7 @@ use futures_lite::future::or;
 use crate::limits;
 use crate::net::census::Guest;
 use crate::net::wire::{Received, Unwired, Wire};
-use crate::observe::{self, Counter};
+use crate::observe::{self, Counter, Ledger};
 use crate::proto::contract::{Input, Out, Patience, Piece, Session, Turn};
 use crate::shard::{self, Moment, Peer, ShardId};
 
@@ -36,6 +36,9 @@ use crate::shard::{self, Moment, Peer, ShardId};
 pub trait Door {
     /// The conversation this door serves.
     type Session: Session;
+
+    /// Where its commands and octets are counted.
+    const LEDGER: Ledger;
 
     /// Takes a piece of the body being received.
     fn body(&mut self, bytes: &[u8]);
@@ -106,6 +109,7 @@ pub async fn pump<D: Door>(
     door: &mut D,
     first: First<<D::Session as Session>::Answer>,
 ) -> Ended<D::Session> {
+    wire.counts_in(D::LEDGER);
     let mut talk = Talk { session, door, out: Out::default(), held: Vec::new(), chunk: None, slow: Slow::default() };
     let begun = match first {
         First::Greeting(bytes) => {
@@ -205,6 +209,7 @@ impl<D: Door> Talk<'_, D> {
                 }
                 Ok(chunk) => {
                     self.slow.received(chunk.len());
+                    observe::add(D::LEDGER.received_bytes, chunk.len() as u64);
                     self.chunk = Some((chunk, 0));
                 }
                 Err(e) if e.kind() == io::ErrorKind::TimedOut => {
@@ -231,7 +236,7 @@ impl<D: Door> Talk<'_, D> {
                 }
                 let rest = &chunk[*used..];
                 let n = self.session.step(Input::Bytes(rest), &mut self.out);
-                count_command(n, &self.out);
+                count_command::<D>(n, &self.out);
                 take_body(self.door, &mut self.out, rest);
                 *used += n;
                 if n == 0 && self.out.ask.is_none() && self.out.turn.is_none() {
@@ -241,7 +246,7 @@ impl<D: Door> Talk<'_, D> {
                 }
             } else {
                 let n = self.session.step(Input::Bytes(&self.held), &mut self.out);
-                count_command(n, &self.out);
+                count_command::<D>(n, &self.out);
                 let copied = take_body(self.door, &mut self.out, &self.held);
                 observe::add(Counter::BodyBytesCopied, copied);
                 self.held.drain(..n);
@@ -368,9 +373,9 @@ impl<D: Door> Talk<'_, D> {
 }
 
 /// A step that used input and left no body was a command, or a line of one.
-fn count_command<Q>(used: usize, out: &Out<Q>) {
+fn count_command<D: Door>(used: usize, out: &Out<<D::Session as Session>::Ask>) {
     if used > 0 && out.body.is_empty() {
-        observe::count(Counter::Commands);
+        observe::count(D::LEDGER.commands);
     }
 }
 

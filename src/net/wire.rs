@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crate::limits;
 use crate::net::tls::{Acceptor, Agreed, Tls};
-use crate::observe::{self, Counter, Peak};
+use crate::observe::{self, Counter, Ledger, Peak};
 use crate::proto::contract::Privacy;
 use crate::shard::{self, Chunk, Detached, Peer, Stream};
 
@@ -25,6 +25,8 @@ pub struct Wire {
     stream: Stream,
     /// Reply bytes not yet handed to the kernel.
     pub(super) out: Vec<u8>,
+    /// Where what is sent is counted.
+    sent: Option<Counter>,
     /// In force.
     tls: Option<Box<Tls>>,
     /// What a handshake would be done with.
@@ -69,7 +71,7 @@ impl Wire {
     /// Wraps a connected stream.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Wire { stream, out: Vec::new(), tls: None, offer: None, opened: Vec::new() }
+        Wire { stream, out: Vec::new(), sent: None, tls: None, offer: None, opened: Vec::new() }
     }
 
     /// Wraps a connected stream on which a handshake can be had.
@@ -82,6 +84,11 @@ impl Wire {
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.stream.peer()
+    }
+
+    /// What is sent from now on is counted there.
+    pub fn counts_in(&mut self, ledger: Ledger) {
+        self.sent = Some(ledger.sent_bytes);
     }
 
     /// What TLS is to this connection.
@@ -233,6 +240,7 @@ impl Wire {
     /// Sends a slice and keeps its buffer for the next replies.
     async fn send(&mut self, slice: Vec<u8>) -> io::Result<()> {
         self.stream.set_deadline(Some(shard::now().after(Duration::from_secs(limits::WRITE_STALL_S))));
+        let octets = slice.len() as u64;
         let (sent, mut buffer) = match &mut self.tls {
             None => self.stream.send(slice).await,
             Some(tls) => {
@@ -241,6 +249,9 @@ impl Wire {
                 (self.stream.send(sealed).await.0, slice)
             }
         };
+        if let (Ok(()), Some(counter)) = (&sent, self.sent) {
+            observe::add(counter, octets);
+        }
         buffer.clear();
         if buffer.capacity() <= limits::OUT_BYTES_MAX * 2 {
             self.out = buffer;

@@ -18,7 +18,7 @@ use super::{Arrival, Office, Reply, Request, Resident};
 use crate::directory::secrets::{Password, Secrets};
 use crate::directory::{Found, Home};
 use crate::net::Wire;
-use crate::observe::{self, Counter};
+use crate::observe::{self, Counter, Measure};
 use crate::proto::contract::Privacy;
 use crate::proto::sasl;
 use crate::shard::{self, MeshError, ShardId, SideError};
@@ -46,7 +46,9 @@ impl Office {
     pub async fn login(self: &Rc<Self>, wire: &Wire, login: sasl::Login) -> Login {
         let (peer, tls) = (wire.peer(), wire.privacy() == Privacy::Tls);
         let name = self.full_name(&login.name);
+        let began = shard::now();
         let login = self.verified(&name, login.password).await;
+        observe::took(Measure::Login, shard::now().since(began));
         let outcome = match &login {
             Login::Here(_) | Login::There(..) => "ok",
             Login::Wrong => "wrong",

@@ -5,7 +5,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::{Future as _, poll_fn};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use ringpost_storage::{AccountId, Volume, VolumeId};
@@ -18,11 +20,13 @@ use crate::shard::{self, Disk, Mesh, MeshError, Peer, ShardId};
 
 pub mod login;
 pub mod charge;
+pub mod doors;
 pub mod durable;
 pub mod words;
 
 pub use crate::directory::secrets::Argon2Cost;
 pub use charge::{BodyCharge, Budget};
+pub use doors::Doors;
 pub use login::Login;
 pub use words::{Arrival, Copy, Deliver, Deliverable, Reply, Request, Visitor};
 
@@ -83,6 +87,8 @@ pub struct Office {
     shard_count: u16,
     /// Message octets on their way in.
     pub budget: Budget,
+    /// This shard's doors.
+    pub doors: Doors,
     doors_may_open: Cell<bool>,
     doors_open: Cell<u16>,
     complained: Cell<Option<shard::Moment>>,
@@ -113,6 +119,7 @@ impl Office {
             volume_count,
             shard_count,
             budget: Budget::default(),
+            doors: Doors::default(),
             doors_may_open: Cell::new(false),
             doors_open: Cell::new(0),
             complained: Cell::new(None),
@@ -177,6 +184,27 @@ impl Office {
             }
         }
         told
+    }
+
+    /// Asks every shard the same, this one included, all at once. `None`: it did not answer within
+    /// [`SHARD_ANSWER_S`](limits::SHARD_ANSWER_S), or could not be asked.
+    pub async fn ask_all(&self, request: impl Fn() -> Request) -> Vec<(ShardId, Option<Reply>)> {
+        let time = Duration::from_secs(limits::SHARD_ANSWER_S);
+        let mut asked: Vec<_> = (0..self.shard_count)
+            .map(|shard| Some(Box::pin(shard::within(time, self.mesh.call(shard, request(), 0)))))
+            .collect();
+        let mut heard: Vec<_> = (0..self.shard_count).map(|shard| (shard, None)).collect();
+        poll_fn(|cx| {
+            for (asked, (_, heard)) in asked.iter_mut().zip(&mut heard) {
+                if let Some(Poll::Ready(answer)) = asked.as_mut().map(|asked| asked.as_mut().poll(cx)) {
+                    *heard = answer.and_then(Result::ok);
+                    *asked = None;
+                }
+            }
+            if asked.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        heard
     }
 
     /// A charge for a message that this peer sends.

@@ -4,6 +4,7 @@ use ringpost_storage::{AccountId, Body, MailboxId, Refused, VolumeId, VolumeStat
 
 use crate::directory::Change;
 use crate::net::Unwired;
+use crate::observe::Figures;
 
 /// One recipient's copy of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +92,26 @@ pub enum Deed {
     RemoveAccount(AccountId),
 }
 
+/// What a shard has done and has.
+#[derive(Clone, Debug)]
+pub struct ShardStats {
+    /// Its counters and measures.
+    pub figures: Figures,
+    /// Its volumes.
+    pub volumes: Vec<(VolumeId, VolumeStats)>,
+    /// Message octets between receive and commit.
+    pub bodies_in_flight_bytes: u64,
+}
+
+/// How it is with a shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Doors that are not open and should be.
+    pub doors_shut: usize,
+    /// Volumes that take nothing any more.
+    pub volumes_failed: Vec<VolumeId>,
+}
+
 /// A request to another office.
 pub enum Request {
     /// Store a letter and say when it is durable.
@@ -113,8 +134,10 @@ pub enum Request {
     },
     /// Go on with this connection.
     Visit(Box<Visitor>),
-    /// What the volumes here have done.
+    /// What this shard has done.
     Stats,
+    /// How it is with this shard.
+    Health,
     /// The store is ready: open your doors.
     OpenDoors,
     /// My doors are open.
@@ -137,6 +160,8 @@ pub enum Reply {
     Done,
     /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.
     Did(Result<Vec<Option<AccountId>>, Deliverable>),
-    /// To `Stats`: one entry a volume.
-    Stats(Vec<VolumeStats>),
+    /// To `Stats`.
+    Stats(Box<ShardStats>),
+    /// To `Health`.
+    Health(Health),
 }

@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use crate::admin;
 use crate::intake::commit;
+use crate::observe;
+use crate::office::words::{Health, ShardStats};
 use crate::office::{Office, Reply, Request};
 use crate::serve::handoff;
 
@@ -27,7 +29,15 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             office.doors_opened();
             Reply::Done
         }
-        Request::Stats => Reply::Stats(office.volumes().into_iter().map(|(_, volume)| volume.stats()).collect()),
+        Request::Stats => Reply::Stats(Box::new(ShardStats {
+            figures: observe::figures(),
+            volumes: office.volumes().into_iter().map(|(id, volume)| (id, volume.stats())).collect(),
+            bodies_in_flight_bytes: office.budget.octets(),
+        })),
+        Request::Health => Reply::Health(Health {
+            doors_shut: office.doors.shut(),
+            volumes_failed: office.volumes().into_iter().filter(|(_, v)| v.stats().failed).map(|(id, _)| id).collect(),
+        }),
         Request::Do { volume, deeds } => admin::do_deeds(&office, volume, deeds).await,
         Request::Visit(visitor) => {
             handoff::receive(office.clone(), *visitor);

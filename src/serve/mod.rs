@@ -12,11 +12,12 @@ pub mod imap;
 pub mod mesh;
 pub mod pop3;
 pub mod smtp;
+mod web;
 
 use futures_lite::future::or;
 
 use crate::net::{Acceptor, Admission, Guest, Wire};
-use crate::observe::{self, Counter};
+use crate::observe::{self, Counter, Gauge, Present};
 use crate::office::Office;
 use crate::shard::{self, Listener, Peer, Stream};
 
@@ -99,6 +100,20 @@ impl Service {
         matches!(self, Service::Submissions | Service::Imaps | Service::Pop3s)
     }
 
+    /// Where its connections are counted.
+    fn accepted(self) -> Counter {
+        match self {
+            Service::Smtp => Counter::ConnectionsSmtp,
+            Service::Submission => Counter::ConnectionsSubmission,
+            Service::Submissions => Counter::ConnectionsSubmissions,
+            Service::Imap => Counter::ConnectionsImap,
+            Service::Imaps => Counter::ConnectionsImaps,
+            Service::Pop3 => Counter::ConnectionsPop3,
+            Service::Pop3s => Counter::ConnectionsPop3s,
+            Service::Http => Counter::ConnectionsHttp,
+        }
+    }
+
     /// The port of an unconfigured start.
     #[must_use]
     pub fn port(self) -> u16 {
@@ -127,6 +142,26 @@ impl Protocol {
         }
     }
 
+    /// Where those are counted for whom there is no place.
+    fn refused(self) -> Counter {
+        match self {
+            Protocol::Smtp => Counter::RefusedSmtp,
+            Protocol::Imap => Counter::RefusedImap,
+            Protocol::Pop3 => Counter::RefusedPop3,
+            Protocol::Http => Counter::RefusedHttp,
+        }
+    }
+
+    /// Where those are counted who are here.
+    fn open(self) -> Gauge {
+        match self {
+            Protocol::Smtp => Gauge::OpenSmtp,
+            Protocol::Imap => Gauge::OpenImap,
+            Protocol::Pop3 => Gauge::OpenPop3,
+            Protocol::Http => Gauge::OpenHttp,
+        }
+    }
+
     /// What a guest is told for whom there is no place (A057): by his address, or by all together.
     fn no_place(self, address_has_its_share: bool) -> &'static [u8] {
         match (self, address_has_its_share) {
@@ -145,6 +180,7 @@ impl Protocol {
 
 /// Accepts at one door until the process is asked to stop; then the door is shut.
 pub async fn keep_door(office: Rc<Office>, service: Service, mut listener: Listener) {
+    let open = office.doors.open();
     loop {
         let next = async { Some(listener.accept().await) };
         let stop = async {
@@ -154,6 +190,7 @@ pub async fn keep_door(office: Rc<Office>, service: Service, mut listener: Liste
         match or(next, stop).await {
             Some(Ok(stream)) => welcome(&office, service, stream),
             Some(Err(why)) => {
+                drop(open);
                 tracing::error!(service = service.word(), %why, "door closed: it can accept nothing more");
                 return;
             }
@@ -170,7 +207,7 @@ fn welcome(office: &Rc<Office>, service: Service, stream: Stream) {
         Err(_) if service.tls_first() => return,
         Err(text) => return shard::spawn("refusal", refuse(wire, text)),
     };
-    observe::count(Counter::Connections);
+    observe::count(service.accepted());
     let office = office.clone();
     shard::spawn(service.protocol().word(), async move {
         let Some(wire) = ready(&office, service, wire).await else { return };
@@ -178,7 +215,7 @@ fn welcome(office: &Rc<Office>, service: Service, stream: Stream) {
             Protocol::Smtp => smtp::serve(office, service, wire).await,
             Protocol::Imap => imap::serve(office, wire).await,
             Protocol::Pop3 => pop3::serve(office, wire).await,
-            Protocol::Http => {}
+            Protocol::Http => web::serve(office, wire).await,
         }
         drop(guest);
     });
@@ -213,13 +250,13 @@ fn acceptor(office: &Office, protocol: Protocol) -> Option<Acceptor> {
 }
 
 /// A place for a connection on this shard, new or handed over; or what it is told instead.
-fn place(office: &Office, protocol: Protocol, peer: Peer) -> Result<Guest, &'static [u8]> {
+fn place(office: &Office, protocol: Protocol, peer: Peer) -> Result<(Guest, Present), &'static [u8]> {
     let address_has_its_share = match office.census.admit(peer, &office.settings.exempt_networks) {
-        Admission::Welcome(guest) => return Ok(guest),
+        Admission::Welcome(guest) => return Ok((guest, observe::present(protocol.open()))),
         Admission::TooManyFromAddress => true,
         Admission::TooMany => false,
     };
-    observe::count(Counter::ConnectionsRefused);
+    observe::count(protocol.refused());
     if office.may_complain() {
         tracing::warn!(protocol = protocol.word(), %peer, "refused: too many connections (said once a second)");
     }

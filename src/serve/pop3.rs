@@ -17,6 +17,7 @@ use ringpost_storage::{MailboxId, Op, ReadError, Transaction};
 use crate::net::Guest;
 use crate::net::pump::{Door as PumpDoor, Next};
 use crate::net::wire::Wire;
+use crate::observe::{self, Counter, Ledger};
 use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Talk;
 use crate::office::{Arrival, Login, Office, Resident};
@@ -68,6 +69,7 @@ impl Traveller for Door {
 
 impl PumpDoor for Door {
     type Session = Session;
+    const LEDGER: Ledger = Ledger::POP3;
 
     fn body(&mut self, _: &[u8]) {
         unreachable!("POP3 receives no message")
@@ -118,6 +120,9 @@ impl Door {
         let Resident { volume, account, name } = self.resident();
         let found = volume.mailbox(*account, MailboxId::INBOX, |mailbox| mailbox.by_uid(uid).cloned());
         let Some(message) = found.flatten() else { return Answer::Gone };
+        if offset == 0 {
+            observe::count(Counter::ReadPop3);
+        }
         match volume.read_range(&message, offset, len).await {
             Ok(octets) => Answer::Octets(octets),
             Err(ReadError::Gone) => Answer::Gone,

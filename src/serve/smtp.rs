@@ -20,7 +20,7 @@ use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::header::HeaderFault;
 use crate::mail::trace;
 use crate::net::{Door, First, Guest, Next, Wire, pump};
-use crate::observe::{self, Counter};
+use crate::observe::{self, Counter, Ledger, Measure};
 use crate::office::{self, Office};
 use crate::proto::contract::Out;
 use crate::proto::sasl::Login;
@@ -70,6 +70,7 @@ struct SmtpDoor {
 
 impl Door for SmtpDoor {
     type Session = Session;
+    const LEDGER: Ledger = Ledger::SMTP;
 
     fn body(&mut self, bytes: &[u8]) {
         if let Some(letter) = &mut self.letter {
@@ -192,7 +193,7 @@ impl SmtpDoor {
             return no(503, (5, 5, 1), "No message was begun");
         };
         if letter.starved() {
-            observe::count(Counter::MessagesRefused);
+            observe::count(Counter::MessagesRefusedSmtp);
             return no(452, (4, 3, 1), "Too much mail is on its way in, try again later");
         }
         let id = letter.id.simple().to_string();
@@ -200,11 +201,13 @@ impl SmtpDoor {
         let to = letter.recipients[0].name.clone();
         let began = shard::now();
         let verdict = intake::accept(&self.office, *letter).await;
-        let took_us = u64::try_from(shard::now().since(began).as_micros()).unwrap_or(u64::MAX);
+        let took = shard::now().since(began);
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let from = self.sender.as_ref().map_or("", ReversePath::as_str);
         let account = self.account.as_deref().unwrap_or("");
         match &verdict {
             Verdict::Stored => {
+                observe::took(Measure::MessageAccept, took);
                 tracing::info!(id, peer = %self.peer, account, from, to, copies, octets, took_us, "stored");
             }
             other => {

@@ -120,6 +120,32 @@ pub async fn side<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -
     world!(real::side(job).await, sim::side(job).await)
 }
 
+/// Jobs of the whole process that wait for a side thread.
+#[must_use]
+pub fn side_jobs_waiting() -> usize {
+    world!(real::side_jobs_waiting(), sim::side_jobs_waiting())
+}
+
+/// What the kernel knows of this process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Process {
+    /// Processor time used, user and system, seconds.
+    pub cpu_s: f64,
+    /// Resident memory, octets.
+    pub resident_bytes: u64,
+    /// Open descriptors.
+    pub open_fds: u64,
+    /// Descriptors it may open; `None`: any number.
+    pub max_fds: Option<u64>,
+    /// When it started, seconds since 1970.
+    pub started_s: f64,
+}
+
+/// Asks the kernel about this process, on a side thread. `None`: it cannot be asked now, or this world has no kernel.
+pub async fn process() -> Option<Process> {
+    world!(side(real::process).await.ok().flatten(), None)
+}
+
 /// Resolves when the process was asked to stop (SIGTERM, SIGINT, or [`request_stop`]).
 pub async fn stop_requested() {
     world!(real::stop_requested().await, sim::stop_requested().await)

@@ -126,6 +126,10 @@ impl House {
         (std::net::Ipv4Addr::LOCALHOST, 2110 + self.offset).into()
     }
 
+    pub fn http(&self) -> SocketAddr {
+        (std::net::Ipv4Addr::LOCALHOST, 2080 + self.offset).into()
+    }
+
     /// The generated password of one of the founders, as shown on the first start.
     pub fn password(&self, name: &str) -> String {
         let line = self.said.lines().find(|l| l.trim_start().starts_with(name));
@@ -219,7 +223,7 @@ pub fn free_offset() -> u16 {
         // Below the ports that the kernel gives to clients: one of those could sit on ours when we come back.
         let offset = start.wrapping_add(NEXT.fetch_add(7, Ordering::Relaxed)) % 20_000 + 8_000;
         let free = |port: u16| TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port + offset)).is_ok();
-        if [2525, 2143, 2110].into_iter().all(free) {
+        if [2525, 2143, 2110, 2080].into_iter().all(free) {
             return offset;
         }
     }

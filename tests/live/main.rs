@@ -6,3 +6,4 @@ mod letter;
 mod private;
 mod start;
 mod trouble;
+mod web;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringpost::net::{Door, First, Guest, Next, Wire, pump};
+use ringpost::observe::Ledger;
 use ringpost::proto::contract::Out;
 use ringpost::shard::{self, Mesh, Peer, sim};
 
@@ -28,6 +29,7 @@ struct Counting<W> {
 
 impl<W: World> Door for Counting<W> {
     type Session = W::Session;
+    const LEDGER: Ledger = Ledger::SMTP;
 
     fn body(&mut self, _: &[u8]) {}
 

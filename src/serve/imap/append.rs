@@ -96,7 +96,7 @@ impl Door {
     pub(super) fn append_more(&mut self, announced: Announced) -> Done {
         let Some(mut upload) = self.upload.take() else { return Err(No::ServerBug.into()) };
         if let Some(no) = upload.refused {
-            observe::count(Counter::MessagesRefused);
+            observe::count(Counter::MessagesRefusedImap);
             return Err(no.into());
         }
         upload.whole_bytes += upload.present.body.len();
@@ -133,7 +133,7 @@ impl Door {
         let Some(upload) = self.upload.take() else { return Err(No::ServerBug.into()) };
         let Upload { mailbox, mut whole, present, charge, whole_bytes, refused, .. } = *upload;
         if let Some(no) = refused {
-            observe::count(Counter::MessagesRefused);
+            observe::count(Counter::MessagesRefusedImap);
             return Err(no.into());
         }
         let who = self.who();
@@ -165,7 +165,7 @@ impl Door {
                     valid = uidvalidity;
                     uids.push(uid);
                 }
-                observe::add(Counter::MessagesAccepted, messages as u64);
+                observe::add(Counter::AcceptedImap, messages as u64);
                 tracing::info!(target: "imap", account = %who.name, peer = %wire.peer(), ?uids, size, "appended");
                 return Ok(Answer::Appended { uidvalidity: valid, uids: Set::of_rising(uids) });
             }
@@ -173,7 +173,7 @@ impl Door {
         };
         tracing::warn!(target: "imap", account = %who.name, peer = %wire.peer(), messages, size, %why, "not appended");
         if why == Undone::Unknown {
-            observe::add(Counter::MessagesUnknown, messages as u64);
+            observe::add(Counter::UnknownImap, messages as u64);
         }
         Err(match why {
             Undone::Refused(Refused::NoMailbox) => No::TryCreate.into(),

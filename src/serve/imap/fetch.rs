@@ -23,6 +23,7 @@ use crate::mail::summary::{Packed, SUMMARY_BYTES_MAX};
 use crate::mailbox::letter::Letter;
 use crate::mailbox::slices::Slices;
 use crate::net::wire::Wire;
+use crate::observe::{self, Counter};
 use crate::office::Resident;
 use crate::proto::imap::encode_envelope::envelope;
 use crate::proto::imap::encode_structure::structure;
@@ -333,6 +334,7 @@ impl Line<'_> {
     }
 
     async fn stream(&mut self, range: Range<u64>, wire: &mut Wire) -> Result<(), Stop> {
+        observe::count(Counter::ReadImap);
         let mut at = range.start;
         while at < range.end {
             let Ok(some) = self.letter.some(at..range.end).await else { return Err(Stop::Broken) };

@@ -21,6 +21,7 @@ use crate::mailbox::view::View;
 use crate::net::Guest;
 use crate::net::pump::{Door as PumpDoor, Next};
 use crate::net::wire::Wire;
+use crate::observe::Ledger;
 use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Resident};
@@ -132,6 +133,7 @@ impl Traveller for Door {
 
 impl PumpDoor for Door {
     type Session = Session;
+    const LEDGER: Ledger = Ledger::IMAP;
 
     fn body(&mut self, bytes: &[u8]) {
         if let Some(upload) = &mut self.upload {

@@ -98,6 +98,7 @@ impl Shard {
             state: Cell::new(State::Open),
             lingering: Cell::new(0),
         });
+        observe::stand_on(Some(id));
         shard.bell.move_in();
         HERE.set(Some(shard.clone()));
         shard

@@ -87,6 +87,11 @@ pub async fn side<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -
     wait(answer).await
 }
 
+/// Jobs that wait on the common lane, of all shards.
+pub fn waiting() -> usize {
+    here().node.side.jobs.len()
+}
+
 /// Runs `job` on the file lane; a panic in it is an error.
 pub async fn file<T: Send + 'static>(job: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> std::io::Result<T> {
     let (job, answer) = package("files", job);

@@ -141,12 +141,19 @@ pub(super) fn within<T>(here: Option<Here>, what: impl FnOnce() -> T) -> T {
     impl Drop for Back {
         fn drop(&mut self) {
             let before = self.0.take();
+            count_for(before.as_ref());
             HERE.with(|slot| *slot.borrow_mut() = before);
         }
     }
+    count_for(here.as_ref());
     let before = HERE.with(|slot| std::mem::replace(&mut *slot.borrow_mut(), here));
     let _back = Back(before);
     what()
+}
+
+/// What a task counts it counts for its shard.
+fn count_for(here: Option<&Here>) {
+    observe::stand_on(here.and_then(|h| h.home).map(|home| home.shard));
 }
 
 impl Core {

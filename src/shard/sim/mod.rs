@@ -46,7 +46,7 @@ pub use mesh::Mesh;
 pub use net::ConnId;
 pub use node::{MachineId, NodeId};
 pub use ringpost_storage::sim::{Fault, OpKind, SimDisk, When};
-pub use side::side;
+pub use side::{side, waiting as side_jobs_waiting};
 pub use stream::{Detached, Listener, Stream, connect, connect_from, connect_local};
 
 use super::{Moment, ShardId, StartError, StreamIn};

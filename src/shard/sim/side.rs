@@ -44,6 +44,12 @@ pub async fn side<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -
     answer.await.unwrap_or(Err(SideError::Panicked))
 }
 
+/// Jobs of this task's node that wait.
+pub fn waiting() -> usize {
+    let at = here();
+    at.home.map_or(0, |home| *at.core.nodes.borrow_mut().side_waiting(home.node))
+}
+
 /// A place in the pool's queue.
 struct Place {
     core: Rc<Core>,

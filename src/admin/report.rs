@@ -1,0 +1,237 @@
+//! What all shards have done and have, asked of each at once: for the operator as names and numbers, for Prometheus as families.
+
+use std::collections::BTreeMap;
+
+use ringpost_storage::{VolumeId, VolumeStats};
+
+use crate::observe::expose::{Family, Kind, Sample, Value, families};
+use crate::observe::{self, Counter, Figures, Gauge, Measure, log};
+use crate::office::words::ShardStats;
+use crate::office::{Office, Reply, Request};
+use crate::shard::{self, Process, ShardId};
+
+/// What everybody said.
+pub struct Report {
+    /// Each shard; `None`: it did not answer.
+    shards: Vec<(ShardId, Option<Box<ShardStats>>)>,
+    /// Threads that are no shard's.
+    elsewhere: Figures,
+    process: Option<Process>,
+    side_jobs_waiting: usize,
+}
+
+/// Asks everybody.
+pub async fn report(office: &Office) -> Report {
+    let answers = office.ask_all(|| Request::Stats).await;
+    let stats = |answer| match answer {
+        Some(Reply::Stats(stats)) => Some(stats),
+        _ => None,
+    };
+    Report {
+        shards: answers.into_iter().map(|(shard, answer)| (shard, stats(answer))).collect(),
+        elsewhere: observe::elsewhere(),
+        process: shard::process().await,
+        side_jobs_waiting: shard::side_jobs_waiting(),
+    }
+}
+
+/// What a volume tells of itself: name, meaning, kind, value.
+fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 11] {
+    let VolumeStats {
+        batches,
+        transactions,
+        records,
+        written_bytes,
+        body_bytes,
+        durable: _,
+        segments_put_off,
+        damaged_regions,
+        lost_batches,
+        orphan_records,
+        failed,
+    } = *stats;
+    use Kind::{Counter, Gauge};
+    [
+        ("volume_batches_total", "Batches made durable", Counter, batches),
+        ("volume_transactions_total", "Transactions made durable", Counter, transactions),
+        ("volume_records_total", "Records made durable", Counter, records),
+        ("volume_written_bytes_total", "Octets written in batches, padding included", Counter, written_bytes),
+        ("volume_body_bytes_total", "Octets of bodies and prefixes in batches", Counter, body_bytes),
+        ("volume_segments_put_off_total", "Times that the next segment could not be made", Counter, segments_put_off),
+        ("volume_damaged_regions", "Damaged regions found when it was opened", Gauge, damaged_regions),
+        ("volume_lost_batches", "Acknowledged batches found lost when it was opened", Gauge, lost_batches),
+        ("volume_orphan_records", "Records found that belong to nothing", Gauge, orphan_records),
+        ("volumes_failed", "Volumes that take nothing any more until the next start", Gauge, u64::from(failed)),
+        ("volumes_open", "Volumes being served", Gauge, 1),
+    ]
+}
+
+impl Report {
+    /// Shards that did not answer.
+    #[must_use]
+    pub fn silent(&self) -> Vec<ShardId> {
+        self.shards.iter().filter(|(_, stats)| stats.is_none()).map(|(shard, _)| *shard).collect()
+    }
+
+    fn answered(&self) -> impl Iterator<Item = (ShardId, &ShardStats)> {
+        self.shards.iter().filter_map(|(shard, stats)| Some((*shard, stats.as_deref()?)))
+    }
+
+    fn volumes(&self) -> impl Iterator<Item = (ShardId, VolumeId, &VolumeStats)> {
+        self.answered().flat_map(|(shard, stats)| stats.volumes.iter().map(move |(id, stats)| (shard, *id, stats)))
+    }
+
+    /// All added up.
+    fn sum(&self) -> Figures {
+        let mut sum = self.elsewhere.clone();
+        self.answered().for_each(|(_, stats)| sum.add(&stats.figures));
+        sum
+    }
+
+    /// As names and numbers: the sums, families added up over their labels and each series by itself.
+    #[must_use]
+    pub fn totals(&self) -> BTreeMap<String, u64> {
+        let mut named = named(&self.sum());
+        named.insert("log_lines_lost_total".to_owned(), log::lines_lost());
+        named.insert("side_jobs_waiting".to_owned(), self.side_jobs_waiting as u64);
+        self.answered().for_each(|(_, stats)| name_shard(stats, &mut named));
+        named
+    }
+
+    /// The same for each shard.
+    #[must_use]
+    pub fn by_shard(&self) -> BTreeMap<ShardId, BTreeMap<String, u64>> {
+        let of = |stats: &ShardStats| {
+            let mut named = named(&stats.figures);
+            name_shard(stats, &mut named);
+            named
+        };
+        self.answered().map(|(shard, stats)| (shard, of(stats))).collect()
+    }
+
+    /// For Prometheus. `sum`: the shards added up, instead of each with its label.
+    #[must_use]
+    pub fn families(&self, sum: bool) -> Vec<Family> {
+        let all = self.sum();
+        let mut by: Vec<(Option<String>, &Figures)> = Vec::new();
+        if sum {
+            by.push((None, &all));
+        } else {
+            by.extend(self.answered().map(|(shard, stats)| (Some(shard.to_string()), &stats.figures)));
+        }
+        let mut shown = families(&by, (!sum).then_some(&self.elsewhere));
+        self.show_volumes(sum, &mut shown);
+        self.show_shards(sum, &mut shown);
+        let lost = Value::Whole(log::lines_lost());
+        shown.push(Family::single(
+            "ringpost_log_lines_lost_total",
+            "Log lines dropped for want of room",
+            Kind::Counter,
+            lost,
+        ));
+        let waiting = Value::Whole(self.side_jobs_waiting as u64);
+        shown.push(Family::single(
+            "ringpost_side_jobs_waiting",
+            "Jobs that wait for a side thread",
+            Kind::Gauge,
+            waiting,
+        ));
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        shown.push(Family {
+            name: "ringpost_build_info".to_owned(),
+            help: "Which Ringpost this is",
+            kind: Kind::Gauge,
+            samples: vec![Sample { labels: version, value: Value::Whole(1) }],
+        });
+        if let Some(process) = &self.process {
+            show_process(process, &mut shown);
+        }
+        shown
+    }
+
+    fn show_volumes(&self, sum: bool, shown: &mut Vec<Family>) {
+        for (at, (name, help, kind, _)) in volume_values(&VolumeStats::default()).into_iter().enumerate() {
+            let values = self.volumes().map(|(shard, id, stats)| (shard, id, volume_values(stats)[at].3));
+            let samples = if sum || name == "volumes_open" {
+                vec![Sample { labels: Vec::new(), value: Value::Whole(values.map(|(_, _, value)| value).sum()) }]
+            } else {
+                values
+                    .map(|(shard, id, value)| Sample {
+                        labels: vec![("shard", shard.to_string()), ("volume", id.to_string())],
+                        value: Value::Whole(value),
+                    })
+                    .collect()
+            };
+            shown.push(Family { name: format!("ringpost_{name}"), help, kind, samples });
+        }
+    }
+
+    fn show_shards(&self, sum: bool, shown: &mut Vec<Family>) {
+        let mut family = |name: &str, help, values: Vec<(ShardId, u64)>| {
+            let samples = if sum {
+                vec![Sample { labels: Vec::new(), value: Value::Whole(values.iter().map(|(_, value)| value).sum()) }]
+            } else {
+                let sample = |(shard, value): (ShardId, u64)| Sample {
+                    labels: vec![("shard", shard.to_string())],
+                    value: Value::Whole(value),
+                };
+                values.into_iter().map(sample).collect()
+            };
+            shown.push(Family { name: format!("ringpost_{name}"), help, kind: Kind::Gauge, samples });
+        };
+        let bodies = self.answered().map(|(shard, stats)| (shard, stats.bodies_in_flight_bytes)).collect();
+        family("bodies_in_flight_bytes", "Octets of messages between receive and commit", bodies);
+        let up = self.shards.iter().map(|(shard, stats)| (*shard, u64::from(stats.is_some()))).collect();
+        family("shards_up", "Shards that answered when asked for these figures", up);
+    }
+}
+
+/// The counters and gauges of some shards as names and numbers.
+fn named(figures: &Figures) -> BTreeMap<String, u64> {
+    let counters = Counter::ALL.iter().map(|c| (c.shown(), figures.counter(*c)));
+    let gauges = Gauge::ALL.iter().map(|g| (g.shown(), figures.gauge(*g)));
+    let mut named = BTreeMap::new();
+    for (shown, value) in counters.chain(gauges) {
+        *named.entry(shown.name.to_owned()).or_default() += value;
+        if !shown.labels.is_empty() {
+            let labels: Vec<String> = shown.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+            named.insert(format!("{}{{{}}}", shown.name, labels.join(",")), value);
+        }
+    }
+    for measure in Measure::ALL {
+        let tally = figures.tally(*measure);
+        let name = match measure.unit() {
+            observe::measure::Unit::Seconds => measure.name().replace("_seconds", "_us"),
+            _ => measure.name().to_owned(),
+        };
+        named.insert(format!("{name}_count"), tally.count());
+        for (part, word) in [(0.5, "p50"), (0.99, "p99"), (1.0, "max")] {
+            named.insert(format!("{name}_{word}"), tally.quantile(part));
+        }
+    }
+    named
+}
+
+/// What a shard has beside its counters, added to `named`.
+fn name_shard(stats: &ShardStats, named: &mut BTreeMap<String, u64>) {
+    let mut add = |name: &str, n: u64| *named.entry(name.to_owned()).or_default() += n;
+    add("bodies_in_flight_bytes", stats.bodies_in_flight_bytes);
+    for (_, volume) in &stats.volumes {
+        for (name, _, _, value) in volume_values(volume) {
+            add(name.strip_suffix("_total").unwrap_or(name), value);
+        }
+    }
+}
+
+/// The names that exporters of all languages share.
+fn show_process(process: &Process, shown: &mut Vec<Family>) {
+    let Process { cpu_s, resident_bytes, open_fds, max_fds, started_s } = *process;
+    let mut add = |name: &str, help, kind, value| shown.push(Family::single(name, help, kind, value));
+    add("process_cpu_seconds_total", "Processor time used, user and system", Kind::Counter, Value::Real(cpu_s));
+    add("process_resident_memory_bytes", "Resident memory", Kind::Gauge, Value::Whole(resident_bytes));
+    add("process_open_fds", "Open file descriptors", Kind::Gauge, Value::Whole(open_fds));
+    if let Some(max) = max_fds {
+        add("process_max_fds", "File descriptors it may open", Kind::Gauge, Value::Whole(max));
+    }
+    add("process_start_time_seconds", "When it started, seconds since 1970", Kind::Gauge, Value::Real(started_s));
+}

@@ -1,0 +1,185 @@
+//! What is counted: one variant each, with the family it is shown in, its labels and what it means.
+//!
+//! A family is all variants of one name; they stand together. Names and units follow the conventions of Prometheus: counters
+//! end in `_total`, octets in `_bytes`, time in `_seconds`; outside they begin with `ringpost_`. The values of a label are
+//! written here and nowhere made up, so nothing a peer says can add a time series (A183).
+
+/// How a variant is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown {
+    /// The family's name, unit and `_total` included.
+    pub name: &'static str,
+    /// What it means, without a full stop.
+    pub help: &'static str,
+    /// Label and value, beside the shard's.
+    pub labels: &'static [(&'static str, &'static str)],
+}
+
+macro_rules! families {
+    ($(#[$doc:meta])* $kind:ident { $($family:literal, $help:literal => $($variant:ident { $($label:ident: $value:literal),* }),+;)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum $kind { $($(#[doc = $help] $variant,)+)+ }
+
+        impl $kind {
+            /// All of them, families together.
+            pub const ALL: &'static [$kind] = &[$($($kind::$variant,)+)+];
+
+            /// How it is shown.
+            #[must_use]
+            pub fn shown(self) -> Shown {
+                match self {
+                    $($($kind::$variant => Shown {
+                        name: $family,
+                        help: $help,
+                        labels: &[$((stringify!($label), $value)),*],
+                    },)+)+
+                }
+            }
+        }
+    };
+}
+
+families! {
+    /// Everything a shard counts.
+    Counter {
+        "connections_total", "Connections accepted" =>
+            ConnectionsSmtp { service: "smtp" },
+            ConnectionsSubmission { service: "submission" },
+            ConnectionsSubmissions { service: "submissions" },
+            ConnectionsImap { service: "imap" },
+            ConnectionsImaps { service: "imaps" },
+            ConnectionsPop3 { service: "pop3" },
+            ConnectionsPop3s { service: "pop3s" },
+            ConnectionsHttp { service: "http" };
+        "connections_refused_total", "Connections refused at the door by a bound, new or handed over" =>
+            RefusedSmtp { protocol: "smtp" },
+            RefusedImap { protocol: "imap" },
+            RefusedPop3 { protocol: "pop3" },
+            RefusedHttp { protocol: "http" };
+        "commands_total", "Commands executed; lines of them, where a command has several" =>
+            CommandsSmtp { protocol: "smtp" },
+            CommandsImap { protocol: "imap" },
+            CommandsPop3 { protocol: "pop3" },
+            CommandsHttp { protocol: "http" };
+        "replies_total", "Replies that ended a command, by their class" =>
+            Smtp2xx { protocol: "smtp", class: "2xx" },
+            Smtp3xx { protocol: "smtp", class: "3xx" },
+            Smtp4xx { protocol: "smtp", class: "4xx" },
+            Smtp5xx { protocol: "smtp", class: "5xx" },
+            ImapOk { protocol: "imap", class: "ok" },
+            ImapNo { protocol: "imap", class: "no" },
+            ImapBad { protocol: "imap", class: "bad" },
+            Pop3Ok { protocol: "pop3", class: "ok" },
+            Pop3Err { protocol: "pop3", class: "err" },
+            Http2xx { protocol: "http", class: "2xx" },
+            Http4xx { protocol: "http", class: "4xx" },
+            Http5xx { protocol: "http", class: "5xx" };
+        "session_received_bytes_total", "Octets that conversations received; after TLS was taken off, where it is on" =>
+            SessionReceivedSmtp { protocol: "smtp" },
+            SessionReceivedImap { protocol: "imap" },
+            SessionReceivedPop3 { protocol: "pop3" },
+            SessionReceivedHttp { protocol: "http" };
+        "session_sent_bytes_total", "Octets that conversations sent; before TLS was put on, where it is on" =>
+            SessionSentSmtp { protocol: "smtp" },
+            SessionSentImap { protocol: "imap" },
+            SessionSentPop3 { protocol: "pop3" },
+            SessionSentHttp { protocol: "http" };
+        "messages_accepted_total", "Messages acknowledged as durable (SMTP and APPEND)" =>
+            AcceptedSmtp { protocol: "smtp" },
+            AcceptedImap { protocol: "imap" };
+        "messages_refused_total", "Messages refused after their body was received" =>
+            MessagesRefusedSmtp { protocol: "smtp" },
+            MessagesRefusedImap { protocol: "imap" };
+        "messages_unknown_total", "Messages whose fate we could not tell the client" =>
+            UnknownSmtp { protocol: "smtp" },
+            UnknownImap { protocol: "imap" };
+        "message_reads_total", "Readings of a message's octets: RETR, TOP, and each section of a FETCH" =>
+            ReadImap { protocol: "imap" },
+            ReadPop3 { protocol: "pop3" };
+        "received_bytes_total", "Octets received from sockets" => ReceivedBytes {};
+        "sent_bytes_total", "Octets sent to sockets" => SentBytes {};
+        "body_copied_bytes_total", "Octets of message bodies copied in user space between receive and commit" => BodyBytesCopied {};
+        "body_received_bytes_total", "Octets of message bodies received" => BodyBytesReceived {};
+        "ring_enters_total", "Calls of io_uring_enter for the shard's own ring" => RingEnters {};
+        "ring_completions_total", "Completions reaped from the shard's own ring" => RingCompletions {};
+        "ring_syncs_total", "Completions of fdatasync reaped" => RingSyncs {};
+        "ring_no_buffers_total", "Multishot receives ended because no provided buffer was left" => RingNoBuffers {};
+        "accept_paused_total", "Multishot accepts ended for want of descriptors" => AcceptPaused {};
+        "mesh_requests_total", "Requests sent to another shard" => MeshRequests {};
+        "mesh_full_total", "Requests refused for want of a slot or byte credit" => MeshFull {};
+        "side_jobs_total", "Jobs given to the side pool" => SideJobs {};
+        "side_full_total", "Jobs refused because the side pool's queue was full" => SideFull {};
+        "logins_total", "Logins that succeeded" => Logins {};
+        "logins_failed_total", "Logins that failed" => LoginsFailed {};
+        "tls_handshakes_total", "TLS handshakes finished with a full key exchange" => TlsHandshakes {};
+        "tls_resumed_total", "TLS handshakes finished by resuming a session" => TlsResumed {};
+        "tls_failed_total", "TLS handshakes that were not finished" => TlsFailed {};
+        "starttls_injections_total", "Connections closed because octets came between STARTTLS and its answer" => StartTlsInjections {};
+        "handoffs_out_total", "Conversations that left for the shard of their account" => HandoffsOut {};
+        "handoffs_in_total", "Conversations that came from another shard" => HandoffsIn {};
+        "panics_total", "Tasks that panicked and were contained" => Panics {};
+    }
+}
+
+families! {
+    /// Everything of which a shard knows how much there is now.
+    Gauge {
+        "connections_open", "Connections being served" =>
+            OpenSmtp { protocol: "smtp" },
+            OpenImap { protocol: "imap" },
+            OpenPop3 { protocol: "pop3" },
+            OpenHttp { protocol: "http" };
+    }
+}
+
+/// What the conversations of one protocol count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// Commands executed.
+    pub commands: Counter,
+    /// Octets received.
+    pub received_bytes: Counter,
+    /// Octets sent.
+    pub sent_bytes: Counter,
+}
+
+macro_rules! ledgers {
+    ($($name:ident, $commands:ident, $received:ident, $sent:ident;)+) => {
+        impl Ledger {
+            $(
+                #[doc = concat!(stringify!($name), "'s.")]
+                pub const $name: Ledger =
+                    Ledger { commands: Counter::$commands, received_bytes: Counter::$received, sent_bytes: Counter::$sent };
+            )+
+        }
+    };
+}
+
+ledgers! {
+    SMTP, CommandsSmtp, SessionReceivedSmtp, SessionSentSmtp;
+    IMAP, CommandsImap, SessionReceivedImap, SessionSentImap;
+    POP3, CommandsPop3, SessionReceivedPop3, SessionSentPop3;
+    HTTP, CommandsHttp, SessionReceivedHttp, SessionSentHttp;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_the_conventions_and_families_stand_together() {
+        let mut seen: Vec<&str> = Vec::new();
+        let all = Counter::ALL.iter().map(|c| (c.shown(), true)).chain(Gauge::ALL.iter().map(|g| (g.shown(), false)));
+        for (shown, counts) in all {
+            assert_eq!(shown.name.ends_with("_total"), counts, "{}", shown.name);
+            assert!(shown.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{}", shown.name);
+            assert!(!shown.help.is_empty() && !shown.help.ends_with('.'), "{}", shown.help);
+            if seen.last() != Some(&shown.name) {
+                assert!(!seen.contains(&shown.name), "{} is torn apart", shown.name);
+                seen.push(shown.name);
+            }
+        }
+    }
+}
