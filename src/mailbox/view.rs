@@ -102,7 +102,8 @@ impl View {
     /// The client knows this change already: it made it, or was just shown it.
     pub fn tell(&mut self, uid: Uid, modseq: Modseq) {
         if modseq > self.modseq && self.told.len() < TOLD_MAX {
-            self.told.insert(uid, modseq);
+            let told = self.told.entry(uid).or_default();
+            *told = modseq.max(*told);
         }
     }
 
@@ -219,6 +220,10 @@ mod tests {
         assert_eq!(v.update(&now, 5, 3, false), Changes::default());
         v.tell(2, 6);
         assert_eq!(v.update(&box_of(&[(1, 4), (2, 7), (3, 1)]), 7, 4, false).flags, [(2, 2)]);
+        // What was shown before a change of one's own does not make one forget it.
+        v.tell(3, 9);
+        v.tell(3, 8);
+        assert_eq!(v.update(&box_of(&[(1, 4), (2, 7), (3, 9)]), 9, 5, false), Changes::default());
     }
 
     #[test]
@@ -231,27 +236,52 @@ mod tests {
     }
 
     proptest! {
-        /// A client that believes what it is told ends with what is there.
+        /// A client that believes what it is told ends with what is there, and of each change it hears once: by being told, or
+        /// because the change was its own or is in what it fetched.
         #[test]
-        fn what_is_told_leads_to_what_is_there(steps in prop::collection::vec((0_u8..3, any::<prop::sample::Index>(), any::<bool>()), 1..60)) {
+        fn what_is_told_leads_to_what_is_there(steps in prop::collection::vec((0_u8..5, any::<prop::sample::Index>(), any::<bool>()), 1..80)) {
             let mut now: Vec<Message> = Vec::new();
             let (mut next_uid, mut modseq, mut version) = (1, 1, 1);
             let mut v = View::open(MailboxId::INBOX, false, &now, modseq, version);
             let mut client: Vec<Uid> = Vec::new();
+            // What the client knows of flags.
+            let mut known: HashMap<Uid, Modseq> = HashMap::new();
             for (what, at, may) in steps {
                 (modseq, version) = (modseq + 1, version + 1);
                 match what {
                     0 => { now.push(message(next_uid, modseq)); next_uid += 1; }
                     1 if !now.is_empty() => { now.remove(at.index(now.len())); }
-                    2 if !now.is_empty() => { let i = at.index(now.len()); now[i].modseq = modseq; }
+                    // Somebody else's change; its own; a look at the flags.
+                    2..=4 if !now.is_empty() => {
+                        let i = at.index(now.len());
+                        let m = &mut now[i];
+                        if what != 4 { m.modseq = modseq; }
+                        if what != 2 && client.contains(&m.uid) {
+                            known.insert(m.uid, m.modseq);
+                            v.tell(m.uid, m.modseq);
+                        }
+                    }
                     _ => {}
                 }
+                // Not every change is followed by a look.
+                if at.index(3) == 0 { continue; }
                 let c = v.update(&now, modseq, version, may);
                 for s in &c.expunged { client.remove(*s as usize - 1); }
-                if let Some(n) = c.exists {
-                    for s in client.len() as u32 + 1..=n { client.push(v.uid(s).unwrap()); }
+                for (s, uid) in &c.flags {
+                    let m = now.iter().find(|m| m.uid == *uid).unwrap();
+                    prop_assert_eq!(client[*s as usize - 1], *uid);
+                    prop_assert_ne!(known.insert(*uid, m.modseq), Some(m.modseq), "told twice");
                 }
-                for (s, uid) in &c.flags { prop_assert_eq!(client[*s as usize - 1], *uid); }
+                if let Some(n) = c.exists {
+                    for s in client.len() as u32 + 1..=n {
+                        let uid = v.uid(s).unwrap();
+                        client.push(uid);
+                        known.insert(uid, now.iter().find(|m| m.uid == uid).unwrap().modseq);
+                    }
+                }
+                for m in now.iter().filter(|m| client.contains(&m.uid)) {
+                    prop_assert_eq!(known.get(&m.uid), Some(&m.modseq), "not told of {}", m.uid);
+                }
                 if may {
                     prop_assert_eq!(&client, &now.iter().map(|m| m.uid).collect::<Vec<_>>());
                 }

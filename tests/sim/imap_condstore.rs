@@ -14,7 +14,7 @@ impl Client {
     }
 }
 
-fn number(said: &str, word: &str) -> u64 {
+pub fn number(said: &str, word: &str) -> u64 {
     let after = said.split_once(word).unwrap_or_else(|| panic!("no {word} in: {said}")).1;
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().expect("a number")

@@ -1,6 +1,8 @@
 //! COPY, MOVE and APPEND of several messages at the door: all or none, told once, and where they are.
 
+use crate::imap_condstore::number;
 use crate::imap_door::{Client, with_node};
+use crate::post::House;
 
 /// Without UIDVALIDITY, which the clock decides.
 fn without_validity(said: &str) -> String {
@@ -95,5 +97,80 @@ fn a123_messages_of_one_append_are_kept_all_or_none() {
         drop(c);
         let mut c = Client::login("alice").await;
         assert_eq!(c.say("STATUS INBOX (MESSAGES UIDNEXT)").await, "STATUS INBOX (MESSAGES 2 UIDNEXT 3) ~ OK");
+    });
+}
+
+#[test]
+fn messages_go_into_another_mailbox_and_whoever_watches_either_is_told() {
+    with_node(async || {
+        let (mut a, mut from, mut to) =
+            (Client::in_inbox("alice").await, Client::in_inbox("alice").await, Client::login("alice").await);
+        assert_eq!(a.say("CREATE \"Old mail\"").await, "OK");
+        to.say("SELECT \"Old mail\"").await;
+        for n in 1..=4 {
+            a.append(&format!("a: {n}\r\n\r\n")).await;
+        }
+        a.say("STORE 2 +FLAGS.SILENT (\\Flagged $Label)").await;
+        from.say("NOOP").await;
+        from.idle().await;
+        to.idle().await;
+        assert_eq!(a.copy("COPY 1:2 \"Old mail\"").await, "OK COPYUID 1:2 1:2");
+        assert_eq!(
+            a.copy("UID MOVE 2,4 \"Old mail\"").await,
+            "OK [COPYUID 2,4 3:4] Moved ~ 4 EXPUNGE ~ 2 EXPUNGE ~ OK"
+        );
+        assert_eq!(from.done().await, "4 EXPUNGE ~ 2 EXPUNGE ~ OK");
+        assert_eq!(to.done().await, "2 EXISTS ~ 4 EXISTS ~ OK");
+        let flags = "1 FETCH (FLAGS ()) ~ 2 FETCH (FLAGS (\\Flagged $Label)) ~ 3 FETCH (FLAGS (\\Flagged $Label)) ~ 4 FETCH (FLAGS ()) ~ OK";
+        assert_eq!(to.say("FETCH 1:* (FLAGS)").await, flags);
+        assert_eq!(
+            to.say("FETCH 3:4 (BODY.PEEK[])").await,
+            "3 FETCH (BODY[] <a: 2||>) ~ 4 FETCH (BODY[] <a: 4||>) ~ OK"
+        );
+        // And back: new UIDs, because those that were are nobody's any more.
+        assert_eq!(to.copy("MOVE 3:4 INBOX").await, "OK [COPYUID 3:4 5:6] Moved ~ 4 EXPUNGE ~ 3 EXPUNGE ~ OK");
+        assert_eq!(a.say("NOOP").await, "4 EXISTS ~ OK");
+        assert_eq!(to.say("STATUS INBOX (MESSAGES UIDNEXT)").await, "STATUS INBOX (MESSAGES 4 UIDNEXT 7) ~ OK");
+    });
+}
+
+#[test]
+fn a126_neither_appends_nor_copies_bring_too_many_keywords() {
+    with_node(async || {
+        let mut c = Client::in_inbox("alice").await;
+        let keywords = |from: usize, to: usize| (from..to).map(|n| format!("k{n}")).collect::<Vec<_>>().join(" ");
+        let several: String = (0..17).map(|n| format!(" ({}) {{1+}}\r\nx", keywords(n * 64, n * 64 + 64))).collect();
+        assert_eq!(c.say(&format!("APPEND INBOX{several}")).await, "NO LIMIT", "1,088 of them");
+        let several: String = (0..16).map(|n| format!(" ({}) {{1+}}\r\nx", keywords(n * 64, n * 64 + 64))).collect();
+        assert_eq!(c.say(&format!("APPEND INBOX{several}")).await, "16 EXISTS ~ OK");
+        c.say("CREATE other").await;
+        assert_eq!(c.say(&format!("APPEND other ({}) {{1+}}\r\nx", keywords(5_000, 5_064))).await, "OK");
+        assert_eq!(c.say("COPY 1:* other").await, "NO LIMIT");
+        assert_eq!(c.say("UID MOVE 1:* other").await, "NO LIMIT");
+        assert_eq!(c.copy("UID COPY 1:15 other").await, "OK COPYUID 1:15 2:16");
+        assert_eq!(c.copy("COPY 10 INBOX").await, "17 EXISTS ~ OK COPYUID 10 17");
+        assert_eq!(c.say("STORE 1 +FLAGS.SILENT (k64)").await, "NO LIMIT", "65 of one message");
+    });
+}
+
+#[test]
+fn a127_uids_are_never_given_twice_through_moves_and_a_crash() {
+    House::over_seeds(async |house| {
+        let mut c = Client::in_inbox("alice").await;
+        c.say("CREATE other").await;
+        c.append("a: 1\r\n\r\n").await;
+        c.append("a: 2\r\n\r\n").await;
+        let validity = number(&c.say("STATUS INBOX (UIDVALIDITY)").await, "UIDVALIDITY ");
+        assert_eq!(c.copy("UID MOVE 2 other").await, "OK [COPYUID 2 1] Moved ~ 2 EXPUNGE ~ OK");
+        house.crash();
+        let mut c = Client::in_inbox("alice").await;
+        let after = c.say("STATUS INBOX (MESSAGES UIDNEXT)").await;
+        assert_eq!(after, "STATUS INBOX (MESSAGES 1 UIDNEXT 3) ~ OK");
+        assert_eq!(number(&c.say("STATUS INBOX (UIDVALIDITY)").await, "UIDVALIDITY "), validity);
+        c.append("a: 3\r\n\r\n").await;
+        assert_eq!(c.say("FETCH 1:* (UID)").await, "1 FETCH (UID 1) ~ 2 FETCH (UID 3) ~ OK");
+        c.say("SELECT other").await;
+        assert_eq!(c.say("FETCH 1 (UID BODY.PEEK[])").await, "1 FETCH (UID 1 BODY[] <a: 2||>) ~ OK");
+        assert_eq!(c.copy("MOVE 1 INBOX").await, "OK [COPYUID 1 4] Moved ~ 1 EXPUNGE ~ OK");
     });
 }

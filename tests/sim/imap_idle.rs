@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use ringpost::limits;
 use ringpost::shard;
-use ringpost::shard::sim::Chance;
+use ringpost::shard::sim::{Chance, Fault, OpKind, When};
 
 use crate::imap_door::{Client, with_node};
 use crate::node;
+use crate::post::{House, deliver, kept, seconds};
 use crate::smtp::{Sender, Verdict};
 
 /// Far longer than anything here takes, and far shorter than any silence after which something is said.
@@ -15,13 +16,13 @@ const SOON: Duration = Duration::from_secs(5);
 
 impl Client {
     /// Begins to idle.
-    async fn idle(&mut self) {
+    pub async fn idle(&mut self) {
         self.lines.say("x IDLE\r\n").await.expect("connected");
         assert_eq!(self.line().await, "+ idling");
     }
 
     /// Ends it; what was told until then and not heard.
-    async fn done(&mut self) -> String {
+    pub async fn done(&mut self) -> String {
         self.lines.say("DONE\r\n").await.expect("connected");
         self.hear().await
     }
@@ -200,5 +201,67 @@ fn who_examines_a_mailbox_idles_too() {
         let told = b.told().await;
         assert!(told.starts_with("1 FETCH (UID 1 FLAGS (\\Seen) MODSEQ ("), "{told}");
         b.hears_nothing().await;
+    });
+}
+
+#[test]
+fn what_is_only_decided_is_told_to_nobody() {
+    House::over_seeds(async |house| {
+        assert!(kept(&deliver("alice", "before", "x").await));
+        let (mut idles, mut polls) = (Client::in_inbox("alice").await, Client::in_inbox("alice").await);
+        let mut acts = Client::in_inbox("alice").await;
+        idles.idle().await;
+        let hangs = house.hang(0);
+        let sender = house.world.spawn("sender", async { deliver("alice", "hung", "x").await });
+        acts.lines.say("x STORE 1 +FLAGS (\\Flagged)\r\n").await.expect("connected");
+        for _ in 0..3 {
+            shard::sleep(SOON).await;
+            assert_eq!(polls.say("NOOP").await, "OK");
+            assert_eq!(polls.say("FETCH 1:* (FLAGS)").await, "1 FETCH (FLAGS ()) ~ OK");
+            idles.hears_nothing().await;
+            idles.idle().await;
+        }
+        hangs.set(false);
+        assert!(kept(&sender.await));
+        assert!(acts.hear().await.ends_with("OK"));
+        let told = [idles.told().await, idles.told().await];
+        assert!(told.contains(&"2 EXISTS".to_owned()), "{told:?}");
+        assert!(told.contains(&"1 FETCH (UID 1 FLAGS (\\Flagged))".to_owned()), "{told:?}");
+        idles.hears_nothing().await;
+    });
+}
+
+#[test]
+fn a_volume_that_fails_has_no_more_news_and_its_readers_may_go_on_waiting() {
+    House::over_seeds(async |house| {
+        assert!(kept(&deliver("alice", "before", "x").await));
+        let mut c = Client::in_inbox("alice").await;
+        c.idle().await;
+        shard::sleep(SOON).await;
+        house.disk(0).fail(OpKind::Sync, Fault::Io, When::Once(1));
+        assert_eq!(deliver("alice", "lost", "x").await, None);
+        for _ in 0..3 {
+            assert_eq!(c.line().await, "OK Still here");
+        }
+        assert_eq!(c.done().await, "OK");
+        assert!(c.say("FETCH 1 (BODY.PEEK[])").await.contains("Subject: before"), "reading goes on");
+        assert_eq!(c.say("UID COPY 1 INBOX").await, "NO UNAVAILABLE");
+        assert_eq!(c.say("UID MOVE 1 INBOX").await, "NO UNAVAILABLE");
+    });
+}
+
+#[test]
+fn a_mailbox_that_is_removed_under_an_idling_reader_has_no_news() {
+    with_node(async || {
+        let (mut a, mut b) = (Client::login("alice").await, Client::login("alice").await);
+        a.say("CREATE short-lived").await;
+        b.say("SELECT short-lived").await;
+        b.idle().await;
+        assert_eq!(a.say("DELETE short-lived").await, "OK");
+        shard::sleep(seconds(2 * limits::IMAP_STILL_S)).await;
+        assert_eq!(b.line().await, "OK Still here");
+        assert!(b.done().await.ends_with("OK"));
+        assert_eq!(b.say("FETCH 1:* (UID)").await, "NO NONEXISTENT");
+        assert!(b.say("SELECT INBOX").await.ends_with("OK READ-WRITE"));
     });
 }

@@ -5,7 +5,7 @@
 
 use ringpost_storage::{Body, Flags, MailboxId, Op, Outcome, Refused, Transaction};
 
-use super::store::spelt_as_known;
+use super::keywords::Keywords;
 use super::{Done, Door, flags_of, look};
 use crate::net::wire::Wire;
 use crate::observe::{self, Counter};
@@ -20,6 +20,8 @@ const CHARGED_BYTES_MIN: u64 = 8 << 10;
 /// Messages on their way in.
 pub(super) struct Upload {
     mailbox: MailboxId,
+    /// Keywords of the mailbox and of all that came so far, from the first message on that has some.
+    keywords: Option<Keywords>,
     /// Those that are whole.
     whole: Vec<Incoming>,
     /// The one that is coming.
@@ -78,9 +80,11 @@ impl Door {
         let bytes_max = self.office.settings.message_bytes_max;
         let mut charge = self.office.charge(peer);
         let charged = self.ask_room(&mut charge, append.message.size, bytes_max)?;
-        let present = self.incoming(mailbox, append.message)?;
+        let mut keywords = None;
+        let present = self.incoming(mailbox, append.message, &mut keywords)?;
         self.upload = Some(Box::new(Upload {
             mailbox,
+            keywords,
             whole: Vec::new(),
             present,
             charge,
@@ -102,7 +106,7 @@ impl Door {
         upload.whole_bytes += upload.present.body.len();
         let left = upload.bytes_max.saturating_sub(upload.whole_bytes);
         upload.charged = self.ask_room(&mut upload.charge, announced.size, left)?;
-        let next = self.incoming(upload.mailbox, announced)?;
+        let next = self.incoming(upload.mailbox, announced, &mut upload.keywords)?;
         let whole = std::mem::replace(&mut upload.present, next);
         upload.whole.push(whole);
         self.upload = Some(upload);
@@ -122,10 +126,21 @@ impl Door {
         }
     }
 
-    fn incoming(&self, mailbox: MailboxId, announced: Announced) -> Result<Incoming, No> {
-        let flags = look(self.who(), mailbox, |m| spelt_as_known(&announced.flags, m.messages()))??;
-        let hint = usize::try_from(announced.size).unwrap_or(usize::MAX);
-        Ok(Incoming { body: Body::with_hint(hint), flags: flags_of(&flags), internal_ms: announced.internal_ms })
+    fn incoming(
+        &self,
+        mailbox: MailboxId,
+        announced: Announced,
+        keywords: &mut Option<Keywords>,
+    ) -> Result<Incoming, No> {
+        let Announced { size, mut flags, internal_ms } = announced;
+        if !flags.keywords.is_empty() {
+            if keywords.is_none() {
+                *keywords = Some(look(self.who(), mailbox, |m| Keywords::of(m.messages()))?);
+            }
+            flags = keywords.as_mut().map_or(Err(No::ServerBug), |known| known.spelt(&flags))?;
+        }
+        let hint = usize::try_from(size).unwrap_or(usize::MAX);
+        Ok(Incoming { body: Body::with_hint(hint), flags: flags_of(&flags), internal_ms })
     }
 
     pub(super) async fn append_done(&mut self, wire: &Wire) -> Done {
@@ -177,6 +192,7 @@ impl Door {
         }
         Err(match why {
             Undone::Refused(Refused::NoMailbox) => No::TryCreate.into(),
+            Undone::Refused(Refused::TooLarge) => No::TooBig.into(),
             why => why.into(),
         })
     }

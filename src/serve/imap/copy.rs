@@ -8,7 +8,8 @@
 
 use ringpost_storage::{COPY_UIDS_MAX, MailboxId, Op, Outcome, Refused, Target, Transaction, Uid};
 
-use super::{Done, Door, End};
+use super::keywords::Keywords;
+use super::{Done, Door, End, look};
 use crate::net::wire::Wire;
 use crate::office::durable::{Undone, make_durable};
 use crate::proto::imap::{Answer, Copy, No, Set, completion};
@@ -32,6 +33,7 @@ impl Door {
             return Err(No::ExpungeIssued.into());
         }
         if copy.moves {
+            self.keywords_fit(&uids, to)?;
             for some in uids.chunks(COPY_UIDS_MAX) {
                 if let Some(Arrived { uidvalidity, from, to }) = self.arrive(some, to, true).await? {
                     completion::moved(wire.queue(), uidvalidity, &from, &to);
@@ -43,10 +45,24 @@ impl Door {
         if uids.len() > COPY_UIDS_MAX {
             return Err(No::Limit.into());
         }
+        self.keywords_fit(&uids, to)?;
         Ok(match self.arrive(&uids, to, false).await? {
             Some(Arrived { uidvalidity, from, to }) => Answer::Copied { uidvalidity, from, to },
             None => Answer::Done,
         })
+    }
+
+    /// The target has room for the keywords that these bring along (A126).
+    fn keywords_fit(&self, uids: &[Uid], to: MailboxId) -> Result<(), End> {
+        let (who, view) = self.selected()?;
+        let mut brought =
+            look(who, view.mailbox, |m| Keywords::of(uids.iter().filter_map(|uid| m.by_uid(*uid))).into_all())?;
+        brought.retain(|_| to != view.mailbox);
+        if brought.is_empty() {
+            return Ok(());
+        }
+        let mut known = look(who, to, |m| Keywords::of(m.messages())).map_err(|_| No::TryCreate)?;
+        Ok(known.take(&brought)?)
     }
 
     /// One transaction. `None`: none of these is there any more.

@@ -39,6 +39,7 @@ mod delete;
 mod expunge;
 mod fetch;
 mod id;
+mod keywords;
 mod list;
 mod login;
 mod poll;
@@ -248,8 +249,8 @@ fn no_for(why: &Refused) -> No {
     match why {
         Refused::NoMailbox => No::NonExistent,
         Refused::MailboxExists => No::AlreadyExists,
-        Refused::TooLarge => No::TooBig,
-        Refused::UidsUsedUp | Refused::TooMany => No::Limit,
+        // More than one batch can hold, or than one message may have of keywords.
+        Refused::TooLarge | Refused::UidsUsedUp | Refused::TooMany => No::Limit,
         Refused::NoAccount | Refused::DiskFull | Refused::Failed | Refused::Busy => No::Unavailable,
     }
 }

@@ -2,7 +2,7 @@
 
 use ringpost_storage::{Flags, Mailbox, MailboxId, Modseq};
 
-use super::store::keywords_in_use;
+use super::keywords::Keywords;
 use super::{Done, Door, look};
 use crate::mailbox::view::View;
 use crate::net::wire::Wire;
@@ -59,7 +59,7 @@ fn enter(mailbox: &Mailbox, id: MailboxId, read_only: bool) -> Entered {
     let unseen = messages.iter().position(|m| !m.flags.has(Flags::SEEN));
     Entered {
         view: View::open(id, read_only, messages, mailbox.highest_modseq(), mailbox.version()),
-        keywords: keywords_in_use(messages),
+        keywords: Keywords::of(messages).into_all(),
         unseen: unseen.and_then(|at| u32::try_from(at + 1).ok()),
         uidnext: mailbox.uidnext(),
         uidvalidity: mailbox.info().uidvalidity,

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use ringpost_storage::{Flags, FlagsHow, Message, Modseq, Op, Outcome, Uid};
+use ringpost_storage::{Flags, FlagsHow, Modseq, Op, Outcome, Uid};
 
+use super::keywords::spelt_as_known;
 use super::poll::Told;
 use super::{Done, Door, End, WINDOW, commit, flags_of, look};
 use crate::net::wire::Wire;
-use crate::proto::imap::{Answer, FlagList, No, Set, Store, StoreHow};
+use crate::proto::imap::{Answer, No, Set, Store, StoreHow};
 
-/// Different keywords in one mailbox. More: NO [LIMIT] (A126).
-pub(super) const KEYWORDS_MAX: usize = 1_024;
 /// UIDs of one change. More go into the next, so that none is too large for a batch.
 const UIDS_AT_ONCE: usize = 8_192;
 
@@ -34,7 +33,8 @@ impl Door {
             self.show(store, some, &changed, &modified, wire).await?;
             left_alone.extend(modified);
         }
-        let gone = self.gone(&uids)?;
+        // A UID that is gone is passed over (RFC 9051 §6.4.9), a number is not.
+        let gone = !store.uid && self.gone(&uids)?;
         if left_alone.is_empty() {
             return if gone { Err(No::ExpungeIssued.into()) } else { Ok(Answer::Done) };
         }
@@ -130,32 +130,4 @@ pub(super) struct Stored {
     pub(super) changed: BTreeMap<Uid, (Flags, Modseq)>,
     /// Left alone, rising.
     modified: Vec<Uid>,
-}
-
-/// The keywords in use, sorted; two spellings of one are one.
-pub(super) fn keywords_in_use(messages: &[Message]) -> Vec<Box<str>> {
-    let mut known = BTreeMap::new();
-    for keyword in messages.iter().flat_map(|m| m.flags.keywords()) {
-        if known.len() < KEYWORDS_MAX {
-            known.entry(keyword.to_ascii_lowercase()).or_insert_with(|| keyword.clone());
-        }
-    }
-    known.into_values().collect()
-}
-
-/// The flags with their keywords spelt as the mailbox knows them already.
-pub(super) fn spelt_as_known(flags: &FlagList, messages: &[Message]) -> Result<FlagList, No> {
-    if flags.keywords.is_empty() {
-        return Ok(flags.clone());
-    }
-    let known = keywords_in_use(messages);
-    let find = |k: &str| known.iter().find(|have| have.eq_ignore_ascii_case(k)).cloned();
-    let fresh = flags.keywords.iter().filter(|k| find(k).is_none()).count();
-    if known.len() + fresh > KEYWORDS_MAX {
-        return Err(No::Limit);
-    }
-    let mut keywords: Vec<Box<str>> = flags.keywords.iter().map(|k| find(k).unwrap_or_else(|| k.clone())).collect();
-    keywords.sort_unstable();
-    keywords.dedup();
-    Ok(FlagList { bits: flags.bits, keywords })
 }

@@ -6,8 +6,8 @@ use crate::proto::imap::refusal::Refusal;
 
 /// One keyword, octets. Longer: NO [LIMIT] (A126).
 pub const KEYWORD_BYTES_MAX: usize = 64;
-/// Keywords in one command. More: NO [LIMIT].
-pub const KEYWORDS_MAX: usize = 100;
+/// Keywords in one command, and of one message. More: NO [LIMIT].
+pub const KEYWORDS_MAX: usize = 64;
 
 /// `(flag …)`, perhaps empty.
 pub fn list(c: &mut Cursor<'_>) -> Result<FlagList, Refusal> {
