@@ -34,7 +34,7 @@ impl Recipient {
 pub struct Letter {
     /// Our own name for it, time-ordered (UUID version 7, RFC 9562 §5.7). Never the Message-ID field.
     pub id: Uuid,
-    /// The volume in which all its recipients live.
+    /// The volume that decides first: that of the first recipient.
     pub volume: VolumeId,
     /// At least one, without duplicates.
     pub recipients: Vec<Recipient>,

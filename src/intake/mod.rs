@@ -9,8 +9,10 @@
 //!   Verdict
 //! ```
 //!
-//! *Liberty, until transfers exist:* all recipients of one letter live in one volume; `serve::smtp` tells the
-//! recipients of a second volume to come back (452 4.5.3), which every sender does at once.
+//! *Liberty, until transfers exist:* all recipients of one letter from another host live in one volume; `serve::smtp`
+//! tells the recipients of a second volume to come back (452 4.5.3), which every such sender does at once. A mail program
+//! does not: its letter is decided in one batch a volume, one after the other, and answered when all of them are durable.
+//! Should a later one be refused, the sender is told to send again and the first recipients may have the letter twice.
 
 pub mod commit;
 pub mod judge;
@@ -18,7 +20,7 @@ pub mod letter;
 
 use std::rc::Rc;
 
-use ringpost_storage::Refused;
+use ringpost_storage::{Body, Refused, VolumeId};
 
 pub use letter::{Letter, Recipient};
 
@@ -58,9 +60,9 @@ pub async fn accept(office: &Rc<Office>, letter: Letter) -> Verdict {
     let verdict = match judge::judge(&letter, &office.settings.hostname) {
         Err(fault) => Verdict::Unacceptable(fault),
         Ok(()) => {
-            let (deliver, charge) = expand(letter);
-            let fate = commit::commit(office, deliver).await;
-            drop(charge);
+            let Letter { volume, recipients, received_ms, body, charge, .. } = letter;
+            let (here, elsewhere) = recipients.into_iter().partition(|r| r.home.volume == volume);
+            let fate = decide(office, Parts { volume, here, elsewhere, received_ms, _charge: charge }, body).await;
             weigh(fate)
         }
     };
@@ -72,15 +74,46 @@ pub async fn accept(office: &Rc<Office>, letter: Letter) -> Verdict {
     verdict
 }
 
-/// The copies of a letter, and what its octets are charged to until they are committed.
-fn expand(letter: Letter) -> (Deliver, BodyCharge) {
-    let deliver = Deliver {
-        volume: letter.volume,
-        copies: letter.recipients.iter().map(Recipient::copy).collect(),
-        received_ms: letter.received_ms,
-        body: letter.body,
-    };
-    (deliver, letter.charge)
+/// A letter's recipients: those of the volume that decides now, and those of later ones.
+struct Parts {
+    volume: VolumeId,
+    here: Vec<Recipient>,
+    elsewhere: Vec<Recipient>,
+    received_ms: i64,
+    /// What its octets are charged to until they are committed.
+    _charge: BodyCharge,
+}
+
+/// One batch in each volume. The first that does not store it ends it.
+async fn decide(office: &Rc<Office>, mut parts: Parts, mut body: Body) -> Deliverable {
+    loop {
+        let Some(next) = parts.elsewhere.first().map(|r| r.home.volume) else {
+            return commit::commit(office, parts.deliver(body)).await;
+        };
+        // The batch takes the body along: the next volume's is a copy. So such a letter holds up to twice what it is
+        // charged with, and only users who logged in can send one.
+        let mut copy = Body::with_hint(usize::try_from(body.len()).unwrap_or(usize::MAX));
+        body.parts().for_each(|part| copy.push(part));
+        let fate = commit::commit(office, parts.deliver(body)).await;
+        if fate != Deliverable::Stored {
+            return fate;
+        }
+        body = copy;
+        let (here, elsewhere) = parts.elsewhere.into_iter().partition(|r| r.home.volume == next);
+        parts = Parts { volume: next, here, elsewhere, ..parts };
+    }
+}
+
+impl Parts {
+    /// The copies of the volume that decides now.
+    fn deliver(&self, body: Body) -> Deliver {
+        Deliver {
+            volume: self.volume,
+            copies: self.here.iter().map(Recipient::copy).collect(),
+            received_ms: self.received_ms,
+            body,
+        }
+    }
 }
 
 fn weigh(fate: Deliverable) -> Verdict {

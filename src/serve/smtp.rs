@@ -6,8 +6,8 @@
 //!   DATA ─► a letter, signed with our trace fields      pieces ─► letter      end ─► intake ─► 250 | 4xx | 5xx | silence
 //! ```
 //!
-//! *Liberty, until transfers exist:* recipients of a second volume get `452 4.5.3` and the sender comes back with
-//! them (RFC 5321 §4.5.3.1.10 makes every sender able to).
+//! *Liberty, until transfers exist:* from other hosts, recipients of a second volume get `452 4.5.3` and the sender comes
+//! back with them (RFC 5321 §4.5.3.1.10 makes every sender able to). See `intake` for those of a mail program.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -137,7 +137,8 @@ impl SmtpDoor {
                 if self.recipients.iter().any(|r| r.home.account == home.account) {
                     return Answer::Yes;
                 }
-                if self.volume().is_some_and(|v| v != home.volume) {
+                // A mail program would not come back.
+                if self.account.is_none() && self.volume().is_some_and(|v| v != home.volume) {
                     return no(452, (4, 5, 3), "This recipient in a transaction of its own, please");
                 }
                 if self.office.has_failed(home.volume) {

@@ -52,6 +52,35 @@ fn a_letter_is_handed_in_after_a_login_on_either_shard() {
 }
 
 #[test]
+fn a_letter_to_people_in_several_volumes_reaches_all_of_them_once() {
+    over_seeds(async |_, _| {
+        let names = ["alice", "bob", "carol", "dave"];
+        accounts(&names).await;
+        let mut client = greeted(SUBMISSION).await;
+        command(&mut client, &auth("bob", "secret"), "235 2.7.0").await;
+        command(&mut client, "MAIL FROM:<bob@ringpost.test>", "250").await;
+        for name in names {
+            command(&mut client, &format!("RCPT TO:<{name}@ringpost.test>"), "250").await;
+        }
+        command(&mut client, "DATA", "354").await;
+        command(&mut client, "Subject: to all\r\n\r\nHello\r\n.", "250").await;
+        for name in names {
+            let mut client = Client::connect(POP3).await;
+            client.expect("+OK").await;
+            for line in [&format!("USER {name}"), "PASS secret"] {
+                command(&mut client, line, "+OK").await;
+            }
+            command(&mut client, "STAT", "+OK 1 ").await;
+            command(&mut client, "RETR 1", "+OK").await;
+            let letter = client.dotted().await;
+            let to = letter.iter().filter(|l| l.starts_with("Delivered-To:")).collect::<Vec<_>>();
+            assert_eq!(to, [&format!("Delivered-To: {name}@ringpost.test")]);
+            assert!(letter.iter().any(|l| l == "Hello"), "{letter:?}");
+        }
+    });
+}
+
+#[test]
 fn a013_without_a_login_nothing_is_handed_in() {
     over_seeds(async |_, _| {
         accounts(&["alice"]).await;
