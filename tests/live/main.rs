@@ -1,6 +1,7 @@
 //! Stories with the real binary, on loopback, with real files.
 
 mod config;
+mod crossing;
 mod house;
 mod letter;
 mod private;
