@@ -42,9 +42,9 @@ fn use_of(code: u16) -> Option<SpecialUse> {
 
 /// A line of LIST or LSUB.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
+pub struct Listed<'a> {
     /// In UTF-8.
-    pub name: String,
+    pub name: &'a str,
     /// With their backslashes.
     pub attributes: Vec<&'static str>,
     /// Selection options that names below satisfy (RFC 5258 §3.5).
@@ -53,14 +53,14 @@ pub struct Listed {
     pub mailbox: Option<MailboxId>,
 }
 
-/// The names that a LIST or LSUB asks for, sorted. `subscriptions`: all that the account has.
-pub async fn list(
-    mailboxes: &[MailboxInfo],
-    subscriptions: &[String],
-    list: &List,
+/// The names that a LIST or LSUB asks for, sorted. `subscriptions`: all that the account has. No name is copied.
+pub async fn list<'a>(
+    mailboxes: &'a [MailboxInfo],
+    subscriptions: &'a [String],
+    list: &'a List,
     slices: &mut Slices,
-) -> Vec<Listed> {
-    let mut tree = tree(mailboxes, subscriptions, list.lsub || list.only.recursive);
+) -> impl Iterator<Item = Listed<'a>> + use<'a> {
+    let mut tree = tree(mailboxes, subscriptions, list.lsub || list.only.recursive, slices).await;
     for (name, entry) in &mut tree {
         for pattern in &list.patterns {
             slices.spend(pattern.work(name.len())).await;
@@ -72,16 +72,22 @@ pub async fn list(
         entry.selected = entry.satisfies(list);
     }
     if list.lsub || list.only.recursive {
-        tell_those_above(&mut tree);
+        tell_those_above(&mut tree, slices).await;
     }
-    let listed = tree.into_iter().filter(|(_, entry)| entry.matches && entry.is_listed(list));
-    listed.map(|(name, entry)| entry.listed(name, list)).collect()
+    let listed = tree.into_iter().filter(move |(_, entry)| entry.matches && entry.is_listed(list));
+    listed.map(move |(name, entry)| entry.listed(name, list))
 }
 
 /// All names there are. `levels`: also those that only stand above subscriptions.
-fn tree<'a>(mailboxes: &'a [MailboxInfo], subscriptions: &'a [String], levels: bool) -> BTreeMap<&'a str, Entry> {
+async fn tree<'a>(
+    mailboxes: &'a [MailboxInfo],
+    subscriptions: &'a [String],
+    levels: bool,
+    slices: &mut Slices,
+) -> BTreeMap<&'a str, Entry> {
     let mut tree: BTreeMap<&str, Entry> = BTreeMap::new();
     for info in mailboxes {
+        slices.spend(climbing(&info.name)).await;
         let entry = tree.entry(&info.name).or_default();
         entry.mailbox = Some(info.id);
         entry.special_use = use_of(info.special_use);
@@ -90,6 +96,7 @@ fn tree<'a>(mailboxes: &'a [MailboxInfo], subscriptions: &'a [String], levels: b
         }
     }
     for name in subscriptions {
+        slices.spend(climbing(name)).await;
         tree.entry(name).or_default().subscribed = true;
         for above in above(name).filter(|_| levels) {
             tree.entry(above).or_default();
@@ -103,9 +110,16 @@ fn above(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('/').map(|(at, _)| &name[..at])
 }
 
-fn tell_those_above(tree: &mut BTreeMap<&str, Entry>) {
+/// The work of finding all levels of a name in the tree.
+fn climbing(name: &str) -> u64 {
+    const COMPARED: usize = 16;
+    (COMPARED * (1 + above(name).count()) * name.len()) as u64
+}
+
+async fn tell_those_above(tree: &mut BTreeMap<&str, Entry>, slices: &mut Slices) {
     let selected: Vec<(&str, bool)> = tree.iter().filter(|(_, e)| e.selected).map(|(n, e)| (*n, e.matches)).collect();
     for (name, matches) in selected {
+        slices.spend(climbing(name)).await;
         for above in above(name) {
             let entry = tree.get_mut(above).expect("the levels above are in the tree");
             entry.selected_below = true;
@@ -153,7 +167,7 @@ impl Entry {
         self.selected || as_level || as_parent
     }
 
-    fn listed(self, name: &str, list: &List) -> Listed {
+    fn listed<'a>(&self, name: &'a str, list: &List) -> Listed<'a> {
         let child_info: &[&str] = match list.only {
             _ if !list.only.recursive || !self.selected_below => &[],
             only if only.subscribed && only.special_use => &["SUBSCRIBED", "SPECIAL-USE"],
@@ -161,7 +175,7 @@ impl Entry {
             _ => &["SPECIAL-USE"],
         };
         let mailbox = self.mailbox.filter(|_| self.selected);
-        Listed { name: name.to_owned(), attributes: self.attributes(list), child_info, mailbox }
+        Listed { name, attributes: self.attributes(list), child_info, mailbox }
     }
 
     fn attributes(&self, list: &List) -> Vec<&'static str> {

@@ -359,6 +359,13 @@ impl<D: Disk> Volume<D> {
         index.accounts.get(&account).map(|a| a.mailboxes.values().map(|m| m.info.clone()).collect()).unwrap_or_default()
     }
 
+    /// The mailbox with this name.
+    #[must_use]
+    pub fn mailbox_named(&self, account: AccountId, name: &str) -> Option<MailboxId> {
+        let index = self.0.index.borrow();
+        index.accounts.get(&account)?.mailboxes.values().find(|m| m.info.name == name).map(|m| m.info.id)
+    }
+
     /// Names an account is subscribed to, sorted; there need be no mailbox with such a name (RFC 9051 §6.3.7).
     #[must_use]
     pub fn subscriptions(&self, account: AccountId) -> Vec<String> {

@@ -22,13 +22,13 @@ fn asked(patterns: &[&str]) -> List {
 fn told(asked: &List) -> Vec<String> {
     let (mailboxes, subscriptions) = world();
     let lines = block_on(list(&mailboxes, &subscriptions, asked, &mut Slices::default()));
-    let line = |l: &Listed| {
-        let mut words = vec![l.name.clone()];
+    let line = |l: Listed<'_>| {
+        let mut words = vec![l.name.to_owned()];
         words.extend(l.attributes.iter().map(|a| (*a).to_owned()));
         words.extend(l.child_info.iter().map(|c| format!("({c})")));
         words.join(" ")
     };
-    lines.iter().map(line).collect()
+    lines.map(line).collect()
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn counts_are_told_of_mailboxes_that_were_asked_for() {
     let mut asked = asked(&["%"]);
     let with_counts = |asked: &List| -> Vec<String> {
         let lines = block_on(list(&mailboxes, &subscriptions, asked, &mut Slices::default()));
-        lines.into_iter().filter(|l| l.mailbox.is_some()).map(|l| l.name).collect()
+        lines.filter(|l| l.mailbox.is_some()).map(|l| l.name.to_owned()).collect()
     };
     assert_eq!(with_counts(&asked), ["INBOX", "Sent", "p"]);
     asked.only = ListOnly { subscribed: true, recursive: true, special_use: false };
@@ -142,4 +142,18 @@ fn a_mailbox_may_take_the_place_of_its_parent() {
     // The old name of one is the new name of another, which waits until it is free.
     let names = ["a/b/b/b", "a/b/b", "a/b"];
     assert_eq!(rename(&names, "a/b", "a").unwrap(), ["a/b a", "a/b/b a/b", "a/b/b/b a/b/b"]);
+}
+
+#[test]
+fn a117_a_great_many_deep_names_are_listed_in_slices() {
+    use crate::mailbox::slices::SLICE_WORK;
+    use crate::observe::{self, Peak};
+
+    let deep = |id: u32| mailbox(id, &format!("{id}{}", "/abcdefghij".repeat(31)), 0);
+    let mailboxes: Vec<MailboxInfo> = (1..=60).map(deep).collect();
+    let asked = asked(&[&"*a%".repeat(40), "*/abcdefghij"]);
+    let lines = block_on(list(&mailboxes, &[], &asked, &mut Slices::default())).count();
+    assert_eq!(lines, 60 * 31, "each level below the first is told once");
+    let most = observe::highest_here(Peak::SliceWork);
+    assert!((SLICE_WORK / 2..=SLICE_WORK).contains(&most), "a slice of {most}");
 }

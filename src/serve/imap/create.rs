@@ -4,10 +4,14 @@ use ringpost_storage::Op;
 
 use super::{Done, Door, commit};
 use crate::mailbox::names;
-use crate::proto::imap::{Answer, Create};
+use crate::proto::imap::{Answer, Create, No};
 
 impl Door {
     pub(super) async fn create(&mut self, create: &Create) -> Done {
+        // Clients ask this of mailboxes that are there, at every start: it is nothing for the log.
+        if self.named(&create.mailbox).is_some() {
+            return Err(No::AlreadyExists.into());
+        }
         let who = self.who();
         let op = Op::CreateMailbox {
             account: who.account,

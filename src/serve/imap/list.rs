@@ -13,11 +13,11 @@ impl Door {
         let (mailboxes, subscriptions) = (who.volume.mailboxes(who.account), who.volume.subscriptions(who.account));
         let mut slices = Slices::default();
         for line in names::list(&mailboxes, &subscriptions, list, &mut slices).await {
-            response::list(wire.queue(), list.lsub, &line.attributes, &line.name, line.child_info);
+            response::list(wire.queue(), list.lsub, &line.attributes, line.name, line.child_info);
             if let (Some(items), Some(id)) = (&list.tell.status, line.mailbox) {
                 // One that has gone meanwhile has no counts.
                 if let Ok((counts, messages)) = look(who, id, |m| (counts(m, items), m.messages().len())) {
-                    response::status(wire.queue(), &line.name, &counts);
+                    response::status(wire.queue(), line.name, &counts);
                     slices.spend((items.len() * messages) as u64).await;
                 }
             }

@@ -225,10 +225,7 @@ impl Door {
     /// The mailbox with this name.
     fn named(&self, name: &Name) -> Option<MailboxId> {
         let Resident { volume, account, .. } = self.who();
-        if name.as_str() == "INBOX" {
-            return Some(MailboxId::INBOX);
-        }
-        volume.mailboxes(*account).into_iter().find(|m| m.name == name.as_str()).map(|m| m.id)
+        if name.is_inbox() { Some(MailboxId::INBOX) } else { volume.mailbox_named(*account, name.as_str()) }
     }
 }
 
@@ -259,4 +256,17 @@ fn no_for(why: &Refused) -> No {
 fn flags_of(list: &FlagList) -> Flags {
     let keywords = (!list.keywords.is_empty()).then(|| list.keywords.clone().into());
     Flags { bits: list.bits, keywords }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a119_what_the_volume_refuses_has_its_code() {
+        assert_eq!(no_for(&Refused::TooMany), No::Limit);
+        assert_eq!(no_for(&Refused::MailboxExists), No::AlreadyExists);
+        assert_eq!(no_for(&Refused::NoMailbox), No::NonExistent);
+        assert_eq!(no_for(&Refused::DiskFull), No::Unavailable);
+    }
 }

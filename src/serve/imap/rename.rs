@@ -4,7 +4,7 @@
 
 use ringpost_storage::{COPY_UIDS_MAX, MailboxId, Op, Outcome, Target, Uid};
 
-use super::{Done, Door, commit, look};
+use super::{Done, Door, End, commit, look};
 use crate::mailbox::names;
 use crate::proto::imap::{Answer, Name, No, Rename};
 
@@ -17,7 +17,7 @@ impl Door {
             let who = self.who();
             let renamed = names::renamed(&who.volume.mailboxes(who.account), from, to)?;
             let op = |(mailbox, name)| Op::RenameMailbox { account: who.account, mailbox, name };
-            commit(who, renamed.into_iter().map(op).collect()).await?;
+            commit(who, renamed.into_iter().map(op).collect()).await.map_err(too_many)?;
         }
         tracing::info!(target: "imap", account = %self.who().name, ?from, ?to, "renamed");
         Ok(Answer::Done)
@@ -25,7 +25,10 @@ impl Door {
 
     /// INBOX always is, so its messages go. *Liberty*: past [`COPY_UIDS_MAX`] of them in several changes; each
     /// message is in one of the two mailboxes all the time.
-    async fn move_inbox(&mut self, to: &Name) -> Result<(), super::End> {
+    async fn move_inbox(&mut self, to: &Name) -> Result<(), End> {
+        if self.named(to).is_some() {
+            return Err(No::AlreadyExists.into());
+        }
         let who = self.who();
         let account = who.account;
         let uids: Vec<Uid> = look(who, MailboxId::INBOX, |m| m.messages().iter().map(|m| m.uid).collect())?;
@@ -40,5 +43,13 @@ impl Door {
             commit(who, vec![go(uids, Target::Mailbox(*mailbox))]).await?;
         }
         Ok(())
+    }
+}
+
+/// What is too large for one batch has too many names.
+fn too_many(end: End) -> End {
+    match end {
+        End::Answer(Answer::No(No::TooBig)) => No::Limit.into(),
+        end => end,
     }
 }
