@@ -1,8 +1,13 @@
-//! Real clients do their whole job against the real binary: swaks, smtp-source, curl, and Python's smtplib,
-//! imaplib and poplib. A client that is not installed is skipped aloud; in CI (CI set) that is a failure.
+//! Real clients do their whole job against the real binary. A client that is not installed is skipped aloud; in CI
+//! (CI set) that is a failure.
+//!
+//! Small ones are driven from here: swaks, smtp-source, curl. The others have a script each, whose first lines say what
+//! it proves: Python's own smtplib, imaplib and poplib, mbsync, OfflineIMAP, getmail, fetchmail, NeoMutt, imapflow,
+//! nodemailer, curl over TLS. They connect as users do: over TLS, with the server's certificate verified.
 
 #[path = "../live/house.rs"]
 mod house;
+mod desk;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,10 +22,15 @@ fn client(name: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let found = path.split(':').chain(["/usr/sbin"]).map(|d| Path::new(d).join(name)).find(|p| p.is_file());
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "{name} is not installed, and CI may not skip it");
-        eprintln!("SKIPPED: {name} is not installed");
+        skipped(&format!("{name} is not installed"));
     }
     found
+}
+
+/// Says why a client's test does nothing; in CI that is a failure.
+fn skipped(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "CI may not skip {why}");
+    eprintln!("SKIPPED: {why}");
 }
 
 /// Runs a client to its end; panics with all it said unless it succeeds. Returns its standard output.
@@ -113,4 +123,44 @@ fn pythons_own_clients_do_their_whole_job() {
         house.password(ALICE),
     ]));
     assert!(said.ends_with("all done\n"), "{said}");
+}
+
+#[test]
+fn mbsync_keeps_two_thousand_letters_the_same_on_both_sides() {
+    desk::job("mbsync.py", &["mbsync"]);
+}
+
+#[test]
+fn offlineimap_keeps_a_maildir_and_an_account_the_same() {
+    desk::job("offlineimap.py", &["offlineimap"]);
+}
+
+#[test]
+fn getmail_fetches_each_letter_once_and_empties_the_mailbox() {
+    desk::job("getmail.py", &["getmail"]);
+}
+
+#[test]
+fn fetchmail_fetches_over_every_kind_of_tls() {
+    desk::job("fetchmail.py", &["fetchmail", "openssl"]);
+}
+
+#[test]
+fn neomutt_reads_flags_saves_and_sends() {
+    desk::job("neomutt.py", &["neomutt"]);
+}
+
+#[test]
+fn curl_sends_and_reads_over_tls() {
+    desk::job("curl.py", &["curl"]);
+}
+
+#[test]
+fn imapflow_watches_by_idle_and_works_in_mailboxes() {
+    desk::node_job("imapflow.mjs");
+}
+
+#[test]
+fn nodemailer_submits_with_both_kinds_of_tls() {
+    desk::node_job("nodemailer.mjs");
 }
