@@ -3,7 +3,7 @@
 //!
 //! Small ones are driven from here: swaks, smtp-source, curl. The others have a script each, whose first lines say what
 //! it proves: Python's own smtplib, imaplib and poplib, mbsync, OfflineIMAP, getmail, fetchmail, NeoMutt, imapflow,
-//! nodemailer, curl over TLS. They connect as users do: over TLS, with the server's certificate verified.
+//! nodemailer, curl over TLS, and Thunderbird without a screen. They connect as users do: over TLS, with the server's certificate verified.
 
 #[path = "../live/house.rs"]
 mod house;
@@ -163,4 +163,9 @@ fn imapflow_watches_by_idle_and_works_in_mailboxes() {
 #[test]
 fn nodemailer_submits_with_both_kinds_of_tls() {
     desk::node_job("nodemailer.mjs");
+}
+
+#[test]
+fn thunderbird_does_a_day_of_work() {
+    desk::job("thunderbird.py", &["thunderbird"]);
 }
