@@ -92,6 +92,15 @@ pub enum Request {
     Stop {},
 }
 
+/// The counters of one shard.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ShardCounters {
+    /// Its number.
+    pub shard: shard::ShardId,
+    /// Name → value.
+    pub counters: BTreeMap<String, u64>,
+}
+
 /// An address and the password it is to have.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct NewAccount {
@@ -117,8 +126,8 @@ pub enum Response {
         /// Name → value.
         counters: BTreeMap<String, u64>,
         /// The same of each shard, if asked for.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        shards: BTreeMap<shard::ShardId, BTreeMap<String, u64>>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        shards: Vec<ShardCounters>,
     },
     /// To `DomainList`.
     Domains {

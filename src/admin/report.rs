@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use ringpost_storage::{VolumeId, VolumeStats};
 
+use super::ShardCounters;
 use crate::observe::expose::{Family, Kind, Sample, Value, families};
 use crate::observe::{self, Counter, Figures, Gauge, Measure, log};
 use crate::office::words::ShardStats;
@@ -100,13 +101,13 @@ impl Report {
 
     /// The same for each shard.
     #[must_use]
-    pub fn by_shard(&self) -> BTreeMap<ShardId, BTreeMap<String, u64>> {
+    pub fn by_shard(&self) -> Vec<ShardCounters> {
         let of = |stats: &ShardStats| {
             let mut named = named(&stats.figures);
             name_shard(stats, &mut named);
             named
         };
-        self.answered().map(|(shard, stats)| (shard, of(stats))).collect()
+        self.answered().map(|(shard, stats)| ShardCounters { shard, counters: of(stats) }).collect()
     }
 
     /// For Prometheus. `sum`: the shards added up, instead of each with its label.

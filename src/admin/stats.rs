@@ -12,6 +12,6 @@ async fn try_stats(office: &Office, per_shard: bool) -> Result<Response, Trouble
     if let Some(shard) = report.silent().first() {
         return Err(Trouble::Failed(format!("shard {shard} does not answer")));
     }
-    let shards = if per_shard { report.by_shard() } else { Default::default() };
+    let shards = if per_shard { report.by_shard() } else { Vec::new() };
     Ok(Response::Counters { counters: report.totals(), shards })
 }

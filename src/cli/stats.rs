@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::{At, desk, say, say_json};
-use crate::admin::{Request, Response};
+use crate::admin::{Request, Response, ShardCounters};
 
 /// Show the counters of a running server, one `name value` a line.
 #[derive(Args, Debug)]
@@ -29,7 +29,7 @@ pub(super) fn run(args: &StatsArgs) -> Result<(), String> {
         Response::Counters { counters, .. } if args.json => say_json(&counters),
         Response::Counters { counters, shards } => {
             counters.iter().for_each(|(name, value)| say(&format!("{name} {value}\n")));
-            for (shard, counters) in shards {
+            for ShardCounters { shard, counters } in shards {
                 say(&format!("\nshard {shard}\n"));
                 counters.iter().for_each(|(name, value)| say(&format!("{name} {value}\n")));
             }

@@ -40,6 +40,12 @@ pub trait Door {
     /// Where its commands and octets are counted.
     const LEDGER: Ledger;
 
+    /// Where a reply that ended a command is counted. `reply`: what one step of the session left for the peer.
+    fn class(reply: &[u8]) -> Option<Counter> {
+        let _ = reply;
+        None
+    }
+
     /// Takes a piece of the body being received.
     fn body(&mut self, bytes: &[u8]);
 
@@ -328,6 +334,9 @@ impl<D: Door> Talk<'_, D> {
                     Step::Go => {}
                     end => return Ok(end),
                 }
+            }
+            if let Some(class) = Some(&self.out.reply).filter(|r| !r.is_empty()).and_then(|r| D::class(r)) {
+                observe::count(class);
             }
             if wire.out.is_empty() {
                 std::mem::swap(&mut wire.out, &mut self.out.reply);

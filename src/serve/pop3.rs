@@ -71,6 +71,15 @@ impl PumpDoor for Door {
     type Session = Session;
     const LEDGER: Ledger = Ledger::POP3;
 
+    /// A block of a message that begins as a reply does counts as one.
+    fn class(reply: &[u8]) -> Option<Counter> {
+        match reply {
+            [b'+', b'O', b'K', ..] => Some(Counter::Pop3Ok),
+            [b'-', b'E', b'R', b'R', ..] => Some(Counter::Pop3Err),
+            _ => None,
+        }
+    }
+
     fn body(&mut self, _: &[u8]) {
         unreachable!("POP3 receives no message")
     }

@@ -72,6 +72,17 @@ impl Door for SmtpDoor {
     type Session = Session;
     const LEDGER: Ledger = Ledger::SMTP;
 
+    /// All lines of a reply have its code (RFC 5321 §4.2.1).
+    fn class(reply: &[u8]) -> Option<Counter> {
+        Some(match reply.first()? {
+            b'2' => Counter::Smtp2xx,
+            b'3' => Counter::Smtp3xx,
+            b'4' => Counter::Smtp4xx,
+            b'5' => Counter::Smtp5xx,
+            _ => return None,
+        })
+    }
+
     fn body(&mut self, bytes: &[u8]) {
         if let Some(letter) = &mut self.letter {
             letter.push(bytes);

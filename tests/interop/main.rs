@@ -8,6 +8,7 @@
 #[path = "../live/house.rs"]
 mod house;
 mod desk;
+mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! The doors of POP3, of submission and of the operator on a whole node in the simulated world: two shards, a volume each.
+//! The doors of POP3, of submission, of HTTP and of the operator on a whole node in the simulated world: two shards, a volume each.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,11 +17,13 @@ use uuid::Uuid;
 mod admin;
 mod pop3;
 mod submission;
+mod web;
 
 const SHARDS: u16 = 2;
 const SMTP: u16 = 2525;
 const SUBMISSION: u16 = 2587;
 const POP3: u16 = 2110;
+const HTTP: u16 = 2080;
 /// Nothing a server has to say takes longer.
 const SILENCE_MAX: Duration = Duration::from_secs(900);
 
@@ -42,7 +44,12 @@ fn start(world: &World, found: bool) -> NodeId {
             ..Settings::offline()
         },
         founders: Founders::default(),
-        doors: vec![door(Service::Smtp, SMTP), door(Service::Submission, SUBMISSION), door(Service::Pop3, POP3)],
+        doors: vec![
+            door(Service::Smtp, SMTP),
+            door(Service::Submission, SUBMISSION),
+            door(Service::Pop3, POP3),
+            door(Service::Http, HTTP),
+        ],
         tls_cert: std::path::PathBuf::new(),
         accept_on: vec![0, 1],
         admin_socket: true,

@@ -21,7 +21,7 @@ use crate::mailbox::view::View;
 use crate::net::Guest;
 use crate::net::pump::{Door as PumpDoor, Next};
 use crate::net::wire::Wire;
-use crate::observe::Ledger;
+use crate::observe::{Counter, Ledger};
 use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Resident};
@@ -135,6 +135,22 @@ impl Traveller for Door {
 impl PumpDoor for Door {
     type Session = Session;
     const LEDGER: Ledger = Ledger::IMAP;
+
+    /// The tagged line comes last (RFC 9051 §2.2.2).
+    fn class(reply: &[u8]) -> Option<Counter> {
+        let line = reply.strip_suffix(b"\r\n")?;
+        let line = &line[memchr::memrchr(b'\n', line).map_or(0, |at| at + 1)..];
+        let mut words = line.split(|b| *b == b' ');
+        if matches!(words.next()?, b"*" | b"+") {
+            return None;
+        }
+        match words.next()? {
+            b"OK" => Some(Counter::ImapOk),
+            b"NO" => Some(Counter::ImapNo),
+            b"BAD" => Some(Counter::ImapBad),
+            _ => None,
+        }
+    }
 
     fn body(&mut self, bytes: &[u8]) {
         if let Some(upload) = &mut self.upload {

@@ -39,9 +39,9 @@ const INDEX: &str = "<!DOCTYPE html>\n<html lang=\"en\"><title>Ringpost</title>\
 /// Answers a request. `last`: the connection ends after it.
 pub async fn answer(office: &Office, request: &Request<Incoming>, last: bool) -> Response<Full<Bytes>> {
     observe::count(Counter::CommandsHttp);
-    let mut answer = match checked(office, request) {
-        Ok(()) => found(office, request).await,
-        Err(refusal) => refusal,
+    let mut answer = match refused(office, request) {
+        None => found(office, request).await,
+        Some(refusal) => refusal,
     };
     let headers = answer.headers_mut();
     // A body is never read: what follows it could not be told from it (RFC 9112 §9.6).
@@ -63,20 +63,21 @@ pub async fn answer(office: &Office, request: &Request<Incoming>, last: bool) ->
     answer
 }
 
-fn checked(office: &Office, request: &Request<Incoming>) -> Result<(), Response<Full<Bytes>>> {
-    let host = host(request).map_err(|why| plain(StatusCode::BAD_REQUEST, why))?;
-    if !host.is_none_or(|host| is_ours(&host, &office.settings.hostname)) {
-        return Err(plain(StatusCode::MISDIRECTED_REQUEST, "no such host here\n"));
+/// What is wrong with a request before its path is looked at.
+fn refused(office: &Office, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
+    match host(request) {
+        Err(why) => return Some(plain(StatusCode::BAD_REQUEST, why)),
+        Ok(Some(host)) if !is_ours(&host, &office.settings.hostname) => {
+            return Some(plain(StatusCode::MISDIRECTED_REQUEST, "no such host here\n"));
+        }
+        Ok(_) => {}
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut answer = plain(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD alone\n");
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Err(answer);
+        return Some(answer);
     }
-    if !request.body().is_end_stream() {
-        return Err(plain(StatusCode::PAYLOAD_TOO_LARGE, "requests have no body here\n"));
-    }
-    Ok(())
+    (!request.body().is_end_stream()).then(|| plain(StatusCode::PAYLOAD_TOO_LARGE, "requests have no body here\n"))
 }
 
 async fn found(office: &Office, request: &Request<Incoming>) -> Response<Full<Bytes>> {

@@ -23,8 +23,8 @@ use super::bell::{Bell, TaskWaker};
 use super::node::Node;
 use super::ring::Ring;
 use super::work::Key;
-use crate::observe::{self, Counter};
-use crate::shard::ShardId;
+use crate::observe::{self, Counter, Measure};
+use crate::shard::{Moment, ShardId};
 
 /// Rounds in which tasks may go on before what they asked for is submitted all the same.
 const ROUNDS_MAX: u32 = 3;
@@ -56,6 +56,8 @@ pub struct Shard {
     pub node: Arc<Node>,
     pub bell: Arc<Bell>,
     ring: RefCell<Option<Ring>>,
+    /// When the last turn of the ring ended.
+    turned: Cell<Moment>,
     /// Polls of tasks, ever: an unchanged count over a round means that nothing could run.
     polls: Cell<u64>,
     tasks: RefCell<BTreeMap<u64, glommio::Task<()>>>,
@@ -89,6 +91,7 @@ impl Shard {
             node,
             bell,
             ring: RefCell::new(Some(ring)),
+            turned: Cell::new(super::now()),
             polls: Cell::new(0),
             tasks: RefCell::default(),
             next: Cell::new(0),
@@ -164,7 +167,10 @@ impl Shard {
 
     /// One turn of the ring; wakes who may go on. True when somebody was woken.
     fn turn(&self, wait: bool) -> bool {
+        // Since the turn before tasks have run and nobody has looked: what completed meanwhile has waited at most so long.
+        observe::took(Measure::RingDelay, super::now().since(self.turned.get()));
         let woken = if wait { self.bell.park(|sleep| self.ring().turn(sleep)) } else { self.ring().turn(false) };
+        self.turned.set(super::now());
         let any = !woken.is_empty();
         woken.into_iter().for_each(Waker::wake);
         any
