@@ -1,7 +1,8 @@
 """curl over TLS: sends by submissions and by submission with STARTTLS, AUTH PLAIN and LOGIN; lists, flags, searches,
 appends, reads and deletes by IMAPS and POP3S and by STARTTLS of both.
 
-It is refused where the certificate is from nowhere it trusts, or names another host, and where the password is wrong.
+It is refused where the certificate is from nowhere it trusts, or names another host, where the password is wrong, and
+where it would log in without TLS.
 """
 from desk import ALICE, BOB, CERT, Eye, letter, password, port, run, write
 
@@ -10,10 +11,10 @@ REFUSED, UNTRUSTED = 67, 60
 TEXT = b"by curl\r\n.\r\n..two\r\n"
 
 
-def curl(url, *arguments, who=ALICE, secret=None, cert=CERT, ok=(0,)):
+def curl(url, *arguments, who=ALICE, secret=None, cert=CERT, ok=(0,), secret_road=True):
     trust = ["--cacert", cert] if cert else []
     login = f"{who}:{secret or password(who)}"
-    return run("curl", "-sS", "--max-time", "30", "--ssl-reqd", *trust, "-u", login, url, *arguments, ok=ok)
+    return run("curl", "-sS", "--max-time", "30", *(["--ssl-reqd"] if secret_road else []), *trust, "-u", login, url, *arguments, ok=ok)
 
 
 def send(url, subject, *arguments, **how):
@@ -41,6 +42,8 @@ for url in (submissions, imaps, pop3s, f"imap://localhost:{port('imap')}", f"pop
     curl(url, cert=None, ok=(UNTRUSTED,))
     if not url.startswith("smtp"):
         curl(url, secret="wrong", ok=(REFUSED,))
+for url in (f"imap://localhost:{port('imap')}", f"pop3://localhost:{port('pop3')}"):
+    curl(url, ok=(REFUSED,), secret_road=False)
 curl(f"imaps://elsewhere.test:{port('imaps')}", "--resolve", f"elsewhere.test:{port('imaps')}:127.0.0.1", ok=(UNTRUSTED,))
 
 for way, imap, pop3 in (("tls", imaps, pop3s), ("start", f"imap://localhost:{port('imap')}", f"pop3://localhost:{port('pop3')}")):

@@ -22,7 +22,7 @@ CERT = DESK["cert"]
 HOST = "localhost"
 ALICE, BOB = "alice@ringpost.test", "bob@ringpost.test"
 # How long a client may take, and how long we wait for anything to happen.
-PATIENCE_S = 60
+PATIENCE_S = 90
 
 
 def password(address):

@@ -127,6 +127,11 @@ fn pythons_own_clients_do_their_whole_job() {
 }
 
 #[test]
+fn pythons_own_clients_insist_on_tls() {
+    desk::job("python_tls.py", &[]);
+}
+
+#[test]
 fn mbsync_keeps_two_thousand_letters_the_same_on_both_sides() {
     desk::job("mbsync.py", &["mbsync"]);
 }

@@ -33,6 +33,7 @@ set certificate_file = {HOME}/accepted
 set imap_user = {ALICE}
 set imap_pass = "{password(ALICE)}"
 set folder = imaps://{HOST}:{port("imaps")}/
+set imap_condstore = yes
 set spool_file = +INBOX
 set record = +Sent
 set header_cache = {HOME}/cache/

@@ -29,6 +29,9 @@ pub struct House {
     extra: Vec<String>,
 }
 
+/// What most tests need: they come from one address, often, and read by lines in the clear.
+const LENIENT: [&str; 4] = ["--exempt-network", "127.0.0.0/8", "--plaintext-auth-network", "127.0.0.0/8"];
+
 /// The binary under test.
 pub fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_ringpost")
@@ -41,8 +44,17 @@ impl House {
         Self::open_in(dir, extra)
     }
 
-    /// Starts a server on the data directory in `dir`.
+    /// Starts a server as somebody does who has just got it: no options but where its data and its ports are.
+    pub fn unconfigured() -> House {
+        Self::open_with(tempfile::tempdir().expect("a temporary folder"), &[])
+    }
+
+    /// Starts a server on the data directory in `dir`; plaintext logins and no address limits from loopback.
     pub fn open_in(dir: tempfile::TempDir, extra: &[&str]) -> House {
+        Self::open_with(dir, &[&LENIENT[..], extra].concat())
+    }
+
+    fn open_with(dir: tempfile::TempDir, extra: &[&str]) -> House {
         let mut last = String::new();
         for _ in 0..20 {
             let offset = free_offset();
@@ -65,7 +77,6 @@ impl House {
             .arg("serve")
             .args(["--data", data_of(dir.path()).to_str().expect("a plain path")])
             .args(["--port-offset", &offset.to_string()])
-            .args(["--exempt-network", "127.0.0.0/8", "--plaintext-auth-network", "127.0.0.0/8"])
             .args(extra)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -166,7 +177,7 @@ impl House {
 
     /// Starts it again with other options.
     pub fn restart_with(&mut self, extra: &[&str]) {
-        self.extra = extra.iter().map(|s| (*s).to_owned()).collect();
+        self.extra = LENIENT.iter().chain(extra).map(|s| (*s).to_owned()).collect();
         self.reopen();
     }
 
