@@ -133,6 +133,9 @@ impl View {
         self.modseq = self.modseq.max(modseq);
         let told_up_to = self.modseq;
         self.told.retain(|_, at| *at > told_up_to);
+        if self.told.is_empty() {
+            self.told = HashMap::new();
+        }
         changes
     }
 

@@ -32,6 +32,9 @@ use crate::observe::{self, Counter, Ledger};
 use crate::proto::contract::{Input, Out, Patience, Piece, Session, Turn};
 use crate::shard::{self, Moment, Peer, ShardId};
 
+/// A larger buffer of replies is given back before a wait, octets.
+const REPLY_BYTES_KEPT: usize = 256;
+
 /// Whoever answers a session's asks.
 pub trait Door {
     /// The conversation this door serves.
@@ -186,8 +189,11 @@ impl<D: Door> Talk<'_, D> {
                 end => return Ok(end),
             }
             wire.flush().await?;
-            if wire.out.is_empty() && wire.out.capacity() > limits::OUT_BYTES_MAX / 8 {
-                wire.out = Vec::new();
+            // Most of their lives conversations wait: what waits holds no more than a short reply.
+            for buffer in [&mut wire.out, &mut self.out.reply] {
+                if buffer.is_empty() && buffer.capacity() > REPLY_BYTES_KEPT {
+                    *buffer = Vec::new();
+                }
             }
             let patience = self.session.patience();
             wire.set_deadline(Some(self.slow.deadline(patience, shard::now())));
