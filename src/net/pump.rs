@@ -111,9 +111,10 @@ pub enum Ended<S> {
     },
 }
 
-/// Drives one conversation until it ends or is handed over.
+/// Drives one conversation until it ends or is handed over. The connection is boxed because each `async fn` on its way here
+/// keeps a place for it, for as long as the conversation lives.
 pub async fn pump<D: Door>(
-    mut wire: Wire,
+    mut wire: Box<Wire>,
     session: Box<D::Session>,
     door: &mut D,
     first: First<<D::Session as Session>::Answer>,

@@ -42,7 +42,12 @@ pub(super) trait Traveller: Door {
 }
 
 /// Talks with a fresh client until it leaves or is handed over.
-pub(super) async fn begin<D: Traveller>(office: Rc<Office>, wire: Wire, session: Box<D::Session>, greeting: Vec<u8>) {
+pub(super) async fn begin<D: Traveller>(
+    office: Rc<Office>,
+    wire: Box<Wire>,
+    session: Box<D::Session>,
+    greeting: Vec<u8>,
+) {
     talk::<D>(office, wire, session, None, First::Greeting(greeting)).await;
 }
 
@@ -63,10 +68,10 @@ async fn go_on<D: Traveller>(
     arrival: Arrival,
     session: Box<D::Session>,
 ) {
-    let wire = stream.attach();
+    let wire = Box::new(stream.attach());
     let _guest = match place(&office, D::PROTOCOL, wire.peer()) {
         Ok(guest) => guest,
-        Err(text) => return refuse(wire, text).await,
+        Err(text) => return refuse(*wire, text).await,
     };
     let who = office.resident(&arrival);
     let answer = D::answer_to_login(who.as_ref());
@@ -75,7 +80,7 @@ async fn go_on<D: Traveller>(
 
 async fn talk<D: Traveller>(
     office: Rc<Office>,
-    mut wire: Wire,
+    mut wire: Box<Wire>,
     mut session: Box<D::Session>,
     who: Option<Resident>,
     mut first: First<Answer<D>>,
@@ -98,7 +103,7 @@ async fn talk<D: Traveller>(
             return;
         }
         tracing::warn!(protocol = D::PROTOCOL.word(), %peer, shard = to, account = arrival.name, "not handed over: no room");
-        wire = stream.attach();
+        wire = Box::new(stream.attach());
         session = asking;
         first = First::Middle { held, answer: D::answer_to_login(None) };
     }

@@ -200,29 +200,30 @@ pub async fn keep_door(office: Rc<Office>, service: Service, mut listener: Liste
 }
 
 fn welcome(office: &Rc<Office>, service: Service, stream: Stream) {
-    let wire = Wire::offering(stream, acceptor(office, service.protocol()));
+    let wire = Box::new(Wire::offering(stream, acceptor(office, service.protocol())));
     let guest = match place(office, service.protocol(), wire.peer()) {
         Ok(guest) => guest,
         // Under TLS the words could not be read.
         Err(_) if service.tls_first() => return,
-        Err(text) => return shard::spawn("refusal", refuse(wire, text)),
+        Err(text) => return shard::spawn("refusal", refuse(*wire, text)),
     };
     observe::count(service.accepted());
     let office = office.clone();
     shard::spawn(service.protocol().word(), async move {
         let Some(wire) = ready(&office, service, wire).await else { return };
+        // Each in memory of its own size, not of the largest's.
         match service.protocol() {
-            Protocol::Smtp => smtp::serve(office, service, wire).await,
-            Protocol::Imap => imap::serve(office, wire).await,
-            Protocol::Pop3 => pop3::serve(office, wire).await,
-            Protocol::Http => web::serve(office, wire).await,
+            Protocol::Smtp => Box::pin(smtp::serve(office, service, wire)).await,
+            Protocol::Imap => Box::pin(imap::serve(office, wire)).await,
+            Protocol::Pop3 => Box::pin(pop3::serve(office, wire)).await,
+            Protocol::Http => Box::pin(web::serve(office, *wire)).await,
         }
         drop(guest);
     });
 }
 
 /// The connection once its conversation may begin: at once, or after the handshake that comes first (RFC 8314 §3).
-async fn ready(office: &Office, service: Service, mut wire: Wire) -> Option<Wire> {
+async fn ready(office: &Office, service: Service, mut wire: Box<Wire>) -> Option<Box<Wire>> {
     if !service.tls_first() {
         return Some(wire);
     }

@@ -28,7 +28,7 @@ use crate::serve::handoff::{self, Traveller};
 use crate::shard::{Peer, ShardId};
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
-pub async fn serve(office: Rc<Office>, wire: Wire) {
+pub async fn serve(office: Rc<Office>, wire: Box<Wire>) {
     let config = Config {
         hostname: office.settings.hostname.clone(),
         privacy: wire.privacy(),

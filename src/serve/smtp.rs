@@ -30,7 +30,7 @@ use crate::serve::Service;
 use crate::shard::{self, Peer};
 
 /// Talks SMTP with one client until it leaves.
-pub async fn serve(office: Rc<Office>, service: Service, wire: Wire) {
+pub async fn serve(office: Rc<Office>, service: Service, wire: Box<Wire>) {
     let config = Arc::new(Config {
         hostname: office.settings.hostname.clone(),
         message_bytes_max: office.settings.message_bytes_max,

@@ -58,7 +58,7 @@ fn conversation<W: World + 'static>(seed: u64, pieces: &[&str]) -> (Vec<String>,
             let settings = W::RANDOM.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
             let (world, session) = W::open(&settings, &mut out);
             let first = First::Greeting(out.reply);
-            pump(Wire::new(stream), Box::new(session), &mut Counting { world, executed }, first).await;
+            pump(Box::new(Wire::new(stream)), Box::new(session), &mut Counting { world, executed }, first).await;
             Ok(())
         }
     });

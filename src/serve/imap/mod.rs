@@ -54,7 +54,7 @@ mod subscribe;
 const WINDOW: usize = 128;
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
-pub async fn serve(office: Rc<Office>, wire: Wire) {
+pub async fn serve(office: Rc<Office>, wire: Box<Wire>) {
     let config = Config {
         privacy: wire.privacy(),
         plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
