@@ -232,6 +232,8 @@ mod tests {
     fn a_date_is_written_as_letters_and_as_imap_spell_it() {
         assert_eq!(rfc5322(NOON_MS), "Sun, 22 Nov 2026 08:46:46 +0000");
         assert_eq!(internal_date(NOON_MS), "22-Nov-2026 08:46:46 +0000");
+        assert_eq!(http(NOON_MS), "Sun, 22 Nov 2026 08:46:46 GMT");
+        assert_eq!(http(0), "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(rfc5322(0), "Thu, 1 Jan 1970 00:00:00 +0000");
         assert_eq!(internal_date(0), " 1-Jan-1970 00:00:00 +0000");
         assert_eq!(rfc5322(-1), "Wed, 31 Dec 1969 23:59:59 +0000");

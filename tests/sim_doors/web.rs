@@ -1,11 +1,13 @@
 //! The door of HTTP in the simulated world: what is hostile is answered as RELIABILITY says, what is slow is cut, and health
 //! tells the truth.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
 use ringpost::limits;
+use ringpost::office::{Office, Settings};
+use ringpost::serve::{self, Service};
 use ringpost::shard;
 use ringpost::shard::sim::{Fault, OpKind, When, World};
 use serde_json::json;
@@ -266,4 +268,37 @@ fn figures_of_the_shards_add_up_to_their_sum() {
             assert_eq!(of(0, name) + of(1, name), all, "{name}");
         }
     });
+}
+
+#[test]
+fn a_shard_that_does_not_answer_is_named_in_time_and_the_others_are_shown() {
+    for seed in 0..5 {
+        let world = World::new(seed);
+        world.run_until(async {
+            world.start(2, |mesh| async move {
+                let office = Office::new(Settings::offline(), mesh, 2, 2);
+                if shard::id() == 1 {
+                    // It lives, and looks at nothing that is asked of it.
+                    return std::future::pending().await;
+                }
+                let answering = office.clone();
+                office.mesh.serve(move |_, request| serve::mesh::answer(answering.clone(), request));
+                office.doors.want(1);
+                let listener = shard::listen(SocketAddr::from(([127, 0, 0, 1], HTTP))).expect("a free port");
+                serve::keep_door(office, Service::Http, listener).await;
+                Ok(())
+            });
+            let began = shard::now();
+            let said = healthy().await;
+            assert!(said.starts_with("HTTP/1.1 503 "), "{said}");
+            assert!(said.ends_with("\nshard 1 does not answer within 2 s\n"), "{said}");
+            let took = shard::now().since(began);
+            assert!(took < Duration::from_secs(limits::SHARD_ANSWER_S + 2), "{took:?}");
+            let figures = ask("GET /metrics", "Host: localhost\r\n").await;
+            for line in ["ringpost_shards_up{shard=\"0\"} 1\n", "ringpost_shards_up{shard=\"1\"} 0\n"] {
+                assert!(figures.contains(line), "{figures}");
+            }
+        });
+        assert_eq!(world.panics(), [""; 0], "seed {seed}");
+    }
 }
