@@ -39,7 +39,7 @@ pub fn job(script: &str, programs: &[&str]) {
     }
     let house = House::unconfigured();
     let home = house.dir.path().join("home");
-    std::fs::create_dir(&home).expect("a HOME");
+    std::fs::create_dir_all(home.join("tmp")).expect("a HOME");
     let said = run(Command::new("timeout")
         .args(["--kill-after=5", &LIMIT_S.to_string()])
         .arg(interpreter)
@@ -48,6 +48,7 @@ pub fn job(script: &str, programs: &[&str]) {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("LC_ALL", "C.UTF-8")
         .env("HOME", &home)
+        .env("TMPDIR", home.join("tmp"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("DESK", described(&house)));
     assert!(said.ends_with("all done\n"), "{said}");

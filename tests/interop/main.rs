@@ -70,6 +70,31 @@ fn swaks_sends_a_letter_and_is_refused_for_strangers() {
 }
 
 #[test]
+fn swaks_submits_where_it_trusts_the_certificate() {
+    let Some(swaks) = client("swaks") else { return };
+    let house = House::unconfigured();
+    let (certificate, password) = (house.data().join("tls/cert.pem"), house.password(ALICE));
+    let trust = ["--tls-ca-path", certificate.to_str().expect("a plain path")];
+    let submit = |port: u16, how: &str, extra: &[&str]| {
+        let mut command = Command::new(&swaks);
+        command.args(["--server", "localhost", "--port", &(port + house.offset).to_string(), how]);
+        command.args(["--from", ALICE, "--to", BOB, "--auth-user", ALICE, "--auth-password", &password]).args(extra);
+        command.arg("--tls-verify");
+        command
+    };
+    for (port, how) in [(2587, "--tls"), (2465, "--tls-on-connect")] {
+        for mechanism in ["PLAIN", "LOGIN"] {
+            run(submit(port, how, &["--auth", mechanism]).args(trust));
+        }
+        let out = submit(port, how, &["--auth", "PLAIN", "--to", "x@elsewhere.test"]).args(trust).output();
+        let said = String::from_utf8_lossy(&out.expect("swaks runs").stdout).into_owned();
+        assert!(said.contains("550 5.7.1"), "{said}");
+        let out = submit(port, how, &["--auth", "PLAIN"]).output().expect("swaks runs");
+        assert!(!out.status.success(), "nobody vouches for the certificate");
+    }
+}
+
+#[test]
 fn smtp_source_sends_a_thousand_letters_over_many_connections() {
     let Some(source) = client("smtp-source") else { return };
     let house = House::open(&[]);

@@ -107,11 +107,12 @@ with Thunderbird(prefs) as bird:
 
     # It sends, and keeps what it sent.
     for name in SUBMISSION:
-        do("send", name, BOB, f"by-{name}", "Grüße\n.\n..\n")
+        do("send", name, f"Bob <{BOB}>, {ALICE}", f"by-{name}", "Grüße\n.\n..\n")
     there = Eye(BOB)
     sent = there.letters()
     assert sent.keys() == {f"by-{name}" for name in SUBMISSION}, sent
     for uid, _ in sent.values():
         assert b"\r\n.\r\n..\r\n" in there.source("INBOX", uid)
+    assert sent.keys() <= eye.letters().keys()
     until("its copies in Sent", lambda: eye.letters("Sent").keys() == sent.keys())
 print("all done")
