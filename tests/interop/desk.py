@@ -4,13 +4,15 @@ Each client's script imports this, lets the client do its job, and then asks `Ey
 server's certificate as the only authority) what the server holds now. Nothing here is special to one client.
 
 The environment says the rest: HOME is empty and temporary; DESK is a JSON object of the ports by service, `cert` (the
-certificate's path) and `passwords` by address.
+certificate's path), `passwords` by address, the server's `pid`, and `serve`, the command that starts it again.
 """
+import atexit
 import imaplib
 import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import ssl
 import subprocess
@@ -177,6 +179,10 @@ class Eye(imaplib.IMAP4_SSL):
         """What a change of any kind in `folder` changes."""
         return self.ok(self.status(f'"{folder}"', "(MESSAGES UIDNEXT UIDVALIDITY HIGHESTMODSEQ)"))
 
+    def count(self, folder):
+        """Letters in `folder`."""
+        return int(re.search(rb"MESSAGES (\d+)", self.tally(folder)[0])[1])
+
     def letters(self, folder="INBOX"):
         """Subject → (uid, its flags but for Recent) of every letter in `folder`."""
         self.ok(self.select(f'"{folder}"', readonly=True))
@@ -216,6 +222,19 @@ class Eye(imaplib.IMAP4_SSL):
         self.ok(self.uid("STORE", ",".join(map(str, uids)), "+FLAGS", "(\\Deleted)"))
         self.ok(self.expunge())
         self.ok(self.unselect())
+
+
+def crash():
+    """Kills the server as a power switch would, and starts it again on the same data."""
+    os.kill(DESK["pid"], signal.SIGKILL)
+    log = (HOME / "second.log").open("wb")
+    again = subprocess.Popen(DESK["serve"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+    atexit.register(again.kill)
+    DESK["pid"] = again.pid
+    for line in again.stdout:
+        if line.startswith(b"Stop it with"):
+            return
+    raise AssertionError(f"it does not start again: {(HOME / 'second.log').read_text()}")
 
 
 def until(what, test):

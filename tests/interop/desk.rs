@@ -8,7 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::house::House;
+use crate::house::{House, binary};
 use crate::{ALICE, BOB, client, run, skipped};
 
 /// How long a script may take, seconds. Then it is killed, and its test fails.
@@ -76,8 +76,12 @@ pub fn node_job(script: &str) {
 fn described(house: &House) -> String {
     let ports: Vec<String> = PORTS.iter().map(|(name, port)| format!("\"{name}\":{}", port + house.offset)).collect();
     format!(
-        r#"{{{},"cert":"{}","node":"{}","passwords":{{"{ALICE}":"{}","{BOB}":"{}"}}}}"#,
+        r#"{{{},"pid":{},"serve":["{}","serve","--data","{}","--port-offset","{}"],"cert":"{}","node":"{}","passwords":{{"{ALICE}":"{}","{BOB}":"{}"}}}}"#,
         ports.join(","),
+        house.pid(),
+        binary(),
+        house.data().display(),
+        house.offset,
         house.data().join("tls/cert.pem").display(),
         node_folder().display(),
         house.password(ALICE),

@@ -1,10 +1,13 @@
 """mbsync (isync) keeps a Maildir and a Ringpost account the same, in both directions.
 
-2,000 letters with flags, half of them born on either side, meet in the middle. Then both sides change: flags are set and
+2,000 letters with flags, half of them born on either side, meet in the middle, although the server is killed while they
+do: the next run finishes the work, and no letter is lost or there twice. Then both sides change: flags are set and
 taken back, letters are removed, folders are made, and one run brings each side's changes to the other. A run after that
 changes nothing.
 """
-from desk import ALICE, CERT, HOME, HOST, Eye, Maildir, bodies, letter, password, port, run, write
+import subprocess
+
+from desk import ALICE, CERT, HOME, HOST, PATIENCE_S, Eye, Maildir, bodies, crash, letter, password, port, run, until, write
 
 COUNT = 2000
 MAIL = HOME / "mail"
@@ -44,8 +47,11 @@ SyncState *
 )
 
 
+COMMAND = ["mbsync", "-c", HOME / ".mbsyncrc", "-V", "all"]
+
+
 def sync():
-    return run("mbsync", "-c", HOME / ".mbsyncrc", "-V", "all")
+    run(*COMMAND)
 
 
 def same(folder="INBOX"):
@@ -72,6 +78,14 @@ for n, body in enumerate(bodies(COUNT)):
     else:
         inbox.add(letter(subject, body), flags)
 
+# In the middle of the first run the server dies, with some letters here, some there, and some answers never heard.
+dying = subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+until("a tenth of what it has to carry up", lambda: eye.count("INBOX") > COUNT // 2 + COUNT // 20)
+crash()
+said, _ = dying.communicate(timeout=PATIENCE_S)
+assert dying.returncode != 0, f"it was done before the server died: {said.decode()}"
+eye = Eye()
+assert COUNT // 2 < len(eye.letters()) < COUNT, "nothing was under way"
 sync()
 assert same() == expected
 # The bytes too, both ways; mbsync adds a header of its own to what it carries.
