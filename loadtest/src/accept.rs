@@ -246,7 +246,7 @@ pub(crate) fn clock_seed() -> u64 {
 }
 
 /// Keeps this thread and those it will start on `cpu`.
-fn pin(cpu: usize) -> Result<(), String> {
+pub(crate) fn pin(cpu: usize) -> Result<(), String> {
     if cpu >= CpuSet::MAX_CPU {
         return Err(format!("--pin {cpu}: no such CPU"));
     }

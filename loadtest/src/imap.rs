@@ -1,4 +1,4 @@
-//! The IMAP client (RFC 9051): LOGIN, SELECT, FETCH, STORE, EXPUNGE, APPEND, LOGOUT.
+//! The IMAP client (RFC 9051): LOGIN, SELECT, CLOSE, FETCH, STORE, EXPUNGE, APPEND, NOOP, IDLE (RFC 2177), LOGOUT.
 //!
 //! Strict: a tagged BAD, an untagged reply it does not know, a sequence number outside the mailbox, a
 //! literal that is not as long as it says, a SELECT without UIDVALIDITY or UIDNEXT are failures, and the
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::accounts::Account;
 use crate::smtp::Fate;
-use crate::wire::{Error, Wire};
+use crate::wire::{Error, Way, Wire};
 
 mod parse;
 
@@ -69,13 +69,62 @@ enum Response {
 impl Client {
     /// Connects and logs in.
     pub fn login(server: SocketAddr, account: &Account, patience: Duration) -> Result<Client, Error> {
-        let mut client = Client { wire: Wire::connect(server, patience)?, tag: 0, exists: 0 };
+        let mut client = Client::greeted(&Way { server, source: None, trust: None, patience })?;
+        client.log_in(account)?;
+        Ok(client)
+    }
+
+    /// Connects and takes the greeting.
+    pub fn greeted(way: &Way) -> Result<Client, Error> {
+        let mut client = Client { wire: Wire::open(way)?, tag: 0, exists: 0 };
         let greeting = client.wire.line()?;
         if !greeting.starts_with(b"* OK ") {
             return Err(client.wire.strange("* OK", &greeting));
         }
-        client.command(&format!("LOGIN \"{}\" \"{}\"", account.address, account.password), |_| {})?;
         Ok(client)
+    }
+
+    /// LOGIN.
+    pub fn log_in(&mut self, account: &Account) -> Result<(), Error> {
+        self.command(&format!("LOGIN \"{}\" \"{}\"", account.address, account.password), |_| {}).map(drop)
+    }
+
+    /// The connection below, once the conversation is of no more use.
+    #[must_use]
+    pub fn into_wire(self) -> Wire {
+        self.wire
+    }
+
+    /// NOOP.
+    pub fn noop(&mut self) -> Result<(), Error> {
+        self.run("NOOP", |_| Ok(())).map(drop)
+    }
+
+    /// IDLE, up to its `+`: from here on the server speaks when it likes (RFC 2177). Errors: it is refused.
+    pub fn idle(&mut self) -> Result<(), Error> {
+        self.send("IDLE")?;
+        match self.go_ahead()? {
+            None => Ok(()),
+            Some(refusal) => Err(Error::Refused(refusal)),
+        }
+    }
+
+    /// DONE, which ends IDLE.
+    pub fn done(&mut self) -> Result<(), Error> {
+        self.wire.send(b"DONE\r\n")?;
+        self.finish(|_, _| Ok(())).map(drop)
+    }
+
+    /// EXAMINE and CLOSE: a mailbox entered and left (RFC 9051 §6.3.3, §6.4.1).
+    pub fn look_in(&mut self, mailbox: &str) -> Result<(), Error> {
+        self.exists = 0;
+        self.run(&format!("EXAMINE {mailbox}"), |_| Ok(()))?;
+        self.run("CLOSE", |_| Ok(())).map(drop)
+    }
+
+    /// Gives back what is not needed while nothing is said.
+    pub fn rest(&mut self) {
+        self.wire.rest();
     }
 
     /// SELECT.

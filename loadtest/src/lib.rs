@@ -5,7 +5,7 @@
 //! `src/proto`, so that one misreading of a standard cannot be made twice and go unseen. They are strict:
 //! a reply that is not exactly what the RFC allows is a failure, and the dialogue is printed.
 //!
-//! Reading order: what is sent ([`letter`], [`accounts`]), how it is said ([`wire`], [`smtp`], [`pop3`],
+//! Reading order: what is sent ([`letter`], [`accounts`]), how it is said ([`tls`], [`wire`], [`smtp`], [`pop3`],
 //! [`imap`]), what is remembered ([`ledger`]), what is measured ([`gauge`]), and the commands.
 
 pub mod accounts;
@@ -14,6 +14,7 @@ pub mod letter;
 pub mod imap;
 pub mod pop3;
 pub mod smtp;
+pub mod tls;
 pub mod wire;
 
 pub mod ledger;
@@ -24,6 +25,7 @@ pub mod load;
 pub mod report;
 
 pub mod accept;
+pub mod figures;
 pub mod kill;
 
 #[cfg(test)]

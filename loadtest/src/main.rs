@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ringpost_loadtest::{accept, accounts, kill};
+use ringpost_loadtest::{accept, accounts, figures, kill};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,6 +22,14 @@ enum Command {
     Accept(Box<accept::Args>),
     /// Writes a file of accounts for `ringpost account add --from-file`.
     Accounts(accounts::Args),
+    /// Measures the process memory of an idle logged-in IMAP connection.
+    Idle(Box<figures::idle::Args>),
+    /// Measures the server's CPU for a login and a SELECT over IMAP.
+    Login(Box<figures::login::Args>),
+    /// Measures how long a logged-in connection takes to the shard of its account.
+    Handoff(Box<figures::handoff::Args>),
+    /// Measures TLS handshakes: rate and server CPU, full and resumed.
+    Handshake(Box<figures::handshake::Args>),
     /// Kills the server under load again and again and holds it to what it acknowledged.
     Kill(Box<kill::Args>),
 }
@@ -30,6 +38,10 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Accept(args) => accept::run(&args),
         Command::Accounts(args) => accounts::run(&args).map(|()| true).map_err(|e| e.to_string()),
+        Command::Idle(args) => figures::idle::run(&args),
+        Command::Login(args) => figures::login::run(&args),
+        Command::Handoff(args) => figures::handoff::run(&args),
+        Command::Handshake(args) => figures::handshake::run(&args),
         Command::Kill(args) => kill::run(&args),
     };
     match outcome {

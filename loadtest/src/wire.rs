@@ -1,13 +1,17 @@
 //! A blocking connection that remembers what was said, so that a failure can show it.
 //!
-//! Used by the clients that read back and by the kill loop; the load itself goes through
-//! [`crate::load`], which blocks on nothing. Every read and write has a deadline.
+//! Used by the clients that read back, by the kill loop and by the figures; the load itself goes through
+//! [`crate::load`], which blocks on nothing. Every read and write has a deadline. Plain, or under TLS from its first octet.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::tls::{self, TlsStream, Trust};
 
 /// Lines of dialogue kept for a failure's report. Older ones are forgotten.
 const DIALOGUE_LINES_MAX: usize = 24;
@@ -34,26 +38,86 @@ pub enum Error {
 /// A connection, read by lines and by counted bytes.
 #[derive(Debug)]
 pub struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     buffer: Vec<u8>,
     used: usize,
     dialogue: VecDeque<String>,
 }
 
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream>),
+}
+
+/// How a connection is made.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// The listener.
+    pub server: SocketAddr,
+    /// The address connected from, where it matters.
+    pub source: Option<IpAddr>,
+    /// With a handshake before the first octet.
+    pub trust: Option<Trust>,
+    /// Bounds the connect, the handshake, and each later read and write.
+    pub patience: Duration,
+}
+
 impl Wire {
     /// Connects; `patience` bounds the connect and each later read and write.
     pub fn connect(server: SocketAddr, patience: Duration) -> Result<Wire, Error> {
-        let stream = TcpStream::connect_timeout(&server, patience)?;
+        Wire::open(&Way { server, source: None, trust: None, patience })
+    }
+
+    /// Connects, and shakes hands if asked to.
+    pub fn open(way: &Way) -> Result<Wire, Error> {
+        let socket = Socket::new(Domain::for_address(way.server), Type::STREAM, Some(Protocol::TCP))?;
+        if let Some(source) = way.source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        socket.connect_timeout(&way.server.into(), way.patience)?;
+        let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
+        stream.set_read_timeout(Some(way.patience))?;
+        stream.set_write_timeout(Some(way.patience))?;
+        let stream = match &way.trust {
+            None => Stream::Plain(stream),
+            Some(trust) => Stream::Tls(Box::new(trust.shake_hands(way.server.ip(), stream)?)),
+        };
         Ok(Wire { stream, buffer: Vec::new(), used: 0, dialogue: VecDeque::new() })
+    }
+
+    /// Whether the connection is under TLS, and then whether that was resumed.
+    #[must_use]
+    pub fn resumed(&self) -> Option<bool> {
+        match &self.stream {
+            Stream::Plain(_) => None,
+            Stream::Tls(stream) => Some(tls::resumed(stream)),
+        }
+    }
+
+    /// Says farewell to TLS, if there is any, and lets go.
+    pub fn leave(mut self) {
+        if let Stream::Tls(stream) = &mut self.stream {
+            tls::farewell(stream);
+        }
+    }
+
+    /// Gives back what is not needed while nothing is said: for thousands of connections that wait.
+    pub fn rest(&mut self) {
+        self.buffer.drain(..self.used);
+        self.used = 0;
+        self.buffer.shrink_to_fit();
+        self.dialogue = VecDeque::new();
     }
 
     /// Sends `bytes` whole. After an error, whether the last byte was sent is known: it was not.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.note('C', bytes);
-        Ok(self.stream.write_all(bytes)?)
+        Ok(match &mut self.stream {
+            Stream::Plain(stream) => stream.write_all(bytes),
+            Stream::Tls(stream) => stream.write_all(bytes).and_then(|()| stream.flush()),
+        }?)
     }
 
     /// One line without its CRLF. A bare LF or CR is [`Error::Strange`].
@@ -129,7 +193,14 @@ impl Wire {
         }
         let have = self.buffer.len();
         self.buffer.resize(have + READ_BYTES, 0);
-        let got = self.stream.read(&mut self.buffer[have..]);
+        let got = match &mut self.stream {
+            Stream::Plain(stream) => stream.read(&mut self.buffer[have..]),
+            // Without a farewell: cut off, which is no end of a connection.
+            Stream::Tls(stream) => stream.read(&mut self.buffer[have..]).map_err(|e| match e.kind() {
+                io::ErrorKind::UnexpectedEof => io::Error::new(io::ErrorKind::ConnectionAborted, e),
+                _ => e,
+            }),
+        };
         self.buffer.truncate(have + got.as_ref().map_or(0, |&n| n));
         match got {
             Ok(0) => Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()),

@@ -259,7 +259,14 @@ fn serve_imap(t: &mut Talk) -> io::Result<()> {
         let tag = words[0];
         match words[1..] {
             ["LOGIN", user, _] => t.user = user.trim_matches('"').into(),
-            ["SELECT", _] => {
+            ["NOOP" | "CLOSE"] => {}
+            ["IDLE"] => {
+                t.say("+ idling\r\n")?;
+                if t.line()? != "DONE" {
+                    return t.say(&format!("{tag} BAD what\r\n"));
+                }
+            }
+            ["SELECT" | "EXAMINE", _] => {
                 let (next, count) = {
                     let state = t.state.lock().unwrap();
                     (state.mailboxes[&t.user].0, state.mailboxes[&t.user].1.len())

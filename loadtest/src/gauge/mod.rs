@@ -6,6 +6,7 @@
 //! | user and system | `/proc/PID/stat` | the same in 10 ms ticks, ended threads included: a cross-check |
 //! | syncs, ring calls, copies | the server's own counters over its admin socket | completions, not calls |
 //! | flushes, bytes written | `/sys/dev/block/…/stat` of the data's disk | the whole disk's: only trust them when nothing else writes |
+//! | memory | `/proc/PID/smaps_rollup`, `/proc/meminfo`, `/proc/slabinfo` | the process's, and the whole kernel's |
 //! | `ext4_sync_file_enter` | tracefs, when it is mounted | every fsync on that file system, io_uring's included |
 
 mod counters;
@@ -13,6 +14,7 @@ mod cpu;
 mod device;
 mod trace;
 
+pub mod memory;
 pub mod strace;
 
 use std::collections::BTreeMap;
