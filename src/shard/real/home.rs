@@ -152,7 +152,8 @@ impl Shard {
         let shard = self.clone();
         // A panic that leaves a task ends the executor: nothing is spawned that is not contained.
         let task = glommio::spawn_local(async move {
-            if let Err(panic) = shard.clone().contain(task).await {
+            // Boxed at its own size: each future around it would take the room for it once more.
+            if let Err(panic) = shard.clone().contain(Box::pin(task)).await {
                 panicked(name, panic.as_ref());
             }
             let itself = shard.tasks.borrow_mut().remove(&number);
