@@ -3,10 +3,12 @@
 //! - [`tls`]: TLS of one connection as a value.
 //! - [`wire`]: a connection, plain or under TLS: what comes, and the sending side with its bound and its deadline.
 //! - [`pump`]: receive → session → replies and asks → door → answers, for all protocols alike.
+//! - `spare`: buffers between two uses.
 //! - [`census`]: how many connections each address has, so that nobody takes them all.
 
 pub mod census;
 pub mod pump;
+mod spare;
 pub mod tls;
 pub mod wire;
 

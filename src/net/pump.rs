@@ -15,6 +15,7 @@
 //!   command line is copied into `held`, so a message body is copied once, by the door.
 //! - While a door thinks, nothing is received, and the ring's buffer is given back if it thinks longer than one poll:
 //!   slow answers must not hold the shard's buffers.
+//! - While it waits for the peer a connection keeps no buffer: see `spare`.
 //! - Replies are flushed when the input is used up, so a pipelined batch of commands gets one send.
 
 use std::future::poll_fn;
@@ -27,13 +28,11 @@ use futures_lite::future::or;
 
 use crate::limits;
 use crate::net::census::Guest;
+use crate::net::spare;
 use crate::net::wire::{Received, Unwired, Wire};
 use crate::observe::{self, Counter, Ledger};
 use crate::proto::contract::{Input, Out, Patience, Piece, Session, Turn};
 use crate::shard::{self, Moment, Peer, ShardId};
-
-/// A larger buffer of replies is given back before a wait, octets.
-const REPLY_BYTES_KEPT: usize = 256;
 
 /// Whoever answers a session's asks.
 pub trait Door {
@@ -89,8 +88,8 @@ pub enum First<A> {
     Middle {
         /// Received, not yet used.
         held: Vec<u8>,
-        /// The answer to the ask that is out.
-        answer: A,
+        /// The answer to the ask that is out. Boxed: the way here is a few futures long, and each has room for it.
+        answer: Box<A>,
     },
 }
 
@@ -102,6 +101,8 @@ pub enum Ended<S> {
     HandOff {
         /// Where it belongs.
         to: ShardId,
+        /// When that was decided.
+        decided: Moment,
         /// The connection.
         stream: Unwired,
         /// Received, not yet used.
@@ -128,7 +129,7 @@ pub async fn pump<D: Door>(
         }
         First::Middle { held, answer } => {
             talk.held = held;
-            talk.step_input(&mut wire, Input::Answer(answer)).await
+            talk.step_input(&mut wire, Input::Answer(*answer)).await
         }
     };
     let end = match begun {
@@ -137,6 +138,7 @@ pub async fn pump<D: Door>(
     };
     match end {
         Ok(Step::HandOff(to)) => {
+            let decided = shard::now();
             let mut held = std::mem::take(&mut talk.held);
             if let Some((chunk, used)) = talk.chunk.take() {
                 held.extend_from_slice(&chunk[used..]);
@@ -147,7 +149,7 @@ pub async fn pump<D: Door>(
             match wire.detach().await {
                 Ok((stream, opened)) => {
                     held.extend_from_slice(&opened);
-                    Ended::HandOff { to, stream, held, session: talk.session }
+                    Ended::HandOff { to, decided, stream, held, session: talk.session }
                 }
                 Err(_) => Ended::Closed,
             }
@@ -190,12 +192,8 @@ impl<D: Door> Talk<'_, D> {
                 end => return Ok(end),
             }
             wire.flush().await?;
-            // Most of their lives conversations wait: what waits holds no more than a short reply.
-            for buffer in [&mut wire.out, &mut self.out.reply] {
-                if buffer.is_empty() && buffer.capacity() > REPLY_BYTES_KEPT {
-                    *buffer = Vec::new();
-                }
-            }
+            spare::give(std::mem::take(&mut wire.out));
+            spare::give(std::mem::take(&mut self.out.reply));
             let patience = self.session.patience();
             wire.set_deadline(Some(self.slow.deadline(patience, shard::now())));
             let heard = if self.session.wants_news() {
@@ -207,6 +205,7 @@ impl<D: Door> Talk<'_, D> {
             } else {
                 Some(wire.recv().await)
             };
+            (wire.out, self.out.reply) = (spare::take(), spare::take());
             let Some(received) = heard else {
                 match self.step_input(wire, Input::News).await? {
                     Step::Go => continue,
@@ -337,7 +336,8 @@ impl<D: Door> Talk<'_, D> {
         loop {
             if self.out.turn == Some(Turn::StartTls) {
                 self.out.turn = None;
-                match self.start_tls(wire).await? {
+                // Boxed, as it happens once: a conversation takes the room of its largest wait for as long as it lasts.
+                match Box::pin(self.start_tls(wire)).await? {
                     Step::Go => {}
                     end => return Ok(end),
                 }

@@ -38,6 +38,8 @@ pub enum Measure {
     MessageAccept,
     /// From the password to the verdict on it.
     Login,
+    /// From the decision that a connection belongs on another shard to its first step there.
+    Handoff,
     /// Between two turns of the ring, while tasks ran: no completion waited longer for its task.
     RingDelay,
     /// How late a timer of one second fired.
@@ -60,6 +62,7 @@ impl Measure {
         Measure::CommitBytes,
         Measure::MessageAccept,
         Measure::Login,
+        Measure::Handoff,
         Measure::RingDelay,
         Measure::TimerDelay,
     ];
@@ -73,6 +76,7 @@ impl Measure {
             Measure::CommitBytes => "commit_bytes",
             Measure::MessageAccept => "message_accept_seconds",
             Measure::Login => "login_seconds",
+            Measure::Handoff => "handoff_seconds",
             Measure::RingDelay => "ring_delay_seconds",
             Measure::TimerDelay => "timer_delay_seconds",
         }
@@ -87,6 +91,9 @@ impl Measure {
             Measure::CommitBytes => "Octets written for one batch, padding included",
             Measure::MessageAccept => "From the end of a message's data (SMTP) to its 250",
             Measure::Login => "From the password to the verdict on it, waiting for a side thread included",
+            Measure::Handoff => {
+                "From the decision that a connection belongs on another shard to its first step on this one"
+            }
             Measure::RingDelay => {
                 "Time that tasks ran between two turns of the shard's ring: no completion waited longer to be seen"
             }

@@ -5,6 +5,7 @@ use ringpost_storage::{AccountId, Body, MailboxId, Refused, VolumeId, VolumeStat
 use crate::directory::Change;
 use crate::net::Unwired;
 use crate::observe::Figures;
+use crate::shard::Moment;
 
 /// One recipient's copy of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +59,8 @@ pub struct Arrival {
 pub struct Visitor {
     /// The connection, with its TLS.
     pub stream: Unwired,
+    /// When it was decided that it belongs on another shard.
+    pub decided: Moment,
     /// Received, not yet used.
     pub held: Vec<u8>,
     /// Who logged in.

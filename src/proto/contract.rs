@@ -50,6 +50,9 @@ pub enum Piece {
     Text(&'static [u8]),
 }
 
+/// The pieces of one step. Few have room in every connection's task; a letter with many lone LFs grows it once.
+pub type Pieces = SmallVec<[Piece; 2]>;
+
 /// What becomes of the connection once the reply is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -67,7 +70,7 @@ pub struct Out<Ask> {
     /// Bytes for the peer. Appended to, never read by the session.
     pub reply: Vec<u8>,
     /// Pieces of the body being received, as ranges of this step's input.
-    pub body: SmallVec<[Piece; 8]>,
+    pub body: Pieces,
     /// At most one. Nothing more is used of the input until it is answered.
     pub ask: Option<Ask>,
     /// Set once; after `Close` and `Abort` the session is not stepped again.

@@ -11,14 +11,15 @@
 
 use std::rc::Rc;
 
+use crate::net::Guest;
 use crate::net::pump::{Door, Ended, First, pump};
-use crate::net::wire::{Unwired, Wire};
-use crate::observe::{self, Counter};
+use crate::net::wire::Wire;
+use crate::observe::{self, Counter, Measure, Present};
 use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Request, Resident, Visitor};
 use crate::proto::contract::Session;
 use crate::serve::{Protocol, imap, place, pop3, refuse};
-use crate::shard;
+use crate::shard::{self, Moment};
 
 /// What a session hears.
 type Answer<D> = <<D as Door>::Session as Session>::Answer;
@@ -42,40 +43,54 @@ pub(super) trait Traveller: Door {
 }
 
 /// Talks with a fresh client until it leaves or is handed over.
-pub(super) async fn begin<D: Traveller>(
+pub(super) fn begin<D: Traveller>(
     office: Rc<Office>,
     wire: Box<Wire>,
     session: Box<D::Session>,
     greeting: Vec<u8>,
-) {
-    talk::<D>(office, wire, session, None, First::Greeting(greeting)).await;
+) -> impl Future<Output = ()> {
+    talk::<D>(office, wire, session, None, First::Greeting(greeting))
 }
 
 /// Goes on with a connection whose account lives on this shard, in a task of its own: the talk may take days.
 pub(super) fn receive(office: Rc<Office>, visitor: Visitor) {
-    let Visitor { stream, held, arrival, talk } = visitor;
+    let Visitor { stream, decided, held, arrival, talk } = visitor;
     observe::count(Counter::HandoffsIn);
+    let wire = Box::new(stream.attach());
+    let visit = Visit { decided, held, arrival };
     match talk {
-        Talk::Pop3(session) => shard::spawn("pop3", go_on::<pop3::Door>(office, stream, held, arrival, session)),
-        Talk::Imap(session) => shard::spawn("imap", go_on::<imap::Door>(office, stream, held, arrival, session)),
+        Talk::Pop3(session) => welcome::<pop3::Door>(office, wire, session, visit),
+        Talk::Imap(session) => welcome::<imap::Door>(office, wire, session, visit),
     }
 }
 
-async fn go_on<D: Traveller>(
-    office: Rc<Office>,
-    stream: Unwired,
+/// What a conversation brings along.
+pub(super) struct Visit {
+    decided: Moment,
     held: Vec<u8>,
     arrival: Arrival,
+}
+
+fn welcome<D: Traveller + 'static>(office: Rc<Office>, wire: Box<Wire>, session: Box<D::Session>, visit: Visit) {
+    match place(&office, D::PROTOCOL, wire.peer()) {
+        Ok(guest) => shard::spawn(D::PROTOCOL.word(), go_on::<D>(office, wire, guest, session, visit)),
+        Err(text) => shard::spawn("refusal", refuse(*wire, text)),
+    }
+}
+
+pub(super) async fn go_on<D: Traveller>(
+    office: Rc<Office>,
+    wire: Box<Wire>,
+    guest: (Guest, Present),
     session: Box<D::Session>,
+    visit: Visit,
 ) {
-    let wire = Box::new(stream.attach());
-    let _guest = match place(&office, D::PROTOCOL, wire.peer()) {
-        Ok(guest) => guest,
-        Err(text) => return refuse(*wire, text).await,
-    };
+    let Visit { decided, held, arrival } = visit;
     let who = office.resident(&arrival);
-    let answer = D::answer_to_login(who.as_ref());
+    let answer = Box::new(D::answer_to_login(who.as_ref()));
+    observe::took(Measure::Handoff, shard::now().since(decided));
     talk::<D>(office, wire, session, who, First::Middle { held, answer }).await;
+    drop(guest);
 }
 
 async fn talk<D: Traveller>(
@@ -88,14 +103,15 @@ async fn talk<D: Traveller>(
     let peer = wire.peer();
     let mut door = D::open(office.clone(), who);
     loop {
-        let Ended::HandOff { to, stream, held, session: asking } = pump(wire, session, &mut door, first).await else {
+        let Ended::HandOff { to, decided, stream, held, session: asking } = pump(wire, session, &mut door, first).await
+        else {
             return;
         };
         let arrival = door.leaving();
         // Asked before, because what is sent does not come back; nobody else runs between question and call.
         if office.mesh.has_room(to) {
             observe::count(Counter::HandoffsOut);
-            let visitor = Visitor { stream, held, arrival, talk: D::talk(asking) };
+            let visitor = Visitor { stream, decided, held, arrival, talk: D::talk(asking) };
             if let Err(why) = office.mesh.call(to, Request::Visit(Box::new(visitor)), 0).await {
                 // The connection went with the request, and is closed.
                 tracing::warn!(protocol = D::PROTOCOL.word(), %peer, shard = to, ?why, "connection lost between shards");
@@ -105,6 +121,6 @@ async fn talk<D: Traveller>(
         tracing::warn!(protocol = D::PROTOCOL.word(), %peer, shard = to, account = arrival.name, "not handed over: no room");
         wire = Box::new(stream.attach());
         session = asking;
-        first = First::Middle { held, answer: D::answer_to_login(None) };
+        first = First::Middle { held, answer: Box::new(D::answer_to_login(None)) };
     }
 }

@@ -208,18 +208,34 @@ fn welcome(office: &Rc<Office>, service: Service, stream: Stream) {
         Err(text) => return shard::spawn("refusal", refuse(*wire, text)),
     };
     observe::count(service.accepted());
-    let office = office.clone();
-    shard::spawn(service.protocol().word(), async move {
-        let Some(wire) = ready(&office, service, wire).await else { return };
-        // Each in memory of its own size, not of the largest's.
-        match service.protocol() {
-            Protocol::Smtp => Box::pin(smtp::serve(office, service, wire)).await,
-            Protocol::Imap => Box::pin(imap::serve(office, wire)).await,
-            Protocol::Pop3 => Box::pin(pop3::serve(office, wire)).await,
-            Protocol::Http => Box::pin(web::serve(office, *wire)).await,
+    let (office, protocol) = (office.clone(), service.protocol());
+    // A task of its own type for each protocol: in one for all, each connection would take the room of the largest.
+    match protocol {
+        Protocol::Smtp => {
+            let smtp = move |office, wire| smtp::serve(office, service, wire);
+            shard::spawn(protocol.word(), converse(office, service, wire, guest, smtp));
         }
-        drop(guest);
-    });
+        Protocol::Imap => shard::spawn(protocol.word(), converse(office, service, wire, guest, imap::serve)),
+        Protocol::Pop3 => shard::spawn(protocol.word(), converse(office, service, wire, guest, pop3::serve)),
+        Protocol::Http => {
+            let web = |office, wire: Box<Wire>| web::serve(office, *wire);
+            shard::spawn(protocol.word(), converse(office, service, wire, guest, web));
+        }
+    }
+}
+
+/// A connection's life: the handshake if one comes first, then the conversation. `guest`: its place.
+async fn converse<F: Future<Output = ()>>(
+    office: Rc<Office>,
+    service: Service,
+    wire: Box<Wire>,
+    guest: (Guest, Present),
+    begin: impl FnOnce(Rc<Office>, Box<Wire>) -> F,
+) {
+    if let Some(wire) = ready(&office, service, wire).await {
+        begin(office, wire).await;
+    }
+    drop(guest);
 }
 
 /// The connection once its conversation may begin: at once, or after the handshake that comes first (RFC 8314 §3).
@@ -272,4 +288,25 @@ async fn refuse(mut wire: Wire, text: &'static [u8]) {
     };
     // Gone already, or not: there is nothing else to tell it.
     let _ = shard::within(Duration::from_secs(1), said).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Octets of an IMAP connection's task while it waits, its heap aside. `loadtest idle` weighs the whole.
+    const IMAP_TASK_BYTES_MAX: usize = 2_304;
+
+    fn future_bytes<A, B, C, D, E, F: Future>(_: impl FnOnce(A, B, C, D, E) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn thousands_of_imap_connections_may_wait_in_little_memory() {
+        let begin: fn(Rc<Office>, Box<Wire>) -> _ = imap::serve;
+        let fresh = future_bytes(|o, s, w, g, ()| converse(o, s, w, g, begin));
+        assert!(fresh <= IMAP_TASK_BYTES_MAX, "{fresh} octets");
+        let visiting = future_bytes(handoff::go_on::<imap::Door>);
+        assert!(visiting <= IMAP_TASK_BYTES_MAX, "handed over: {visiting} octets");
+    }
 }

@@ -28,7 +28,7 @@ use crate::serve::handoff::{self, Traveller};
 use crate::shard::{Peer, ShardId};
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
-pub async fn serve(office: Rc<Office>, wire: Box<Wire>) {
+pub fn serve(office: Rc<Office>, wire: Box<Wire>) -> impl Future<Output = ()> {
     let config = Config {
         hostname: office.settings.hostname.clone(),
         privacy: wire.privacy(),
@@ -36,7 +36,7 @@ pub async fn serve(office: Rc<Office>, wire: Box<Wire>) {
     };
     let mut out = Out::default();
     let session = Box::new(Session::open(&config, &mut out));
-    handoff::begin::<Door>(office, wire, session, out.reply).await;
+    handoff::begin::<Door>(office, wire, session, out.reply)
 }
 
 pub(super) struct Door {

@@ -3,8 +3,7 @@
 //! Line ends become CRLF (DESIGN §7.9): a lone LF or CR is spelt out as one. NUL ends the passing on, as does the size
 //! bound; the octets are still counted to the literal's end, so that the conversation stays in step (A121).
 
-use crate::proto::contract::Piece;
-use smallvec::SmallVec;
+use crate::proto::contract::{Piece, Pieces};
 
 /// Pieces one step leaves. More: the driver steps again.
 const PIECES_MAX: usize = 64;
@@ -52,7 +51,7 @@ impl Message {
     }
 
     /// Takes octets of the literal, leaves pieces, and returns how many were used.
-    pub fn take(&mut self, input: &[u8], body: &mut SmallVec<[Piece; 8]>) -> usize {
+    pub fn take(&mut self, input: &[u8], body: &mut Pieces) -> usize {
         let whole = usize::try_from(self.left).map_or(input.len(), |left| left.min(input.len()));
         let text = &input[..whole];
         let mut start = 0;
@@ -98,7 +97,7 @@ impl Message {
         at
     }
 
-    fn newline(&mut self, body: &mut SmallVec<[Piece; 8]>) {
+    fn newline(&mut self, body: &mut Pieces) {
         if self.fate != Fate::Good {
             return;
         }
@@ -109,7 +108,7 @@ impl Message {
         body.push(Piece::Text(b"\r\n"));
     }
 
-    fn pass(&mut self, text: &[u8], range: std::ops::Range<usize>, body: &mut SmallVec<[Piece; 8]>) {
+    fn pass(&mut self, text: &[u8], range: std::ops::Range<usize>, body: &mut Pieces) {
         if self.fate != Fate::Good || range.is_empty() {
             return;
         }
@@ -149,7 +148,7 @@ mod tests {
         let (mut out, mut from) = (Vec::new(), 0);
         for end in cuts.iter().copied().chain([text.len()]) {
             while from < end {
-                let mut body = SmallVec::new();
+                let mut body = Pieces::new();
                 let used = message.take(&text[from..end], &mut body);
                 assert!(used > 0, "octets of a message are always taken");
                 assert!(body.len() <= PIECES_MAX + 3);

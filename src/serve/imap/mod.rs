@@ -54,7 +54,7 @@ mod subscribe;
 const WINDOW: usize = 128;
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
-pub async fn serve(office: Rc<Office>, wire: Box<Wire>) {
+pub fn serve(office: Rc<Office>, wire: Box<Wire>) -> impl Future<Output = ()> {
     let config = Config {
         privacy: wire.privacy(),
         plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
@@ -62,7 +62,7 @@ pub async fn serve(office: Rc<Office>, wire: Box<Wire>) {
     };
     let mut out = Out::default();
     let session = Box::new(Session::open(config, &mut out));
-    handoff::begin::<Door>(office, wire, session, out.reply).await;
+    handoff::begin::<Door>(office, wire, session, out.reply)
 }
 
 pub(super) struct Door {

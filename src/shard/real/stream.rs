@@ -30,9 +30,7 @@ const LINGER_BYTES_MAX: usize = 256 << 10;
 const LINGERING_MAX: usize = 1_024;
 
 /// A connected socket.
-///
-/// Boxed, because whoever carries a stream through a few futures pays its size in each.
-pub struct Stream(Option<Box<Conn>>);
+pub struct Stream(Option<Conn>);
 
 struct Conn {
     shard: Rc<Shard>,
@@ -50,11 +48,11 @@ impl Stream {
     /// Puts a socket on `shard`.
     pub fn new(shard: Rc<Shard>, fd: OwnedFd, peer: Peer) -> Self {
         let carried = VecDeque::new();
-        Stream(Some(Box::new(Conn { shard, fd: Some(fd), peer, deadline: 0, recv: None, sending: None, carried })))
+        Stream(Some(Conn { shard, fd: Some(fd), peer, deadline: 0, recv: None, sending: None, carried }))
     }
 
     fn conn(&mut self) -> &mut Conn {
-        self.0.as_deref_mut().expect("taken only by the end of the stream")
+        self.0.as_mut().expect("taken only by the end of the stream")
     }
 
     pub fn peer(&self) -> Peer {
