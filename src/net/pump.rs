@@ -195,7 +195,7 @@ impl<D: Door> Talk<'_, D> {
             spare::give(std::mem::take(&mut wire.out));
             spare::give(std::mem::take(&mut self.out.reply));
             let patience = self.session.patience();
-            wire.set_deadline(Some(self.slow.deadline(patience, shard::now())));
+            wire.set_deadline(self.slow.deadline(patience, shard::now()), patience.rate_min_bytes_s);
             let heard = if self.session.wants_news() {
                 or(async { Some(wire.recv().await) }, async {
                     self.door.news().await;

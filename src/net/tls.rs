@@ -9,11 +9,13 @@
 //! Rules:
 //!
 //! - No socket here: [`Wire`](super::Wire) moves the octets. So a connection can be carried to another shard in any state.
-//! - An idle connection keeps its keys and nothing else: an unfinished record is the only octets held, and a record has
-//!   at most 16 KiB and a little (RFC 8446 §5.2). What TLS sends of its own accord is bounded by rustls, which ends a
-//!   connection for floods of empty records, key updates and renegotiations (A097).
+//! - An idle connection keeps its keys and nothing else. What is held are the records of an unfinished message, at most
+//!   [`UNFINISHED_BYTES_MAX`]: rustls gives nothing back of a message of several records before its last one, and records
+//!   may be all padding (A097). Of what TLS sends of its own accord rustls bounds the rest: it ends a connection for floods of
+//!   empty records, key updates and renegotiations.
 //! - Early data is not accepted, TLS below 1.2 is not spoken, and there is no renegotiation or compression to have (A094).
-//! - The server name that a client asks for chooses nothing and is kept nowhere (A096).
+//! - The server name that a client asks for chooses nothing and is kept nowhere; one that is no name at all is refused by rustls
+//!   with an alert (A096; *liberty*: illegal_parameter where RFC 6066 §3 has unrecognized_name).
 
 use std::cell::RefCell;
 use std::fmt;
@@ -23,9 +25,13 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, UnbufferedServerConnection};
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError};
+use rustls::server::{NoServerSessionStorage, ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, WriteTraffic};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+
+/// Octets held of a record, or of a handshake message in several records, whose end has not come. More: the connection is
+/// closed. A record has at most 18 KiB (RFC 5246 §6.2.3), and a client's hello fits into two.
+pub const UNFINISHED_BYTES_MAX: usize = 40 << 10;
 
 /// Octets that a record adds to what it carries, at most, and the fewest that it can carry when it is full:
 /// what a sealed answer is made room for.
@@ -87,27 +93,40 @@ impl Identity {
     }
 }
 
-/// What the doors shake hands with, by protocol.
+/// What the doors shake hands with: one acceptor for each kind of door, so that a ticket is good at that door alone (A099).
 #[derive(Clone, Debug)]
 pub struct Acceptors {
-    /// SMTP and submission.
+    /// SMTP, from other hosts.
     pub smtp: Acceptor,
-    /// IMAP.
+    /// SMTP, from users, by STARTTLS.
+    pub submission: Acceptor,
+    /// SMTP, from users, TLS first.
+    pub submissions: Acceptor,
+    /// IMAP by STARTTLS.
     pub imap: Acceptor,
-    /// POP3.
+    /// IMAP, TLS first.
+    pub imaps: Acceptor,
+    /// POP3 by STLS.
     pub pop3: Acceptor,
+    /// POP3, TLS first.
+    pub pop3s: Acceptor,
 }
 
 impl Acceptors {
-    /// One for each protocol, with its ALPN name (IANA's registry; RFC 7301 §6).
+    /// Each with its protocol's ALPN name (IANA's registry; RFC 7301 §6).
     ///
     /// # Errors
     /// As [`Identity::acceptor`].
     pub fn of(identity: &Identity) -> Result<Acceptors, rustls::Error> {
+        let [smtp, imap, pop3] = [b"smtp".as_slice(), b"imap", b"pop3"].map(|alpn| move || identity.acceptor(&[alpn]));
         Ok(Acceptors {
-            smtp: identity.acceptor(&[b"smtp"])?,
-            imap: identity.acceptor(&[b"imap"])?,
-            pop3: identity.acceptor(&[b"pop3"])?,
+            smtp: smtp()?,
+            submission: smtp()?,
+            submissions: smtp()?,
+            imap: imap()?,
+            imaps: imap()?,
+            pop3: pop3()?,
+            pop3s: pop3()?,
         })
     }
 }
@@ -124,7 +143,7 @@ pub struct Agreed {
 /// One connection's TLS.
 pub struct Tls {
     conn: UnbufferedServerConnection,
-    /// The beginning of a record whose end has not come.
+    /// Records, or the beginning of one, whose message is not whole yet.
     unfinished: Vec<u8>,
     /// The peer has said that it will send no more.
     peer_closed: bool,
@@ -191,70 +210,65 @@ impl Tls {
     /// # Errors
     /// The peer broke the protocol. `reply` then holds the alert that says so.
     pub fn take(&mut self, received: &[u8], opened: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<(), Broken> {
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.clear();
-            scratch.append(&mut self.unfinished);
-            scratch.extend_from_slice(received);
-            let taken = self.process(scratch, opened, reply);
-            match &taken {
-                Ok(used) if *used < scratch.len() => self.unfinished = scratch[*used..].to_vec(),
-                _ => self.unfinished = Vec::new(),
-            }
-            if scratch.capacity() > SCRATCH_BYTES_KEPT {
-                *scratch = Vec::new();
-            }
-            taken.map(|_| ())
-        })
+        if self.unfinished.is_empty() {
+            return SCRATCH.with_borrow_mut(|scratch| {
+                scratch.clear();
+                scratch.extend_from_slice(received);
+                let used = self.process(scratch, opened, reply)?;
+                self.unfinished = scratch[used..].to_vec();
+                if scratch.capacity() > SCRATCH_BYTES_KEPT {
+                    *scratch = Vec::new();
+                }
+                Ok(())
+            });
+        }
+        let mut held = std::mem::take(&mut self.unfinished);
+        held.extend_from_slice(received);
+        let used = self.process(&mut held, opened, reply)?;
+        if held.len() - used > UNFINISHED_BYTES_MAX {
+            return Err(Broken(rustls::Error::General("a message without end".to_owned())));
+        }
+        if used < held.len() {
+            held.drain(..used);
+            self.unfinished = held;
+        }
+        Ok(())
     }
 
     /// Runs the protocol until it wants more octets; returns how many were used.
     fn process(&mut self, sealed: &mut [u8], opened: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<usize, Broken> {
         let mut used = 0;
-        let mut failed: Option<rustls::Error> = None;
         loop {
-            // After a failure nothing more is shown to it: it would fail again, and louder.
-            let rest = if failed.is_some() { &mut [][..] } else { &mut sealed[used..] };
-            let status = self.conn.process_tls_records(rest);
+            let status = self.conn.process_tls_records(&mut sealed[used..]);
             let mut discard = status.discard;
-            let mut wants_more = false;
             match status.state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
-                        match record {
-                            Ok(record) => {
-                                opened.extend_from_slice(record.payload);
-                                discard += record.discard;
-                            }
-                            Err(why) => return Err(Broken(why)),
-                        }
+                        let record = record.map_err(Broken)?;
+                        opened.extend_from_slice(record.payload);
+                        discard += record.discard;
                     }
                 }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let at = reply.len();
-                    if let Err(EncodeError::InsufficientSize(need)) = data.encode(&mut reply[at..]) {
-                        reply.resize(at + need.required_size, 0);
-                        data.encode(&mut reply[at..]).expect("there is as much room as was asked for");
-                    }
-                }
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, reply),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
-                // Whatever else there may be one day: what has not been understood is not acted upon.
-                Ok(_) => wants_more = true,
+                // It waits for more. Whatever else there may be one day: what is not understood is not acted upon.
+                Ok(_) => return Ok(used + discard),
                 Err(why) => {
-                    // Once more around, for the alert that tells the peer.
-                    if let Some(first) = failed {
-                        return Err(Broken(first));
+                    // The alert that tells the peer comes before another look at the octets that were refused. Without
+                    // one to be had there must be no such look: rustls panics at refusing twice.
+                    while self.conn.wants_write() {
+                        let status = self.conn.process_tls_records(&mut sealed[used + discard..]);
+                        match status.state {
+                            Ok(ConnectionState::EncodeTlsData(data)) => encode(data, reply),
+                            _ => break,
+                        }
+                        discard += status.discard;
                     }
-                    failed = Some(why);
+                    return Err(Broken(why));
                 }
             }
             used += discard;
-            if wants_more {
-                return match failed {
-                    Some(why) => Err(Broken(why)),
-                    None => Ok(used),
-                };
-            }
         }
     }
 
@@ -291,24 +305,14 @@ impl Tls {
     fn write(
         &mut self,
         sealed: &mut Vec<u8>,
-        send: impl FnOnce(
-            &mut rustls::unbuffered::WriteTraffic<'_, rustls::server::ServerConnectionData>,
-            &mut Vec<u8>,
-            usize,
-        ) -> Result<usize, EncryptError>,
+        send: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>, &mut Vec<u8>, usize) -> Result<usize, EncryptError>,
     ) -> Result<(), Broken> {
         loop {
             // What has come of an unfinished record is shown again: rustls knows how far it has looked into it.
             let status = self.conn.process_tls_records(&mut self.unfinished);
             let discard = status.discard;
             match status.state {
-                Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let at = sealed.len();
-                    if let Err(EncodeError::InsufficientSize(need)) = data.encode(&mut sealed[at..]) {
-                        sealed.resize(at + need.required_size, 0);
-                        data.encode(&mut sealed[at..]).expect("there is as much room as was asked for");
-                    }
-                }
+                Ok(ConnectionState::EncodeTlsData(data)) => encode(data, sealed),
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.peer_closed = true,
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
@@ -323,5 +327,14 @@ impl Tls {
             }
             self.unfinished.drain(..discard);
         }
+    }
+}
+
+/// Appends what TLS has to send.
+fn encode(mut data: EncodeTlsData<'_, ServerConnectionData>, into: &mut Vec<u8>) {
+    let at = into.len();
+    if let Err(EncodeError::InsufficientSize(need)) = data.encode(&mut into[at..]) {
+        into.resize(at + need.required_size, 0);
+        data.encode(&mut into[at..]).expect("there is as much room as was asked for");
     }
 }

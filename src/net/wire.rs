@@ -18,7 +18,7 @@ use crate::limits;
 use crate::net::tls::{Acceptor, Agreed, Tls};
 use crate::observe::{self, Counter, Ledger, Peak};
 use crate::proto::contract::Privacy;
-use crate::shard::{self, Chunk, Detached, Peer, Stream};
+use crate::shard::{self, Chunk, Detached, Moment, Peer, Stream};
 
 /// A connection and what waits to be sent on it.
 pub struct Wire {
@@ -33,6 +33,9 @@ pub struct Wire {
     offer: Option<Acceptor>,
     /// Opened and not yet taken. Empty without TLS.
     opened: Vec<u8>,
+    /// Until when the next octets must be here, and the rate at which parts of a record earn more time.
+    deadline: Moment,
+    rate_min_bytes_s: u64,
 }
 
 /// Received octets. Empty: the peer has finished sending.
@@ -57,13 +60,14 @@ impl Deref for Received {
 pub struct Unwired {
     stream: Detached,
     tls: Option<Box<Tls>>,
+    offer: Option<Acceptor>,
 }
 
 impl Unwired {
     /// Puts the connection on this shard.
     #[must_use]
     pub fn attach(self) -> Wire {
-        Wire { tls: self.tls, ..Wire::new(self.stream.attach()) }
+        Wire { tls: self.tls, offer: self.offer, ..Wire::new(self.stream.attach()) }
     }
 }
 
@@ -71,7 +75,17 @@ impl Wire {
     /// Wraps a connected stream.
     #[must_use]
     pub fn new(stream: Stream) -> Self {
-        Wire { stream, out: Vec::new(), sent: None, tls: None, offer: None, opened: Vec::new() }
+        let (deadline, rate_min_bytes_s) = (Moment::default(), 0);
+        Wire {
+            stream,
+            out: Vec::new(),
+            sent: None,
+            tls: None,
+            offer: None,
+            opened: Vec::new(),
+            deadline,
+            rate_min_bytes_s,
+        }
     }
 
     /// Wraps a connected stream on which a handshake can be had.
@@ -107,9 +121,23 @@ impl Wire {
         self.tls.as_ref()?.agreed()
     }
 
-    /// From this moment on waiting for the peer fails with `TimedOut`.
-    pub fn set_deadline(&mut self, at: Option<shard::Moment>) {
-        self.stream.set_deadline(at);
+    /// From this moment on waiting for the peer fails with `TimedOut`. Where a least rate is asked for, octets of a record
+    /// that is not whole yet put it off, up to [`DATA_RATE_GRACE_S`](limits::DATA_RATE_GRACE_S) ahead of now: else who
+    /// sends steadily would be cut in the middle of a large record. (They count again when it is whole, so under TLS the
+    /// rate may be half of what is asked.)
+    pub fn set_deadline(&mut self, at: Moment, rate_min_bytes_s: u64) {
+        (self.deadline, self.rate_min_bytes_s) = (at, rate_min_bytes_s);
+        self.stream.set_deadline(Some(at));
+    }
+
+    /// Octets came that open nothing yet.
+    fn earn(&mut self, octets: usize) {
+        if self.rate_min_bytes_s > 0 {
+            let time = Duration::from_nanos((octets as u64).saturating_mul(1_000_000_000) / self.rate_min_bytes_s);
+            let most = shard::now().after(Duration::from_secs(limits::DATA_RATE_GRACE_S));
+            self.deadline = self.deadline.after(time).min(most.max(self.deadline));
+            self.stream.set_deadline(Some(self.deadline));
+        }
     }
 
     /// The next octets of the peer; empty at its end. May be dropped while it waits: nothing is lost.
@@ -132,6 +160,9 @@ impl Wire {
             }
             let mut reply = Vec::new();
             let taken = tls.take(&chunk, &mut self.opened, &mut reply);
+            if self.opened.is_empty() {
+                self.earn(chunk.len());
+            }
             drop(chunk);
             if !reply.is_empty() {
                 // What was opened is kept in `self`, should this wait be dropped.
@@ -185,7 +216,7 @@ impl Wire {
     pub async fn detach(self) -> io::Result<(Unwired, Vec<u8>)> {
         assert!(self.out.is_empty(), "replies are flushed before the connection leaves");
         let stream = self.stream.detach().await?;
-        Ok((Unwired { stream, tls: self.tls }, self.opened))
+        Ok((Unwired { stream, tls: self.tls, offer: self.offer }, self.opened))
     }
 
     /// Queues bytes for the peer and waits when too many are queued: the back-pressure of streamed answers. However

@@ -200,7 +200,7 @@ pub async fn keep_door(office: Rc<Office>, service: Service, mut listener: Liste
 }
 
 fn welcome(office: &Rc<Office>, service: Service, stream: Stream) {
-    let wire = Box::new(Wire::offering(stream, acceptor(office, service.protocol())));
+    let wire = Box::new(Wire::offering(stream, acceptor(office, service)));
     let guest = match place(office, service.protocol(), wire.peer()) {
         Ok(guest) => guest,
         // Under TLS the words could not be read.
@@ -255,15 +255,20 @@ async fn ready(office: &Office, service: Service, mut wire: Box<Wire>) -> Option
     }
 }
 
-/// What a door of this protocol shakes hands with, if there is TLS.
-fn acceptor(office: &Office, protocol: Protocol) -> Option<Acceptor> {
+/// What this door shakes hands with, if there is TLS.
+fn acceptor(office: &Office, service: Service) -> Option<Acceptor> {
     let acceptors = office.settings.tls.as_ref()?;
-    match protocol {
-        Protocol::Smtp => Some(acceptors.smtp.clone()),
-        Protocol::Imap => Some(acceptors.imap.clone()),
-        Protocol::Pop3 => Some(acceptors.pop3.clone()),
-        Protocol::Http => None,
-    }
+    let acceptor = match service {
+        Service::Smtp => &acceptors.smtp,
+        Service::Submission => &acceptors.submission,
+        Service::Submissions => &acceptors.submissions,
+        Service::Imap => &acceptors.imap,
+        Service::Imaps => &acceptors.imaps,
+        Service::Pop3 => &acceptors.pop3,
+        Service::Pop3s => &acceptors.pop3s,
+        Service::Http => return None,
+    };
+    Some(acceptor.clone())
 }
 
 /// A place for a connection on this shard, new or handed over; or what it is told instead.
@@ -283,8 +288,9 @@ fn place(office: &Office, protocol: Protocol, peer: Peer) -> Result<(Guest, Pres
 /// Says no and lets go. A fresh socket takes these few octets at once; one that does not is not waited for.
 async fn refuse(mut wire: Wire, text: &'static [u8]) {
     let said = async {
-        let said = wire.say(text).await;
-        said.and(wire.flush().await)
+        if wire.say(text).await.is_ok() {
+            wire.hang_up().await;
+        }
     };
     // Gone already, or not: there is nothing else to tell it.
     let _ = shard::within(Duration::from_secs(1), said).await;

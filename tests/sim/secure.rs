@@ -60,6 +60,15 @@ pub fn client() -> ClientConfig {
     config
 }
 
+/// A client's first flight for `name`, as it goes over the wire.
+pub fn hello(name: &str) -> Vec<u8> {
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    let mut tls = ClientConnection::new(Arc::new(client()), name).expect("a client");
+    let mut sealed = Vec::new();
+    tls.write_tls(&mut sealed).expect("memory takes all");
+    sealed
+}
+
 /// A connection, plain until it is told otherwise.
 pub struct Client {
     stream: Stream,
@@ -115,6 +124,19 @@ impl Client {
         }
     }
 
+    /// Seals `bytes` and sends the first `now` octets of the records; the rest comes back, for [`Client::say_raw`].
+    pub async fn say_part(&mut self, bytes: &[u8], now: usize) -> io::Result<Vec<u8>> {
+        let tls = self.tls.as_mut().expect("under TLS");
+        let mut sealed = Vec::new();
+        tls.writer().write_all(bytes)?;
+        while tls.wants_write() {
+            tls.write_tls(&mut sealed)?;
+        }
+        let rest = sealed.split_off(now.min(sealed.len()));
+        self.stream.send(sealed).await.0?;
+        Ok(rest)
+    }
+
     /// One line, without its CRLF.
     pub async fn line(&mut self) -> io::Result<String> {
         loop {
@@ -137,6 +159,12 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// The first octet of what the server says next, past TLS.
+    pub async fn first(&mut self) -> Option<u8> {
+        let chunk = self.stream.recv().await.ok()?;
+        chunk.first().copied()
     }
 
     /// Ends without `close_notify`, as somebody in between would.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringpost::boot::node::Node;
 use ringpost::config::DoorPlan;
 use ringpost::limits;
+use ringpost::net::tls::UNFINISHED_BYTES_MAX;
 use ringpost::observe::{self, Counter};
 use ringpost::office::Settings;
 use ringpost::serve::Service;
@@ -303,5 +304,159 @@ fn a_second_handshake_resumes_the_first() {
             client.line().await.expect("a greeting");
         }
         assert_eq!(observe::here(Counter::TlsResumed) - resumed, 2);
+    });
+}
+
+#[test]
+fn half_a_record_crosses_to_the_other_shard_and_is_whole_there() {
+    with_node(9, || async {
+        for cut in [1, 4, 5, 6, 20, 40] {
+            let mut client = secured(Service::Imaps).await;
+            client.line().await.expect("a greeting");
+            client.say(format!("a LOGIN alice@{DOMAIN} secret-of-alice\r\n")).await.expect("connected");
+            // The beginning of a record arrives while the login is verified, its end when the other shard has the connection.
+            let rest = client.say_part(b"b SELECT INBOX\r\n", cut).await.expect("connected");
+            up_to(&mut client, "a OK").await;
+            shard::sleep(Duration::from_millis(50)).await;
+            client.say_raw(&rest).await.expect("connected");
+            up_to(&mut client, "b OK").await;
+        }
+    });
+    assert_eq!(observe::here(Counter::HandoffsIn), 6);
+}
+
+/// What the server answers to octets where a handshake is due; it is to end the connection.
+async fn answer_to(pieces: &[&[u8]]) -> Vec<u8> {
+    let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+    for piece in pieces {
+        // It may be closed by now.
+        let _ = client.say_raw(piece).await;
+        shard::sleep(Duration::from_millis(50)).await;
+    }
+    client.rest().await.0
+}
+
+const ALERT: u8 = 0x15;
+
+#[test]
+fn a097_a_message_begun_and_broken_off_is_answered_with_an_alert_and_harms_nobody() {
+    with_node(10, || async {
+        // A handshake message that announces 65,535 octets, and then something else.
+        let begun: &[u8] = b"\x16\x03\x01\x00\x04\x01\x00\xff\xff";
+        let then: [&[u8]; 6] = [
+            b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            b"\x15\x03\x01\x00\x02\x01\x00",
+            b"\x14\x03\x03\x00\x01\x01",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"\x16\x03\x01\x00\x00",
+            b"\x16\x03\x01\x48\x01",
+        ];
+        for broken in then {
+            for pieces in [vec![begun, broken], vec![&[begun, broken].concat()[..]]] {
+                let said = answer_to(&pieces).await;
+                assert!(said.is_empty() || said[0] == ALERT, "{broken:x?}: {said:x?}");
+            }
+        }
+        let said = answer_to(&[b"\x16\x03\x01\x00\x04\x01\x01\x00\x00", b"\x16\x03\x01\x00\x01A"]).await;
+        assert!(said.is_empty() || said[0] == ALERT, "a message that is too large: {said:x?}");
+        let mut next = secured(Service::Imaps).await;
+        assert!(next.line().await.expect("a greeting").starts_with("* OK"));
+    });
+}
+
+#[test]
+fn a097_a_message_without_end_is_not_gathered() {
+    with_node(11, || async {
+        let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+        client.say_raw(b"\x16\x03\x01\x00\x04\x01\x00\xff\xff").await.expect("connected");
+        // One octet of the message a record.
+        let record = b"\x16\x03\x01\x00\x01a".repeat(500);
+        let began = shard::now();
+        let mut sent = 0;
+        while sent < 1 << 20 && client.say_raw(&record).await.is_ok() {
+            sent += record.len();
+            shard::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(sent <= UNFINISHED_BYTES_MAX + 20 * record.len(), "{sent} octets were taken");
+        assert!(shard::now().since(began).as_secs() < limits::HANDSHAKE_S, "cut for its size, not for its time");
+    });
+}
+
+#[test]
+fn a094_older_versions_are_refused() {
+    with_node(12, || async {
+        // TLS 1.1 and an SSLv2 hello that offers TLS 1.0.
+        let mut old = secure::hello("localhost");
+        let versions = memchr::memmem::find(&old, b"\x00\x2b\x00").expect("the extension of versions");
+        // Another extension in its place, so that only the old field speaks: TLS 1.1.
+        old[versions..versions + 2].copy_from_slice(b"\xfa\xfa");
+        old[9..11].copy_from_slice(b"\x03\x02");
+        assert_eq!(answer_to(&[&old]).await.first(), Some(&ALERT));
+        let sslv2 = b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10\x01\x00\x80";
+        let said = answer_to(&[sslv2]).await;
+        assert!(said.is_empty() || said[0] == ALERT, "{said:x?}");
+    });
+}
+
+#[test]
+fn a096_whatever_name_is_asked_for_it_chooses_nothing() {
+    with_node(13, || async {
+        for name in ["aaaaaaaaa", "elsewhere", "localhost"] {
+            let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+            client.say_raw(&secure::hello(name)).await.expect("connected");
+            assert_eq!(client.first().await, Some(0x16), "{name}: the certificate there is");
+        }
+        // Names that are none, in the place of one.
+        let template = secure::hello("localhost");
+        let there = memchr::memmem::find(&template, b"localhost").expect("the name in the clear");
+        for name in [b"../../etc", b"127.0.0.1", b"a\0c.d.e.f", b"\xff\xfe\xfd\xfcaaaaa", b"........."] {
+            let mut hello = template.clone();
+            hello[there..there + 9].copy_from_slice(name);
+            let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+            client.say_raw(&hello).await.expect("connected");
+            let first = client.first().await;
+            assert!(matches!(first, Some(0x16 | ALERT)), "{}: {first:?}", name.escape_ascii());
+        }
+    });
+}
+
+#[test]
+fn a093_a_hello_of_one_octet_records_is_understood() {
+    with_node(14, || async {
+        let hello = secure::hello("localhost");
+        let mut split = Vec::new();
+        for octet in &hello[5..] {
+            split.extend_from_slice(&[0x16, 3, 1, 0, 1, *octet]);
+        }
+        let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+        client.say_raw(&split).await.expect("connected");
+        assert_eq!(client.first().await, Some(0x16), "a server's hello");
+    });
+}
+
+#[test]
+fn a099_a_ticket_is_good_at_its_own_door_alone() {
+    with_node(15, || async {
+        let config = secure::client();
+        let resumed = observe::here(Counter::TlsResumed);
+        for service in [Service::Imaps, Service::Submissions, Service::Pop3s] {
+            let mut client = Client::connect(at(service)).await.expect("the door is open");
+            client.shake_hands(config.clone(), usize::MAX).await.expect("a handshake");
+            client.line().await.expect("a greeting");
+        }
+        assert_eq!(observe::here(Counter::TlsResumed), resumed);
+    });
+}
+
+#[test]
+fn what_comes_in_the_clear_behind_our_answer_belongs_to_tls() {
+    with_node(16, || async {
+        let mut client = Client::connect(at(Service::Smtp)).await.expect("the door is open");
+        client.line().await.expect("a greeting");
+        client.say("STARTTLS\r\n").await.expect("connected");
+        assert!(client.line().await.expect("an answer").starts_with("220"));
+        client.say_raw(b"EHLO injected.example.org\r\nMAIL FROM:<>\r\n").await.expect("connected");
+        let said = client.rest().await.0;
+        assert!(said.is_empty() || said[0] == ALERT, "{said:x?}");
     });
 }

@@ -132,7 +132,7 @@ impl Talk {
     {
         let Talk { wire, pipe, clock, answered, heads, refusal } = self;
         // hyper's own time-out ends it before this does; but nobody waits here for ever.
-        wire.set_deadline(Some(shard::now().after(Duration::from_secs(limits::HTTP_HEADER_S * 2))));
+        wire.set_deadline(shard::now().after(Duration::from_secs(limits::HTTP_HEADER_S * 2)), 0);
         let mut recv = pin!(wire.recv());
         let mut nap = None;
         poll_fn(|cx| {
