@@ -289,6 +289,7 @@ impl Effective {
                 message_bytes_max: self.number(Key::MessageBytesMax),
                 exempt_networks: self.networks(Key::ExemptNetworks).to_vec(),
                 plaintext_auth_networks: self.networks(Key::PlaintextNetworks).to_vec(),
+                plaintext_auth_until_ms: keys::day_begins_ms(self.text(Key::PlaintextUntil)).expect("checked"),
                 argon2: Argon2Cost {
                     memory_kib: self.narrow(Key::Argon2Memory),
                     passes: self.narrow(Key::Argon2Passes),

@@ -57,6 +57,8 @@ pub enum Key {
     ExemptWide,
     /// Networks that may log in without TLS.
     PlaintextNetworks,
+    /// The day on which that ends.
+    PlaintextUntil,
     /// Their width is meant.
     PlaintextWide,
     /// Memory of a password hash.
@@ -118,7 +120,7 @@ fn ring_default() -> Plan {
 }
 
 /// The table. In the order in which settings are shown; what is outside tables comes first.
-pub static KEYS: [Row; 24] = [
+pub static KEYS: [Row; 25] = [
     Row {
         key: Key::Data,
         path: "data",
@@ -247,6 +249,14 @@ pub static KEYS: [Row; 24] = [
         default: |_| Value::Networks(Vec::new()),
     },
     Row {
+        key: Key::PlaintextUntil,
+        path: "login.plaintext_until",
+        kind: Kind::Text(day_or_never),
+        about: "The first day (UTC) on which those networks need TLS again, as \"2027-06-30\", or \"never\". Each such login is \
+                logged with tls=false.",
+        default: |_| Value::Text("never".to_owned()),
+    },
+    Row {
         key: Key::PlaintextWide,
         path: "login.i_understand_plaintext_networks_are_wide",
         kind: Kind::Switch,
@@ -355,6 +365,24 @@ fn log_level(level: &str) -> Result<(), String> {
 
 fn not_empty(text: &str) -> Result<(), String> {
     if text.is_empty() { Err("write numbers and ranges like 0,2-5, or all".to_owned()) } else { Ok(()) }
+}
+
+fn day_or_never(text: &str) -> Result<(), String> {
+    match day_begins_ms(text) {
+        Ok(_) => Ok(()),
+        Err(()) => Err("write a day as \"2027-06-30\", or \"never\"".to_owned()),
+    }
+}
+
+/// When a day begins in UTC, milliseconds since 1970; `None` for `never`.
+pub(super) fn day_begins_ms(text: &str) -> Result<Option<u64>, ()> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    let day = time::Date::parse(text, format).map_err(|_| ())?;
+    let seconds = day.midnight().assume_utc().unix_timestamp();
+    Ok(Some(u64::try_from(seconds).map_err(|_| ())?.saturating_mul(1_000)))
 }
 
 /// Where the configuration file of a data directory is.

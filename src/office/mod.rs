@@ -45,6 +45,8 @@ pub struct Settings {
     pub exempt_networks: Vec<Cidr>,
     /// Networks that may log in without TLS.
     pub plaintext_auth_networks: Vec<Cidr>,
+    /// When that ends, milliseconds since 1970 (A013).
+    pub plaintext_auth_until_ms: Option<u64>,
     /// Cost of hashing a new password.
     pub argon2: Argon2Cost,
     /// What doors shake hands with. `None`: no TLS is offered, and doors that begin with it are not opened.
@@ -64,6 +66,7 @@ impl Settings {
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
             exempt_networks: Vec::new(),
             plaintext_auth_networks: Vec::new(),
+            plaintext_auth_until_ms: None,
             argon2: Argon2Cost::DEFAULT,
             tls: None,
             reject_bare_newlines: false,
@@ -294,5 +297,6 @@ impl Office {
     #[must_use]
     pub fn plaintext_auth_allowed(&self, peer: Peer) -> bool {
         crate::net::census::listed(&self.settings.plaintext_auth_networks, peer)
+            && self.settings.plaintext_auth_until_ms.is_none_or(|end| shard::wall_ms() < end)
     }
 }

@@ -294,6 +294,31 @@ fn a110_a143_a013_no_password_is_taken_without_tls() {
 }
 
 #[test]
+fn a013_a_grant_of_logins_without_tls_ends_on_its_day() {
+    let world = World::new(17);
+    let today = plan(&world);
+    node::settle(&world, 2, &today);
+    let wall_ms = world.run_until(async { shard::wall_ms() });
+    let settings = Settings {
+        plaintext_auth_networks: vec!["127.0.0.0/8".parse().expect("a network")],
+        plaintext_auth_until_ms: Some(wall_ms + 3_600_000),
+        ..today.settings.clone()
+    };
+    node::start_as(&world, 2, Node { settings, ..today });
+    world.run_until(async {
+        opened().await;
+        for granted in [true, false] {
+            let mut client = Client::connect(at(Service::Imap)).await.expect("the door is open");
+            assert_eq!(client.line().await.expect("a greeting").contains("LOGINDISABLED"), !granted);
+            client.say(format!("a LOGIN alice@{DOMAIN} secret-of-alice\r\n")).await.expect("connected");
+            let said = client.line().await.expect("an answer");
+            assert!(said.starts_with(if granted { "a OK" } else { "a NO [PRIVACYREQUIRED]" }), "{said}");
+            shard::sleep(Duration::from_secs(3_600)).await;
+        }
+    });
+}
+
+#[test]
 fn a_second_handshake_resumes_the_first() {
     with_node(8, || async {
         let config = secure::client();
