@@ -199,12 +199,23 @@ impl Entry {
     }
 }
 
+/// A mailbox that is to have another name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// Which.
+    pub mailbox: MailboxId,
+    /// Its name until then.
+    pub from: String,
+    /// Its name from then on.
+    pub to: String,
+}
+
 /// The mailbox `from` and all below it with the names they will have, in an order in which no name is taken before it is
 /// free. `from` is neither INBOX nor `to`, and `to` is not below it.
 ///
 /// # Errors
 /// There is nothing of this name, a new name is taken, or one would be none.
-pub fn renamed(mailboxes: &[MailboxInfo], from: &Name, to: &Name) -> Result<Vec<(MailboxId, String)>, No> {
+pub fn renamed(mailboxes: &[MailboxInfo], from: &Name, to: &Name) -> Result<Vec<Renamed>, No> {
     assert!(!from.is_inbox() && from != to && !to.is_below(from), "the session has refused these");
     let (going, staying): (Vec<_>, Vec<_>) = mailboxes.iter().partition(|info| {
         info.name.strip_prefix(from.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -220,13 +231,13 @@ pub fn renamed(mailboxes: &[MailboxInfo], from: &Name, to: &Name) -> Result<Vec<
         if taken.contains(name.as_str()) {
             return Err(No::AlreadyExists);
         }
-        renamed.push((info.id, info.name.len(), name.as_str().to_owned()));
+        renamed.push(Renamed { mailbox: info.id, from: info.name.clone(), to: name.as_str().to_owned() });
     }
     if from.is_below(to) {
         // The new name of one may be the old name of another, which is shorter: that goes first.
-        renamed.sort_by_key(|(_, old_bytes, _)| *old_bytes);
+        renamed.sort_by_key(|one| one.from.len());
     }
-    Ok(renamed.into_iter().map(|(id, _, name)| (id, name)).collect())
+    Ok(renamed)
 }
 
 #[cfg(test)]

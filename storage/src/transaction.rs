@@ -81,13 +81,16 @@ pub enum Op {
         subscribed: bool,
     },
     /// Gives a mailbox another name; `special_use` and all the rest stay, and so do subscriptions, which are of names. Fails
-    /// with `MailboxExists` where the name is taken (also by this very mailbox). INBOX cannot be renamed: `NoMailbox`.
+    /// with `MailboxExists` where the name is taken (also by this very mailbox), with `NoMailbox` where the mailbox has
+    /// another name than `from` by now. INBOX cannot be renamed: `NoMailbox`.
     /// Several in one transaction are decided in order, each on what those before it left; they cost least by rising id.
     RenameMailbox {
         /// Whose.
         account: AccountId,
         /// Which.
         mailbox: MailboxId,
+        /// The name it is to have until then, as decided.
+        from: String,
         /// UTF-8 name, `/` as separator.
         name: String,
     },
@@ -101,12 +104,15 @@ pub enum Op {
         /// Subscribed from now on, or not.
         on: bool,
     },
-    /// Removes a mailbox with its messages. Its name stays subscribed (RFC 9051 §6.3.7). INBOX stays: `NoMailbox`.
+    /// Removes a mailbox with its messages. Its name stays subscribed (RFC 9051 §6.3.7). `NoMailbox` where it has another
+    /// name by now, and for INBOX, which stays.
     RemoveMailbox {
         /// Whose.
         account: AccountId,
         /// Which.
         mailbox: MailboxId,
+        /// The name it is to have until then, as decided: whoever removes a name must not remove what has another one.
+        name: String,
     },
     /// Adds a message.
     Append {

@@ -363,7 +363,7 @@ impl<D: Disk> Volume<D> {
     #[must_use]
     pub fn mailbox_named(&self, account: AccountId, name: &str) -> Option<MailboxId> {
         let index = self.0.index.borrow();
-        index.accounts.get(&account)?.mailboxes.values().find(|m| m.info.name == name).map(|m| m.info.id)
+        index.accounts.get(&account)?.named(name).first().copied()
     }
 
     /// Names an account is subscribed to, sorted; there need be no mailbox with such a name (RFC 9051 §6.3.7).

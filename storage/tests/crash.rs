@@ -122,6 +122,10 @@ fn random_op(chance: &mut StdRng, model: &Model, bodies: &mut Vec<Body>, before:
         Flags { bits: chance.random_range(0..32), keywords }
     };
     let name = |chance: &mut StdRng| format!("m{}", chance.random_range(0..8));
+    // Now and then it is a name of before.
+    let named = |chance: &mut StdRng| {
+        if chance.random_ratio(1, 8) { name(chance) } else { model.accounts[&account].mailboxes[&mailbox].name.clone() }
+    };
     let target = |chance: &mut StdRng| {
         let made = |op: &Op| matches!(op, Op::CreateMailbox { account: of, .. } if *of == account);
         match before.iter().position(made) {
@@ -133,7 +137,7 @@ fn random_op(chance: &mut StdRng, model: &Model, bodies: &mut Vec<Body>, before:
         4..6 => Op::PutDomain { name: format!("d{}.test", chance.random_range(0..3)), info: text(5, chance.random()) },
         6..7 => Op::RemoveDomain { name: "d1.test".into() },
         7..10 => Op::CreateMailbox { account, name: name(chance), special_use: 0, subscribed: chance.random() },
-        10..12 => Op::RemoveMailbox { account, mailbox },
+        10..12 => Op::RemoveMailbox { account, mailbox, name: named(chance) },
         12..13 => Op::RemoveAccount { account },
         13..25 => {
             let how = [FlagsHow::Replace, FlagsHow::Add, FlagsHow::Remove][chance.random_range(0..3)];
@@ -141,7 +145,7 @@ fn random_op(chance: &mut StdRng, model: &Model, bodies: &mut Vec<Body>, before:
             Op::StoreFlags { account, mailbox, uids: few(chance), how, flags, unchanged_since: None }
         }
         25..32 => Op::Expunge { account, mailbox, uids: few(chance) },
-        32..38 => Op::RenameMailbox { account, mailbox, name: name(chance) },
+        32..38 => Op::RenameMailbox { account, mailbox, from: named(chance), name: name(chance) },
         38..41 => Op::Subscribe { account, name: name(chance), on: chance.random() },
         41..48 => Op::Copy { account, from: mailbox, uids: few(chance), to: target(chance) },
         48..58 => Op::Move { account, from: mailbox, uids: few(chance), to: target(chance) },
@@ -262,11 +266,13 @@ fn again(op: &Op) -> Op {
             special_use: *special_use,
             subscribed: *subscribed,
         },
-        Op::RenameMailbox { account, mailbox, name } => {
-            Op::RenameMailbox { account: *account, mailbox: *mailbox, name: name.clone() }
+        Op::RenameMailbox { account, mailbox, from, name } => {
+            Op::RenameMailbox { account: *account, mailbox: *mailbox, from: from.clone(), name: name.clone() }
         }
         Op::Subscribe { account, name, on } => Op::Subscribe { account: *account, name: name.clone(), on: *on },
-        Op::RemoveMailbox { account, mailbox } => Op::RemoveMailbox { account: *account, mailbox: *mailbox },
+        Op::RemoveMailbox { account, mailbox, name } => {
+            Op::RemoveMailbox { account: *account, mailbox: *mailbox, name: name.clone() }
+        }
         Op::Append { account, mailbox, body, prefix, flags, internal_ms } => Op::Append {
             account: *account,
             mailbox: *mailbox,

@@ -55,7 +55,12 @@ fn tell_of_imap() -> SimDisk {
     let create = Op::CreateMailbox { account: alice, name: "Old".into(), special_use: 7, subscribed: true };
     let copy = Op::Copy { account: alice, from: INBOX, uids: vec![1, 2], to: Target::Made(0) };
     v.commit(Transaction { bodies: vec![], ops: vec![create, copy] });
-    v.done(Op::RenameMailbox { account: alice, mailbox: MailboxId(2), name: "Archiv/für immer".into() });
+    v.done(Op::RenameMailbox {
+        account: alice,
+        mailbox: MailboxId(2),
+        from: "Old".into(),
+        name: "Archiv/für immer".into(),
+    });
     v.done(Op::Subscribe { account: alice, name: "nowhere".into(), on: true });
     v.done(Op::Subscribe { account: alice, name: "INBOX".into(), on: false });
     v.done(Op::Move { account: alice, from: MailboxId(2), uids: vec![2], to: Target::Mailbox(INBOX) });

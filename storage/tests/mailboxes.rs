@@ -20,8 +20,12 @@ fn made(v: &mut Open, account: AccountId, name: &str) -> MailboxId {
     }
 }
 
-fn rename(account: AccountId, mailbox: MailboxId, name: &str) -> Op {
-    Op::RenameMailbox { account, mailbox, name: name.into() }
+fn rename(account: AccountId, mailbox: MailboxId, from: &str, name: &str) -> Op {
+    Op::RenameMailbox { account, mailbox, from: from.into(), name: name.into() }
+}
+
+fn remove(account: AccountId, mailbox: MailboxId, name: &str) -> Op {
+    Op::RemoveMailbox { account, mailbox, name: name.into() }
 }
 
 fn ops(ops: Vec<Op>) -> Transaction {
@@ -70,7 +74,11 @@ fn a_hierarchy_is_renamed_at_once_or_not_at_all() {
     let before = v.volume.mailbox(alice, ab, |m| m.info().uidvalidity);
     made(&mut v, alice, "z/c");
     let all = |to: &str| {
-        ops(vec![rename(alice, a, to), rename(alice, ab, &format!("{to}/b")), rename(alice, ac, &format!("{to}/c"))])
+        ops(vec![
+            rename(alice, a, "a", to),
+            rename(alice, ab, "a/b", &format!("{to}/b")),
+            rename(alice, ac, "a/c", &format!("{to}/c")),
+        ])
     };
     assert_eq!(v.decide(all("z")).err(), Some(Refused::MailboxExists));
     v.tasks.settle();
@@ -91,20 +99,48 @@ fn names_are_checked_against_what_is_decided() {
     let a = made(&mut v, alice, "a");
     let b = made(&mut v, alice, "b");
     // Two change names over a third one, all before anything is durable.
-    for (mailbox, name) in [(a, "c"), (b, "a"), (a, "b")] {
-        v.decide(ops(vec![rename(alice, mailbox, name)])).unwrap();
+    for (mailbox, from, name) in [(a, "a", "c"), (b, "b", "a"), (a, "c", "b")] {
+        v.decide(ops(vec![rename(alice, mailbox, from, name)])).unwrap();
     }
     for taken in ["a", "b", "INBOX", "inbox"] {
-        assert_eq!(v.decide(ops(vec![rename(alice, a, taken)])).err(), Some(Refused::MailboxExists), "{taken}");
+        assert_eq!(v.decide(ops(vec![rename(alice, a, "b", taken)])).err(), Some(Refused::MailboxExists), "{taken}");
         assert_eq!(v.decide(ops(vec![make(alice, taken)])).err(), Some(Refused::MailboxExists), "{taken}");
     }
     v.decide(ops(vec![make(alice, "c")])).unwrap();
-    v.decide(ops(vec![Op::RemoveMailbox { account: alice, mailbox: b }])).unwrap();
-    assert_eq!(v.decide(ops(vec![rename(alice, b, "q")])).err(), Some(Refused::NoMailbox));
+    v.decide(ops(vec![remove(alice, b, "a")])).unwrap();
+    assert_eq!(v.decide(ops(vec![rename(alice, b, "a", "q")])).err(), Some(Refused::NoMailbox));
     v.decide(ops(vec![make(alice, "a")])).unwrap();
-    assert_eq!(v.decide(ops(vec![rename(alice, INBOX, "old")])).err(), Some(Refused::NoMailbox));
+    assert_eq!(v.decide(ops(vec![rename(alice, INBOX, "INBOX", "old")])).err(), Some(Refused::NoMailbox));
     v.tasks.settle();
     assert_eq!(names(&v, alice), ["INBOX", "b", "c", "a"]);
+}
+
+/// Each was found under its name a moment ago, by somebody who sees durable names only.
+#[test]
+fn a_name_that_was_given_up_leads_nowhere() {
+    let disk = support::made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    let keep = made(&mut v, alice, "keep");
+    let other = made(&mut v, alice, "other");
+    let refused = |v: &Open, op: Op| assert_eq!(v.decide(ops(vec![op])).err(), Some(Refused::NoMailbox));
+    v.decide(ops(vec![rename(alice, keep, "keep", "safe")])).unwrap();
+    refused(&v, remove(alice, keep, "keep"));
+    refused(&v, rename(alice, keep, "keep", "elsewhere"));
+    v.decide(ops(vec![rename(alice, other, "other", "keep")])).unwrap();
+    refused(&v, remove(alice, keep, "keep"));
+    // Durable in between, and again.
+    v.tasks.settle();
+    refused(&v, remove(alice, keep, "keep"));
+    v.decide(ops(vec![rename(alice, keep, "safe", "safer")])).unwrap();
+    refused(&v, remove(alice, keep, "safe"));
+    v.tasks.settle();
+    assert_eq!(names(&v, alice), ["INBOX", "safer", "keep"]);
+    assert_eq!(v.volume.mailbox_named(alice, "safer"), Some(keep));
+    assert_eq!((v.volume.mailbox_named(alice, "safe"), v.volume.mailbox_named(alice, "keep")), (None, Some(other)));
+    v.done(remove(alice, other, "keep"));
+    assert_eq!(v.volume.mailbox_named(alice, "keep"), None);
+    refused(&v, remove(alice, other, "keep"));
 }
 
 #[test]
@@ -120,17 +156,17 @@ fn subscriptions_are_of_names_and_outlive_mailboxes() {
     };
     v.done(subscribe("nowhere", true));
     v.done(subscribe("inbox", false));
-    v.done(Op::RemoveMailbox { account: alice, mailbox: work });
+    v.done(remove(alice, work, "Work"));
     assert_eq!(v.volume.subscriptions(alice), ["Work", "nowhere"]);
     let again = made(&mut v, alice, "Work");
     let other = made(&mut v, alice, "nowhere");
-    v.done(rename(alice, again, "Rest"));
+    v.done(rename(alice, again, "Work", "Rest"));
     v.close();
     let mut v = open(&disk);
     assert_eq!(v.volume.subscriptions(alice), ["Work", "nowhere"]);
     let shown = |v: &Open| v.volume.mailboxes(alice).into_iter().map(|m| m.subscribed).collect::<Vec<_>>();
     assert_eq!(shown(&v), [false, false, true], "INBOX, Rest, nowhere");
-    v.done(rename(alice, again, "Work"));
+    v.done(rename(alice, again, "Rest", "Work"));
     v.done(subscribe("nowhere", false));
     assert_eq!(shown(&v), [false, true, false]);
     assert!(!v.volume.mailbox(alice, other, |m| m.info().subscribed).unwrap());
@@ -239,11 +275,11 @@ fn a_refused_transaction_renames_copies_and_subscribes_nothing() {
     let work = made(&mut v, alice, "Work");
     v.deliver(alice, b"x\r\n");
     let refused = ops(vec![
-        rename(alice, work, "Rest"),
+        rename(alice, work, "Work", "Rest"),
         make(alice, "Work"),
         Op::Subscribe { account: alice, name: "Rest".into(), on: true },
         Op::Move { account: alice, from: INBOX, uids: vec![1], to: Target::Made(1) },
-        rename(alice, work, "Work"),
+        rename(alice, work, "Rest", "Work"),
     ]);
     assert_eq!(v.decide(refused).err(), Some(Refused::MailboxExists));
     assert_eq!(v.decide(ops(vec![make(alice, "Work")])).err(), Some(Refused::MailboxExists));
@@ -307,8 +343,8 @@ fn thousands_of_mailboxes_change_their_names_at_once() {
     }
     assert_eq!(v.decide(ops(vec![make(alice, "one more")])).err(), Some(Refused::TooMany));
     // All at once, and then the names that became free are taken at once.
-    v.commit(ops((0..count).map(|n| rename(alice, MailboxId(n + 2), &format!("b/{n}"))).collect()));
-    let out = v.commit(ops(vec![Op::RemoveMailbox { account: alice, mailbox: MailboxId(2) }, make(alice, "a/0")]));
+    v.commit(ops((0..count).map(|n| rename(alice, MailboxId(n + 2), &format!("a/{n}"), &format!("b/{n}"))).collect()));
+    let out = v.commit(ops(vec![remove(alice, MailboxId(2), "b/0"), make(alice, "a/0")]));
     assert!(matches!(out[1], Outcome::Mailbox(..)));
     let names = names(&v, alice);
     assert_eq!((names.len(), names[1].as_str(), names.last().unwrap().as_str()), (MAILBOXES_MAX, "b/1", "a/0"));

@@ -192,7 +192,7 @@ fn uidvalidity_rises_though_the_clock_goes_back() {
     let make = |name: &str| Op::CreateMailbox { account: alice, name: name.into(), special_use: 0, subscribed: true };
     let one = |op| Transaction { bodies: vec![], ops: vec![op] };
     let Outcome::Mailbox(work, first) = v.done(make("Work")) else { panic!() };
-    v.done(Op::RemoveMailbox { account: alice, mailbox: work });
+    v.done(Op::RemoveMailbox { account: alice, mailbox: work, name: "Work".into() });
     v.close();
     let mut v = open(&disk);
     let decided = v.volume.decide(one(make("Work")), 5_000).unwrap();

@@ -52,11 +52,11 @@ fn every_change_of_the_mailbox_is_heard_and_no_other() {
             flags: Flags::of(Flags::SEEN),
             unchanged_since: None,
         },
-        Op::RenameMailbox { account: alice, mailbox: work, name: "Rest".into() },
+        Op::RenameMailbox { account: alice, mailbox: work, from: "Work".into(), name: "Rest".into() },
         Op::Move { account: alice, from: work, uids: vec![1], to: Target::Mailbox(INBOX) },
         here(work),
         Op::Expunge { account: alice, mailbox: work, uids: vec![2] },
-        Op::RemoveMailbox { account: alice, mailbox: work },
+        Op::RemoveMailbox { account: alice, mailbox: work, name: "Rest".into() },
     ];
     let bobs = waiting(&mut v, bob, INBOX);
     for change in changes {

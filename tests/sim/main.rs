@@ -12,6 +12,7 @@ mod imap_door;
 mod imap_idle;
 mod imap_many;
 mod imap_names;
+mod imap_races;
 mod ledger;
 mod lines;
 mod node;

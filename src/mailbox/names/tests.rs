@@ -121,7 +121,8 @@ fn a_special_use_keeps_its_number() {
 fn rename(names: &[&str], from: &str, to: &str) -> Result<Vec<String>, No> {
     let mailboxes: Vec<MailboxInfo> = names.iter().zip(1..).map(|(name, id)| mailbox(id, name, 0)).collect();
     let renamed = renamed(&mailboxes, &Name::of(from).unwrap(), &Name::of(to).unwrap())?;
-    Ok(renamed.into_iter().map(|(id, name)| format!("{} {name}", names[id.0 as usize - 1])).collect())
+    assert!(renamed.iter().all(|r| r.from == names[r.mailbox.0 as usize - 1]));
+    Ok(renamed.into_iter().map(|r| format!("{} {}", r.from, r.to)).collect())
 }
 
 #[test]

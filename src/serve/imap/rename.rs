@@ -1,12 +1,20 @@
 //! RENAME: a mailbox and all below it, in one change; or what is in INBOX goes to a new mailbox (RFC 9051 §6.3.6).
 //!
-//! Subscriptions are of names and stay as they are. So do the mailboxes below INBOX when it is renamed.
+//! - Subscriptions are of names and stay as they are. So do the mailboxes below INBOX when it is renamed.
+//! - What is below is found among the durable names, and all of it must still have those when the change is decided. If
+//!   another session got in between, that is waited for and looked at anew: a mailbox that went first is gone, one that was
+//!   renamed first is where it is now.
 
 use ringpost_storage::{COPY_UIDS_MAX, MailboxId, Op, Outcome, Target, Uid};
 
 use super::{Done, Door, End, commit, look};
-use crate::mailbox::names;
+use crate::mailbox::names::{self, Renamed};
+use crate::office::Resident;
 use crate::proto::imap::{Answer, Name, No, Rename};
+
+/// Times that a hierarchy is looked at for one RENAME. After so many it is told to come again later: other sessions of this
+/// account do nothing but rename.
+const LOOKS_MAX: u32 = 5;
 
 impl Door {
     pub(super) async fn rename(&mut self, rename: &Rename) -> Done {
@@ -14,10 +22,7 @@ impl Door {
         if from.is_inbox() {
             self.move_inbox(to).await?;
         } else {
-            let who = self.who();
-            let renamed = names::renamed(&who.volume.mailboxes(who.account), from, to)?;
-            let op = |(mailbox, name)| Op::RenameMailbox { account: who.account, mailbox, name };
-            commit(who, renamed.into_iter().map(op).collect()).await.map_err(too_many)?;
+            rename_all(self.who(), from, to).await?;
         }
         tracing::info!(target: "imap", account = %self.who().name, ?from, ?to, "renamed");
         Ok(Answer::Done)
@@ -44,6 +49,22 @@ impl Door {
         }
         Ok(())
     }
+}
+
+/// A mailbox and all below it.
+async fn rename_all(who: &Resident, from: &Name, to: &Name) -> Result<(), End> {
+    let account = who.account;
+    let op = |Renamed { mailbox, from, to }| Op::RenameMailbox { account, mailbox, from, name: to };
+    for _ in 0..LOOKS_MAX {
+        let renamed = names::renamed(&who.volume.mailboxes(account), from, to)?;
+        match commit(who, renamed.into_iter().map(op).collect()).await {
+            // One of them has gone or has another name, by a change that is decided and may not be durable yet. What comes
+            // after it is durable after it, also when that changes nothing.
+            Err(End::Answer(Answer::No(No::NonExistent))) => commit(who, Vec::new()).await?,
+            done => return done.map(drop).map_err(too_many),
+        };
+    }
+    Err(No::Unavailable.into())
 }
 
 /// What is too large for one batch has too many names.

@@ -38,7 +38,7 @@ impl Step<'_> {
         if account.has_mailbox(index, id, name) {
             return Err(Refused::MailboxExists);
         }
-        if account.mailbox_count(index, id) >= MAILBOXES_MAX {
+        if account.mailbox_count() >= MAILBOXES_MAX {
             return Err(Refused::TooMany);
         }
         let uidvalidity = self.next_uidvalidity()?;
@@ -52,13 +52,23 @@ impl Step<'_> {
         Ok((mailbox, uidvalidity))
     }
 
-    pub(super) fn rename_mailbox(&mut self, id: AccountId, mailbox: MailboxId, name: &str) -> Result<Outcome, Refused> {
+    pub(super) fn rename_mailbox(
+        &mut self,
+        id: AccountId,
+        mailbox: MailboxId,
+        from: &str,
+        name: &str,
+    ) -> Result<Outcome, Refused> {
         let index = self.index;
         let (account, gather) = self.account(id)?;
         if mailbox == MailboxId::INBOX {
             return Err(Refused::NoMailbox);
         }
-        let renamed = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        // Between the caller's look at the durable names and now others may have been at work.
+        if account.name_of(index, id, mailbox) != Some(from) {
+            return Err(Refused::NoMailbox);
+        }
+        let renamed = account.mailbox(index, id, mailbox).expect("it has a name");
         let (uidvalidity, special_use) = (renamed.uidvalidity, renamed.special_use);
         if account.has_mailbox(index, id, name) {
             return Err(Refused::MailboxExists);
@@ -71,13 +81,13 @@ impl Step<'_> {
         Ok(Outcome::Done)
     }
 
-    pub(super) fn remove_mailbox(&mut self, id: AccountId, mailbox: MailboxId) -> Result<Outcome, Refused> {
+    pub(super) fn remove_mailbox(&mut self, id: AccountId, mailbox: MailboxId, name: &str) -> Result<Outcome, Refused> {
         let index = self.index;
         let (account, gather) = self.account(id)?;
-        if mailbox == MailboxId::INBOX {
+        if mailbox == MailboxId::INBOX || account.name_of(index, id, mailbox) != Some(name) {
             return Err(Refused::NoMailbox);
         }
-        account.remove_mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        account.remove_mailbox(index, id, mailbox).expect("it has a name");
         let modseq = account.next_modseq();
         let remove = MailboxRemove { mailbox, modseq };
         gather.push_of(kind::MAILBOX_REMOVE, id, &mut account.chain, |out| remove.encode(out));

@@ -179,9 +179,9 @@ impl Step<'_> {
             Op::CreateMailbox { account, name, special_use, subscribed } => {
                 self.create_mailbox(n, account, &name, special_use, subscribed)
             }
-            Op::RenameMailbox { account, mailbox, name } => self.rename_mailbox(account, mailbox, &name),
+            Op::RenameMailbox { account, mailbox, from, name } => self.rename_mailbox(account, mailbox, &from, &name),
             Op::Subscribe { account, name, on } => self.subscribe(account, &name, on),
-            Op::RemoveMailbox { account, mailbox } => self.remove_mailbox(account, mailbox),
+            Op::RemoveMailbox { account, mailbox, name } => self.remove_mailbox(account, mailbox, &name),
             Op::Append { account, mailbox, body, prefix, flags, internal_ms } => {
                 self.append(account, mailbox, bodies[body], &prefix, &flags, internal_ms)
             }

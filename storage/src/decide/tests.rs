@@ -79,3 +79,25 @@ fn what_changed_nothing_is_not_remembered_either() {
         assert!(inner.ahead.borrow().peek(account).is_none());
     });
 }
+
+#[test]
+fn of_many_names_only_those_that_change_are_remembered() {
+    told(|inner, account, commit| {
+        let make = |n: u32| Op::CreateMailbox { account, name: format!("n{n}"), special_use: 0, subscribed: false };
+        commit((0..300).map(make).collect()).unwrap();
+        let rename = Op::RenameMailbox { account, mailbox: MailboxId(2), from: "n0".into(), name: "m".into() };
+        let remove = Op::RemoveMailbox { account, mailbox: MailboxId(3), name: "n1".into() };
+        let ops = vec![make(300), rename, make(0), remove, make(301)];
+        let decided = inner.decide(Transaction { bodies: vec![], ops }, 5_000, None).unwrap();
+        let held = || inner.ahead.borrow().peek(account).map(|a| (a.names_held(), a.mailbox_count()));
+        assert_eq!(held(), Some((4, 303)));
+        assert_eq!(commit(vec![make(301)]).err(), Some(Refused::MailboxExists));
+        drop(decided);
+        commit(vec![append(account)]).unwrap();
+        assert_eq!(held(), None);
+        let index = inner.index.borrow();
+        let ids = |name: &str| index.accounts[&account].named(name).to_vec();
+        assert_eq!((ids("m"), ids("n1"), ids("n2")), (vec![MailboxId(2)], vec![], vec![MailboxId(4)]));
+        assert_eq!((ids("n301"), ids("")), (vec![MailboxId(304)], vec![]));
+    });
+}

@@ -4,7 +4,6 @@
 //! to anybody but `decide`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
 
 use smallvec::SmallVec;
 
@@ -39,9 +38,11 @@ pub struct AccountAhead {
     pub last_mailbox: u32,
     /// By id.
     mailboxes: SmallVec<[MailboxAhead; 1]>,
-    /// The mailboxes by name, as decided; made when the first name is asked for, so that a hierarchy of thousands is renamed
-    /// in linear time. Shared with what a refused transaction puts back.
-    names: Option<Rc<HashMap<String, MailboxId>>>,
+    /// Names that mailboxes were given here. Those they have in the index are not repeated, so that one name costs no more
+    /// among thousands.
+    given: HashMap<String, MailboxId>,
+    /// Mailboxes, as decided.
+    mailbox_count: usize,
     /// Names subscribed or not any more.
     subscriptions: BTreeMap<String, (bool, Lsn)>,
 }
@@ -124,7 +125,8 @@ impl Ahead {
             generation: 1,
             last_mailbox: 0,
             mailboxes: SmallVec::new(),
-            names: None,
+            given: HashMap::new(),
+            mailbox_count: 0,
             subscriptions: BTreeMap::new(),
         })
     }
@@ -153,8 +155,9 @@ impl Ahead {
                 self.accounts.remove(id);
                 continue;
             }
-            account.names = None;
             account.mailboxes.retain(|m| m.lsn > lsn);
+            let AccountAhead { given, mailboxes, .. } = account;
+            given.retain(|_, id| mailboxes.binary_search_by_key(id, |m| m.id).is_ok());
             account.subscriptions.retain(|_, (_, by)| *by > lsn);
             for mailbox in &mut account.mailboxes {
                 mailbox.flags.retain(|_, (_, _, by)| *by > lsn);
@@ -182,7 +185,8 @@ impl AccountAhead {
             generation: account.info.generation,
             last_mailbox: account.last_mailbox,
             mailboxes: SmallVec::new(),
-            names: None,
+            given: HashMap::new(),
+            mailbox_count: account.mailboxes.len(),
             subscriptions: BTreeMap::new(),
         }
     }
@@ -222,29 +226,32 @@ impl AccountAhead {
     }
 
     /// True if a mailbox has this name as decided. INBOX is taken in any case (RFC 9051 §5.1).
-    pub fn has_mailbox(&mut self, index: &Index, id: AccountId, name: &str) -> bool {
-        name.eq_ignore_ascii_case("INBOX") || self.names(index, id).contains_key(name)
+    pub fn has_mailbox(&self, index: &Index, id: AccountId, name: &str) -> bool {
+        // After a loss two mailboxes may have one name in the index: it stays taken while one of them has it.
+        let durable = || index.accounts.get(&id).map_or(&[][..], |a| a.named(name));
+        let kept = |id: &MailboxId| self.peek(*id).is_none_or(|ahead| !ahead.removed && ahead.name.is_none());
+        name.eq_ignore_ascii_case("INBOX") || self.given.contains_key(name) || durable().iter().any(kept)
+    }
+
+    /// Names remembered here.
+    #[cfg(test)]
+    pub fn names_held(&self) -> usize {
+        self.given.len()
     }
 
     /// Mailboxes as decided.
-    pub fn mailbox_count(&mut self, index: &Index, id: AccountId) -> usize {
-        self.names(index, id).len()
+    pub fn mailbox_count(&self) -> usize {
+        self.mailbox_count
     }
 
-    fn names(&mut self, index: &Index, id: AccountId) -> &mut Rc<HashMap<String, MailboxId>> {
-        if self.names.is_none() {
-            let mut names = HashMap::new();
-            for durable in index.accounts.get(&id).into_iter().flat_map(|a| a.mailboxes.values()) {
-                if self.peek(durable.info.id).is_none_or(|ahead| !ahead.removed && ahead.name.is_none()) {
-                    names.insert(durable.info.name.clone(), durable.info.id);
-                }
-            }
-            for ahead in self.mailboxes.iter().filter(|m| !m.removed) {
-                names.extend(ahead.name.clone().map(|name| (name, ahead.id)));
-            }
-            self.names = Some(Rc::new(names));
+    /// The name of a mailbox as decided; `None` when there is no such mailbox (any more).
+    pub fn name_of<'a>(&'a self, index: &'a Index, id: AccountId, mailbox: MailboxId) -> Option<&'a str> {
+        let ahead = self.peek(mailbox);
+        if ahead.is_some_and(|ahead| ahead.removed) {
+            return None;
         }
-        self.names.as_mut().expect("just made")
+        let decided = ahead.and_then(|ahead| ahead.name.as_deref());
+        decided.or_else(|| index.mailbox(id, mailbox).map(|durable| &*durable.info.name))
     }
 
     /// `None` when the ids are used up.
@@ -254,38 +261,34 @@ impl AccountAhead {
         // Ids only rise, so the end is its place.
         let ahead = MailboxAhead::new(id, uidvalidity, special_use, self.lsn);
         self.mailboxes.push(MailboxAhead { name: Some(name.to_owned()), ..ahead });
-        if let Some(names) = &mut self.names {
-            Rc::make_mut(names).insert(name.to_owned(), id);
-        }
+        self.given.insert(name.to_owned(), id);
+        self.mailbox_count += 1;
         Some(id)
     }
 
     /// The mailbox has another name from now on; the caller has seen that it is free. `None` when there is no such mailbox.
     pub fn rename_mailbox(&mut self, index: &Index, id: AccountId, mailbox: MailboxId, name: &str) -> Option<()> {
-        self.give_up_name(index, id, mailbox)?;
-        self.mailbox(index, id, mailbox).expect("found above").name = Some(name.to_owned());
-        Rc::make_mut(self.names(index, id)).insert(name.to_owned(), mailbox);
+        let had = self.mailbox(index, id, mailbox)?.name.replace(name.to_owned());
+        self.give_up(had);
+        self.given.insert(name.to_owned(), mailbox);
         Some(())
     }
 
     /// The mailbox is gone from now on. `None` when there is no such mailbox.
     pub fn remove_mailbox(&mut self, index: &Index, id: AccountId, mailbox: MailboxId) -> Option<()> {
-        self.give_up_name(index, id, mailbox)?;
-        self.mailbox(index, id, mailbox).expect("found above").removed = true;
+        let going = self.mailbox(index, id, mailbox)?;
+        going.removed = true;
+        let had = going.name.take();
+        self.give_up(had);
+        self.mailbox_count -= 1;
         Some(())
     }
 
-    fn give_up_name(&mut self, index: &Index, id: AccountId, mailbox: MailboxId) -> Option<()> {
-        let decided = self.mailbox(index, id, mailbox)?.name.clone();
-        if let Some(names) = &mut self.names {
-            let durable = || index.mailbox(id, mailbox).map(|m| m.info.name.clone());
-            let old = decided.or_else(durable).expect("a mailbox is durable or was made here");
-            // After a loss two mailboxes may have one name: it stays taken while the other is there.
-            if names.get(&old) == Some(&mailbox) {
-                Rc::make_mut(names).remove(&old);
-            }
+    /// A name that was given here. One in the index is given up by what is here instead of it.
+    fn give_up(&mut self, had: Option<String>) {
+        if let Some(had) = had {
+            self.given.remove(&had).expect("a name that was given here");
         }
-        Some(())
     }
 
     /// True if the account is subscribed to this name, as decided.

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::names::Names;
 use super::{Account, Index, Mailbox, RunRef};
 use crate::batch::{Header, directory};
 use crate::record::{AccountPut, Bad, Chain, CopyRecord, Gap, MailboxPut, Record};
@@ -74,14 +75,18 @@ impl Index {
             }
             Record::MailboxRemove(remove) => {
                 let account = self.link(account?, place, remove.modseq)?;
+                if account.mailboxes.contains_key(&remove.mailbox) {
+                    account.names.remove(&account.mailboxes, remove.mailbox);
+                }
                 let mailbox = account.mailboxes.remove(&remove.mailbox)?;
                 self.release(&mailbox);
             }
             Record::Subscription(subscription) => {
                 let account = self.link(account?, place, 0)?;
                 subscribe(account, subscription.name, subscription.on);
-                let named = account.mailboxes.values_mut().filter(|m| m.info.name == subscription.name);
-                named.for_each(|m| m.info.subscribed = subscription.on);
+                for id in account.names.find(&account.mailboxes, subscription.name).to_vec() {
+                    account.mailboxes.entry(id).and_modify(|m| m.info.subscribed = subscription.on);
+                }
             }
             Record::Message(message) => {
                 let account = self.link(account?, place, message.modseq)?;
@@ -211,6 +216,7 @@ impl Index {
                     chain,
                     last_mailbox: 0,
                     mailboxes: BTreeMap::new(),
+                    names: Names::default(),
                     subscriptions: Vec::new(),
                 };
                 self.accounts.insert(id, account);
@@ -259,6 +265,9 @@ fn put_mailbox(account: &mut Account, put: MailboxPut<'_>) {
         special_use: put.special_use,
         subscribed: put.subscribed,
     };
+    if account.mailboxes.contains_key(&put.mailbox) {
+        account.names.remove(&account.mailboxes, put.mailbox);
+    }
     match account.mailboxes.get_mut(&put.mailbox) {
         Some(mailbox) => {
             mailbox.info = info;
@@ -268,6 +277,7 @@ fn put_mailbox(account: &mut Account, put: MailboxPut<'_>) {
             account.mailboxes.insert(put.mailbox, Mailbox::new(info, put.modseq));
         }
     }
+    account.names.insert(&account.mailboxes, put.mailbox);
 }
 
 /// `None` when the UID is taken, or none at all.

@@ -6,6 +6,7 @@
 pub mod ahead;
 mod apply;
 mod mailbox;
+mod names;
 mod segments;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +14,7 @@ use std::rc::Rc;
 
 pub use apply::{ACCOUNT_NUMBER_MAX, check};
 pub use mailbox::{Mailbox, RunRef};
+use names::Names;
 pub use segments::SegmentIndex;
 
 use crate::record::Chain;
@@ -45,11 +47,18 @@ pub struct Account {
     /// Highest mailbox id given.
     pub last_mailbox: u32,
     pub mailboxes: BTreeMap<MailboxId, Mailbox>,
+    /// The same by name.
+    pub names: Names,
     /// Names it is subscribed to, sorted. `MailboxInfo::subscribed` follows it.
     pub subscriptions: Vec<Box<str>>,
 }
 
 impl Account {
+    /// The mailboxes with this name, by id: at most one, but after a loss.
+    pub fn named(&self, name: &str) -> &[MailboxId] {
+        self.names.find(&self.mailboxes, name)
+    }
+
     pub fn is_subscribed(&self, name: &str) -> bool {
         self.subscription(name).is_ok()
     }

@@ -102,9 +102,10 @@ impl Model {
                 let made = Mailbox { name: name.clone(), uidvalidity: *uidvalidity, uidnext: 1, ..Mailbox::default() };
                 assert!(boxes.insert(*id, made).is_none(), "mailbox ids are new");
             }
-            (Op::RenameMailbox { account, mailbox, name }, Outcome::Done) => {
+            (Op::RenameMailbox { account, mailbox, from, name }, Outcome::Done) => {
                 assert!(!self.named(*account, name), "names are taken once");
                 let renamed = self.mailbox(account, mailbox);
+                assert_eq!(renamed.name, *from);
                 renamed.name.clone_from(name);
                 renamed.highest_modseq = 0;
             }
@@ -127,8 +128,9 @@ impl Model {
                     left.highest_modseq = *modseq;
                 }
             }
-            (Op::RemoveMailbox { account, mailbox }, _) => {
-                self.accounts.get_mut(account).unwrap().mailboxes.remove(mailbox);
+            (Op::RemoveMailbox { account, mailbox, name }, _) => {
+                let gone = self.accounts.get_mut(account).unwrap().mailboxes.remove(mailbox);
+                assert_eq!(gone.unwrap().name, *name);
             }
             (
                 Op::Append { account, mailbox, body, prefix, flags, internal_ms },
