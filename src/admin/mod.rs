@@ -92,13 +92,15 @@ pub enum Request {
     Stop {},
 }
 
-/// The counters of one shard.
+/// The counters and measures of one shard.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ShardCounters {
     /// Its number.
     pub shard: shard::ShardId,
     /// Name → value.
     pub counters: BTreeMap<String, u64>,
+    /// As the sums have them.
+    pub measures: BTreeMap<String, u64>,
 }
 
 /// An address and the password it is to have.
@@ -125,6 +127,10 @@ pub enum Response {
     Counters {
         /// Name → value.
         counters: BTreeMap<String, u64>,
+        /// How many were measured of each kind, and what half of them, 99 % of them and all of them stayed below: microseconds
+        /// (`_us`), octets, things. They do not add up as counters do.
+        #[serde(default)]
+        measures: BTreeMap<String, u64>,
         /// The same of each shard, if asked for.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         shards: Vec<ShardCounters>,

@@ -99,6 +99,12 @@ impl Report {
         named
     }
 
+    /// How many were measured of each kind, and the quantiles.
+    #[must_use]
+    pub fn measures(&self) -> BTreeMap<String, u64> {
+        measured(&self.sum())
+    }
+
     /// The same for each shard.
     #[must_use]
     pub fn by_shard(&self) -> Vec<ShardCounters> {
@@ -107,7 +113,9 @@ impl Report {
             name_shard(stats, &mut named);
             named
         };
-        self.answered().map(|(shard, stats)| ShardCounters { shard, counters: of(stats) }).collect()
+        self.answered()
+            .map(|(shard, stats)| ShardCounters { shard, counters: of(stats), measures: measured(&stats.figures) })
+            .collect()
     }
 
     /// For Prometheus. `sum`: the shards added up, instead of each with its label.
@@ -199,6 +207,12 @@ fn named(figures: &Figures) -> BTreeMap<String, u64> {
             named.insert(format!("{}{{{}}}", shown.name, labels.join(",")), value);
         }
     }
+    named
+}
+
+/// The histograms of some shards as names and numbers.
+fn measured(figures: &Figures) -> BTreeMap<String, u64> {
+    let mut named = BTreeMap::new();
     for measure in Measure::ALL {
         let tally = figures.tally(*measure);
         let name = match measure.unit() {

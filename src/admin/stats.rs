@@ -13,5 +13,5 @@ async fn try_stats(office: &Office, per_shard: bool) -> Result<Response, Trouble
         return Err(Trouble::Failed(format!("shard {shard} does not answer")));
     }
     let shards = if per_shard { report.by_shard() } else { Vec::new() };
-    Ok(Response::Counters { counters: report.totals(), shards })
+    Ok(Response::Counters { counters: report.totals(), measures: report.measures(), shards })
 }

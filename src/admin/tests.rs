@@ -52,7 +52,8 @@ fn passwords_are_not_in_what_is_logged() {
 #[test]
 fn answers_are_objects_that_keep_their_shape() {
     let counters = BTreeMap::from([("batches_total".to_owned(), 3)]);
-    let line = serde_json::to_string(&Response::Counters { counters, shards: Vec::new() }).unwrap();
+    let line =
+        serde_json::to_string(&Response::Counters { counters, measures: BTreeMap::new(), shards: Vec::new() }).unwrap();
     assert_eq!(line, r#"{"answer":"counters","counters":{"batches_total":3}}"#);
     let refused = serde_json::to_string(&Response::from(Trouble::Refused("no".to_owned()))).unwrap();
     assert_eq!(refused, r#"{"answer":"refused","error":"no"}"#);

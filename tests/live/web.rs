@@ -97,7 +97,7 @@ fn the_admin_socket_is_its_owners_alone() {
     assert_eq!(code, 0, "{err}");
     let said: serde_json::Value = serde_json::from_str(&out).expect("JSON");
     let of = |part: &serde_json::Value| part["messages_accepted_total"].as_u64().expect("a count");
-    assert_eq!((of(&said["sum"]), of(&said["shards"][0]["counters"]) + of(&said["shards"][1]["counters"])), (1, 1));
+    assert_eq!((of(&said["sum"]), of(&said["shards"][0]["figures"]) + of(&said["shards"][1]["figures"])), (1, 1));
     let (code, out, err) = house.verb(&["stats"], "");
     assert_eq!(code, 0, "{err}");
     assert!(out.lines().any(|line| line == "messages_accepted_total 1"), "{out}");
