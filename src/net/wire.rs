@@ -132,12 +132,10 @@ impl Wire {
 
     /// Octets came that open nothing yet.
     fn earn(&mut self, octets: usize) {
-        if self.rate_min_bytes_s > 0 {
-            let time = Duration::from_nanos((octets as u64).saturating_mul(1_000_000_000) / self.rate_min_bytes_s);
-            let most = shard::now().after(Duration::from_secs(limits::DATA_RATE_GRACE_S));
-            self.deadline = self.deadline.after(time).min(most.max(self.deadline));
-            self.stream.set_deadline(Some(self.deadline));
-        }
+        let Some(ns) = (octets as u64).saturating_mul(1_000_000_000).checked_div(self.rate_min_bytes_s) else { return };
+        let most = shard::now().after(Duration::from_secs(limits::DATA_RATE_GRACE_S));
+        self.deadline = self.deadline.after(Duration::from_nanos(ns)).min(most.max(self.deadline));
+        self.stream.set_deadline(Some(self.deadline));
     }
 
     /// The next octets of the peer; empty at its end. May be dropped while it waits: nothing is lost.
