@@ -30,7 +30,7 @@ pub struct View {
     version: u64,
     /// Some of `uids` are gone and that may not be told yet.
     owes_expunge: bool,
-    /// Changes later than `modseq` that the client knows of.
+    /// Messages whose last change is later than `modseq` and known to the client.
     told: HashMap<Uid, Modseq>,
 }
 
@@ -99,7 +99,15 @@ impl View {
         begin as u32 + 1..end.max(begin) as u32 + 1
     }
 
-    /// The client knows this change already: it made it, or was just shown it.
+    /// True if the client knows the flags that the message had at this MODSEQ, its own then or an earlier one. A change made
+    /// on top of flags that it does not know is not known by being its own (RFC 9051 §6.4.6).
+    #[must_use]
+    pub fn knows(&self, uid: Uid, modseq: Modseq) -> bool {
+        modseq <= self.modseq || self.told.get(&uid) == Some(&modseq)
+    }
+
+    /// The client knows the flags that this message has had since: they were shown to it, or it made the last change and
+    /// [knew](View::knows) what was before.
     pub fn tell(&mut self, uid: Uid, modseq: Modseq) {
         if modseq > self.modseq && self.told.len() < TOLD_MAX {
             let told = self.told.entry(uid).or_default();
@@ -127,7 +135,7 @@ impl View {
             changes.exists = Some(self.len());
         }
         let since = self.modseq;
-        for m in known.iter().filter(|m| m.modseq > since && self.told.get(&m.uid) != Some(&m.modseq)) {
+        for m in known.iter().filter(|m| m.modseq > since && !self.knows(m.uid, m.modseq)) {
             changes.flags.extend(self.sequence(m.uid).map(|sequence| (sequence, m.uid)));
         }
         self.modseq = self.modseq.max(modseq);
@@ -215,6 +223,18 @@ mod tests {
     }
 
     #[test]
+    fn an_own_change_on_top_of_one_that_was_not_told_is_not_known() {
+        let mut v = view(&[(1, 1), (2, 1)], 3);
+        assert!(v.knows(1, 1) && v.knows(1, 3) && !v.knows(1, 4));
+        // Others change 1 at 4, its client knows it and changes it at 5; others change 2 at 6, and its client at 7.
+        v.tell(1, 4);
+        assert!(v.knows(1, 4) && !v.knows(2, 4));
+        v.tell(1, 5);
+        assert!(!v.knows(2, 6) && !v.knows(1, 4), "what it knows is later");
+        assert_eq!(v.update(&box_of(&[(1, 5), (2, 7)]), 7, 2, false).flags, [(2, 2)]);
+    }
+
+    #[test]
     fn changed_flags_are_told_once_and_own_changes_never() {
         let mut v = view(&[(1, 1), (2, 1), (3, 1)], 1);
         v.tell(2, 5);
@@ -238,57 +258,102 @@ mod tests {
         assert_eq!(v.sequences_of(&(6..=6)), 2..2);
     }
 
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Append,
+        Expunge,
+        /// Somebody else's change.
+        Theirs(u32),
+        /// Its own, with the new flags in the answer or without.
+        Own {
+            bit: u32,
+            silent: bool,
+        },
+        Fetch,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let bit = || (0_u32..5).prop_map(|n| 1 << n);
+        prop_oneof![
+            Just(Step::Append),
+            Just(Step::Expunge),
+            bit().prop_map(Step::Theirs),
+            (bit(), any::<bool>()).prop_map(|(bit, silent)| Step::Own { bit, silent }),
+            Just(Step::Fetch),
+        ]
+    }
+
     proptest! {
-        /// A client that believes what it is told ends with what is there, and of each change it hears once: by being told, or
-        /// because the change was its own or is in what it fetched.
+        /// A client that believes what it is told and what it does ends with what is there, flags and all, and is told
+        /// nothing that it knows.
         #[test]
-        fn what_is_told_leads_to_what_is_there(steps in prop::collection::vec((0_u8..5, any::<prop::sample::Index>(), any::<bool>()), 1..80)) {
+        fn what_is_told_leads_to_what_is_there(steps in prop::collection::vec((step(), any::<prop::sample::Index>(), any::<bool>()), 1..80)) {
             let mut now: Vec<Message> = Vec::new();
             let (mut next_uid, mut modseq, mut version) = (1, 1, 1);
             let mut v = View::open(MailboxId::INBOX, false, &now, modseq, version);
-            let mut client: Vec<Uid> = Vec::new();
-            // What the client knows of flags.
-            let mut known: HashMap<Uid, Modseq> = HashMap::new();
-            for (what, at, may) in steps {
+            let mut client: Vec<(Uid, u32)> = Vec::new();
+            for (step, at, may) in steps {
                 (modseq, version) = (modseq + 1, version + 1);
-                match what {
-                    0 => { now.push(message(next_uid, modseq)); next_uid += 1; }
-                    1 if !now.is_empty() => { now.remove(at.index(now.len())); }
-                    // Somebody else's change; its own; a look at the flags.
-                    2..=4 if !now.is_empty() => {
-                        let i = at.index(now.len());
-                        let m = &mut now[i];
-                        if what != 4 { m.modseq = modseq; }
-                        if what != 2 && client.contains(&m.uid) {
-                            known.insert(m.uid, m.modseq);
+                if let Step::Append = step {
+                    now.push(message(next_uid, modseq));
+                    next_uid += 1;
+                } else if !now.is_empty() {
+                    let i = at.index(now.len());
+                    let m = &mut now[i];
+                    let mine = client.iter_mut().find(|(uid, _)| *uid == m.uid);
+                    match (step, mine) {
+                        (Step::Append, _) => unreachable!("done above"),
+                        (Step::Expunge, _) => { now.remove(i); }
+                        (Step::Theirs(bit), _) => (m.flags.bits, m.modseq) = (m.flags.bits ^ bit, modseq),
+                        (Step::Own { bit, silent }, Some((_, believed))) => {
+                            let before = m.modseq;
+                            let bits = if m.flags.bits & bit == 0 { m.flags.bits | bit } else { m.flags.bits & !bit };
+                            (m.flags.bits, m.modseq) = (bits, modseq);
+                            if !silent {
+                                *believed = bits;
+                                v.tell(m.uid, modseq);
+                            } else {
+                                *believed = (*believed & !bit) | (bits & bit);
+                                if v.knows(m.uid, before) {
+                                    v.tell(m.uid, modseq);
+                                }
+                            }
+                        }
+                        (Step::Fetch, Some((_, believed))) => {
+                            *believed = m.flags.bits;
                             v.tell(m.uid, m.modseq);
                         }
+                        (Step::Own { .. } | Step::Fetch, None) => {}
                     }
-                    _ => {}
                 }
                 // Not every change is followed by a look.
                 if at.index(3) == 0 { continue; }
                 let c = v.update(&now, modseq, version, may);
                 for s in &c.expunged { client.remove(*s as usize - 1); }
+                let mut told = std::collections::BTreeSet::new();
                 for (s, uid) in &c.flags {
                     let m = now.iter().find(|m| m.uid == *uid).unwrap();
-                    prop_assert_eq!(client[*s as usize - 1], *uid);
-                    prop_assert_ne!(known.insert(*uid, m.modseq), Some(m.modseq), "told twice");
+                    prop_assert_eq!(client[*s as usize - 1].0, *uid);
+                    prop_assert!(told.insert(*uid), "told twice");
+                    client[*s as usize - 1].1 = m.flags.bits;
                 }
                 if let Some(n) = c.exists {
                     for s in client.len() as u32 + 1..=n {
                         let uid = v.uid(s).unwrap();
-                        client.push(uid);
-                        known.insert(uid, now.iter().find(|m| m.uid == uid).unwrap().modseq);
+                        client.push((uid, now.iter().find(|m| m.uid == uid).unwrap().flags.bits));
                     }
                 }
-                for m in now.iter().filter(|m| client.contains(&m.uid)) {
-                    prop_assert_eq!(known.get(&m.uid), Some(&m.modseq), "not told of {}", m.uid);
+                for m in &now {
+                    let believed = client.iter().find(|(uid, _)| *uid == m.uid).map(|(_, bits)| *bits);
+                    prop_assert!(believed.is_none_or(|bits| bits == m.flags.bits), "{:?} is believed of {m:?}", believed);
                 }
                 if may {
-                    prop_assert_eq!(&client, &now.iter().map(|m| m.uid).collect::<Vec<_>>());
+                    let uids: Vec<Uid> = client.iter().map(|(uid, _)| *uid).collect();
+                    prop_assert_eq!(uids, now.iter().map(|m| m.uid).collect::<Vec<_>>());
                 }
                 prop_assert_eq!(client.len() as u32, v.len());
+                prop_assert_eq!(v.update(&now, modseq, version + 1, may), Changes::default(), "nothing is told again");
+                version += 1;
             }
         }
     }

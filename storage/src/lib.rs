@@ -26,7 +26,7 @@ mod watch;
 
 pub use decide::{COPY_UIDS_MAX, MAILBOXES_MAX, NAME_BYTES_MAX, PREFIX_BYTES_MAX, SUBSCRIPTIONS_MAX};
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-pub use transaction::{FlagsHow, Lost, NewMailbox, Op, Outcome, Refused, Target, Transaction};
+pub use transaction::{Changed, FlagsHow, Lost, NewMailbox, Op, Outcome, Refused, Target, Transaction};
 pub use types::{
     AccountId, AccountInfo, Body, Flags, Lsn, MailboxId, MailboxInfo, Message, Modseq, Place, Uid, VolumeId,
 };

@@ -208,8 +208,8 @@ pub enum Outcome {
     },
     /// `StoreFlags`
     Stored {
-        /// New flags of each message that was changed, in UID order.
-        changed: Vec<(Uid, Flags, Modseq)>,
+        /// Each message that was changed, in UID order.
+        changed: Vec<Changed>,
         /// Those left alone for `unchanged_since`.
         modified: Vec<Uid>,
     },
@@ -233,6 +233,19 @@ pub enum Outcome {
     },
     /// `Expunge`: those that were there, in UID order, and the MODSEQ of their going.
     Expunged(Vec<Uid>, Modseq),
+}
+
+/// A message whose flags a `StoreFlags` changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// Which.
+    pub uid: Uid,
+    /// All that it has now.
+    pub flags: Flags,
+    /// Its MODSEQ now.
+    pub modseq: Modseq,
+    /// Its MODSEQ before: who knew the message as of then knows it still.
+    pub before: Modseq,
 }
 
 /// Why a transaction was not taken. Nothing of it was kept.

@@ -255,7 +255,7 @@ fn a_copy_sees_what_is_decided_and_only_messages_that_are_durable() {
         Op::Move { account: alice, from: INBOX, uids: vec![7], to },
     ]));
     let Outcome::Stored { changed, .. } = &out[0] else { panic!() };
-    let flagged = changed[0].2;
+    let flagged = changed[0].modseq;
     assert!(matches!(&out[1], Outcome::Copied { pairs, .. } if pairs == &[(1, 1), (3, 2)]));
     assert!(matches!(&out[2], Outcome::Copied { pairs, .. } if pairs.is_empty()), "copies of this very transaction");
     assert!(matches!(&out[3], Outcome::Moved { pairs, modseq, .. } if pairs.is_empty() && *modseq == flagged + 1));

@@ -118,7 +118,9 @@ fn flags_change_and_unchanged_since_holds() {
     let Outcome::Stored { changed, modified } = v.done(store(alice, &[1, 9], FlagsHow::Add, words.clone())) else {
         panic!()
     };
-    assert_eq!((changed.len(), &changed[0].1, modified), (1, &words, vec![]));
+    assert_eq!((changed.len(), &changed[0].flags, changed[0].before < changed[0].modseq), (1, &words, true));
+    assert_eq!(modified, []);
+    let flagged = changed[0].modseq;
     let guarded = Op::StoreFlags {
         account: alice,
         mailbox: INBOX,
@@ -128,7 +130,14 @@ fn flags_change_and_unchanged_since_holds() {
         unchanged_since: Some(seen),
     };
     let Outcome::Stored { changed, modified } = v.done(guarded) else { panic!() };
-    assert_eq!((changed[0].0, modified), (2, vec![1]));
+    assert_eq!((changed[0].uid, changed[0].before, modified), (2, seen, vec![1]));
+    // What is decided and not durable counts.
+    let decided = [FlagsHow::Remove, FlagsHow::Add].map(|how| {
+        let all = v.decide(Transaction { bodies: vec![], ops: vec![store(alice, &[1], how, words.clone())] });
+        let Outcome::Stored { changed, .. } = &all.unwrap().outcomes[0] else { panic!() };
+        (changed[0].before, changed[0].modseq)
+    });
+    assert_eq!((decided[0].0, decided[1].0), (flagged, decided[0].1));
     v.done(store(alice, &[1], FlagsHow::Remove, Flags { bits: 0, keywords: Some(vec!["work".into()].into()) }));
     v.close();
     let v = open(&disk);

@@ -1,5 +1,7 @@
 //! Many readers of one mailbox at once, each of whom believes what it is told and nothing else (A130).
 
+use std::collections::BTreeSet;
+
 use ringpost::shard;
 use ringpost::shard::sim::Chance;
 
@@ -7,10 +9,19 @@ use crate::imap_condstore::number;
 use crate::imap_door::Client;
 use crate::post::{House, seconds};
 
-/// A reader and what it believes: UIDs by number, 0 where it was told none yet.
+/// What a reader believes of a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Believed {
+    /// 0 where it was told none yet.
+    uid: u64,
+    /// Where it was told of any.
+    flags: Option<BTreeSet<String>>,
+}
+
+/// A reader and what it believes, by number.
 struct Reader {
     client: Client,
-    uids: Vec<u64>,
+    all: Vec<Believed>,
     chance: Chance,
 }
 
@@ -18,8 +29,11 @@ impl Reader {
     async fn open(seed: u64, n: usize) -> Reader {
         let mut client = Client::login("alice").await;
         let exists = number(&client.say("SELECT INBOX").await.replace(" EXISTS", "").replace("FLAGS ", "x"), "~ ");
-        let mut reader =
-            Reader { client, uids: vec![0; exists as usize], chance: Chance::of(seed, &format!("reader {n}")) };
+        let mut reader = Reader {
+            client,
+            all: vec![Believed::default(); exists as usize],
+            chance: Chance::of(seed, &format!("reader {n}")),
+        };
         reader.say("FETCH 1:* (UID)").await;
         reader
     }
@@ -27,6 +41,13 @@ impl Reader {
     /// Says a command and believes the answer; the verdict.
     async fn say(&mut self, command: &str) -> String {
         let said = self.client.say(command).await;
+        if let Some((set, flag)) = command.strip_prefix("STORE ").and_then(|rest| rest.split_once(" +FLAGS.SILENT ")) {
+            // It was silent: the flag is there, and if anything else is new the answer has it.
+            let n: usize = set.parse().expect("a number");
+            if let Some(flags) = self.all.get_mut(n - 1).and_then(|m| m.flags.as_mut()) {
+                flags.insert(flag.trim_matches(['(', ')']).to_owned());
+            }
+        }
         let counts = ["FETCH", "STORE", "SEARCH"].iter().any(|word| command.starts_with(word));
         self.believe(command, &said, counts)
     }
@@ -39,23 +60,27 @@ impl Reader {
             match (at, words.get(1).copied().unwrap_or_default()) {
                 (Ok(n), "EXPUNGE") => {
                     assert!(!counts, "{command}: {line} while the client counts");
-                    self.uids.remove(n - 1);
+                    self.all.remove(n - 1);
                 }
                 (Ok(n), "EXISTS") => {
-                    assert!(n > self.uids.len(), "{command}: {line} of {}", self.uids.len());
-                    self.uids.resize(n, 0);
+                    assert!(n > self.all.len(), "{command}: {line} of {}", self.all.len());
+                    self.all.resize(n, Believed::default());
                 }
                 (Ok(n), "FETCH") => {
-                    let known = &mut self.uids[n - 1];
+                    let known = &mut self.all[n - 1];
                     if let Some((_, uid)) = line.split_once("(UID ") {
                         let uid = uid.split([' ', ')']).next().expect("a first part").parse().expect("a UID");
-                        assert!(*known == 0 || *known == uid, "{command}: {line}, but it was {known}");
-                        *known = uid;
+                        assert!(known.uid == 0 || known.uid == uid, "{command}: {line}, but it was {}", known.uid);
+                        known.uid = uid;
+                    }
+                    if let Some((_, flags)) = line.split_once("FLAGS (") {
+                        let flags = flags.split(')').next().expect("a first part");
+                        known.flags = Some(flags.split_whitespace().map(str::to_owned).collect());
                     }
                 }
                 _ if words[0] == "SEARCH" => {
                     let found = words[1..].iter().map(|n| n.parse::<usize>().expect("a number"));
-                    assert!(command.starts_with("UID") || found.max().unwrap_or(0) <= self.uids.len(), "{line}");
+                    assert!(command.starts_with("UID") || found.max().unwrap_or(0) <= self.all.len(), "{line}");
                 }
                 _ => assert!(line.starts_with("OK [COPYUID "), "{command}: {line}"),
             }
@@ -64,13 +89,15 @@ impl Reader {
     }
 
     async fn act(&mut self) {
-        let n = self.chance.below(self.uids.len() as u64 + 1).max(1);
-        let m = self.chance.below(self.uids.len() as u64 + 1).max(1);
-        let command = match self.chance.below(14) {
+        let n = self.chance.below(self.all.len() as u64 + 1).max(1);
+        let m = self.chance.below(self.all.len() as u64 + 1).max(1);
+        let flag = ["\\Deleted", "\\Flagged", "\\Seen", "x"][self.chance.below(4) as usize];
+        let command = match self.chance.below(16) {
             0 | 1 => "APPEND INBOX {8+}\r\na: b\r\n\r\n".to_owned(),
             2 => "APPEND INBOX {8+}\r\na: b\r\n\r\n (\\Seen) {8+}\r\na: c\r\n\r\n".to_owned(),
-            3 => format!("STORE {n} +FLAGS.SILENT (\\Deleted)"),
-            4 => format!("STORE {n}:{m} -FLAGS (\\Deleted)"),
+            3 | 14 => format!("STORE {n} +FLAGS.SILENT ({flag})"),
+            4 => format!("STORE {n}:{m} -FLAGS ({flag} \\Deleted)"),
+            15 => format!("FETCH {n} (BODY[TEXT])"),
             5 => "EXPUNGE".to_owned(),
             6 => format!("COPY {n} INBOX"),
             7 => format!("MOVE {n} other"),
@@ -88,7 +115,7 @@ impl Reader {
             }
         };
         let verdict = self.say(&command).await;
-        let gone = self.uids.is_empty() || verdict.starts_with("NO EXPUNGEISSUED");
+        let gone = self.all.is_empty() || verdict.starts_with("NO EXPUNGEISSUED");
         assert!(gone || verdict.starts_with("OK"), "{command}: {verdict}");
     }
 }
@@ -116,10 +143,20 @@ fn together(seed: u64, readers: usize, deeds: usize) {
         }
         for reader in &mut done {
             reader.say("NOOP").await;
+            // It has them all by now; of flags it was told, or not.
             reader.say("FETCH 1:* (UID)").await;
-            views.push(reader.uids.clone());
+            views.push(reader.all.clone());
         }
-        assert!(views.iter().all(|view| *view == views[0] && view.is_sorted_by(|a, b| a < b)), "{views:?}");
+        let mut last = Reader::open(seed, readers).await;
+        last.say("FETCH 1:* (FLAGS)").await;
+        assert!(last.all.is_sorted_by(|a, b| a.uid < b.uid), "{:?}", last.all);
+        for view in views {
+            assert_eq!(view.len(), last.all.len(), "{view:?}");
+            for (believed, there) in view.iter().zip(&last.all) {
+                assert_eq!(believed.uid, there.uid);
+                assert!(believed.flags.is_none() || believed.flags == there.flags, "{believed:?}, but {there:?}");
+            }
+        }
     });
 }
 

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use ringpost_storage::{Flags, FlagsHow, Message, Modseq, Op, ReadError, Transaction, Uid};
+use ringpost_storage::{Changed, Flags, FlagsHow, Message, Modseq, Op, ReadError, Transaction, Uid};
 
 use super::{Done, Door, End, WINDOW, look};
 use crate::limits;
@@ -83,6 +83,7 @@ impl Door {
             } else {
                 vec![None; uids.len()]
             };
+            let mut shown = Vec::new();
             for ((sequence, message), kept) in messages.iter().zip(kept) {
                 let mut line = Line {
                     letter: Letter::new(&who.volume, message),
@@ -102,13 +103,17 @@ impl Door {
                         }
                     }
                 }
-                match line.write(&order, *sequence, seen.get(&message.uid), &mut slices, wire).await {
+                let now_seen = seen.get(&message.uid);
+                match line.write(&order, *sequence, now_seen, &mut slices, wire).await {
+                    Ok(()) if now_seen.is_some() || fetch.items.contains(&FetchItem::Flags) => {
+                        shown.push((message.uid, now_seen.map_or(message.modseq, |changed| changed.modseq)));
+                    }
                     Ok(()) => {}
                     Err(Stop::Skip(why)) => trouble = Some(unreadable(who, message, &why)),
                     Err(Stop::Broken) => return Err(End::Broken),
                 }
             }
-            self.shown(fetch, &messages);
+            self.shown(shown);
             if computed.bytes > SUMMARIES_KEPT_BYTES_MAX {
                 self.keep(&mut computed);
             }
@@ -120,7 +125,8 @@ impl Door {
         }
     }
 
-    /// The sequence numbers a set means, rising. What does not exist is not in it (A113).
+    /// The sequence numbers a set means, rising. What does not exist is not in it (A113). *Liberty*: RFC 9051 §9 makes a
+    /// number above EXISTS an error; clients that count what another session has just removed are better served without.
     pub(super) fn targets(&self, set: &Set, uid: bool) -> Result<Vec<u32>, End> {
         let (_, view) = self.selected()?;
         if !uid {
@@ -143,7 +149,7 @@ impl Door {
         &mut self,
         order: &Order<'_>,
         messages: &[(u32, Message)],
-    ) -> Result<BTreeMap<Uid, (Flags, Modseq)>, End> {
+    ) -> Result<BTreeMap<Uid, Changed>, End> {
         if !order.sets_seen {
             return Ok(BTreeMap::new());
         }
@@ -159,11 +165,11 @@ impl Door {
         }
     }
 
-    /// Flags that were asked for need not be told again.
-    fn shown(&mut self, fetch: &Fetch, messages: &[(u32, Message)]) {
-        let Some(view) = self.view.as_mut().filter(|_| fetch.items.contains(&FetchItem::Flags)) else { return };
-        for (_, message) in messages {
-            view.tell(message.uid, message.modseq);
+    /// Flags that were shown need not be told again.
+    fn shown(&mut self, all: Vec<(Uid, Modseq)>) {
+        let Some(view) = &mut self.view else { return };
+        for (uid, modseq) in all {
+            view.tell(uid, modseq);
         }
     }
 
@@ -269,7 +275,7 @@ impl Line<'_> {
         &mut self,
         order: &Order<'_>,
         sequence: u32,
-        now_seen: Option<&(Flags, Modseq)>,
+        now_seen: Option<&Changed>,
         slices: &mut Slices,
         wire: &mut Wire,
     ) -> Result<(), Stop> {
@@ -282,7 +288,7 @@ impl Line<'_> {
             });
         }
         let message = self.message;
-        let (flags, modseq) = now_seen.map_or((&message.flags, message.modseq), |(flags, modseq)| (flags, *modseq));
+        let (flags, modseq) = now_seen.map_or((&message.flags, message.modseq), |now| (&now.flags, now.modseq));
         let mut line = FetchLine::begin(wire.queue(), sequence);
         for ((item, fields), value) in order.fetch.items.iter().zip(&order.fields).zip(values) {
             wire.relieve().await?;

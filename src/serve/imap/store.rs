@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ringpost_storage::{Flags, FlagsHow, Modseq, Op, Outcome, Uid};
+use ringpost_storage::{Changed, Flags, FlagsHow, Modseq, Op, Outcome, Uid};
 
 use super::keywords::spelt_as_known;
 use super::poll::Told;
@@ -28,10 +28,9 @@ impl Door {
         };
         let mut left_alone = Vec::new();
         for some in uids.chunks(UIDS_AT_ONCE) {
-            let Stored { changed, modified } =
-                self.change_flags(some, how, flags.clone(), store.unchanged_since).await?;
-            self.show(store, some, &changed, &modified, wire).await?;
-            left_alone.extend(modified);
+            let stored = self.change_flags(some, how, flags.clone(), store.unchanged_since).await?;
+            self.show(store, some, &stored, wire).await?;
+            left_alone.extend(stored.modified);
         }
         // A UID that is gone is passed over (RFC 9051 §6.4.9), a number is not.
         let gone = !store.uid && self.gone(&uids)?;
@@ -44,7 +43,7 @@ impl Door {
         Ok(if gone { Answer::ModifiedAndGone { left_alone } } else { Answer::Modified { left_alone } })
     }
 
-    /// Makes a change of flags durable; the client is taken to know of it.
+    /// Makes a change of flags durable. The client is not told of it here, and not taken to know of it.
     pub(super) async fn change_flags(
         &mut self,
         uids: &[Uid],
@@ -52,7 +51,7 @@ impl Door {
         flags: Flags,
         unchanged_since: Option<Modseq>,
     ) -> Result<Stored, End> {
-        let (Some(who), Some(view)) = (&self.who, &mut self.view) else { return Err(No::NonExistent.into()) };
+        let (Some(who), Some(view)) = (&self.who, &self.view) else { return Err(No::NonExistent.into()) };
         let op = Op::StoreFlags {
             account: who.account,
             mailbox: view.mailbox,
@@ -65,36 +64,42 @@ impl Door {
         let mut stored = Stored::default();
         for outcome in outcomes {
             let Outcome::Stored { changed, modified } = outcome else { continue };
-            for (uid, flags, modseq) in changed {
-                view.tell(uid, modseq);
-                stored.changed.insert(uid, (flags, modseq));
-            }
+            stored.changed = changed.into_iter().map(|changed| (changed.uid, changed)).collect();
             stored.modified = modified;
         }
         Ok(stored)
     }
 
     /// Tells the flags of the messages named, changed or not (RFC 9051 §6.4.6). Who wants MODSEQs hears them of what was
-    /// changed also when the flags were not asked for, and nothing of what was left alone (RFC 7162 §3.1.3).
-    async fn show(
-        &self,
-        store: &Store,
-        uids: &[Uid],
-        changed: &BTreeMap<Uid, (Flags, Modseq)>,
-        left_alone: &[Uid],
-        wire: &mut Wire,
-    ) -> Result<(), End> {
-        let (who, view) = self.selected()?;
+    /// changed also when the flags were not asked for, and of all when there was a condition; nothing of what was left alone
+    /// (RFC 7162 §3.1.3).
+    ///
+    /// Where the flags are not asked for, the client believes that what it knew has changed as it said. That is true only if
+    /// it knew the flags of before: else nothing is said here of that message, and its flags are told after the command like
+    /// all that others do.
+    async fn show(&mut self, store: &Store, uids: &[Uid], stored: &Stored, wire: &mut Wire) -> Result<(), End> {
+        let (Some(who), Some(view)) = (&self.who, &mut self.view) else { return Err(No::NonExistent.into()) };
+        for Changed { uid, modseq, before, .. } in stored.changed.values() {
+            if !store.silent || view.knows(*uid, *before) {
+                view.tell(*uid, *modseq);
+            }
+        }
         if store.silent && !self.condstore {
             return Ok(());
         }
+        let all = !store.silent || store.unchanged_since.is_some();
+        let known = |c: &&Changed| !store.silent || view.knows(c.uid, c.modseq);
         for some in uids.chunks(WINDOW) {
             let now: Vec<Option<(Flags, Modseq)>> = look(who, view.mailbox, |m| {
                 let unchanged = |uid: &Uid| {
-                    let told = !store.silent && left_alone.binary_search(uid).is_err();
+                    let told = all && stored.modified.binary_search(uid).is_err();
                     m.by_uid(*uid).filter(|_| told).map(|m| (m.flags.clone(), m.modseq))
                 };
-                some.iter().map(|uid| changed.get(uid).cloned().or_else(|| unchanged(uid))).collect()
+                let told = |uid: &Uid| match stored.changed.get(uid) {
+                    Some(changed) => Some(changed).filter(known).map(|c| (c.flags.clone(), c.modseq)),
+                    None => unchanged(uid),
+                };
+                some.iter().map(told).collect()
             })?;
             for (uid, now) in some.iter().zip(now) {
                 let (Some(sequence), Some((flags, modseq))) = (view.sequence(*uid), now) else { continue };
@@ -126,8 +131,8 @@ impl Door {
 /// What a change of flags did.
 #[derive(Default)]
 pub(super) struct Stored {
-    /// What is new to a message, and since when.
-    pub(super) changed: BTreeMap<Uid, (Flags, Modseq)>,
+    /// What is new to which message.
+    pub(super) changed: BTreeMap<Uid, Changed>,
     /// Left alone, rising.
     modified: Vec<Uid>,
 }

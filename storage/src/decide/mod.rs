@@ -19,7 +19,7 @@ use crate::disk::{Bytes, Disk};
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
 use crate::index::{ACCOUNT_NUMBER_MAX, Index};
 use crate::record::{self, AccountPut, DomainPut, ExpungeRecord, FlagsRecord, MailboxPut, NewMessage, RunRecord, kind};
-use crate::transaction::{FlagsHow, NewMailbox, Op, Outcome, Refused, Transaction};
+use crate::transaction::{Changed, FlagsHow, NewMailbox, Op, Outcome, Refused, Transaction};
 use crate::types::{AccountId, Flags, MailboxId, Modseq, Place, Uid};
 use crate::volume::{Decided, Inner};
 
@@ -296,7 +296,7 @@ impl Step<'_> {
         let (account, gather) = self.account(id)?;
         let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
         let durable = index.mailbox(id, mailbox);
-        let mut changes: Vec<(Uid, Flags)> = Vec::new();
+        let mut changes: Vec<(Uid, Flags, Modseq)> = Vec::new();
         let mut modified = Vec::new();
         for uid in uids {
             let Some(message) = durable.and_then(|m| m.by_uid(uid)) else { continue };
@@ -314,23 +314,23 @@ impl Step<'_> {
             let new = change(was, how, flags);
             bound::keyword_bytes(&new)?;
             if new != *was {
-                changes.push((uid, new));
+                changes.push((uid, new, modseq));
             }
         }
         if changes.is_empty() {
             return Ok(Outcome::Stored { changed: Vec::new(), modified });
         }
-        for (_, new) in &changes {
+        for (_, new, _) in &changes {
             into.keyword_bytes_max = into.keyword_bytes_max.max(record::keyword_bytes(new));
         }
         let modseq = account.next_modseq();
         let into = account.mailbox(index, id, mailbox).expect("found above");
-        into.flags.extend(changes.iter().map(|(uid, new)| (*uid, (new.clone(), modseq, lsn))));
+        into.flags.extend(changes.iter().map(|(uid, new, _)| (*uid, (new.clone(), modseq, lsn))));
         gather.push_of(kind::FLAGS, id, &mut account.chain, |out| {
             FlagsRecord::encode_head(out, mailbox, modseq, changes.len() as u32);
-            changes.iter().for_each(|(uid, new)| FlagsRecord::encode_item(out, *uid, new));
+            changes.iter().for_each(|(uid, new, _)| FlagsRecord::encode_item(out, *uid, new));
         });
-        let changed = changes.into_iter().map(|(uid, new)| (uid, new, modseq)).collect();
+        let changed = changes.into_iter().map(|(uid, flags, before)| Changed { uid, flags, modseq, before }).collect();
         Ok(Outcome::Stored { changed, modified })
     }
 

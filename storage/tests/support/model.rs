@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hasher;
 
 use ringpost_storage::sim::SimDisk;
-use ringpost_storage::{AccountId, Flags, FlagsHow, MailboxId, Modseq, Op, Outcome, Target, Transaction, Uid, Volume};
+use ringpost_storage::{
+    AccountId, Changed, Flags, FlagsHow, MailboxId, Modseq, Op, Outcome, Target, Transaction, Uid, Volume,
+};
 
 use super::block_on;
 
@@ -148,7 +150,7 @@ impl Model {
             }
             (Op::StoreFlags { account, mailbox, how, flags, .. }, Outcome::Stored { changed, .. }) => {
                 let into = self.mailbox(account, mailbox);
-                for (uid, new, modseq) in changed {
+                for Changed { uid, flags: new, modseq, .. } in changed {
                     let old = into.messages.get_mut(uid).unwrap();
                     let bits = match how {
                         FlagsHow::Replace => flags.bits,
