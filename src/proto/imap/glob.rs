@@ -59,7 +59,7 @@ impl Pattern {
                 _ => steps.push(step),
             }
         }
-        Ok(Pattern(fold_inbox(steps).into()))
+        Ok(Pattern(steps.into()))
     }
 
     /// The most that [`Pattern::matches`] does for a name of so many octets, in octets compared.
@@ -68,17 +68,20 @@ impl Pattern {
         if *self.0 == [Step::Any] { 1 } else { ((self.0.len() + 1) * (name_bytes + 1)) as u64 }
     }
 
-    /// True if the name (UTF-8) matches whole.
+    /// True if the name (UTF-8) matches whole. INBOX is the one name whose case does not count, alone and as first level
+    /// (RFC 9051 §5.1).
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         let steps = &self.0;
         if **steps == [Step::Any] {
             return true;
         }
+        // Names are kept with INBOX in capitals.
+        let anycase = if name == "INBOX" || name.starts_with("INBOX/") { "INBOX".len() } else { 0 };
         let mut now = vec![false; steps.len() + 1];
         let mut next = vec![false; steps.len() + 1];
         reach(steps, &mut now, 0);
-        for byte in name.bytes() {
+        for (n, byte) in name.bytes().enumerate() {
             next.fill(false);
             let mut alive = false;
             for (at, step) in steps.iter().enumerate() {
@@ -86,7 +89,7 @@ impl Pattern {
                     continue;
                 }
                 let to = match step {
-                    Step::Byte(b) if *b == byte => at + 1,
+                    Step::Byte(b) if *b == byte || (n < anycase && b.eq_ignore_ascii_case(&byte)) => at + 1,
                     Step::Any => at,
                     Step::Level if byte != b'/' => at,
                     _ => continue,
@@ -113,20 +116,6 @@ fn reach(steps: &[Step], set: &mut [bool], mut at: usize) {
             return;
         }
     }
-}
-
-/// INBOX is the one name whose case does not count, in a pattern too.
-fn fold_inbox(mut steps: Vec<Step>) -> Vec<Step> {
-    let inbox = b"INBOX";
-    let spelt = steps.len() >= inbox.len()
-        && steps.iter().zip(inbox).all(|(s, i)| matches!(s, Step::Byte(b) if b.eq_ignore_ascii_case(i)))
-        && !matches!(steps.get(inbox.len()), Some(Step::Byte(b)) if *b != b'/');
-    if spelt {
-        for (step, byte) in steps.iter_mut().zip(inbox) {
-            *step = Step::Byte(*byte);
-        }
-    }
-    steps
 }
 
 #[cfg(test)]
@@ -158,7 +147,21 @@ mod tests {
         assert!(matches("inbox", "INBOX"));
         assert!(matches("Inbox*", "INBOX"));
         assert!(matches("iNBOX/%", "INBOX/a"));
+        assert!(matches("i*x", "INBOX"));
+        assert!(matches("*nbox/A", "INBOX/A"));
+        assert!(!matches("inbox/A", "INBOX/a"));
         assert!(!matches("inboxes", "INBOXes"));
+    }
+
+    #[test]
+    fn names_that_only_begin_like_inbox_are_spelt_as_they_are() {
+        for pattern in ["inbox*", "inbox%", "inbox-%", "in*"] {
+            assert!(matches(pattern, "inbox-old"), "{pattern}");
+            assert!(!matches(pattern, "INBOX-old"), "{pattern}");
+        }
+        assert!(matches("inbox*", "INBOX") && matches("inbox%", "INBOX"));
+        assert!(matches("INBOX*", "INBOX-old"));
+        assert!(!matches("INBOX*", "inbox-old"));
     }
 
     #[test]
