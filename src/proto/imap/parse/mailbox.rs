@@ -6,9 +6,11 @@ use crate::proto::imap::cursor::Cursor;
 use crate::proto::imap::name::Name;
 use crate::proto::imap::refusal::Refusal;
 
-/// `mailbox`
+/// `mailbox`. A separator at its end says that there are or will be names below; it is no part of the name
+/// (RFC 9051 §6.3.4). *Liberty*: it may stand there in any command.
 pub fn mailbox(c: &mut Cursor<'_>) -> Result<Name, Refusal> {
-    Ok(Name::parse(&c.astring()?)?)
+    let wire = c.astring()?;
+    Ok(Name::parse(wire.strip_suffix(b"/").unwrap_or(&wire))?)
 }
 
 /// `SELECT mailbox [(CONDSTORE)]`, `EXAMINE mailbox [(CONDSTORE)]` (RFC 7162 §3.1.8)

@@ -70,9 +70,8 @@ pub fn rename(c: &mut Cursor<'_>) -> Result<Command, Refusal> {
         from => from,
     };
     c.sp()?;
-    let wire = c.astring()?;
-    let to = Name::parse(wire.strip_suffix(b"/").unwrap_or(&wire));
-    let (from, to) = (from?, to?);
+    let to = mailbox(c)?;
+    let from = from?;
     if to.is_inbox() || from == to {
         return Err(No::AlreadyExists.into());
     }
@@ -160,5 +159,15 @@ mod tests {
     fn inbox_cannot_be_deleted() {
         assert_eq!(said(delete, " iNBOX"), "CANNOT");
         assert_eq!(said(delete, " INBOX/a"), "Ask(Delete(\"INBOX/a\"))");
+    }
+
+    #[test]
+    fn a_separator_at_the_end_is_no_part_of_a_name() {
+        assert_eq!(said(delete, " a/b/"), "Ask(Delete(\"a/b\"))");
+        assert_eq!(said(delete, " inbox/"), "CANNOT");
+        assert_eq!(said(rename, " a/ b/"), "a to b");
+        assert_eq!(said(|c| subscribe(c, true), " a/"), "Ask(Subscribe { name: \"a\", on: true })");
+        assert_eq!(said(delete, " a//"), "CANNOT");
+        assert_eq!(said(delete, " /"), "CANNOT");
     }
 }
