@@ -1,9 +1,9 @@
 //! COPY, UID COPY, MOVE, UID MOVE: messages come into another mailbox (RFC 9051 §6.4.7, §6.4.8, RFC 6851, RFC 4315).
 //!
-//! - A copy is one transaction: all or none. Above [`COPY_UIDS_MAX`] messages it is refused, because two transactions could
-//!   leave half of it behind.
-//! - A move may come in several (RFC 6851 §3.3 asks for all or nothing of each message, not of the set). Of each the client
-//!   is told with COPYUID before the EXPUNGE lines say that the originals are gone.
+//! - A copy is one transaction: all or none. Above [`COPY_UIDS_MAX`] messages, or as many as a batch can hold, it is refused,
+//!   because two transactions could leave half of it behind.
+//! - A move comes in several (RFC 6851 §3.3 asks for all or nothing of each message, not of the set), so that none holds the
+//!   shard for long. Of each the client is told with COPYUID before the EXPUNGE lines say that the originals are gone.
 //! - Numbers of messages that are gone: NO, and nothing is done. UIDs that are gone are passed over.
 
 use ringpost_storage::{COPY_UIDS_MAX, MailboxId, Op, Outcome, Refused, Target, Transaction, Uid};
@@ -13,6 +13,10 @@ use super::{Done, Door, End, look};
 use crate::net::wire::Wire;
 use crate::office::durable::{Undone, make_durable};
 use crate::proto::imap::{Answer, Copy, No, Set, completion};
+
+/// Messages moved by one transaction. More go in the next.
+pub(super) const MOVED_AT_ONCE: usize = 10_000;
+const _: () = assert!(MOVED_AT_ONCE <= COPY_UIDS_MAX);
 
 /// What came of one transaction.
 struct Arrived {
@@ -34,7 +38,7 @@ impl Door {
         }
         if copy.moves {
             self.keywords_fit(&uids, to)?;
-            for some in uids.chunks(COPY_UIDS_MAX) {
+            for some in uids.chunks(MOVED_AT_ONCE) {
                 if let Some(Arrived { uidvalidity, from, to }) = self.arrive(some, to, true).await? {
                     completion::moved(wire.queue(), uidvalidity, &from, &to);
                     wire.relieve().await?;

@@ -5,8 +5,9 @@
 //!   another session got in between, that is waited for and looked at anew: a mailbox that went first is gone, one that was
 //!   renamed first is where it is now.
 
-use ringpost_storage::{COPY_UIDS_MAX, MailboxId, Op, Outcome, Target, Uid};
+use ringpost_storage::{MailboxId, Op, Outcome, Target, Uid};
 
+use super::copy::MOVED_AT_ONCE;
 use super::{Done, Door, End, commit, look};
 use crate::mailbox::names::{self, Renamed};
 use crate::office::Resident;
@@ -28,7 +29,7 @@ impl Door {
         Ok(Answer::Done)
     }
 
-    /// INBOX always is, so its messages go. *Liberty*: past [`COPY_UIDS_MAX`] of them in several changes; each
+    /// INBOX always is, so its messages go. *Liberty*: past [`MOVED_AT_ONCE`] of them in several changes; each
     /// message is in one of the two mailboxes all the time.
     async fn move_inbox(&mut self, to: &Name) -> Result<(), End> {
         if self.named(to).is_some() {
@@ -37,7 +38,7 @@ impl Door {
         let who = self.who();
         let account = who.account;
         let uids: Vec<Uid> = look(who, MailboxId::INBOX, |m| m.messages().iter().map(|m| m.uid).collect())?;
-        let mut some = uids.chunks(COPY_UIDS_MAX);
+        let mut some = uids.chunks(MOVED_AT_ONCE);
         let go = |uids: &[Uid], to| Op::Move { account, from: MailboxId::INBOX, uids: uids.to_vec(), to };
         let name = to.as_str().to_owned();
         let make = Op::CreateMailbox { account, name, special_use: 0, subscribed: false };
