@@ -55,7 +55,8 @@ impl Upload {
         // Line ends made canonical may add to what was announced.
         let more = len.saturating_sub(self.charged);
         if self.whole_bytes + len > self.bytes_max {
-            self.refuse(No::TooBig);
+            // Each for itself may be legal.
+            self.refuse(if len > self.bytes_max { No::TooBig } else { No::Limit });
         } else if !self.charge.add(more) {
             self.refuse(No::Unavailable);
         } else {
@@ -105,6 +106,9 @@ impl Door {
         }
         upload.whole_bytes += upload.present.body.len();
         let left = upload.bytes_max.saturating_sub(upload.whole_bytes);
+        if announced.size > left && announced.size <= upload.bytes_max {
+            return Err(No::Limit.into());
+        }
         upload.charged = self.ask_room(&mut upload.charge, announced.size, left)?;
         let next = self.incoming(upload.mailbox, announced, &mut upload.keywords)?;
         let whole = std::mem::replace(&mut upload.present, next);
@@ -181,7 +185,8 @@ impl Door {
                     uids.push(uid);
                 }
                 observe::add(Counter::AcceptedImap, messages as u64);
-                tracing::info!(target: "imap", account = %who.name, peer = %wire.peer(), ?uids, size, "appended");
+                let (uid_first, uid_last) = (uids.first(), uids.last());
+                tracing::info!(target: "imap", account = %who.name, peer = %wire.peer(), messages, ?uid_first, ?uid_last, size, "appended");
                 return Ok(Answer::Appended { uidvalidity: valid, uids: Set::of_rising(uids) });
             }
             Err(why) => why,
@@ -192,7 +197,7 @@ impl Door {
         }
         Err(match why {
             Undone::Refused(Refused::NoMailbox) => No::TryCreate.into(),
-            Undone::Refused(Refused::TooLarge) => No::TooBig.into(),
+            Undone::Refused(Refused::TooLarge) => if messages > 1 { No::Limit } else { No::TooBig }.into(),
             why => why.into(),
         })
     }

@@ -44,7 +44,7 @@ impl Expected {
 
 impl Session {
     pub(super) fn begin_append(&mut self, tag: Tag, append: Append, marker: Marker, out: &mut Out<Ask>) {
-        match expected(&append.message, marker, self.config.message_bytes_max, 1) {
+        match expected(&append.message, marker, (self.config.message_bytes_max, self.config.message_bytes_max), 1) {
             Ok(expected) => self.wait(&tag, "APPEND", Then::Receive(expected), Ask::AppendBegin(append), out),
             Err(refusal) => self.refuse_literal(Some(tag), refusal, marker, out),
         }
@@ -64,10 +64,12 @@ impl Session {
         let Some(fate) = receiving.message.fate() else {
             return receiving.message.take(bytes, &mut out.body);
         };
+        // The first has all the room there is for one; a later one has what the others left of it.
+        let no_room = if receiving.messages > 1 { No::Limit } else { No::TooBig };
         let refusal = match fate {
             Fate::Good => None,
             Fate::Nul => Some(Refusal::no("CANNOT", "NUL in the message")),
-            Fate::TooBig => Some(No::TooBig.into()),
+            Fate::TooBig => Some(no_room.into()),
         };
         let (used, then, ask) = match (bytes, refusal) {
             ([b'\r'], _) => return 0,
@@ -102,10 +104,11 @@ impl Session {
             return Some((len + 2, Then::Refuse(refusal), Ask::AppendDrop));
         };
         let (room, messages) = (receiving.message.room(), receiving.messages + 1);
+        let one_max = self.config.message_bytes_max;
         let next = match marker.octets {
             None => Err(LITERAL_TOO_BIG),
             Some(octets) => append::more(&mut Cursor::new(&bytes[..len], 0), octets)
-                .and_then(|announced| Ok((expected(&announced, marker, room, messages)?, announced))),
+                .and_then(|announced| Ok((expected(&announced, marker, (room, one_max), messages)?, announced))),
         };
         Some(match next {
             Ok((expected, announced)) => (len + 2, Then::Receive(expected), Ask::AppendMore(announced)),
@@ -114,15 +117,25 @@ impl Session {
     }
 }
 
-/// Whether a message may be asked for. `room`: octets that all messages of the command may still have.
-fn expected(announced: &Announced, marker: Marker, room: u64, messages: usize) -> Result<Expected, Refusal> {
+/// Whether a message may be asked for. `room`: octets that all messages of the command may still have; `one_max`: that one
+/// message may have. All together may have no more than one, because they are one transaction: NO [LIMIT] above it, and
+/// NO [TOOBIG] only of a message that never fits.
+fn expected(
+    announced: &Announced,
+    marker: Marker,
+    (room, one_max): (u64, u64),
+    messages: usize,
+) -> Result<Expected, Refusal> {
     let octets = announced.size;
     if octets == 0 {
         // Also how a client takes back what it has begun (RFC 3502 §6.3.11).
         return Err(Refusal::no("CANNOT", "The message is empty"));
     }
-    if octets > room {
+    if octets > one_max {
         return Err(No::TooBig.into());
+    }
+    if octets > room {
+        return Err(No::Limit.into());
     }
     if messages > limits::APPEND_MESSAGES_MAX {
         return Err(No::Limit.into());
