@@ -72,6 +72,8 @@ pub trait Door {
 pub enum Next<A> {
     /// Go on with this answer.
     Answer(A),
+    /// With this answer the conversation ends: flush and close when the session has said what it has to say to it.
+    LastAnswer(A),
     /// The connection belongs on another shard, where the ask will be answered.
     HandOff(ShardId),
     /// Flush what was said and close.
@@ -333,6 +335,7 @@ impl<D: Door> Talk<'_, D> {
 
     /// Carries out what a step left behind, and what the answers to its asks leave behind.
     async fn settle(&mut self, wire: &mut Wire) -> io::Result<Step> {
+        let mut last = false;
         loop {
             if self.out.turn == Some(Turn::StartTls) {
                 self.out.turn = None;
@@ -354,6 +357,7 @@ impl<D: Door> Talk<'_, D> {
                 Some(Turn::Close) => return Ok(Step::Close),
                 Some(Turn::Abort) => return Ok(Step::Abort),
                 Some(Turn::StartTls) => unreachable!("shaken hands before"),
+                None if last => return Ok(Step::Close),
                 None => {}
             }
             let Some(ask) = self.out.ask.take() else {
@@ -379,6 +383,10 @@ impl<D: Door> Talk<'_, D> {
                 Next::Answer(answer) => {
                     self.session.step(Input::Answer(answer), &mut self.out);
                     self.slow.restart();
+                }
+                Next::LastAnswer(answer) => {
+                    self.session.step(Input::Answer(answer), &mut self.out);
+                    last = true;
                 }
                 Next::HandOff(to) => return Ok(Step::HandOff(to)),
                 Next::Close => return Ok(Step::Close),

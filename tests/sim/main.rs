@@ -6,6 +6,7 @@
 mod crowd;
 mod disk_trouble;
 mod imap;
+mod imap_apart;
 mod imap_condstore;
 mod imap_copy;
 mod imap_door;

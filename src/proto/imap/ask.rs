@@ -42,7 +42,8 @@ pub enum Ask {
     /// Leave the selected mailbox, if any, and enter this one: the door writes FLAGS, EXISTS, RECENT and the OK lines
     /// with UNSEEN, PERMANENTFLAGS, UIDNEXT, UIDVALIDITY and HIGHESTMODSEQ. [`Answer::Selected`]; after `No` none is selected.
     Select(Select),
-    /// Leave the selected mailbox without telling anything of it. [`Answer::Done`].
+    /// Leave the selected mailbox without telling anything of it. [`Answer::Done`], or `No`: what was to be expunged could not
+    /// be, and the mailbox is selected still.
     Close {
         /// First expunge silently what is `\Deleted`. Never set when the mailbox is read-only.
         expunge: bool,

@@ -149,6 +149,18 @@ pub fn highest_modseq(out: &mut Vec<u8>, value: u64) {
     coded(out, "HIGHESTMODSEQ", value, "Highest");
 }
 
+/// `* OK [CLOSED]`: what is told from here on is of no mailbox, or of the next (RFC 9051 §7.1, RFC 7162 §3.2.11).
+pub fn closed(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"* OK [CLOSED] The mailbox before is left\r\n");
+}
+
+/// `* BYE text`: the connection ends (RFC 9051 §7.1.5).
+pub fn bye(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(b"* BYE ");
+    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
 /// `* OK [UNSEEN …]`: the first message without `\Seen`, by sequence number.
 pub fn unseen(out: &mut Vec<u8>, sequence: u32) {
     coded(out, "UNSEEN", sequence.into(), "First unseen");

@@ -277,6 +277,7 @@ impl Session {
                     && head.row.special == Special::Leaves
                     && matches!(self.state, State::Selected { .. }) =>
             {
+                response::closed(&mut out.reply);
                 self.wait(head.tag, name, Then::Leave(Some(refusal)), Ask::Close { expunge: false }, out);
             }
             Err(refusal) => self.refuse(Some(head.tag), refusal, out),
@@ -322,7 +323,12 @@ impl Session {
             Ok(Command::Ask(ask)) => {
                 let then = match ask {
                     Ask::Login(_) => Then::Enter,
-                    Ask::Select(_) => Then::Select,
+                    Ask::Select(_) => {
+                        if matches!(self.state, State::Selected { .. }) {
+                            response::closed(&mut out.reply);
+                        }
+                        Then::Select
+                    }
                     _ => Then::Complete,
                 };
                 self.wait(head.tag, name, then, ask, out);
@@ -383,6 +389,7 @@ impl Session {
         match then {
             Then::Select if self.state != State::NotAuthenticated => self.state = State::Authenticated,
             Then::Receive(expected) => return self.refuse_literal(Some(tag), refusal, expected.marker(), out),
+            // The mailbox of a CLOSE that could not expunge is selected still.
             _ => {}
         }
         self.refuse(Some(&tag), refusal, out);
@@ -442,9 +449,7 @@ impl Session {
     }
 
     fn bye(&mut self, text: &str, out: &mut Out<Ask>) {
-        out.say("* BYE ");
-        out.say(text);
-        out.say("\r\n");
+        response::bye(&mut out.reply, text);
         self.close(Turn::Close, out);
     }
 

@@ -10,6 +10,7 @@
 //! - Answers stream: octets are read a block at a time, and the next is read when the peer took the one before (A114).
 //! - After each command the client is told what changed in its mailbox; EXPUNGE only where it may be
 //!   ([`may_tell_expunge`]).
+//! - A mailbox that is removed under its session ends the conversation with BYE ([`poll`] says why).
 //! - A connection that ends in the middle of an APPEND leaves nothing behind (A122): its body was memory of this door.
 
 use std::future::pending;
@@ -27,10 +28,11 @@ use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Resident};
 use crate::proto::contract::Out;
 use crate::proto::imap::update::{enables_condstore, may_tell_expunge};
-use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session};
+use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session, response};
 use crate::serve::Protocol;
 use crate::serve::handoff::{self, Traveller};
 use crate::shard::Peer;
+use poll::Still;
 
 mod append;
 mod copy;
@@ -181,6 +183,7 @@ impl PumpDoor for Door {
         };
         let may_expunge = may_tell_expunge(&login);
         let tells = !matches!(login, Ask::Select(_) | Ask::Close { .. } | Ask::AppendBegin(_) | Ask::AppendMore(_));
+        let removes = matches!(login, Ask::Delete(_));
         self.condstore |= enables_condstore(&login);
         let answer = match self.carry_out(login, wire).await {
             Ok(answer) | Err(End::Answer(answer)) => answer,
@@ -188,10 +191,23 @@ impl PumpDoor for Door {
             Err(End::Unknown) => return Next::Close,
             Err(End::Broken) => return Next::Abort,
         };
-        if tells && self.tell(wire, may_expunge).await.is_err() {
-            return Next::Abort;
+        if !tells {
+            return Next::Answer(answer);
         }
-        Next::Answer(answer)
+        match self.tell(wire, may_expunge).await {
+            Ok(Still::There) => Next::Answer(answer),
+            // Who removes the mailbox that it has selected itself needs not be told.
+            Ok(Still::Gone) if removes && answer == Answer::Done => {
+                self.view = None;
+                Next::Answer(answer)
+            }
+            Ok(Still::Gone) => {
+                tracing::info!(target: "imap", peer = %wire.peer(), "the selected mailbox was removed: closed");
+                response::bye(wire.queue(), "Mailbox was deleted");
+                Next::LastAnswer(answer)
+            }
+            Err(_) => Next::Abort,
+        }
     }
 }
 
@@ -233,7 +249,7 @@ impl Door {
     fn selected(&self) -> Result<(&Resident, &View), End> {
         match &self.view {
             Some(view) => Ok((self.who(), view)),
-            // The mailbox went away under its session.
+            // It removed its mailbox itself.
             None => Err(No::NonExistent.into()),
         }
     }

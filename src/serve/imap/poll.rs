@@ -1,4 +1,10 @@
 //! What changed in the selected mailbox, told after each command, and at once to who idles.
+//!
+//! A mailbox that another session removed cannot be told message by message: nobody answers for its UIDs any more, and a
+//! mailbox with the same name may be there by now. RFC 2180 §3 leaves the choice. We say BYE and close, as other servers do:
+//! every client knows what to do when a connection ends, and finds the mailbox missing when it comes back. EXPUNGE lines for
+//! all would make one that keeps two sides in step (mbsync, offlineimap) remove all on the other side; NO to every command
+//! leaves one that idles waiting for ever. The command under way has its tagged line first or last, so no verdict is lost.
 
 use std::io;
 
@@ -10,15 +16,11 @@ use crate::proto::imap::response::{self, FetchLine};
 
 impl Door {
     /// Tells EXPUNGE if it may be told, EXISTS, and changed flags.
-    pub(super) async fn tell(&mut self, wire: &mut Wire, may_expunge: bool) -> io::Result<()> {
-        let (Some(who), Some(view)) = (&self.who, &mut self.view) else { return Ok(()) };
+    pub(super) async fn tell(&mut self, wire: &mut Wire, may_expunge: bool) -> io::Result<Still> {
+        let (Some(who), Some(view)) = (&self.who, &mut self.view) else { return Ok(Still::There) };
         let update =
             look(who, view.mailbox, |m| view.update(m.messages(), m.highest_modseq(), m.version(), may_expunge));
-        let Ok(changes) = update else {
-            // The mailbox is gone: its session keeps nothing of it, and its commands are answered NO.
-            self.view = None;
-            return Ok(());
-        };
+        let Ok(changes) = update else { return Ok(Still::Gone) };
         for sequence in changes.expunged {
             response::expunge(wire.queue(), sequence);
             wire.relieve().await?;
@@ -40,8 +42,15 @@ impl Door {
                 wire.relieve().await?;
             }
         }
-        Ok(())
+        Ok(Still::There)
     }
+}
+
+/// Whether the selected mailbox is there, if one is selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Still {
+    There,
+    Gone,
 }
 
 /// What is told of a message whose flags changed.

@@ -3,7 +3,7 @@
 use ringpost_storage::{Flags, Mailbox, MailboxId, Modseq};
 
 use super::keywords::Keywords;
-use super::{Done, Door, look};
+use super::{Done, Door, End, look};
 use crate::mailbox::view::View;
 use crate::net::wire::Wire;
 use crate::proto::imap::{Answer, FlagList, No, Select, response};
@@ -47,10 +47,17 @@ impl Door {
     }
 
     pub(super) async fn close(&mut self, expunge: bool) -> Done {
-        // A mailbox that went away under its session has nothing to expunge.
-        let result = if expunge && self.view.is_some() { self.expunge(None).await } else { Ok(Answer::Done) };
+        if expunge && self.view.is_some() {
+            match self.expunge(None).await {
+                // A mailbox that went away under its session has nothing to expunge.
+                Ok(_) | Err(End::Answer(Answer::No(No::NonExistent))) => {}
+                // *Liberty*: RFC 9051 §6.4.1 knows no NO to CLOSE. An OK would say that what was marked is gone; so nothing is
+                // left here, and who wants to go without the expunge says UNSELECT or selects another.
+                not_done => return not_done,
+            }
+        }
         self.view = None;
-        result
+        Ok(Answer::Done)
     }
 }
 
