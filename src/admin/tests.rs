@@ -54,7 +54,7 @@ fn answers_are_objects_that_keep_their_shape() {
     let counters = BTreeMap::from([("batches_total".to_owned(), 3)]);
     let line =
         serde_json::to_string(&Response::Counters { counters, measures: BTreeMap::new(), shards: Vec::new() }).unwrap();
-    assert_eq!(line, r#"{"answer":"counters","counters":{"batches_total":3}}"#);
+    assert_eq!(line, r#"{"answer":"counters","counters":{"batches_total":3},"measures":{}}"#);
     let refused = serde_json::to_string(&Response::from(Trouble::Refused("no".to_owned()))).unwrap();
     assert_eq!(refused, r#"{"answer":"refused","error":"no"}"#);
     assert_eq!(serde_json::to_string(&Response::Done).unwrap(), r#"{"answer":"done"}"#);
