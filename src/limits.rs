@@ -66,8 +66,8 @@ pub const CONNECTIONS_MAX: usize = 20_000;
 pub const CONNECTIONS_MIN: usize = 64;
 /// Open files that connections never take, for the process: log, lock, mesh, side pool, and connections being refused.
 pub const FILES_KEPT: u64 = 256;
-/// The same for each shard: rings, doors, and segments made after the start.
-pub const FILES_KEPT_PER_SHARD: u64 = 128;
+/// The same for each shard: rings, doors, segments made after the start, and those who ask for figures.
+pub const FILES_KEPT_PER_SHARD: u64 = 128 + HTTP_CONNECTIONS_MAX as u64;
 /// Connections of one address (IPv4) or /64 (IPv6) on one shard. More: 421 4.7.0 / BYE / -ERR, then close.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 50;
 /// Reply bytes waiting for a peer that does not read. At the bound we wait, up to the write deadline, then reset.
@@ -95,6 +95,11 @@ pub const WRITE_STALL_S: u64 = 60;
 /// From the final dot to the verdict, seconds. Past it the connection closes without one.
 pub const COMMIT_DEADLINE_S: u64 = 60;
 
+/// HTTP connections of one shard, counted apart from those of mail, so that figures are there when mail is crowded. More: 503,
+/// then close.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+/// The part of them that one address (IPv4) or /64 (IPv6) may take, exempt networks aside. More: 503, then close.
+pub const HTTP_CONNECTIONS_PER_ADDRESS_MAX: usize = 16;
 /// The first line of an HTTP request, octets with its line end (RFC 9112 §3 asks for at least 8,000). Longer: 414, then close.
 pub const HTTP_LINE_BYTES_MAX: usize = 8_192;
 /// An HTTP request, all its lines, octets. More: 431, then close (RFC 6585 §5).
@@ -109,6 +114,8 @@ pub const HTTP_REQUESTS_MAX: u32 = 100;
 pub const SCRAPES_MAX: usize = 4;
 /// How long a shard may take to tell of itself, seconds; kept to within one more. Then it is reported as not answering.
 pub const SHARD_ANSWER_S: u64 = 2;
+/// Seconds for which a door that had to pause, because the kernel had no descriptor for it, is reported as not accepting.
+pub const ACCEPT_PAUSE_SHOWN_S: u64 = 1;
 
 /// Password hashes waiting for the side pool, whole process. More: 454 4.7.0 / NO [UNAVAILABLE] / -ERR [SYS/TEMP].
 pub const SIDE_QUEUE_MAX: usize = 64;
@@ -126,6 +133,7 @@ const _: () = {
     assert!(BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX < BODY_BYTES_IN_FLIGHT_MAX);
     assert!(RECIPIENTS_MAX >= 100);
     assert!(CONNECTIONS_MIN <= CONNECTIONS_MAX);
+    assert!(HTTP_CONNECTIONS_PER_ADDRESS_MAX < HTTP_CONNECTIONS_MAX && SCRAPES_MAX < HTTP_CONNECTIONS_PER_ADDRESS_MAX);
     assert!(SMTP_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX && AUTH_LINE_BYTES_MAX < OUT_BYTES_MAX);
     assert!(POP3_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX);
     assert!(SMTP_LOGINS_REFUSED_MAX < SMTP_ERRORS_MAX);

@@ -66,6 +66,8 @@ fn running_out_of_descriptors_pauses_the_door() {
         };
         futures_lite::future::or(crowd, shard::sleep(Duration::from_millis(400))).await;
         let paused = observe::here(Counter::AcceptPaused);
+        let paused_at = shard::accept_paused().expect("it did pause");
+        assert!(shard::now().since(paused_at) < Duration::from_millis(200), "and does so now");
         assert!(streams.len() < 8 && (2..=12).contains(&paused), "{} accepted, {paused} pauses", streams.len());
         setrlimit(Resource::Nofile, limit).expect("raised again");
         while streams.len() < 8 {

@@ -189,6 +189,13 @@ impl Effective {
         }
     }
 
+    fn names(&self, key: Key) -> &[String] {
+        match self.value(key) {
+            Value::Names(list) => list,
+            other => panic!("{} is {other:?}, not names", key.path()),
+        }
+    }
+
     /// Finds the shards, their CPUs, and those that open doors.
     fn place_shards(&mut self, mistakes: &mut Vec<Mistake>) {
         let said = |key| match self.values.get(&key) {
@@ -200,6 +207,12 @@ impl Effective {
             Some((Value::Number(n), at)) => (usize::try_from(*n).ok(), Some(at.clone())),
             _ => (None, None),
         };
+        // A value that could not be read is not held against what it would have been.
+        let unread = |mistakes: &[Mistake], key: Key| {
+            let sentence = format!("{}: ", key.path());
+            mistakes.iter().any(|mistake| mistake.why.starts_with(&sentence))
+        };
+        let unread = unread(mistakes, Key::Shards) || unread(mistakes, Key::Pin);
         let mut failed = |key: Key, at: Option<Source>, why: String| {
             mistakes.push(Mistake { at: at.unwrap_or(Source::Default), why: format!("{}: {why}", key.path()) });
         };
@@ -219,13 +232,20 @@ impl Effective {
                 }
             };
         }
-        let all: Vec<usize> = (0..cpus.as_ref().map_or(1, Vec::len)).collect();
-        self.accept_on = match (&cpus, accept_on) {
-            (Some(_), Some((list, at))) => plan::numbers("shard", &all, &list).unwrap_or_else(|why| {
+        // Where their number is not known, any shard may be meant.
+        let shards = match (&cpus, count) {
+            _ if unread => plan::SHARDS_MAX,
+            (Some(cpus), _) => cpus.len(),
+            (None, Some(count)) => count,
+            (None, None) => plan::SHARDS_MAX,
+        };
+        let all: Vec<usize> = (0..shards).collect();
+        self.accept_on = match accept_on {
+            Some((list, at)) => plan::numbers("shard", &all, &list).unwrap_or_else(|why| {
                 failed(Key::AcceptOn, Some(at), why.to_string());
                 all.clone()
             }),
-            _ => all,
+            None => all,
         };
         self.cpus = cpus.unwrap_or_else(|| vec![0]);
     }
@@ -296,7 +316,9 @@ impl Effective {
                 },
                 // Boot reads it.
                 tls: None,
+                tls_until_s: None,
                 reject_bare_newlines: self.switch(Key::RejectBareNewlines),
+                http_hosts: self.names(Key::HttpHosts).to_vec(),
             },
             tls: self.tls(),
             founders: Founders::quickstart(),

@@ -67,6 +67,8 @@ pub enum Key {
     Argon2Passes,
     /// Bare CR and LF.
     RejectBareNewlines,
+    /// Names by which HTTP may be asked.
+    HttpHosts,
     /// Figures without a password.
     HttpPublic,
     /// Segments of a new store.
@@ -120,7 +122,7 @@ fn ring_default() -> Plan {
 }
 
 /// The table. In the order in which settings are shown; what is outside tables comes first.
-pub static KEYS: [Row; 25] = [
+pub static KEYS: [Row; 26] = [
     Row {
         key: Key::Data,
         path: "data",
@@ -283,6 +285,14 @@ pub static KEYS: [Row; 25] = [
         kind: Kind::Switch,
         about: "Refuse messages with a bare CR or LF (550 5.6.11) instead of making them canonical.",
         default: |_| Value::Switch(false),
+    },
+    Row {
+        key: Key::HttpHosts,
+        path: "http.hosts",
+        kind: Kind::Names(host_name),
+        about: "Names, beside localhost, any address and hostname, by which http may be asked, as [\"mx.internal\"]. Requests for \
+                others are refused (421): their DNS could point a browser's pages at this host.",
+        default: |_| Value::Names(Vec::new()),
     },
     Row {
         key: Key::HttpPublic,

@@ -8,6 +8,8 @@ use crate::net::census::Cidr;
 
 /// Networks in one list. More: refused. Each connection is held against them one by one.
 pub const NETWORKS_MAX: usize = 1_000;
+/// Names in one list. More: refused.
+pub const NAMES_MAX: usize = 100;
 /// Octets of one text. More: refused.
 const TEXT_BYTES_MAX: usize = 4_096;
 
@@ -24,6 +26,8 @@ pub enum Value {
     Path(PathBuf),
     /// Networks.
     Networks(Vec<Cidr>),
+    /// Names.
+    Names(Vec<String>),
 }
 
 /// What may be written.
@@ -48,6 +52,8 @@ pub enum Kind {
     Path,
     /// A list of networks.
     Networks,
+    /// A list of names, each of which a function accepts; its error says what to write.
+    Names(fn(&str) -> Result<(), String>),
 }
 
 /// Which numbers of a range.
@@ -91,6 +97,10 @@ impl Kind {
                 Err(format!("{} networks are too many: write at most {NETWORKS_MAX}", n.len()))
             }
             (Kind::Networks, Value::Networks(_)) => Ok(()),
+            (Kind::Names(_), Value::Names(n)) if n.len() > NAMES_MAX => {
+                Err(format!("{} names are too many: write at most {NAMES_MAX}", n.len()))
+            }
+            (Kind::Names(accepts), Value::Names(n)) => n.iter().try_for_each(|name| accepts(name)),
             _ => Err(format!("choose {}", self.wanted())),
         }
     }
@@ -108,6 +118,7 @@ impl Kind {
             Kind::Text(_) => "text in quotes".to_owned(),
             Kind::OneOf(words) => words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or "),
             Kind::Path => "the path of a file or folder, in quotes".to_owned(),
+            Kind::Names(_) => "a list of names, as [\"mx.example.org\"]".to_owned(),
             Kind::Networks => "a list of networks, as [\"192.0.2.0/24\", \"2001:db8::/32\"]".to_owned(),
         }
     }
@@ -144,6 +155,24 @@ impl Kind {
                     return Err(wrong);
                 }
                 Value::Networks(networks)
+            }
+            (Kind::Names(accepts), DeValue::Array(list)) => {
+                let mut names = Vec::new();
+                let mut wrong = Vec::new();
+                for entry in list.iter() {
+                    let read = match entry.get_ref() {
+                        DeValue::String(name) => accepts(name).map(|()| name.to_string()),
+                        other => Err(format!("a name is text in quotes, not {}", named(other))),
+                    };
+                    match read {
+                        Ok(name) => names.push(name),
+                        Err(why) => wrong.push(Wrong { span: Some(entry.span()), why }),
+                    }
+                }
+                if !wrong.is_empty() {
+                    return Err(wrong);
+                }
+                Value::Names(names)
             }
             (_, other) => return Err(whole(format!("this is {}: write {}", named(other), self.wanted()))),
         };
@@ -183,6 +212,10 @@ impl std::fmt::Display for Value {
             Value::Path(p) => write!(f, "{}", quoted(&p.to_string_lossy())),
             Value::Networks(list) => {
                 let list: Vec<_> = list.iter().map(|n| quoted(&n.to_string())).collect();
+                write!(f, "[{}]", list.join(", "))
+            }
+            Value::Names(list) => {
+                let list: Vec<_> = list.iter().map(|n| quoted(n)).collect();
                 write!(f, "[{}]", list.join(", "))
             }
         }

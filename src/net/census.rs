@@ -189,6 +189,13 @@ impl Census {
         }
     }
 
+    /// True when nobody more may come, wherever from.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        let counts = self.0.borrow();
+        counts.all >= counts.places
+    }
+
     /// Connections now.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -255,8 +262,10 @@ mod tests {
         let admit = |n: usize| census.admit(peer(&format!("192.0.2.{n}")), &["192.0.2.0/31".parse().unwrap()]);
         let guests: Vec<_> = (0..3).map(admit).collect();
         assert!(guests.iter().all(|g| matches!(g, Admission::Welcome(_))));
+        assert!(census.is_full());
         assert!((0..9).all(|n| matches!(admit(n), Admission::TooMany)), "exempt or not");
         drop(guests);
+        assert!(!census.is_full());
         assert!(matches!(admit(9), Admission::Welcome(_)));
     }
 
@@ -264,10 +273,10 @@ mod tests {
     fn connections_leave_files_for_the_volumes() {
         assert_eq!(places(None, 4, 1_000_000), Ok(limits::CONNECTIONS_MAX));
         assert_eq!(places(Some(1 << 20), 4, 100), Ok(limits::CONNECTIONS_MAX));
-        assert_eq!(places(Some(1_024), 1, 0), Ok(1_024 - 256 - 128));
-        assert_eq!(places(Some(4_096), 4, 600), Ok((4_096 - 256 - 512 - 600) / 4));
-        assert_eq!(places(Some(1_024), 4, 600), Err(256 + 512 + 600 + 256));
-        assert_eq!(places(Some(1_624), 4, 600), Ok(64));
+        assert_eq!(places(Some(1_024), 1, 0), Ok(1_024 - 256 - 192));
+        assert_eq!(places(Some(4_096), 4, 600), Ok((4_096 - 256 - 768 - 600) / 4));
+        assert_eq!(places(Some(1_024), 4, 600), Err(256 + 768 + 600 + 256));
+        assert_eq!(places(Some(1_880), 4, 600), Ok(64));
     }
 
     #[test]

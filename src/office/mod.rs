@@ -51,8 +51,12 @@ pub struct Settings {
     pub argon2: Argon2Cost,
     /// What doors shake hands with. `None`: no TLS is offered, and doors that begin with it are not opened.
     pub tls: Option<Acceptors>,
+    /// Until when the certificate holds, seconds since 1970. `None`: there is none, or its date cannot be read.
+    pub tls_until_s: Option<i64>,
     /// True: a message with bare CR or LF is refused at its end; false: it is made canonical.
     pub reject_bare_newlines: bool,
+    /// Names, beside the host's own, by which HTTP may be asked.
+    pub http_hosts: Vec<String>,
 }
 
 impl Settings {
@@ -69,7 +73,9 @@ impl Settings {
             plaintext_auth_until_ms: None,
             argon2: Argon2Cost::DEFAULT,
             tls: None,
+            tls_until_s: None,
             reject_bare_newlines: false,
+            http_hosts: Vec::new(),
         }
     }
 }
@@ -80,8 +86,10 @@ pub struct Office {
     pub settings: Settings,
     /// The mesh to the other offices.
     pub mesh: Mesh<Request, Reply>,
-    /// Connections of this shard.
+    /// Connections of this shard, those of HTTP aside.
     pub census: Census,
+    /// HTTP connections of this shard: mail that is crowded must not keep out those who look why.
+    pub http_census: Census,
     /// Handshakes under way on this shard.
     handshakes: Census,
     volumes: RefCell<BTreeMap<VolumeId, Volume<Disk>>>,
@@ -114,6 +122,7 @@ impl Office {
     pub fn new(settings: Settings, mesh: Mesh<Request, Reply>, volume_count: u16, shard_count: u16) -> Rc<Office> {
         Rc::new(Office {
             census: Census::new(settings.connections_max, settings.connections_per_address_max),
+            http_census: Census::new(limits::HTTP_CONNECTIONS_MAX, limits::HTTP_CONNECTIONS_PER_ADDRESS_MAX),
             handshakes: Census::new(settings.connections_max, limits::HANDSHAKES_PER_ADDRESS_MAX),
             settings,
             mesh,

@@ -111,6 +111,10 @@ pub struct ShardStats {
 pub struct Health {
     /// Doors that are not open and should be.
     pub doors_shut: usize,
+    /// True when the kernel had no descriptor for a newcomer a moment ago.
+    pub accept_paused: bool,
+    /// True when every place for mail connections is taken.
+    pub places_taken: bool,
     /// Volumes that take nothing any more.
     pub volumes_failed: Vec<VolumeId>,
 }

@@ -1,13 +1,16 @@
 //! What this office answers to the others. No answer here asks another office anything (DESIGN §7).
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::admin;
 use crate::intake::commit;
+use crate::limits;
 use crate::observe;
 use crate::office::words::{Health, ShardStats};
 use crate::office::{Office, Reply, Request};
 use crate::serve::handoff;
+use crate::shard;
 
 /// Answers one request of another shard.
 pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
@@ -36,6 +39,9 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
         })),
         Request::Health => Reply::Health(Health {
             doors_shut: office.doors.shut(),
+            accept_paused: shard::accept_paused()
+                .is_some_and(|at| shard::now().since(at) < Duration::from_secs(limits::ACCEPT_PAUSE_SHOWN_S)),
+            places_taken: office.census.is_full(),
             volumes_failed: office.volumes().into_iter().filter(|(_, v)| v.stats().failed).map(|(id, _)| id).collect(),
         }),
         Request::Do { volume, deeds } => admin::do_deeds(&office, volume, deeds).await,

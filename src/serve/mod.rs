@@ -273,7 +273,8 @@ fn acceptor(office: &Office, service: Service) -> Option<Acceptor> {
 
 /// A place for a connection on this shard, new or handed over; or what it is told instead.
 fn place(office: &Office, protocol: Protocol, peer: Peer) -> Result<(Guest, Present), &'static [u8]> {
-    let address_has_its_share = match office.census.admit(peer, &office.settings.exempt_networks) {
+    let census = if protocol == Protocol::Http { &office.http_census } else { &office.census };
+    let address_has_its_share = match census.admit(peer, &office.settings.exempt_networks) {
         Admission::Welcome(guest) => return Ok((guest, observe::present(protocol.open()))),
         Admission::TooManyFromAddress => true,
         Admission::TooMany => false,

@@ -205,6 +205,12 @@ pub fn listen(at: SocketAddr) -> io::Result<Listener> {
     )
 }
 
+/// When a door of this shard had last to pause, because the kernel had no descriptor for a newcomer. `None`: never.
+#[must_use]
+pub fn accept_paused() -> Option<Moment> {
+    world!(real::accept_paused(), sim::accept_paused())
+}
+
 /// Opens a Unix stream socket at `path`, mode 0600, replacing a stale one.
 ///
 /// # Errors

@@ -98,6 +98,9 @@ pub fn numbers(noun: &str, allowed: &[usize], list: &str) -> Result<Vec<usize>, 
     Ok(found)
 }
 
+/// Shards of a process, each on a CPU of its own.
+pub const SHARDS_MAX: usize = CPUS_MAX;
+
 /// CPU numbers the affinity mask can name.
 const CPUS_MAX: usize = 1_024;
 

@@ -29,8 +29,20 @@ const SILENCE_MAX: Duration = Duration::from_secs(900);
 
 /// Starts the node on machine 0. `found`: the volumes are made.
 fn start(world: &World, found: bool) -> NodeId {
+    start_as(world, plan(found))
+}
+
+fn start_as(world: &World, plan: Node) -> NodeId {
+    world.start(SHARDS, move |mesh| {
+        let plan = plan.clone();
+        async move { node(plan, mesh, || Ok(())).await }
+    })
+}
+
+/// What the node is told.
+fn plan(found: bool) -> Node {
     let door = |service, port| DoorPlan { service, at: SocketAddr::from(([127, 0, 0, 1], port)), optional: false };
-    let plan = Node {
+    Node {
         data: "/data".into(),
         store: Uuid::from_u128(7),
         volumes: SHARDS,
@@ -54,11 +66,7 @@ fn start(world: &World, found: bool) -> NodeId {
         accept_on: vec![0, 1],
         admin_socket: true,
         errand: None,
-    };
-    world.start(SHARDS, move |mesh| {
-        let plan = plan.clone();
-        async move { node(plan, mesh, || Ok(())).await }
-    })
+    }
 }
 
 /// Runs one story over some seeds, each on a fresh node with the domain `ringpost.test`.

@@ -12,7 +12,7 @@ use ringpost::shard;
 use ringpost::shard::sim::{Fault, OpKind, When, World};
 use serde_json::json;
 
-use crate::{Client, HTTP, accounts, operator, over_seeds, send};
+use crate::{Client, HTTP, POP3, accounts, operator, over_seeds, plan, send, start_as};
 
 const FROM: &str = " HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -21,6 +21,18 @@ async fn said_to(bytes: &[u8]) -> String {
     let mut client = Client::connect(HTTP).await;
     // It may be closed before all of it is taken.
     let _ = client.stream.send(bytes.to_vec()).await;
+    rest(&mut client).await
+}
+
+/// Asks how it is, from this address.
+async fn healthy_from(from: IpAddr) -> String {
+    let mut client = Client::connect_from(from, HTTP).await;
+    client
+        .stream
+        .send(format!("GET /healthz{FROM}").replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n").into_bytes())
+        .await
+        .0
+        .expect("open");
     rest(&mut client).await
 }
 
@@ -206,7 +218,7 @@ fn a057_one_address_cannot_take_every_place_of_http() {
     let stranger: IpAddr = [192, 0, 2, 1].into();
     over_seeds(async |_, _| {
         let mut crowd = Vec::new();
-        for _ in 0..=limits::CONNECTIONS_PER_ADDRESS_MAX * 2 {
+        for _ in 0..=limits::HTTP_CONNECTIONS_PER_ADDRESS_MAX * 2 {
             crowd.push(Client::connect_from(stranger, HTTP).await);
         }
         assert!(healthy().await.starts_with("HTTP/1.1 200 OK"), "others come in");
@@ -217,6 +229,84 @@ fn a057_one_address_cannot_take_every_place_of_http() {
             refused += usize::from(!said.is_empty());
         }
         assert!(refused > 0, "two shards have room for one less");
+    });
+}
+
+#[test]
+fn a_crowd_of_mail_keeps_nobody_from_the_figures() {
+    let stranger: IpAddr = [192, 0, 2, 1].into();
+    over_seeds(async |_, _| {
+        let mut crowd = Vec::new();
+        let mut refused = 0;
+        for _ in 0..limits::CONNECTIONS_PER_ADDRESS_MAX * 4 {
+            let mut one = Client::connect_from(stranger, POP3).await;
+            refused += usize::from(one.line().await.starts_with("-ERR [SYS/TEMP] Too many"));
+            crowd.push(one);
+        }
+        assert!(refused >= limits::CONNECTIONS_PER_ADDRESS_MAX * 2, "both shards have had enough of him: {refused}");
+        for _ in 0..4 {
+            let said = healthy_from(stranger).await;
+            assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
+        }
+    });
+}
+
+#[test]
+fn health_names_a_shard_whose_places_are_taken() {
+    for seed in 0..5 {
+        let world = World::new(seed);
+        world.run_until(async {
+            let mut plan = plan(true);
+            plan.settings.connections_max = 3;
+            start_as(&world, plan);
+            let mut crowd = Vec::new();
+            for _ in 0..40 {
+                let mut one = Client::connect(POP3).await;
+                let said = one.line().await;
+                if said.starts_with("+OK") {
+                    crowd.push(one);
+                }
+            }
+            assert_eq!(crowd.len(), 6);
+            let said = healthy().await;
+            assert!(said.starts_with("HTTP/1.1 503 "), "{said}");
+            for shard in 0..2 {
+                let sentence = format!("\nshard {shard} cannot accept: its places for connections are all taken (3)\n");
+                assert!(said.contains(&sentence), "{said}");
+            }
+            drop(crowd);
+            shard::sleep(Duration::from_secs(1)).await;
+            let said = healthy().await;
+            assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
+        });
+        assert_eq!(world.panics(), [""; 0], "seed {seed}");
+    }
+}
+
+#[test]
+fn health_names_a_shard_whose_door_is_closed() {
+    over_seeds(async |world: &World, node| {
+        assert!(healthy().await.starts_with("HTTP/1.1 200 OK"));
+        world.break_doors(node, 1, POP3);
+        let said = healthy().await;
+        assert!(said.starts_with("HTTP/1.1 503 "), "{said}");
+        assert!(said.ends_with("\nshard 1 has doors that are not open (1)\n"), "{said}");
+        let mut client = Client::connect(POP3).await;
+        client.expect("+OK").await;
+    });
+}
+
+#[test]
+fn health_names_a_shard_that_has_no_descriptor_left_until_it_has() {
+    over_seeds(async |world: &World, node| {
+        healthy().await;
+        world.pause_doors(node, 1);
+        let said = healthy().await;
+        assert!(said.starts_with("HTTP/1.1 503 "), "{said}");
+        assert!(said.ends_with("\nshard 1 cannot accept: the limit of open files is reached\n"), "{said}");
+        shard::sleep(Duration::from_secs(limits::ACCEPT_PAUSE_SHOWN_S)).await;
+        let said = healthy().await;
+        assert!(said.starts_with("HTTP/1.1 200 OK"), "{said}");
     });
 }
 
@@ -302,6 +392,10 @@ fn a_shard_that_does_not_answer_is_named_in_time_and_the_others_are_shown() {
             for line in ["ringpost_shards_up{shard=\"0\"} 1\n", "ringpost_shards_up{shard=\"1\"} 0\n"] {
                 assert!(figures.contains(line), "{figures}");
             }
+            // A sum without it would go back, and leap ahead when it answers again.
+            let sum = ask("GET /metrics?shards=sum", "Host: localhost\r\n").await;
+            assert!(sum.starts_with("HTTP/1.1 503 "), "{sum}");
+            assert!(sum.ends_with("\nshard 1 does not answer\n"), "{sum}");
         });
         assert_eq!(world.panics(), [""; 0], "seed {seed}");
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `/` | what there is |
 //! | `/healthz` | 200 `ok`, or 503 and what is amiss, a line each |
-//! | `/metrics` | Prometheus text, or OpenMetrics where Accept prefers it; `?shards=sum`: the shards added up |
+//! | `/metrics` | Prometheus text, or OpenMetrics where Accept prefers it; `?shards=sum`: the shards added up, 503 unless all answer |
 //!
 //! Before a path is looked at: a host that is ours (A178: a name that somebody else's DNS points at loopback is not), GET or HEAD,
 //! and no body (A173). The first thing that is wrong is answered.
@@ -22,7 +22,7 @@ use crate::admin;
 use crate::limits;
 use crate::mail::date;
 use crate::observe::{self, Counter, expose};
-use crate::office::Office;
+use crate::office::{Office, Settings};
 use crate::shard;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
@@ -67,8 +67,11 @@ pub async fn answer(office: &Office, request: &Request<Incoming>, last: bool) ->
 fn refused(office: &Office, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
     match host(request) {
         Err(why) => return Some(plain(StatusCode::BAD_REQUEST, why)),
-        Ok(Some(host)) if !is_ours(&host, &office.settings.hostname) => {
-            return Some(plain(StatusCode::MISDIRECTED_REQUEST, "no such host here\n"));
+        Ok(Some(host)) if !is_ours(&host, &office.settings) => {
+            return Some(plain(
+                StatusCode::MISDIRECTED_REQUEST,
+                "no such host here: http.hosts lists those there are\n",
+            ));
         }
         Ok(_) => {}
     }
@@ -115,6 +118,12 @@ async fn metrics(office: &Office, request: &Request<Incoming>) -> Response<Full<
     let _scrape = Scrape;
     let sum = request.uri().query().unwrap_or("").split('&').any(|part| part == "shards=sum");
     let report = admin::report(office).await;
+    let silent = report.silent();
+    if sum && !silent.is_empty() {
+        // Without it the sums would go back, which looks like a start from nothing; with it they leap ahead again.
+        let said = silent.iter().map(|shard| format!("shard {shard} does not answer\n")).collect();
+        return with_type(StatusCode::SERVICE_UNAVAILABLE, PLAIN, said);
+    }
     let families = report.families(sum);
     if prefers_open_metrics(request.headers()) {
         with_type(StatusCode::OK, OPEN_METRICS, expose::open_metrics(families))
@@ -153,13 +162,15 @@ fn host(request: &Request<Incoming>) -> Result<Option<String>, &'static str> {
 }
 
 /// An address can be reached only by who has it; a name must be one of ours.
-fn is_ours(host: &str, hostname: &str) -> bool {
+fn is_ours(host: &str, settings: &Settings) -> bool {
     let bare = host.strip_suffix('.').unwrap_or(host);
     let v6 = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     host.parse::<IpAddr>().is_ok()
         || v6.is_some_and(|h| h.parse::<Ipv6Addr>().is_ok())
         || bare == "localhost"
-        || (!hostname.is_empty() && bare.eq_ignore_ascii_case(hostname))
+        || std::iter::once(&settings.hostname)
+            .chain(&settings.http_hosts)
+            .any(|ours| !bare.is_empty() && bare.eq_ignore_ascii_case(ours))
 }
 
 /// True if OpenMetrics is accepted, and no less than plain text (RFC 9110 §12.5.1).
@@ -186,13 +197,20 @@ mod tests {
 
     #[test]
     fn a178_only_our_own_names_are_ours() {
-        for host in ["127.0.0.1", "[::1]", "10.0.0.7", "localhost", "localhost.", "mx.example.org"] {
-            assert!(is_ours(host, "mx.example.org"), "{host}");
+        let settings = Settings {
+            hostname: "mx.example.org".to_owned(),
+            http_hosts: vec!["Figures.example.net".to_owned()],
+            ..Settings::offline()
+        };
+        for host in
+            ["127.0.0.1", "[::1]", "10.0.0.7", "localhost", "localhost.", "mx.example.org", "figures.example.net."]
+        {
+            assert!(is_ours(host, &settings), "{host}");
         }
         for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1", "0x7f000001"] {
-            assert!(!is_ours(host, "mx.example.org"), "{host}");
+            assert!(!is_ours(host, &settings), "{host}");
         }
-        assert!(!is_ours("", ""));
+        assert!(!is_ours("", &Settings::offline()));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::limits;
 use crate::office::{Office, Reply, Request};
 
-/// What is amiss, a sentence each; nothing is: every shard accepts and every volume takes mail.
+/// What is amiss, a sentence each; nothing is: every shard accepts now and every volume takes mail.
 pub async fn amiss(office: &Office) -> Vec<String> {
     let mut amiss = Vec::new();
     for (shard, answer) in office.ask_all(|| Request::Health).await {
@@ -13,6 +13,13 @@ pub async fn amiss(office: &Office) -> Vec<String> {
         };
         if health.doors_shut > 0 {
             amiss.push(format!("shard {shard} has doors that are not open ({})", health.doors_shut));
+        }
+        if health.accept_paused {
+            amiss.push(format!("shard {shard} cannot accept: the limit of open files is reached"));
+        }
+        if health.places_taken {
+            let places = office.settings.connections_max;
+            amiss.push(format!("shard {shard} cannot accept: its places for connections are all taken ({places})"));
         }
         amiss.extend(health.volumes_failed.iter().map(|volume| format!("volume {volume} of shard {shard} has failed")));
     }

@@ -39,7 +39,7 @@ pub use buffers::Chunk;
 pub use disk::{Disk, DiskFile};
 pub use home::{run_dry, sleep, stop_requested, within};
 pub use mesh::Mesh;
-pub use net::{Listener, tcp_socket};
+pub use net::{Listener, accept_paused, tcp_socket};
 pub use node::{request_stop, run};
 pub use process::process;
 pub use side::{side, waiting as side_jobs_waiting};

@@ -2,6 +2,7 @@
 //!
 //! Sockets are built here rather than by the executor, whose listener has a fixed backlog and no SO_REUSEADDR.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -15,15 +16,25 @@ use rustix::fs::Mode;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::home::{Shard, here, sleep};
+use super::now;
 use super::stream::Stream;
 use super::work::Key;
 use crate::observe::{self, Counter};
-use crate::shard::Peer;
+use crate::shard::{Moment, Peer};
 
 /// Connections the kernel holds for us. More: their SYN is dropped and sent again by the peer.
 const BACKLOG: i32 = 4096;
 /// How long a door pauses when descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+thread_local! {
+    static PAUSED: Cell<Option<Moment>> = const { Cell::new(None) };
+}
+
+/// When a door of this thread's shard had last to pause.
+pub fn accept_paused() -> Option<Moment> {
+    PAUSED.get()
+}
 
 /// An open door.
 pub struct Listener {
@@ -92,6 +103,7 @@ impl Listener {
                     // EMFILE and its kin end the multishot. Armed again at once it would only fail again.
                     _ => {
                         observe::count(Counter::AcceptPaused);
+                        PAUSED.set(Some(now()));
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },

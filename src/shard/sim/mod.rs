@@ -179,6 +179,16 @@ impl World {
         self.core.net.borrow_mut().cut(&self.core, conn);
     }
 
+    /// Has the kernel refuse a shard a descriptor for a newcomer, so that its doors pause.
+    pub fn pause_doors(&self, node: NodeId, shard: ShardId) {
+        self.core.net.borrow_mut().pause_doors(&self.core, executor::Home { node, shard });
+    }
+
+    /// Breaks what a shard listens with on this port: it can accept nothing more there.
+    pub fn break_doors(&self, node: NodeId, shard: ShardId, port: u16) {
+        self.core.net.borrow_mut().break_doors(&self.core, executor::Home { node, shard }, port);
+    }
+
     /// Holds everything on a connection back, in both directions, or lets it go again.
     pub fn stall(&self, conn: ConnId, stalled: bool) {
         self.core.net.borrow_mut().stall(&self.core, conn, stalled);
@@ -233,6 +243,10 @@ pub(super) fn count() -> ShardId {
 
 pub(super) fn now() -> Moment {
     Moment(executor::here().core.clock.now_ns())
+}
+
+pub(super) fn accept_paused() -> Option<Moment> {
+    executor::here().core.net.borrow().paused(home())
 }
 
 pub(super) fn wall_ms() -> u64 {

@@ -17,7 +17,7 @@ use std::task::Waker;
 use super::chance::Chance;
 use super::executor::{Core, Home};
 use super::node::{MachineId, NodeId};
-use crate::shard::Peer;
+use crate::shard::{Moment, Peer};
 
 /// Bytes one `recv` takes at most.
 const RECV_BYTES_MAX: usize = 64 << 10;
@@ -71,6 +71,8 @@ pub(super) struct Net {
     ports_given: u16,
     doors: BTreeMap<DoorId, Door>,
     conns: BTreeMap<ConnId, Conn>,
+    /// When doors had last to pause.
+    paused: BTreeMap<Home, Moment>,
 }
 
 struct Door {
@@ -165,6 +167,31 @@ impl Net {
         let Some(door) = self.doors.remove(&door) else { return };
         for conn in door.backlog {
             self.reset(core, End { conn, side: 1 });
+        }
+    }
+
+    /// The doors of this shard pause now, as they do when descriptors have run out; nobody who knocks is lost.
+    pub(super) fn pause_doors(&mut self, core: &Core, home: Home) {
+        self.paused.insert(home, Moment(core.clock.now_ns()));
+        core.note("pause doors", home.node.0.into(), home.shard.into());
+    }
+
+    /// When they had last to.
+    pub(super) fn paused(&self, home: Home) -> Option<Moment> {
+        self.paused.get(&home).copied()
+    }
+
+    /// The doors of this shard on this port can accept nothing more, and say so to who waits for newcomers.
+    pub(super) fn break_doors(&mut self, core: &Core, home: Home, port: u16) {
+        let broken = |door: &Door| door.home == Some(home) && matches!(door.at, DoorAt::Net(at) if at.port() == port);
+        let doors: Vec<DoorId> = self.doors.iter().filter(|(_, d)| broken(d)).map(|(id, _)| *id).collect();
+        for door in doors {
+            let waker = self.doors.get_mut(&door).and_then(|door| door.waker.take());
+            self.close_door(core, door);
+            core.note("break door", door, port.into());
+            if let Some(waker) = waker {
+                waker.wake();
+            }
         }
     }
 
