@@ -41,6 +41,10 @@ pub use deeds::do_deeds;
 pub use domains::found_domain;
 pub use report::{Report, report};
 
+/// The socket's name in the data directory.
+pub const SOCKET: &str = "admin.sock";
+/// Octets of the socket's path: what a Unix socket's address holds, less the NUL at its end. Longer: the start is refused.
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// Accounts of one request over the socket. More: refused; the command line splits.
 pub const ACCOUNTS_PER_REQUEST_MAX: usize = 1_000;
 

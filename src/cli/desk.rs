@@ -7,12 +7,10 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::admin::{ACCOUNTS_PER_REQUEST_MAX, NewAccount, Request, Response};
+use crate::admin::{ACCOUNTS_PER_REQUEST_MAX, NewAccount, Request, Response, SOCKET};
 use crate::boot;
 use crate::config::{self, Asked, Key, Value};
 
-/// The socket in the data directory.
-const SOCKET: &str = "admin.sock";
 /// How long a server may take to answer: hashing a thousand passwords takes a while.
 const ANSWER_S: u64 = 600;
 /// An answer, octets. Longer: an error.

@@ -6,10 +6,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
+use super::TlsPaths;
 use super::effective::Effective;
 use super::keys::Key;
 use super::mistake::{Mistake, Source};
+use crate::admin;
+use crate::net::tls::Identity;
 use crate::serve::Service;
 
 /// Octets of a segment beside a message: trace fields, directory, headers.
@@ -86,7 +90,8 @@ pub fn values(settings: &Effective, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-/// Looks at the files and folders that the settings name: whether they are there, and who else may touch them.
+/// Looks at the files and folders that the settings name: whether they are there, fit one another, and who else may
+/// touch them.
 pub fn files(settings: &Effective, mistakes: &mut Vec<Mistake>) {
     let data = settings.path(Key::Data);
     if let Some(file) = &settings.file
@@ -98,6 +103,17 @@ pub fn files(settings: &Effective, mistakes: &mut Vec<Mistake>) {
     let mut wrong = |key: Key, why: String| {
         mistakes.push(Mistake { at: settings.source(key).clone(), why: format!("{}: {why}", key.path()) });
     };
+    let octets = data.as_os_str().len();
+    let most = admin::SOCKET_PATH_BYTES_MAX - admin::SOCKET.len() - 1;
+    if octets > most {
+        wrong(
+            Key::Data,
+            format!(
+                "{} has {octets} octets, too many for the socket in it: choose a path of at most {most}",
+                data.display()
+            ),
+        );
+    }
     match fs::metadata(data) {
         Ok(there) if !there.is_dir() => {
             wrong(Key::Data, format!("{} is not a directory: name one with --data DIR", data.display()));
@@ -111,11 +127,13 @@ pub fn files(settings: &Effective, mistakes: &mut Vec<Mistake>) {
         _ => {}
     }
     let own = settings.tls().are_own(data);
+    let mut readable = true;
     for key in [Key::TlsCert, Key::TlsKey] {
         let path = settings.path(key);
         match fs::metadata(path) {
             Ok(there) if !there.is_file() => {
-                wrong(key, format!("{} is not a plain file: name a PEM file", path.display()))
+                readable = false;
+                wrong(key, format!("{} is not a plain file: name a PEM file", path.display()));
             }
             Ok(there) if key == Key::TlsKey && there.mode() & 0o007 != 0 => {
                 wrong(
@@ -124,9 +142,22 @@ pub fn files(settings: &Effective, mistakes: &mut Vec<Mistake>) {
                 );
             }
             Ok(_) => {}
-            // The first start makes it.
-            Err(why) if why.kind() == io::ErrorKind::NotFound && own => {}
-            Err(why) => wrong(key, format!("{}: {why}: name a PEM file that Ringpost may read", path.display())),
+            // The first start makes both.
+            Err(why) if why.kind() == io::ErrorKind::NotFound && own && is_unused(path.parent()) => readable = false,
+            Err(why) => {
+                readable = false;
+                wrong(key, format!("{}: {why}: name a PEM file that Ringpost may read", path.display()));
+            }
         }
     }
+    let TlsPaths { cert, key } = settings.tls();
+    if let Some(Err(why)) = readable.then(|| Identity::read(&cert, &key)) {
+        let of_key = why.starts_with(&format!("{}: ", key.display()));
+        wrong(if of_key { Key::TlsKey } else { Key::TlsCert }, why);
+    }
+}
+
+/// True if there is nothing in the folder, or no folder.
+fn is_unused(folder: Option<&Path>) -> bool {
+    folder.and_then(|folder| fs::read_dir(folder).ok()).is_none_or(|mut entries| entries.next().is_none())
 }

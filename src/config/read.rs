@@ -209,6 +209,12 @@ impl Reader<'_> {
             let span = value.span();
             match value.get_ref() {
                 found if let Some(key) = Key::named(&path) => self.setting(key, found, span),
+                DeValue::Array(list) if path == "listener" && list.is_empty() => self.wrong(
+                    span.start,
+                    "listener: an empty list would open no door: remove the line for a door of each service on loopback, \
+                     or write a [[listener]]"
+                        .to_owned(),
+                ),
                 DeValue::Array(list) if path == "listener" => {
                     let tables: Vec<_> = list.iter().collect();
                     for entry in tables {

@@ -277,8 +277,9 @@ fn a193_files_that_others_may_touch_are_refused() {
 
     fs::create_dir(&data).unwrap();
     mode(&data, 0o775);
-    fs::write(&cert, "").unwrap();
-    fs::write(&key, "").unwrap();
+    let made = pair();
+    fs::write(&cert, &made.0).unwrap();
+    fs::write(&key, &made.1).unwrap();
     mode(&key, 0o644);
     let open = said().unwrap_err().to_string();
     assert!(open.contains("f:1:8: data: other users may write") && open.contains("chmod go-w"), "{open}");
@@ -291,6 +292,97 @@ fn a193_files_that_others_may_touch_are_refused() {
     let settings = said().unwrap();
     assert_eq!(settings.config().tls, TlsPaths { cert, key }, "relative to the file");
     assert_eq!(settings.config().data, data);
+}
+
+/// A certificate and its key, PEM.
+fn pair() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+#[test]
+fn a101_a_certificate_that_a_start_would_refuse_is_a_mistake() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("f");
+    let text = "hostname = \"not a name\"\ndata = \"data\"\n[tls]\ncert = \"c.pem\"\nkey = \"k.pem\"\n";
+    fs::write(&file, text).unwrap();
+    let said = |cert: &str, key: &str| {
+        for (name, text) in [("c.pem", cert), ("k.pem", key)] {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        fs::set_permissions(dir.path().join("k.pem"), fs::Permissions::from_mode(0o600)).unwrap();
+        load(&Asked { file: Some(file.clone()), ..Asked::default() }).unwrap_err().to_string()
+    };
+    let (ours, other) = (pair(), pair());
+    assert_eq!(said(&ours.0, &ours.1).lines().count(), 1, "the name alone is wrong");
+    for (cert, key, mistake) in [
+        ("hello", &*ours.1, ":4:8: tls.cert: "),
+        ("-----BEGIN CERTIFICATE-----\nhello\n-----END CERTIFICATE-----\n", &ours.1, ":4:8: tls.cert: "),
+        (&ours.0, "hello", ":5:7: tls.key: "),
+        (&ours.0, &other.1, "cannot be used together"),
+    ] {
+        let said = said(cert, key);
+        assert!(said.lines().count() == 2 && said.contains(mistake), "{mistake}: {said}");
+    }
+    // A certificate of our own that has lost its key is not made anew.
+    let data = dir.path().join("own");
+    fs::create_dir_all(data.join("tls")).unwrap();
+    fs::write(data.join("tls/cert.pem"), &ours.0).unwrap();
+    let mut asked = Asked::default();
+    asked.flag(Key::Data, "--data", Some(Value::Path(data)));
+    let said = load(&asked).unwrap_err().to_string();
+    assert!(said.contains("tls.key: ") && said.contains("key.pem: No such file"), "{said}");
+}
+
+#[test]
+fn a_data_path_too_long_for_its_socket_is_refused_before_anything_is_made() {
+    let path = |octets: usize| Value::Path(format!("/tmp/{}", "d".repeat(octets - 5)).into());
+    let said = |octets| {
+        let mut asked = Asked::default();
+        asked.flag(Key::Data, "--data", Some(path(octets)));
+        load(&asked).map(|_| ()).map_err(|mistakes| mistakes.to_string())
+    };
+    assert_eq!(said(96), Ok(()));
+    let refusal = said(97).unwrap_err();
+    assert!(refusal.starts_with("--data: data: /tmp/ddd"), "{refusal}");
+    assert!(
+        refusal.ends_with("has 97 octets, too many for the socket in it: choose a path of at most 96"),
+        "{refusal}"
+    );
+}
+
+#[test]
+fn wrong_shards_are_said_whatever_else_is_wrong() {
+    let many =
+        "hostname = \"not a name\"\n[limits]\nconnections_max = 1\n[shards]\ncount = 1000\naccept_on = \"1001\"\n";
+    let said = refused(many, &[]);
+    assert_eq!(said.len(), 4, "{said:#?}");
+    assert!(said[2].starts_with("5:9: shards.count: 1000 shards are more"), "{said:#?}");
+    assert!(said[3].starts_with("6:13: shards.accept_on: `1001`: shard 1001 is not one"), "{said:#?}");
+    // What would be right if the number could be read is not called wrong; what never is, is.
+    assert_eq!(refused("shards.count = \"4\"\nshards.accept_on = \"900\"", &[]).len(), 1);
+    assert_eq!(refused("shards.count = 1000\nshards.accept_on = \"900\"", &[]).len(), 1);
+    assert_eq!(refused("shards.pin = \"x\"\nshards.accept_on = \"5-1\"", &[]).len(), 2);
+}
+
+#[test]
+fn an_empty_list_of_listeners_is_refused_instead_of_opening_all() {
+    says("listener = []", &["1:12: listener: an empty list would open no door: remove the line "]);
+    says("hostname = \"a\"\nlistener = [ # none\n]", &["2:12: listener: an empty list "]);
+}
+
+#[test]
+fn names_for_http_are_a_list_of_host_names() {
+    assert_eq!(in_force("").config().settings.http_hosts, [""; 0]);
+    let settings = in_force("[http]\nhosts = [\"figures.example.net\", \"mx\"]");
+    assert_eq!(settings.config().settings.http_hosts, ["figures.example.net", "mx"]);
+    says("http.hosts = \"mx\"", &["1:14: http.hosts: this is text: write a list of names, as "]);
+    says(
+        "http.hosts = [\"a\", 5,\n \"b_c\"]",
+        &["1:20: http.hosts: a name is text in quotes, not a whole number", "2:2: http.hosts: write a host name in "],
+    );
+    let many = format!("http.hosts = [{}]", "\"a\", ".repeat(value::NAMES_MAX + 1));
+    says(many, &["1:14: http.hosts: 101 names are too many: write at most 100"]);
 }
 
 #[test]
