@@ -3,8 +3,8 @@
 //! ```text
 //!   serve ─► home (lock, store file) ─► checks ─► shard::run ─► node on every shard
 //!                                                                 │ volumes opened, directory told to all
-//!                                                                 │ first start: founders and their passwords
-//!                                                                 │ doors opened
+//!                                                                 │ first start: founders
+//!                                                                 │ doors opened, founders' passwords shown
 //!                                                                 ▼ … until stop: doors shut, volumes closed
 //! ```
 //!
@@ -56,7 +56,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         segment_bytes: home.segment_bytes,
         found: home.fresh,
         settings,
-        founders: if home.fresh && home.quickstart { config.founders.clone() } else { Founders::default() },
+        founders: founders(&config, &home),
         doors,
         tls_cert: config.tls.cert,
         accept_on: config.accept_on,
@@ -69,6 +69,11 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         let node = node.clone();
         async move { self::node(node, mesh, move || home.settled()).await }
     })
+}
+
+/// Whom a store begins with, until its first start is complete: those of a store that `serve` began.
+fn founders(config: &Config, home: &Home) -> Founders {
+    if home.fresh && home.quickstart { config.founders.clone() } else { Founders::default() }
 }
 
 /// Connections of one shard: what is asked for, or what the limit of open files leaves; then the operator is told.
@@ -108,7 +113,7 @@ pub fn offline(config: &Config, request: admin::Request) -> Result<admin::Respon
         segment_bytes: home.segment_bytes,
         found: home.fresh,
         settings: Settings { argon2: config.settings.argon2, ..Settings::offline() },
-        founders: Founders::default(),
+        founders: founders(config, &home),
         doors: Vec::new(),
         tls_cert: PathBuf::new(),
         accept_on: Vec::new(),

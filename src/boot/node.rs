@@ -1,6 +1,7 @@
 //! One shard's life: open the volumes, meet the others, open the doors, stop in order.
 
 use std::cell::Cell;
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -17,7 +18,7 @@ use crate::directory::{Change, Home};
 use crate::observe::{self, Measure};
 use crate::office::{Office, Reply, Request, Settings};
 use crate::serve;
-use crate::shard::{self, Disk, Mesh, StartError};
+use crate::shard::{self, Disk, Listener, Mesh, StartError};
 
 /// What every shard of a process is told.
 #[derive(Clone)]
@@ -61,7 +62,8 @@ pub struct Errand {
 const VOLUME: VolumeSettings =
     VolumeSettings { gather_bytes_max: 64 << 20, batch_bytes_max: 4 << 20, free_bytes_min: 128 << 20 };
 
-/// Runs one shard until the process is asked to stop. `settled` is called by shard 0 when a first start is complete.
+/// Runs one shard until the process is asked to stop. `settled` is called by shard 0 when a first start is complete: its doors are open and
+/// its passwords shown.
 ///
 /// # Errors
 /// Why it cannot start.
@@ -158,15 +160,19 @@ async fn attend(
     settled: impl Fn() -> Result<(), StartError>,
 ) -> Result<(), StartError> {
     let founded = if shard::id() == 0 {
-        let founded = welcome::found(office, &node.founders).await.map_err(StartError::Setting)?;
-        settled()?;
         if let Some(errand) = &node.errand {
+            // Else the next start would show no passwords of founders whom a start before made and did not live to show.
+            if !welcome::is_half_done(office, &node.founders) {
+                settled()?;
+            }
             run_errand(office, errand).await;
             shard::request_stop();
             return Ok(());
         }
-        if node.admin_socket {
-            open_admin_socket(node, office)?;
+        let admin_socket = if node.admin_socket { Some(admin_socket(node)?) } else { None };
+        let founded = welcome::found(office, &node.founders).await.map_err(StartError::Setting)?;
+        if let Some(listener) = admin_socket {
+            shard::spawn("admin", serve::admin::keep_door(office.clone(), listener));
         }
         for other in 1..office.shard_count() {
             match office.mesh.call(other, Request::OpenDoors, 0).await {
@@ -176,12 +182,7 @@ async fn attend(
             }
         }
         founded
-    } else if or(office.doors_may_open(), async {
-        shard::stop_requested().await;
-        false
-    })
-    .await
-    {
+    } else if or(office.doors_may_open(), stopped()).await {
         Vec::new()
     } else {
         return Ok(());
@@ -191,19 +192,28 @@ async fn attend(
         return Err(StartError::Setting("shard 0 did not start".to_owned()));
     }
     tracing::info!(shard = shard::id(), volumes = office.volumes().len(), "open");
-    let stop = shard::stop_requested();
-    if shard::id() == 0 && node.admin_socket {
-        let announced = async {
-            office.all_doors_open().await;
+    if shard::id() == 0 && or(all_open(office), stopped()).await {
+        if node.admin_socket {
             welcome::announce(node, &founded);
-            std::future::pending().await
-        };
-        or(announced, stop).await;
-    } else {
-        stop.await;
+        }
+        // Not before the passwords were shown: a start that ends earlier founds again, with new ones.
+        settled()?;
     }
+    shard::stop_requested().await;
     tracing::info!(shard = shard::id(), "stopping");
     Ok(())
+}
+
+/// True when every shard has opened its doors.
+async fn all_open(office: &Office) -> bool {
+    office.all_doors_open().await;
+    true
+}
+
+/// False when the process was asked to stop.
+async fn stopped() -> bool {
+    shard::stop_requested().await;
+    false
 }
 
 fn open_doors(node: &Node, office: &Rc<Office>) -> Result<(), StartError> {
@@ -227,12 +237,14 @@ async fn run_errand(office: &Rc<Office>, errand: &Errand) {
     }
 }
 
-fn open_admin_socket(node: &Node, office: &Rc<Office>) -> Result<(), StartError> {
-    let path = node.data.join("admin.sock");
-    let listener = shard::listen_local(&path)
-        .map_err(|why| StartError::Io { doing: format!("listening on {}", path.display()), why })?;
-    shard::spawn("admin", serve::admin::keep_door(office.clone(), listener));
-    Ok(())
+fn admin_socket(node: &Node) -> Result<Listener, StartError> {
+    let path = node.data.join(admin::SOCKET);
+    shard::listen_local(&path).map_err(|why| match why.kind() {
+        io::ErrorKind::AddrInUse => {
+            StartError::Setting(format!("{} is in the way of the admin socket: remove it", path.display()))
+        }
+        _ => StartError::Io { doing: format!("listening on {}", path.display()), why },
+    })
 }
 
 async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {

@@ -26,6 +26,12 @@ pub async fn found(office: &Rc<Office>, founders: &Founders) -> Result<Vec<(Stri
     Ok(made)
 }
 
+/// True if a start made founders and may have ended before it showed their passwords.
+#[must_use]
+pub fn is_half_done(office: &Office, founders: &Founders) -> bool {
+    !founders.domain.is_empty() && office.directory(|d| d.has_domain(&founders.domain))
+}
+
 /// Says on standard output what is open, and on a first start how to use it.
 pub fn announce(node: &Node, founded: &[(String, String)]) {
     let mut text = String::from("Ringpost is open:\n");

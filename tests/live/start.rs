@@ -149,3 +149,60 @@ fn a_store_can_be_prepared_before_its_first_start() {
     assert!(!house.said.contains("alice"), "a prepared store gets no founders: {}", house.said);
     assert_eq!(crate::house::fetch(house.pop3(), "dave@example.org", "dave's own").len(), 0);
 }
+
+#[test]
+fn founders_whose_start_failed_have_their_passwords_shown_by_the_next() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let data = dir.path().join("data");
+    std::fs::create_dir_all(data.join("admin.sock")).expect("something in the way");
+    let path = data.to_str().expect("a plain path").to_owned();
+    let offset = free_offset().to_string();
+    let (code, said) = refused(&["--data", &path, "--port-offset", &offset]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("admin.sock is in the way of the admin socket: remove it"), "{said}");
+    std::fs::remove_dir(data.join("admin.sock")).expect("removing");
+
+    // Killed between the founders' making and their passwords' showing.
+    let (_unread, full) = full_pipe();
+    let smtp = ("127.0.0.1", 2525 + offset.parse::<u16>().expect("a number"));
+    let mut child = Command::new(binary())
+        .args(["serve", "--data", &path, "--port-offset", &offset, "--shards", "1"])
+        .stdout(full)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let patience = std::time::Instant::now() + crate::house::PATIENCE;
+    // Doors open when the founders are there.
+    while std::net::TcpStream::connect(smtp).is_err() {
+        assert!(std::time::Instant::now() < patience, "no door opens");
+    }
+    child.kill().expect("killed");
+    child.wait().expect("gone");
+    let (code, out, err) = verb(&data, &["account", "list"], "");
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("alice@ringpost.test"), "{out}");
+
+    let house = House::open_in(dir, &[]);
+    assert!(house.said.contains("these passwords are shown once"), "{}", house.said);
+    let password = house.password("alice@ringpost.test");
+    assert_eq!(crate::house::fetch(house.pop3(), "alice@ringpost.test", &password).len(), 0);
+}
+
+/// A pipe that nobody reads and that takes nothing more: who writes into it waits.
+fn full_pipe() -> (std::io::PipeReader, std::process::Stdio) {
+    use std::io::Write as _;
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    rustix::pipe::fcntl_setpipe_size(&writer, 4_096).expect("a small pipe");
+    writer.write_all(&[b'.'; 4_096]).expect("room for a page");
+    (reader, writer.into())
+}
+
+#[test]
+fn a_data_path_too_long_for_its_socket_is_refused_and_nothing_is_made() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let data = dir.path().join("d".repeat(100));
+    let (code, said) = refused(&["--data", data.to_str().expect("a plain path")]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("choose a path of at most 96"), "{said}");
+    assert!(!data.exists());
+}
