@@ -19,6 +19,7 @@ pub struct Report {
     elsewhere: Figures,
     process: Option<Process>,
     side_jobs_waiting: usize,
+    certificate_until_s: Option<u64>,
 }
 
 /// Asks everybody.
@@ -33,6 +34,7 @@ pub async fn report(office: &Office) -> Report {
         elsewhere: observe::elsewhere(),
         process: shard::process().await,
         side_jobs_waiting: shard::side_jobs_waiting(),
+        certificate_until_s: office.settings.tls_until_s.and_then(|until_s| u64::try_from(until_s).ok()),
     }
 }
 
@@ -152,6 +154,14 @@ impl Report {
             kind: Kind::Gauge,
             samples: vec![Sample { labels: version, value: Value::Whole(1) }],
         });
+        if let Some(until_s) = self.certificate_until_s {
+            shown.push(Family::single(
+                "ringpost_tls_certificate_expiry_seconds",
+                "When the TLS certificate, or one of its chain, ends to hold, seconds since 1970",
+                Kind::Gauge,
+                Value::Whole(until_s),
+            ));
+        }
         if let Some(process) = &self.process {
             show_process(process, &mut shown);
         }

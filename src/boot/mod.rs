@@ -13,10 +13,13 @@
 pub mod home;
 pub mod node;
 pub mod tls;
+mod validity;
 pub mod welcome;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+
+use time::OffsetDateTime;
 
 use crate::admin;
 use crate::config::{Config, Founders};
@@ -48,6 +51,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     let mut settings = config.settings.clone();
     let own = config.tls.are_own(&config.data).then(|| config.data.join("tls"));
     settings.tls = Some(tls::acceptors(&config.tls.cert, &config.tls.key, own.as_deref(), &settings.hostname)?);
+    settings.tls_until_s = tls::complain(&config.tls.cert, own.as_deref(), OffsetDateTime::now_utc().unix_timestamp());
     settings.connections_max = connections_max(&config, &home)?;
     let node = Node {
         data: config.data.clone(),

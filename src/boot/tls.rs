@@ -3,7 +3,7 @@
 //! - The one made here is signed by nobody but itself, names `localhost`, `127.0.0.1`, `::1` and this host's name, and
 //!   holds for ten years: enough to try Ringpost with a mail program that is told to trust this file.
 //! - A key that others on this host can read is refused (A193); a certificate that does not fit its key is refused
-//!   (A101). There is no start that quietly goes without TLS.
+//!   (A101); one that does not hold now is complained of in the log and shown among the figures. There is no start that quietly goes without TLS.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,13 +11,19 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::Path;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use time::{Duration, OffsetDateTime};
 
+use super::validity::Validity;
+use crate::mail::date;
 use crate::net::tls::{Acceptors, Identity};
 use crate::shard::StartError;
 
 /// Days that a certificate made here holds.
 const VALID_DAYS: i64 = 3_650;
+/// Days before its end from which a certificate is complained of at the start.
+const EXPIRY_WARNED_DAYS: i64 = 14;
 
 /// What the doors shake hands with. `own`: the folder in which both are made, for `hostname`, while there is nothing in it.
 ///
@@ -40,6 +46,31 @@ pub fn acceptors(cert: &Path, key: &Path, own: Option<&Path>, hostname: &str) ->
     }
     let identity = Identity::read(cert, key).map_err(StartError::Setting)?;
     Acceptors::of(&identity).map_err(|why| StartError::Setting(format!("{}: {why}", cert.display())))
+}
+
+/// Says in the log when the certificate does not hold now, or not for long (A101); returns until when it does, seconds since
+/// 1970. `own`: the folder, if the certificate is one that we make. Nothing is refused for it: mail that clients may yet take
+/// is better than none.
+pub fn complain(cert: &Path, own: Option<&Path>, now_s: i64) -> Option<i64> {
+    let file = cert.display();
+    let chain: Vec<_> = CertificateDer::pem_file_iter(cert).ok()?.flatten().collect();
+    let Some(Validity { from_s, until_s }) = Validity::of_chain(chain.iter().map(|one| &one[..])) else {
+        tracing::warn!(target: "tls", %file, "the dates of the certificate cannot be read: nobody will say when it ends");
+        return None;
+    };
+    let cure = match own {
+        Some(folder) => format!("move {} away, and the next start makes another", folder.display()),
+        None => "put the renewed one and its key in place, and start again".to_owned(),
+    };
+    let (from, until) = (date::http(from_s.saturating_mul(1_000)), date::http(until_s.saturating_mul(1_000)));
+    if now_s < from_s {
+        tracing::error!(target: "tls", %file, from, until, "the certificate does not hold yet: set the clock right, or {cure}");
+    } else if now_s > until_s {
+        tracing::error!(target: "tls", %file, from, until, "the certificate has expired and clients will refuse it: {cure}");
+    } else if until_s - now_s < EXPIRY_WARNED_DAYS * 86_400 {
+        tracing::warn!(target: "tls", %file, until, "the certificate ends soon: {cure}");
+    }
+    Some(until_s)
 }
 
 /// The names of the two files in a folder of our own.

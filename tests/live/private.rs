@@ -116,3 +116,34 @@ fn a045_a_tls_hello_in_the_clear_is_not_echoed() {
         assert_eq!(talk.rest(), b"", "{at}");
     }
 }
+
+#[test]
+fn a101_a_certificate_that_has_expired_is_complained_of_and_its_end_is_a_figure() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let now = time::OffsetDateTime::now_utc();
+    let ends = |days: i64| {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        params.not_before = now - time::Duration::days(400);
+        params.not_after = now + time::Duration::days(days);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let cert = params.self_signed(&key).expect("a certificate");
+        let path = |name: &str| dir.path().join(name).to_str().expect("a plain path").to_owned();
+        std::fs::write(path("c.pem"), cert.pem()).expect("writing");
+        std::fs::write(path("k.pem"), key.serialize_pem()).expect("writing");
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(path("k.pem"), private).expect("a key of one's own");
+        let house = House::open(&["--tls-cert", &path("c.pem"), "--tls-key", &path("k.pem")]);
+        let (_, _, page) = crate::web::get(&house, "/metrics");
+        let line = page.lines().find_map(|line| line.strip_prefix("ringpost_tls_certificate_expiry_seconds "));
+        let end = (now + time::Duration::days(days)).unix_timestamp();
+        assert_eq!(line, Some(end.to_string().as_str()), "{page}");
+        let log = house.log();
+        let complaints = log.lines().filter(|line| line.contains("the certificate "));
+        complaints.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let said = ends(-3);
+    assert!(said.len() == 1 && said[0].contains("ERROR") && said[0].contains("has expired"), "{said:?}");
+    let said = ends(5);
+    assert!(said.len() == 1 && said[0].contains("WARN") && said[0].contains("ends soon"), "{said:?}");
+    assert_eq!(ends(30), [""; 0]);
+}
