@@ -12,7 +12,7 @@ use crate::shard::StartError;
 /// Run the server until Ctrl-C or SIGTERM.
 ///
 /// Without options it opens SMTP on port 2525, submission on 2587 and (TLS first) 2465, IMAP on 2143 and 2993, POP3 on
-/// 2110 and 2995, on loopback only, and keeps its data in ./ringpost-data. The first start on a new store makes the domain
+/// 2110 and 2995, and figures and health over HTTP on 2080, on loopback only, and keeps its data in ./ringpost-data. The first start on a new store makes the domain
 /// ringpost.test with the accounts alice and bob and shows their passwords once, and a certificate in tls/ that mail
 /// programs can be told to trust. Logins need TLS, except from networks listed with --plaintext-auth-network.
 ///
