@@ -120,6 +120,27 @@ impl Reader {
     }
 }
 
+/// All believe the same, and what is there.
+async fn agree(readers: &mut [Reader]) {
+    let mut views = Vec::new();
+    for reader in readers {
+        reader.say("NOOP").await;
+        // It has them all by now; of flags it was told, or not.
+        reader.say("FETCH 1:* (UID)").await;
+        views.push(reader.all.clone());
+    }
+    let mut last = Reader::open(0, 0).await;
+    last.say("FETCH 1:* (FLAGS)").await;
+    assert!(last.all.is_sorted_by(|a, b| a.uid < b.uid), "{:?}", last.all);
+    for view in views {
+        assert_eq!(view.len(), last.all.len(), "{view:?}");
+        for (believed, there) in view.iter().zip(&last.all) {
+            assert_eq!(believed.uid, there.uid);
+            assert!(believed.flags.is_none() || believed.flags == there.flags, "{believed:?}, but {there:?}");
+        }
+    }
+}
+
 fn together(seed: u64, readers: usize, deeds: usize) {
     let house = House::new(seed, 2, |_| {});
     house.tell(async |house| {
@@ -136,27 +157,19 @@ fn together(seed: u64, readers: usize, deeds: usize) {
                 })
             })
             .collect();
-        let mut views = Vec::new();
         let mut done = Vec::new();
         for reader in all {
             done.push(reader.await);
         }
+        agree(&mut done).await;
+        // And once more with all flags known: each changes silently what the one before it has just changed.
         for reader in &mut done {
-            reader.say("NOOP").await;
-            // It has them all by now; of flags it was told, or not.
-            reader.say("FETCH 1:* (UID)").await;
-            views.push(reader.all.clone());
+            reader.say("FETCH 1:* (FLAGS)").await;
         }
-        let mut last = Reader::open(seed, readers).await;
-        last.say("FETCH 1:* (FLAGS)").await;
-        assert!(last.all.is_sorted_by(|a, b| a.uid < b.uid), "{:?}", last.all);
-        for view in views {
-            assert_eq!(view.len(), last.all.len(), "{view:?}");
-            for (believed, there) in view.iter().zip(&last.all) {
-                assert_eq!(believed.uid, there.uid);
-                assert!(believed.flags.is_none() || believed.flags == there.flags, "{believed:?}, but {there:?}");
-            }
+        for (n, reader) in done.iter_mut().enumerate() {
+            reader.say(&format!("STORE 1 +FLAGS.SILENT (k{n})")).await;
         }
+        agree(&mut done).await;
     });
 }
 
