@@ -148,7 +148,7 @@ pub async fn pump<D: Door>(
             if wire.flush().await.is_err() {
                 return Ended::Closed;
             }
-            match wire.detach().await {
+            match Box::pin(wire.detach()).await {
                 Ok((stream, opened)) => {
                     held.extend_from_slice(&opened);
                     Ended::HandOff { to, decided, stream, held, session: talk.session }
@@ -158,7 +158,7 @@ pub async fn pump<D: Door>(
         }
         Ok(Step::Close | Step::Go) => {
             talk.chunk = None;
-            wire.hang_up().await;
+            Box::pin(wire.hang_up()).await;
             Ended::Closed
         }
         Ok(Step::Abort) | Err(_) => {
@@ -187,6 +187,7 @@ struct Talk<'a, D: Door> {
 }
 
 impl<D: Door> Talk<'_, D> {
+    /// What happens rarely is boxed: a conversation takes the room of its largest wait for as long as it lasts.
     async fn converse(&mut self, wire: &mut Wire) -> io::Result<Step> {
         loop {
             match self.use_up(wire).await? {
@@ -209,14 +210,14 @@ impl<D: Door> Talk<'_, D> {
             };
             (wire.out, self.out.reply) = (spare::take(), spare::take());
             let Some(received) = heard else {
-                match self.step_input(wire, Input::News).await? {
+                match Box::pin(self.step_input(wire, Input::News)).await? {
                     Step::Go => continue,
                     end => return Ok(end),
                 }
             };
             match received {
                 Ok(chunk) if chunk.is_empty() => {
-                    return match self.step_input(wire, Input::Eof).await? {
+                    return match Box::pin(self.step_input(wire, Input::Eof)).await? {
                         Step::Go => Ok(Step::Close),
                         end => Ok(end),
                     };
@@ -227,7 +228,7 @@ impl<D: Door> Talk<'_, D> {
                     self.chunk = Some((chunk, 0));
                 }
                 Err(e) if e.kind() == io::ErrorKind::TimedOut => {
-                    match self.step_input(wire, Input::Timeout).await? {
+                    match Box::pin(self.step_input(wire, Input::Timeout)).await? {
                         // Who waits for news may be silent, and only learns that we are still here.
                         Step::Go if self.session.wants_news() => {}
                         Step::Go => return Ok(Step::Close),
@@ -339,7 +340,7 @@ impl<D: Door> Talk<'_, D> {
         loop {
             if self.out.turn == Some(Turn::StartTls) {
                 self.out.turn = None;
-                // Boxed, as it happens once: a conversation takes the room of its largest wait for as long as it lasts.
+                // Boxed: see `converse`.
                 match Box::pin(self.start_tls(wire)).await? {
                     Step::Go => {}
                     end => return Ok(end),

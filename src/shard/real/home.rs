@@ -150,10 +150,11 @@ impl Shard {
         }
         let number = self.number();
         let shard = self.clone();
+        // Boxed here, at its own size: each future around it, the next one too, would have room for it once more.
+        let task = Box::pin(task);
         // A panic that leaves a task ends the executor: nothing is spawned that is not contained.
         let task = glommio::spawn_local(async move {
-            // Boxed at its own size: each future around it would take the room for it once more.
-            if let Err(panic) = shard.clone().contain(Box::pin(task)).await {
+            if let Err(panic) = shard.clone().contain(task).await {
                 panicked(name, panic.as_ref());
             }
             let itself = shard.tasks.borrow_mut().remove(&number);
