@@ -145,7 +145,8 @@ pub enum Op {
         unchanged_since: Option<Modseq>,
     },
     /// Copies messages with flags, keywords and INTERNALDATE (RFC 9051 §6.4.7); no octet of them is written again. Those that
-    /// do not exist are passed over. The mailbox itself is a legal target.
+    /// do not exist are passed over. Keywords are spelt as the target's durable messages have them. The mailbox itself is a
+    /// legal target.
     Copy {
         /// Whose.
         account: AccountId,

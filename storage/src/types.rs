@@ -37,7 +37,8 @@ pub struct Place {
     pub ordinal: u32,
 }
 
-/// A message's flags: system flags as bits, keywords by name.
+/// A message's flags: system flags as bits, keywords by name. A keyword is the same in either case of its ASCII letters
+/// (RFC 9051 §2.3.2): changes look for it so, and a message that they leave has it once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// Bits of [`Flags::SEEN`] and its neighbours.

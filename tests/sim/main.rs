@@ -11,6 +11,7 @@ mod imap_condstore;
 mod imap_copy;
 mod imap_door;
 mod imap_idle;
+mod imap_keywords;
 mod imap_large;
 mod imap_many;
 mod imap_names;

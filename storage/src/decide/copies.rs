@@ -1,7 +1,7 @@
 //! COPY and MOVE. The index holds all that a copy needs: the new record names the body and the record with the prefix,
 //! so nothing is read and no octet of a message is written again, however large it is.
 
-use super::{Step, in_order};
+use super::{Step, flags, in_order};
 use crate::record::{self, CopyRecord, ExpungeRecord, kind};
 use crate::transaction::{Outcome, Refused, Target};
 use crate::types::{AccountId, Flags, MailboxId, Message, Modseq, Uid};
@@ -59,13 +59,16 @@ impl Step<'_> {
         let (account, gather) = self.account(id)?;
         let source = account.mailbox(index, id, from).ok_or(Refused::NoMailbox)?;
         let durable = index.mailbox(id, from);
-        let originals: Vec<(&Message, Flags)> = in_order(uids)
+        let mut originals: Vec<(&Message, Flags)> = in_order(uids)
             .into_iter()
             .filter(|uid| !source.expunged.contains_key(uid))
             .filter_map(|uid| durable?.by_uid(uid))
             .map(|m| (m, source.flags.get(&m.uid).map_or(&m.flags, |(flags, ..)| flags).clone()))
             .collect();
         let into = account.mailbox(index, id, to).ok_or(Refused::NoMailbox)?;
+        let there = index.mailbox(id, to).into_iter().flat_map(|m| m.messages.iter().map(|m| &m.flags));
+        let mut coming: Vec<&mut Flags> = originals.iter_mut().map(|(_, flags)| flags).collect();
+        flags::spell(&mut coming, there.chain(into.flags.values().map(|(flags, ..)| flags)));
         let (first, uidvalidity) = (into.uidnext, into.uidvalidity);
         let count = u32::try_from(originals.len()).expect("bounded by COPY_UIDS_MAX");
         // The last UID is never given, so that UIDNEXT always has a value.

@@ -5,6 +5,7 @@
 
 mod bound;
 mod copies;
+mod flags;
 mod mailboxes;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
@@ -12,6 +13,8 @@ mod tests;
 pub use bound::{NAME_BYTES_MAX, PREFIX_BYTES_MAX};
 pub use copies::COPY_UIDS_MAX;
 pub use mailboxes::{MAILBOXES_MAX, SUBSCRIPTIONS_MAX};
+
+use flags::Change;
 
 use crate::batch::Gather;
 use crate::commit::{Bound, Log, Ticket};
@@ -267,6 +270,7 @@ impl Step<'_> {
     ) -> Result<Outcome, Refused> {
         let (index, saved_ms) = (self.index, self.now_ms);
         let (account, gather) = self.account(id)?;
+        let flags = &flags::once(flags);
         let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
         let (uid, uidvalidity) = (into.uidnext, into.uidvalidity);
         // The last UID is never given, so that UIDNEXT always has a value.
@@ -296,6 +300,7 @@ impl Step<'_> {
         let (account, gather) = self.account(id)?;
         let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
         let durable = index.mailbox(id, mailbox);
+        let change = Change::new(how, flags);
         let mut changes: Vec<(Uid, Flags, Modseq)> = Vec::new();
         let mut modified = Vec::new();
         for uid in uids {
@@ -311,7 +316,7 @@ impl Step<'_> {
                 modified.push(uid);
                 continue;
             }
-            let new = change(was, how, flags);
+            let new = change.of(was);
             bound::keyword_bytes(&new)?;
             if new != *was {
                 changes.push((uid, new, modseq));
@@ -372,23 +377,4 @@ fn in_order(mut uids: Vec<Uid>) -> Vec<Uid> {
     uids.sort_unstable();
     uids.dedup();
     uids
-}
-
-/// What a STORE makes of flags (RFC 9051 §6.4.6).
-fn change(was: &Flags, how: FlagsHow, by: &Flags) -> Flags {
-    let (bits, keywords): (u32, Vec<Box<str>>) = match how {
-        FlagsHow::Replace => (by.bits, by.keywords().to_vec()),
-        FlagsHow::Add => {
-            let new = by.keywords().iter().filter(|k| !was.keywords().contains(k));
-            (was.bits | by.bits, was.keywords().iter().chain(new).cloned().collect())
-        }
-        FlagsHow::Remove => {
-            let kept = was.keywords().iter().filter(|k| !by.keywords().contains(k));
-            (was.bits & !by.bits, kept.cloned().collect())
-        }
-    };
-    let mut keywords = keywords;
-    keywords.sort_unstable();
-    keywords.dedup();
-    Flags { bits, keywords: if keywords.is_empty() { None } else { Some(keywords.into()) } }
 }

@@ -101,3 +101,41 @@ fn of_many_names_only_those_that_change_are_remembered() {
         assert_eq!((ids("n301"), ids("")), (vec![MailboxId(304)], vec![]));
     });
 }
+
+#[test]
+fn of_two_spellings_in_an_old_log_both_are_removed() {
+    told(|inner, account, commit| {
+        let old = |keywords: &[&str]| Flags { bits: 0, keywords: Some(keywords.iter().map(|k| (*k).into()).collect()) };
+        {
+            let mut index = inner.index.borrow_mut();
+            let inbox = index.accounts.get_mut(&account).unwrap().mailboxes.get_mut(&MailboxId::INBOX).unwrap();
+            inbox.messages[0].flags = old(&["JUNK", "Junk", "x"]);
+            inbox.messages[1].flags = old(&["jUNK"]);
+            inbox.keyword_bytes_max = 20;
+        }
+        let uids = vec![1, 2];
+        let to = Target::Mailbox(MailboxId::INBOX);
+        commit(vec![Op::Copy { account, from: MailboxId::INBOX, uids: uids.clone(), to }]).unwrap();
+        let shown = || -> Vec<Vec<Box<str>>> {
+            let index = inner.index.borrow();
+            index
+                .mailbox(account, MailboxId::INBOX)
+                .unwrap()
+                .messages
+                .iter()
+                .map(|m| m.flags.keywords().to_vec())
+                .collect()
+        };
+        assert_eq!(shown()[2..], [vec!["JUNK".into(), "x".into()], vec!["JUNK".into()]]);
+        let op = Op::StoreFlags {
+            account,
+            mailbox: MailboxId::INBOX,
+            uids,
+            how: FlagsHow::Remove,
+            flags: old(&["junk"]),
+            unchanged_since: None,
+        };
+        commit(vec![op]).unwrap();
+        assert_eq!(shown()[..2], [vec!["x".into()], vec![]]);
+    });
+}
