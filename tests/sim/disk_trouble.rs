@@ -7,6 +7,7 @@ use ringpost::observe::{self, Counter};
 use ringpost::shard;
 use ringpost::shard::sim::{Fault, OpKind, When};
 
+use crate::imap_door::Client;
 use crate::lines::Lines;
 use crate::node;
 use crate::post::{House, Sender, by_imap, deliver, kept, seconds, subjects};
@@ -220,6 +221,84 @@ fn a056_an_append_nobody_vouches_for_gets_no_verdict() {
         let found = subjects("alice").await;
         assert!(found == ["one"] || found == ["one", "two"], "{found:?}");
     });
+}
+
+/// Each with what is there before it and after it: STATUS of every name, and `-` where there is no such mailbox.
+#[test]
+fn a056_what_changes_mailboxes_and_is_not_vouched_for_gets_no_verdict() {
+    let two = "APPEND INBOX {14+}\r\nSubject: a\r\n\r\n {14+}\r\nSubject: b\r\n\r\n";
+    let table = [
+        ("COPY 1 one", "1 0 -", "1 1 -"),
+        ("UID MOVE 1 one", "1 0 -", "0 1 -"),
+        ("RENAME one two", "1 0 -", "1 - 0"),
+        ("RENAME INBOX two", "1 0 -", "0 0 1"),
+        ("CREATE two", "1 0 -", "1 0 0"),
+        ("DELETE one", "1 0 -", "1 - -"),
+        (two, "1 0 -", "3 0 -"),
+    ];
+    for (command, before, after) in table {
+        House::over_seeds(async |house| {
+            let mut client = Client::in_inbox("alice").await;
+            client.append("Subject: first\r\n\r\n").await;
+            assert_eq!(client.say("CREATE one").await, "OK");
+            assert_eq!(counts().await, before, "{command}");
+            shard::sleep(seconds(5)).await;
+            house.disk(0).fail(OpKind::Sync, Fault::Io, When::Once(1));
+            client.lines.say(format!("x {command}\r\n")).await.expect("connected");
+            client.lines.expect_end().await;
+            assert_eq!(counts().await, before, "{command}: what nobody vouches for is not shown");
+            assert_eq!(by_imap("alice", command).await, "NO UNAVAILABLE", "{command}");
+            house.crash();
+            let found = counts().await;
+            assert!(found == before || found == after, "{command}: {found}");
+        });
+    }
+}
+
+/// Messages in INBOX, `one` and `two`.
+async fn counts() -> String {
+    let mut client = Client::login("alice").await;
+    let mut counts = Vec::new();
+    for name in ["INBOX", "one", "two"] {
+        let said = client.say(&format!("STATUS {name} (MESSAGES)")).await;
+        let count = said.split_once("(MESSAGES ").and_then(|(_, rest)| rest.split_once(')'));
+        counts.push(count.map_or("-", |(count, _)| count).to_owned());
+    }
+    counts.join(" ")
+}
+
+#[test]
+fn a123_a_power_cut_in_the_commit_of_several_messages_leaves_all_or_none() {
+    /// Larger than what a disk writes at once, so that it can be torn.
+    const OCTETS: usize = 20_000;
+    let (mut none, mut all) = (0, 0);
+    for seed in 0..24 {
+        let house = House::new(seed, 2, |_| {});
+        house.tell(async |house| {
+            assert!(kept(&deliver("alice", "before", "x").await));
+            let mut client = Client::in_inbox("alice").await;
+            let message = |n: u32| format!("Subject: {n}\r\n\r\n{}\r\n", "x".repeat(OCTETS));
+            let messages: String = (1..=4).map(|n| format!(" {{{}+}}\r\n{}", message(n).len(), message(n))).collect();
+            client.lines.say(format!("x APPEND INBOX{messages}\r\n")).await.expect("connected");
+            shard::sleep(Duration::from_micros(400 * seed)).await;
+            house.crash();
+            let mut said_ok = false;
+            while let Ok(line) = client.lines.line().await {
+                said_ok |= line.starts_with("x OK");
+            }
+            match &subjects("alice").await[..] {
+                [before] if before == "before" => {
+                    assert!(!said_ok, "seed {seed}: acknowledged and gone");
+                    none += 1;
+                }
+                found => {
+                    assert_eq!(found, ["1", "2", "3", "4", "before"], "seed {seed}");
+                    all += 1;
+                }
+            }
+        });
+    }
+    assert!(none > 3 && all > 3, "cut before the commit {none} times, after it {all} times");
 }
 
 #[test]
