@@ -11,6 +11,9 @@
 //! - After each command the client is told what changed in its mailbox; EXPUNGE only where it may be
 //!   ([`may_tell_expunge`]).
 //! - A mailbox that is removed under its session ends the conversation with BYE ([`poll`] says why).
+//! - A name is looked up among durable names when its command begins. DELETE and RENAME are refused where it leads elsewhere
+//!   when they are decided. APPEND, COPY and the selected mailbox stay with the mailbox that had the name, also when it is
+//!   renamed meanwhile: that is as if they had come first.
 //! - A connection that ends in the middle of an APPEND leaves nothing behind (A122): its body was memory of this door.
 
 use std::future::pending;
