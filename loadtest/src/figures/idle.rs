@@ -206,13 +206,18 @@ fn settle(args: &Args, gauge: &mut Gauge, pid: u32) -> Result<Memory, String> {
         std::thread::sleep(LOOK);
         looks.push(look(gauge)?);
         let (now, memory) = looks.last().expect("pushed just now");
-        if began.elapsed() > Duration::from_secs(args.settle_s) {
-            gauge.remarks.push(format!("quiet: the server still ran or grew after {} s", args.settle_s));
-            return Ok(memory.clone());
-        }
         let Some((then, was)) = looks.len().checked_sub(QUIET_LOOKS + 1).map(|at| &looks[at]) else { continue };
         let ran = now.since(then).server_cpu_ns.unwrap_or(0);
-        if ran <= QUIET_CPU_NS && memory.pss_bytes.abs_diff(was.pss_bytes) <= QUIET_BYTES {
+        let moved = memory.pss_bytes.abs_diff(was.pss_bytes);
+        if ran <= QUIET_CPU_NS && moved <= QUIET_BYTES {
+            return Ok(memory.clone());
+        }
+        if began.elapsed() > Duration::from_secs(args.settle_s) {
+            let ran_ms = ran / 1_000_000;
+            gauge.remarks.push(format!(
+                "quiet: after {} s the server still ran {ran_ms} ms and its Pss moved {moved} bytes within {QUIET_LOOKS} looks",
+                args.settle_s
+            ));
             return Ok(memory.clone());
         }
     }
