@@ -310,6 +310,7 @@ impl Effective {
                 exempt_networks: self.networks(Key::ExemptNetworks).to_vec(),
                 plaintext_auth_networks: self.networks(Key::PlaintextNetworks).to_vec(),
                 plaintext_auth_until_ms: keys::day_begins_ms(self.text(Key::PlaintextUntil)).expect("checked"),
+                remember_s: self.number(Key::RememberS),
                 argon2: Argon2Cost {
                     memory_kib: self.narrow(Key::Argon2Memory),
                     passes: self.narrow(Key::Argon2Passes),

@@ -61,6 +61,8 @@ pub enum Key {
     PlaintextUntil,
     /// Their width is meant.
     PlaintextWide,
+    /// How long a right password is remembered.
+    RememberS,
     /// Memory of a password hash.
     Argon2Memory,
     /// Passes of a password hash.
@@ -122,7 +124,7 @@ fn ring_default() -> Plan {
 }
 
 /// The table. In the order in which settings are shown; what is outside tables comes first.
-pub static KEYS: [Row; 26] = [
+pub static KEYS: [Row; 27] = [
     Row {
         key: Key::Data,
         path: "data",
@@ -264,6 +266,14 @@ pub static KEYS: [Row; 26] = [
         kind: Kind::Switch,
         about: "Allows login.plaintext_networks that are wider than /8 (IPv4) or /32 (IPv6).",
         default: |_| Value::Switch(false),
+    },
+    Row {
+        key: Key::RememberS,
+        path: "login.remember_s",
+        kind: number(0, 3_600),
+        about: "Seconds for which a password that was right is remembered, so that a mail program that connects again and again \
+                costs a hash once. 0: every login computes it.",
+        default: |_| Value::Number(300),
     },
     Row {
         key: Key::Argon2Memory,

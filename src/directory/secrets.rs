@@ -115,6 +115,12 @@ struct Encoded {
 }
 
 impl Password {
+    /// Its octets.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Checks what a person or a client sent.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! name ──► directory ──► secrets from the owner's volume (here, or over the mesh) ──► side pool ──► Here | There
+//!            │         └─ the very password that was right a moment ago: no hash (see `remembered`)
 //!            └─ nobody: the same steps with the secrets of nobody, so that answer and time are the same (A111)
 //! ```
 //!
@@ -82,16 +83,26 @@ impl Office {
             Err(MeshError::Full) => return Login::Busy,
             Err(MeshError::Down) => return Login::Unavailable,
         };
-        let decoded = encoded.map(|e| Secrets::decode(&e));
+        if let (Some(home), Some(stored)) = (home, &encoded)
+            && self.remembered.knows(home.account, stored, password.as_bytes())
+        {
+            return self.at_home(name, home);
+        }
+        let decoded = encoded.as_deref().map(Secrets::decode);
         if let Some(Err(why)) = &decoded {
             tracing::error!(target: "login", account = %name, %why, "set a new password for this account");
         }
         let own = decoded.and_then(Result::ok);
         let known = home.is_some() && own.is_some();
         let secrets = own.unwrap_or_else(|| Secrets::nobody(self.settings.argon2));
-        let verified = shard::side(move || secrets.verify(&password)).await;
+        let verified = shard::side(move || secrets.verify(&password).then_some(password)).await;
         match (verified, home) {
-            (Ok(true), Some(home)) if known => self.at_home(name, home),
+            (Ok(Some(password)), Some(home)) if known => {
+                if let Some(stored) = &encoded {
+                    self.remembered.note(home.account, stored, password.as_bytes());
+                }
+                self.at_home(name, home)
+            }
             (Ok(_), _) => Login::Wrong,
             (Err(SideError::Full), _) => Login::Busy,
             (Err(SideError::Panicked), _) => Login::Unavailable,

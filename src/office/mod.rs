@@ -19,6 +19,7 @@ use crate::net::{Acceptors, Admission, Census, Guest};
 use crate::shard::{self, Disk, Mesh, MeshError, Peer, ShardId};
 
 pub mod login;
+pub mod remembered;
 pub mod charge;
 pub mod doors;
 pub mod durable;
@@ -28,6 +29,7 @@ pub use crate::directory::secrets::Argon2Cost;
 pub use charge::{BodyCharge, Budget};
 pub use doors::Doors;
 pub use login::Login;
+use remembered::Remembered;
 pub use words::{Arrival, Copy, Deliver, Deliverable, Reply, Request, Visitor};
 
 /// What the doors of this process were told.
@@ -47,6 +49,8 @@ pub struct Settings {
     pub plaintext_auth_networks: Vec<Cidr>,
     /// When that ends, milliseconds since 1970 (A013).
     pub plaintext_auth_until_ms: Option<u64>,
+    /// How long a password that was right is remembered, seconds. 0: not at all.
+    pub remember_s: u64,
     /// Cost of hashing a new password.
     pub argon2: Argon2Cost,
     /// What doors shake hands with. `None`: no TLS is offered, and doors that begin with it are not opened.
@@ -71,6 +75,7 @@ impl Settings {
             exempt_networks: Vec::new(),
             plaintext_auth_networks: Vec::new(),
             plaintext_auth_until_ms: None,
+            remember_s: 0,
             argon2: Argon2Cost::DEFAULT,
             tls: None,
             tls_until_s: None,
@@ -90,6 +95,8 @@ pub struct Office {
     pub census: Census,
     /// HTTP connections of this shard: mail that is crowded must not keep out those who look why.
     pub http_census: Census,
+    /// Passwords that were right a moment ago.
+    remembered: Remembered,
     /// Handshakes under way on this shard.
     handshakes: Census,
     volumes: RefCell<BTreeMap<VolumeId, Volume<Disk>>>,
@@ -123,6 +130,7 @@ impl Office {
         Rc::new(Office {
             census: Census::new(settings.connections_max, settings.connections_per_address_max),
             http_census: Census::new(limits::HTTP_CONNECTIONS_MAX, limits::HTTP_CONNECTIONS_PER_ADDRESS_MAX),
+            remembered: Remembered::for_s(settings.remember_s),
             handshakes: Census::new(settings.connections_max, limits::HANDSHAKES_PER_ADDRESS_MAX),
             settings,
             mesh,

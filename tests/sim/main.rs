@@ -18,6 +18,7 @@ mod imap_names;
 mod imap_races;
 mod ledger;
 mod lines;
+mod logins;
 mod node;
 mod pop3;
 mod post;
