@@ -34,17 +34,8 @@ pub use keys::{Key, SEGMENT_BYTES_DEFAULT};
 pub use mistake::{Mistake, Mistakes, Source};
 pub use value::Value;
 
-/// The services that have doors, in the order of [`Service::ALL`]: an unconfigured start opens them all.
-pub const SERVICES: &[Service] = &[
-    Service::Smtp,
-    Service::Submission,
-    Service::Submissions,
-    Service::Imap,
-    Service::Imaps,
-    Service::Pop3,
-    Service::Pop3s,
-    Service::Http,
-];
+/// The services that have doors: an unconfigured start opens them all.
+pub const SERVICES: &[Service] = &Service::ALL;
 
 /// A door to open on every shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
