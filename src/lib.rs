@@ -18,4 +18,5 @@ pub mod admin;
 pub mod serve;
 pub mod config;
 pub mod boot;
+pub mod archive;
 pub mod cli;
