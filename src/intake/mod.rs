@@ -127,6 +127,7 @@ fn weigh(fate: Deliverable) -> Verdict {
         Deliverable::Refused(Refused::UidsUsedUp) => Verdict::Later(Why::MailboxFull),
         Deliverable::Refused(Refused::TooLarge) => Verdict::Unacceptable(judge::Fault::TooLarge),
         Deliverable::Refused(Refused::MailboxExists | Refused::TooMany) => unreachable!("a delivery makes no mailbox"),
+        Deliverable::Refused(Refused::Gap(_)) => unreachable!("a delivery receives no transfer"),
     }
 }
 

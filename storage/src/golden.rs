@@ -10,8 +10,10 @@ use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
 use crate::index;
 use crate::record::{
     self, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Gap, Heartbeat, MailboxPut,
-    MailboxRemove, NewMessage, Record, RunRecord, Subscription, Truncate, kind, pack,
+    MailboxRemove, NewMessage, NewTransfer, Record, RunRecord, Subscription, TransferRecord, Truncate, encode_sent,
+    encode_watermark, kind, pack,
 };
+use crate::transfer::{TransferCopy, TransferNumber};
 use crate::types::{AccountId, Flags, MailboxId, Message, Place};
 use crate::{segment, superblock};
 
@@ -177,6 +179,71 @@ fn a_record_of_copies_is_these_bytes() {
     assert_eq!((items[0].internal_ms, items[0].saved_ms), (1_700_000_000_123, 1_700_000_009_999));
     assert_eq!((items[1].prefix, items[1].body), (Place { segment: 6, ordinal: 8 }, Place { segment: 5, ordinal: 24 }));
     assert_eq!((items[1].body_check, items[0].flags.to_flags()), (0xfeed_f00d_0000_0008, flags));
+}
+
+#[test]
+fn the_records_of_transfers_are_these_bytes() {
+    let bare = |kind: u16, payload: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        let at = record::begin(&mut out, kind, 0, None, 0, &Chain::default());
+        payload(&mut out);
+        record::finish(&mut out, at);
+        out
+    };
+    let number = TransferNumber { incarnation: 1_700_000_000_000, number: 7 };
+    let carried = Message {
+        uid: 0,
+        modseq: 0,
+        flags: Flags::none(),
+        size: 2_700,
+        internal_ms: 0,
+        saved_ms: 0,
+        prefix: Place { segment: 6, ordinal: 1 },
+        body: Place { segment: 5, ordinal: 3 },
+        body_check: 0xfeed_f00d,
+    };
+    let copy = TransferCopy {
+        account: AccountId(1 << 48 | 5),
+        mailbox: MailboxId(1),
+        name: "bob@x".into(),
+        prefix: b"X: y\r\n".to_vec(),
+        flags: Flags { bits: Flags::SEEN, keywords: Some(vec!["work".into()].into()) },
+    };
+    let copies = [copy.clone(), TransferCopy { prefix: Vec::new(), flags: Flags::none(), ..copy }];
+    let from = Some((AccountId(3 << 48 | 1), MailboxId(2), 9));
+    let transfer = bare(kind::TRANSFER, &|out| {
+        let new = NewTransfer {
+            target: 1,
+            number,
+            internal_ms: 1_700_000_000_123,
+            from,
+            hide: true,
+            carried: &carried,
+            copies: &copies,
+        };
+        new.encode(out);
+    });
+    golden("record-transfer-v1", &transfer);
+    let entry = directory::entries(&transfer).next().unwrap().unwrap();
+    let Some(Record::Transfer(TransferRecord::Transfer(view))) = entry.record else { panic!("a transfer") };
+    assert_eq!((view.target, view.number, view.from, view.hide), (1, number, from, true));
+    assert_eq!((view.size, view.body, view.prefix), (2_700, carried.body, carried.prefix));
+    assert_eq!(view.copies().collect::<Vec<_>>(), copies);
+
+    let sent = bare(kind::SENT, &|out| encode_sent(out, 1, number.incarnation, &[(5, 7), (9, 9)]));
+    golden("record-sent-v1", &sent);
+    let entry = directory::entries(&sent).next().unwrap().unwrap();
+    let Some(Record::Transfer(TransferRecord::Sent(view))) = entry.record else { panic!("a sent") };
+    let runs: Vec<_> = view.runs().map(|(first, last)| (first.number, last)).collect();
+    assert_eq!(runs, [(5, number), (9, TransferNumber { number: 9, ..number })]);
+
+    let settled = TransferNumber { number: 6, ..number };
+    let watermark = bare(kind::WATERMARK, &|out| encode_watermark(out, 4, number, settled, &[0, 3]));
+    golden("record-watermark-v1", &watermark);
+    let entry = directory::entries(&watermark).next().unwrap().unwrap();
+    let Some(Record::Transfer(TransferRecord::Watermark(view))) = entry.record else { panic!("a watermark") };
+    assert_eq!((view.source, view.number, view.settled), (4, number, settled));
+    assert_eq!(view.bounced().collect::<Vec<_>>(), [0, 3]);
 }
 
 #[test]

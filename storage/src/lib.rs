@@ -20,6 +20,7 @@ mod segment;
 pub mod sim;
 mod superblock;
 pub mod transaction;
+pub mod transfer;
 pub mod types;
 pub mod volume;
 mod watch;
@@ -27,6 +28,10 @@ mod watch;
 pub use decide::{COPY_UIDS_MAX, MAILBOXES_MAX, NAME_BYTES_MAX, PREFIX_BYTES_MAX, SUBSCRIPTIONS_MAX};
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use transaction::{Changed, FlagsHow, Lost, NewMailbox, Op, Outcome, Refused, Target, Transaction};
+pub use transfer::{
+    Carried, PendingTransfer, TRANSFER_COPIES_MAX, TRANSFERS_PENDING_MAX, TransferCopy, TransferNumber, TransferOp,
+    TransferOutcome, Watermark,
+};
 pub use types::{
     AccountId, AccountInfo, Body, Flags, Lsn, MailboxId, MailboxInfo, Message, Modseq, Place, Uid, VolumeId,
 };

@@ -1,5 +1,6 @@
 //! What a caller asks the volume to make durable, all or nothing, and what the volume decided.
 
+use crate::transfer::{TransferNumber, TransferOp, TransferOutcome};
 use crate::types::{AccountId, Body, Flags, MailboxId, Modseq, Uid};
 
 /// One atomic change. It lies in one batch, whole.
@@ -187,6 +188,8 @@ pub enum Op {
         /// One opaque summary a message, UIDs rising.
         items: Vec<(Uid, Vec<u8>)>,
     },
+    /// Sends to another volume, or receives from one.
+    Transfer(TransferOp),
 }
 
 /// What was decided for one op, in the order of the ops. True once the ticket says so.
@@ -234,6 +237,8 @@ pub enum Outcome {
     },
     /// `Expunge`: those that were there, in UID order, and the MODSEQ of their going.
     Expunged(Vec<Uid>, Modseq),
+    /// `Transfer`
+    Transfer(TransferOutcome),
 }
 
 /// A message whose flags a `StoreFlags` changed.
@@ -279,6 +284,9 @@ pub enum Refused {
     /// More is waiting than the volume may hold.
     #[error("too busy")]
     Busy,
+    /// A transfer of another volume came before those that it follows; the last one received.
+    #[error("transfers are missing behind {0:?}")]
+    Gap(TransferNumber),
 }
 
 /// What became of a transaction that was decided and will not be acknowledged.

@@ -138,7 +138,7 @@ pub enum ReadError {
 }
 
 /// One volume, open. Clones share it. Single-threaded: it belongs to one shard.
-pub struct Volume<D: Disk>(Rc<Inner<D>>);
+pub struct Volume<D: Disk>(pub(crate) Rc<Inner<D>>);
 
 impl<D: Disk> Clone for Volume<D> {
     fn clone(&self) -> Self {

@@ -301,6 +301,7 @@ fn again(op: &Op) -> Op {
         Op::Summaries { account, mailbox, items } => {
             Op::Summaries { account: *account, mailbox: *mailbox, items: items.clone() }
         }
+        Op::Transfer(op) => Op::Transfer(op.clone()),
     }
 }
 

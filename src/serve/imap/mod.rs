@@ -283,7 +283,7 @@ fn no_for(why: &Refused) -> No {
         Refused::MailboxExists => No::AlreadyExists,
         // More than one batch can hold, or than one message may have of keywords.
         Refused::TooLarge | Refused::UidsUsedUp | Refused::TooMany => No::Limit,
-        Refused::NoAccount | Refused::DiskFull | Refused::Failed | Refused::Busy => No::Unavailable,
+        Refused::NoAccount | Refused::DiskFull | Refused::Failed | Refused::Busy | Refused::Gap(_) => No::Unavailable,
     }
 }
 

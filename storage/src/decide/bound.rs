@@ -83,6 +83,11 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                     parts += 1;
                     40 + packed + body_record_bytes(packed)
                 }
+                Op::Transfer(op) => {
+                    let (bytes, adds) = super::transfers::bound(op)?;
+                    appends |= adds;
+                    bytes
+                }
             };
     }
     Ok(Bound { bytes, parts, appends })

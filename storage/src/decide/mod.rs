@@ -7,6 +7,7 @@ mod bound;
 mod copies;
 mod flags;
 mod mailboxes;
+mod transfers;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
 
@@ -195,6 +196,7 @@ impl Step<'_> {
             Op::Move { account, from, uids, to } => self.shift(account, from, uids, to),
             Op::Expunge { account, mailbox, uids } => self.expunge(account, mailbox, uids),
             Op::Summaries { account, mailbox, items } => self.summaries(account, mailbox, items),
+            Op::Transfer(op) => self.transfer(op, bodies),
         }
     }
 

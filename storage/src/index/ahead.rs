@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use smallvec::SmallVec;
 
-use super::{Account, Index};
+use super::{Account, Index, TransfersAhead};
 use crate::record::Chain;
 use crate::types::{AccountId, Flags, Lsn, MailboxId, Modseq, Uid};
 
@@ -22,6 +22,7 @@ pub struct Ahead {
     names: HashMap<String, Named>,
     pub last_uidvalidity: u32,
     pub last_account: u64,
+    pub transfers: TransfersAhead,
 }
 
 /// An account beyond its durable state.
@@ -71,6 +72,7 @@ pub struct MailboxAhead {
 pub struct Undo {
     accounts: SmallVec<[(AccountId, Option<AccountAhead>); 1]>,
     names: Vec<(String, Option<Named>)>,
+    transfers: Option<TransfersAhead>,
 }
 
 impl Ahead {
@@ -131,8 +133,16 @@ impl Ahead {
         })
     }
 
+    /// Remembers how it was with transfers, before this transaction changes it.
+    pub fn save_transfers(&self, undo: &mut Undo) {
+        undo.transfers.get_or_insert_with(|| self.transfers.clone());
+    }
+
     /// Puts back what a refused transaction changed.
     pub fn restore(&mut self, undo: Undo) {
+        if let Some(transfers) = undo.transfers {
+            self.transfers = transfers;
+        }
         for (id, was) in undo.accounts.into_iter().rev() {
             match was {
                 Some(account) => self.accounts.insert(id, account),
@@ -171,6 +181,7 @@ impl Ahead {
     pub fn forget(&mut self) {
         self.accounts.clear();
         self.names.clear();
+        self.transfers.forget();
     }
 }
 

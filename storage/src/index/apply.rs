@@ -139,6 +139,7 @@ impl Index {
             Record::Body(_) => unreachable!("handled by the caller, which knows where the batch is"),
             Record::Truncate(_) | Record::Heartbeat(_) => {}
             Record::Gap(gap) => self.jump(&gap),
+            Record::Transfer(record) => return self.transfer(&record),
         }
         Some(())
     }
@@ -178,6 +179,7 @@ impl Index {
     /// messages count as changed, and no history of expunges reaches back beyond this.
     fn jump(&mut self, gap: &Gap<'_>) {
         self.gaps.extend(gap.ranges());
+        self.transfers.jump(gap.numbers);
         self.last_uidvalidity = self.last_uidvalidity.saturating_add(gap.numbers);
         self.last_account = (self.last_account + u64::from(gap.numbers)).min(ACCOUNT_NUMBER_MAX);
         for account in self.accounts.values_mut() {
@@ -239,7 +241,7 @@ impl Index {
     }
 
     /// Counts a reference to a body more or less. A body whose batch is damaged is not there to be counted.
-    fn count(&mut self, body: Place, by: i32) {
+    pub(super) fn count(&mut self, body: Place, by: i32) {
         let entry = self.segments.get_mut(&body.segment).and_then(|s| s.find_body_mut(body.ordinal));
         if let Some(entry) = entry {
             entry.refs = entry.refs.saturating_add_signed(by);

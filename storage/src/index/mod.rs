@@ -8,6 +8,7 @@ mod apply;
 mod mailbox;
 mod names;
 mod segments;
+mod transfers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -16,6 +17,7 @@ pub use apply::{ACCOUNT_NUMBER_MAX, check};
 pub use mailbox::{Mailbox, RunRef};
 use names::Names;
 pub use segments::SegmentIndex;
+pub use transfers::{NOWHERE, Transfers, TransfersAhead};
 
 use crate::record::Chain;
 use crate::types::{AccountId, AccountInfo, Lsn, MailboxId, Modseq};
@@ -36,6 +38,8 @@ pub struct Index {
     pub orphans: u64,
     /// Lost batches that the numbers have jumped over.
     pub gaps: Vec<(Lsn, Lsn)>,
+    /// What is owed to other volumes, and how far those have sent.
+    pub transfers: Transfers,
 }
 
 /// An account with everything it has.

@@ -18,6 +18,7 @@ mod mark;
 mod message;
 mod run;
 mod subscription;
+mod transfer;
 
 pub use account::AccountPut;
 pub use body::{BLOCK_BODY_BYTES, BodyRecord, blocks, checks};
@@ -32,10 +33,14 @@ pub use mark::{Heartbeat, Truncate};
 pub use message::{MessageRecord, NewMessage};
 pub use run::{RunRecord, find, pack};
 pub use subscription::Subscription;
+pub use transfer::{
+    NewTransfer, SENT_BYTES, SENT_RUNS_MAX, SentView, TRANSFER_HEAD_BYTES, TransferRecord, TransferView,
+    WATERMARK_BYTES, WatermarkView, copy_bytes, encode_sent, encode_watermark,
+};
 
 use crate::codec::Reader;
 
-/// The numbers of the kinds. Free and promised: 64–79 queue, 80–87 transfer, 88–95 watermark, 96–103 catalogue,
+/// The numbers of the kinds. Free and promised: 64–79 queue, 83–87 and 89–95 transfer, 96–103 catalogue,
 /// 104–111 snapshots and forwarding.
 pub mod kind {
     pub const DOMAIN_PUT: u16 = 1;
@@ -54,6 +59,10 @@ pub mod kind {
     pub const TRUNCATE: u16 = 48;
     pub const HEARTBEAT: u16 = 49;
     pub const GAP: u16 = 50;
+    pub const TRANSFER: u16 = 80;
+    pub const SENT: u16 = 81;
+    pub const ANEW: u16 = 82;
+    pub const WATERMARK: u16 = 88;
 }
 
 /// A record's payload, borrowing from the directory.
@@ -75,6 +84,7 @@ pub enum Record<'a> {
     Truncate(Truncate),
     Heartbeat(Heartbeat),
     Gap(Gap<'a>),
+    Transfer(TransferRecord<'a>),
 }
 
 impl<'a> Record<'a> {
@@ -102,6 +112,9 @@ impl<'a> Record<'a> {
             kind::TRUNCATE if known => Truncate::decode(&mut r).map(Record::Truncate),
             kind::HEARTBEAT if known => Heartbeat::decode(&mut r).map(Record::Heartbeat),
             kind::GAP if known => Gap::decode(&mut r).map(Record::Gap),
+            kind::TRANSFER..=kind::WATERMARK if known && let Some(record) = TransferRecord::of(frame.kind, &mut r) => {
+                record.map(Record::Transfer)
+            }
             _ if frame.flags & IGNORABLE != 0 => return Ok(None),
             kind => return Err(Bad::Unknown { kind, version: frame.version }),
         };
@@ -150,7 +163,7 @@ mod tests {
 
         #[test]
         fn no_payload_under_a_good_frame_makes_the_decoder_panic(
-            kind in 0u16..60, payload in proptest::collection::vec(any::<u8>(), 0..300)
+            kind in 0u16..100, payload in proptest::collection::vec(any::<u8>(), 0..300)
         ) {
             for entry in directory::entries(&framed(kind, 1, 0, &payload)) {
                 match entry.map(|e| e.record) {
@@ -160,6 +173,8 @@ mod tests {
                     Ok(Some(Record::Body(b))) => { b.blocks.to_vec(); }
                     Ok(Some(Record::Copy(c))) => { c.items().for_each(|c| drop(c.flags.to_flags())); }
                     Ok(Some(Record::Gap(g))) => { g.ranges().count(); }
+                    Ok(Some(Record::Transfer(TransferRecord::Transfer(t)))) => { t.copies().count(); }
+                    Ok(Some(Record::Transfer(TransferRecord::Watermark(w)))) => { w.bounced().count(); }
                     _ => {}
                 }
             }

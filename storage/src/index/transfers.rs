@@ -1,0 +1,214 @@
+//! Transfers as the log adds them up, and as they are decided beyond it.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::Index;
+use crate::record::{SENT_RUNS_MAX, SentView, TransferRecord, TransferView, WatermarkView};
+use crate::transfer::{PendingTransfer, TransferNumber, Watermark};
+use crate::types::{Flags, Message, Place, VolumeId};
+
+/// Everything durable about transfers.
+#[derive(Default)]
+pub struct Transfers {
+    /// Of the numbers given now; 0 before the first.
+    incarnation: u64,
+    out: BTreeMap<VolumeId, Outgoing>,
+    watermarks: BTreeMap<VolumeId, Watermark>,
+    count: usize,
+}
+
+/// What is owed to one volume.
+#[derive(Default)]
+struct Outgoing {
+    last: TransferNumber,
+    sent: TransferNumber,
+    pending: BTreeMap<TransferNumber, Rc<PendingTransfer>>,
+}
+
+/// What is decided about transfers and may not be durable. Where it names nothing the index counts.
+#[derive(Clone, Default)]
+pub struct TransfersAhead {
+    incarnation: u64,
+    last: BTreeMap<VolumeId, TransferNumber>,
+    watermarks: BTreeMap<VolumeId, Watermark>,
+}
+
+impl Transfers {
+    /// See [`crate::Volume::transfer_targets`].
+    pub fn targets(&self) -> Vec<(VolumeId, usize)> {
+        self.out.iter().map(|(target, out)| (*target, out.pending.len())).filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// Pending transfers to all volumes.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// See [`crate::Volume::pending_transfers`].
+    pub fn pending(&self, target: VolumeId, after: TransferNumber, limit: usize) -> Vec<Rc<PendingTransfer>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let Some(out) = self.out.get(&target) else { return Vec::new() };
+        out.pending.range((Excluded(after), Unbounded)).take(limit).map(|(_, pending)| pending.clone()).collect()
+    }
+
+    /// See [`crate::Volume::transfers_sent`].
+    pub fn sent(&self, target: VolumeId) -> TransferNumber {
+        self.out.get(&target).map_or(TransferNumber::default(), |out| out.sent)
+    }
+
+    /// See [`crate::Volume::watermark`].
+    pub fn watermark(&self, source: VolumeId) -> Option<&Watermark> {
+        self.watermarks.get(&source)
+    }
+
+    /// Lost batches may have given numbers: another incarnation begins.
+    pub fn jump(&mut self, numbers: u32) {
+        if self.incarnation != 0 {
+            self.incarnation = self.incarnation.saturating_add(u64::from(numbers));
+        }
+    }
+
+    fn add(&mut self, view: &TransferView<'_>) -> Option<()> {
+        self.incarnation = self.incarnation.max(view.number.incarnation);
+        let out = self.out.entry(view.target).or_default();
+        if out.pending.contains_key(&view.number) {
+            return None;
+        }
+        out.last = out.last.max(view.number);
+        out.pending.insert(view.number, Rc::new(pending(view)));
+        self.count += 1;
+        Some(())
+    }
+
+    /// Lets go what was sent.
+    fn let_go(&mut self, view: &SentView<'_>) -> Vec<Rc<PendingTransfer>> {
+        let out = self.out.entry(view.target).or_default();
+        let mut gone = Vec::new();
+        for (first, last) in view.runs().filter(|(first, last)| first <= last) {
+            out.sent = out.sent.max(last);
+            out.last = out.last.max(last);
+            let numbers: Vec<TransferNumber> = out.pending.range(first..=last).map(|(number, _)| *number).collect();
+            gone.extend(numbers.iter().filter_map(|number| out.pending.remove(number)));
+        }
+        self.count -= gone.len();
+        gone
+    }
+
+    /// Those pending of its incarnation up to this one, in runs.
+    pub fn runs_up_to(&self, target: VolumeId, up_to: TransferNumber) -> Vec<(u64, u64)> {
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        let first = TransferNumber { number: 0, ..up_to };
+        let pending = self.out.get(&target).into_iter().flat_map(|out| out.pending.range(first..=up_to));
+        for number in pending.map(|(number, _)| number.number) {
+            match runs.last_mut() {
+                Some((_, last)) if *last + 1 == number => *last = number,
+                _ => runs.push((number, number)),
+            }
+        }
+        if runs.len() > SENT_RUNS_MAX {
+            runs.truncate(SENT_RUNS_MAX);
+            runs[SENT_RUNS_MAX - 1].1 = up_to.number;
+        }
+        runs
+    }
+
+    fn receive(&mut self, view: &WatermarkView<'_>) {
+        let watermark = self.watermarks.entry(view.source).or_default();
+        watermark.raise(view.number, view.settled, view.bounced());
+    }
+}
+
+impl Watermark {
+    /// One more was received.
+    pub(crate) fn raise(
+        &mut self,
+        number: TransferNumber,
+        settled: TransferNumber,
+        bounced: impl IntoIterator<Item = u16>,
+    ) {
+        self.number = self.number.max(number);
+        self.bounced.retain(|(of, _)| *of > settled);
+        self.bounced.extend(bounced.into_iter().map(|copy| (number, copy)));
+    }
+}
+
+fn pending(view: &TransferView<'_>) -> PendingTransfer {
+    PendingTransfer {
+        target: view.target,
+        number: view.number,
+        copies: view.copies().collect(),
+        internal_ms: view.internal_ms,
+        from: view.from,
+        hide: view.hide,
+        carried: Message {
+            uid: 0,
+            modseq: 0,
+            flags: Flags::none(),
+            size: view.size,
+            internal_ms: view.internal_ms,
+            saved_ms: 0,
+            prefix: view.prefix,
+            body: view.body,
+            body_check: view.body_check,
+        },
+    }
+}
+
+impl Index {
+    /// Applies a record of transfers; `None` when it does not fit what is there.
+    pub(super) fn transfer(&mut self, record: &TransferRecord<'_>) -> Option<()> {
+        match record {
+            TransferRecord::Transfer(view) => {
+                self.transfers.add(view)?;
+                self.count(view.body, 1);
+            }
+            TransferRecord::Sent(view) => {
+                let gone = self.transfers.let_go(view);
+                gone.iter().for_each(|pending| self.count(pending.carried.body, -1));
+            }
+            TransferRecord::Anew { incarnation } => {
+                self.transfers.incarnation = self.transfers.incarnation.max(*incarnation);
+            }
+            TransferRecord::Watermark(view) => self.transfers.receive(view),
+        }
+        Some(())
+    }
+}
+
+impl TransfersAhead {
+    /// The number of the next transfer to `target`, given.
+    pub fn give(&mut self, durable: &Transfers, target: VolumeId, now_ms: i64) -> TransferNumber {
+        if self.incarnation.max(durable.incarnation) == 0 {
+            self.incarnation = u64::try_from(now_ms).unwrap_or(0).max(1);
+        }
+        let incarnation = self.incarnation.max(durable.incarnation);
+        let known = durable.out.get(&target).map_or(TransferNumber::default(), |out| out.last);
+        let last = self.last.get(&target).copied().unwrap_or_default().max(known);
+        let number = if last.incarnation < incarnation { 1 } else { last.number + 1 };
+        let next = TransferNumber { incarnation: incarnation.max(last.incarnation), number };
+        self.last.insert(target, next);
+        next
+    }
+
+    /// Another incarnation begins.
+    pub fn begin_anew(&mut self, durable: &Transfers, now_ms: i64) -> u64 {
+        let last = self.incarnation.max(durable.incarnation);
+        self.incarnation = u64::try_from(now_ms).unwrap_or(0).max(last + 1);
+        self.incarnation
+    }
+
+    /// How far is received from `source`, as decided; to be changed.
+    pub fn watermark(&mut self, durable: &Transfers, source: VolumeId) -> &mut Watermark {
+        let level = || durable.watermarks.get(&source).cloned().unwrap_or_default();
+        self.watermarks.entry(source).or_insert_with(level)
+    }
+
+    /// What was decided is lost: what was to be received was not. Numbers that were given stay given.
+    pub fn forget(&mut self) {
+        self.watermarks.clear();
+    }
+}
+
+/// No prefix: the record lies nowhere.
+pub const NOWHERE: Place = Place { segment: 0, ordinal: 0 };
