@@ -12,6 +12,7 @@ pub mod disk;
 #[cfg(test)]
 mod golden;
 mod index;
+mod loaded;
 mod read;
 mod record;
 mod recover;
@@ -26,6 +27,7 @@ pub mod volume;
 mod watch;
 
 pub use decide::{COPY_UIDS_MAX, MAILBOXES_MAX, NAME_BYTES_MAX, PREFIX_BYTES_MAX, SUBSCRIPTIONS_MAX};
+pub use loaded::Loaded;
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use transaction::{Changed, FlagsHow, Lost, NewMailbox, Op, Outcome, Refused, Target, Transaction};
 pub use transfer::{

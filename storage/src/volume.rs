@@ -18,6 +18,7 @@ use crate::commit::{self, Bell, Log};
 use crate::disk::{Bytes, Disk};
 use crate::index::Index;
 use crate::index::ahead::Ahead;
+use crate::loaded::Loaded;
 use crate::recover;
 use crate::transaction::{Outcome, Refused, Transaction};
 use crate::types::{AccountId, AccountInfo, Lsn, MailboxId, MailboxInfo, Message, Uid, VolumeId};
@@ -332,18 +333,31 @@ impl<D: Disk> Volume<D> {
         self.0.index.borrow().domains.iter().map(|(name, info)| (name.clone(), info.clone())).collect()
     }
 
-    /// All accounts, by id.
-    #[must_use]
-    pub fn accounts(&self) -> Vec<AccountInfo> {
+    /// All accounts, by id. Reads what is not in memory.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn accounts(&self) -> Result<Vec<AccountInfo>, ReadError> {
         let mut all: Vec<AccountInfo> = self.0.index.borrow().accounts.values().map(|a| a.info.clone()).collect();
         all.sort_unstable_by_key(|a| a.id);
-        all
+        Ok(all)
     }
 
-    /// One account.
-    #[must_use]
-    pub fn account(&self, id: AccountId) -> Option<AccountInfo> {
-        self.0.index.borrow().accounts.get(&id).map(|a| a.info.clone())
+    /// Brings an account into memory and keeps it there while the [`Loaded`] is held. `Ok(None)`: there is no such account.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn load(&self, account: AccountId) -> Result<Option<Loaded<D>>, ReadError> {
+        let there = self.0.index.borrow().accounts.contains_key(&account);
+        Ok(there.then(|| Loaded::new(self.clone(), account)))
+    }
+
+    /// One account. Reads what is not in memory; `Ok(None)`: there is no such account.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn account(&self, id: AccountId) -> Result<Option<AccountInfo>, ReadError> {
+        Ok(self.0.index.borrow().accounts.get(&id).map(|a| a.info.clone()))
     }
 
     /// The account with this name.

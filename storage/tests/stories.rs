@@ -311,9 +311,9 @@ fn domains_and_accounts_come_and_go() {
     v.close();
     let v = open(&disk);
     assert_eq!(v.volume.domains().iter().map(|d| d.0.as_str()).collect::<Vec<_>>(), ["ringpost.test"]);
-    assert_eq!(v.volume.accounts().iter().map(|a| a.id).collect::<Vec<_>>(), [alice, again]);
+    assert_eq!(block_on(v.volume.accounts()).unwrap().iter().map(|a| a.id).collect::<Vec<_>>(), [alice, again]);
     assert_eq!(v.uids(again), vec![]);
-    assert_eq!(&*v.volume.account(alice).unwrap().secrets, b"secret");
+    assert_eq!(&*block_on(v.volume.account(alice)).unwrap().unwrap().secrets, b"secret");
 }
 
 #[test]

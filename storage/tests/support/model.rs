@@ -210,7 +210,7 @@ impl Model {
     pub fn of(volume: &Volume<SimDisk>) -> Model {
         let domains = volume.domains().into_iter().map(|(name, info)| (name, info.to_vec())).collect();
         let mut model = Model { domains, ..Model::default() };
-        for info in volume.accounts() {
+        for info in super::block_on(volume.accounts()).expect("all accounts can be read") {
             let mut account = Account { name: info.name, secrets: info.secrets.to_vec(), ..Account::default() };
             account.subscriptions = volume.subscriptions(info.id).into_iter().collect();
             for mailbox in volume.mailboxes(info.id) {
