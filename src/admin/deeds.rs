@@ -16,6 +16,16 @@ pub async fn do_deeds(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Re
 
 async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<Vec<Option<AccountId>>, Deliverable> {
     let volume = office.volume(volume).ok_or(Deliverable::NoVolume)?;
+    // What goes with an account is known when the account is in memory, and it stays there until it has gone.
+    let mut held = Vec::new();
+    for deed in &deeds {
+        if let Deed::RemoveAccount(account) = deed {
+            held.push(volume.load(*account).await.map_err(|why| {
+                tracing::error!(account = account.0, %why, "account not readable");
+                Deliverable::Refused(Refused::NotLoaded)
+            })?);
+        }
+    }
     let ops = deeds.into_iter().map(op).collect();
     let outcomes = make_durable(&volume, Transaction { bodies: Vec::new(), ops }).await.map_err(|why| match why {
         Undone::Refused(why) => Deliverable::Refused(why),
@@ -56,6 +66,9 @@ pub(super) async fn ask(
     let reply = office.mesh.call(office.shard_of(volume), Request::Do { volume, deeds }, 0).await;
     let why = match reply {
         Ok(Reply::Did(Ok(accounts))) => return Ok(accounts),
+        Ok(Reply::Did(Err(Deliverable::Refused(Refused::NotLoaded)))) => {
+            "the account cannot be read; nothing was changed there, and the log says why".to_owned()
+        }
         Ok(Reply::Did(Err(Deliverable::Refused(why)))) => format!("{why}; nothing was changed there"),
         Ok(Reply::Did(Err(Deliverable::NoVolume))) => "it is not open; see the log of the start".to_owned(),
         Err(MeshError::Full) => "its shard is too busy; try again".to_owned(),

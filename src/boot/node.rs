@@ -76,7 +76,7 @@ pub async fn node(
     let mut told = Vec::new();
     for id in (0..node.volumes).filter(|v| office.shard_of(*v) == shard::id()) {
         let volume = open(&node, id).await?;
-        told.push(catalogue(id, &volume));
+        told.push(catalogue(&node, id, &volume).await?);
         let committer = volume.clone();
         shard::spawn("commit", async move { committer.commit_loop(shard::run_dry).await });
         time_commits(&volume);
@@ -306,15 +306,18 @@ async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {
 }
 
 /// What a volume knows, as the directory hears it.
-fn catalogue(id: u16, volume: &Volume<Disk>) -> Change {
-    Change::Volume {
+async fn catalogue(node: &Node, id: u16, volume: &Volume<Disk>) -> Result<Change, StartError> {
+    let accounts = volume.accounts().await.map_err(|why| StartError::Data {
+        dir: home::volume_dir(&node.data, id),
+        why: format!("its accounts cannot be read: {why}"),
+    })?;
+    Ok(Change::Volume {
         volume: id,
         whole: volume.is_whole(),
         domains: volume.domains().into_iter().map(|(name, _)| name).collect(),
-        accounts: volume
-            .accounts()
+        accounts: accounts
             .into_iter()
             .map(|a| (a.name, Home { volume: id, account: a.id, generation: a.generation }))
             .collect(),
-    }
+    })
 }

@@ -120,7 +120,9 @@ fn weigh(fate: Deliverable) -> Verdict {
     match fate {
         Deliverable::Stored => Verdict::Stored,
         Deliverable::Unknown => Verdict::Unknown,
-        Deliverable::NoVolume | Deliverable::Refused(Refused::Failed) => Verdict::Later(Why::VolumeFailed),
+        Deliverable::NoVolume | Deliverable::Refused(Refused::Failed | Refused::NotLoaded) => {
+            Verdict::Later(Why::VolumeFailed)
+        }
         Deliverable::Refused(Refused::DiskFull) => Verdict::Later(Why::DiskFull),
         Deliverable::Refused(Refused::Busy) => Verdict::Later(Why::Busy),
         Deliverable::Refused(Refused::NoAccount | Refused::NoMailbox) => Verdict::Later(Why::AccountGone),

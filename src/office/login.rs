@@ -12,7 +12,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use ringpost_storage::{AccountId, VolumeId};
+use ringpost_storage::{AccountId, ReadError, VolumeId};
 use zeroize::Zeroizing;
 
 use super::{Arrival, Office, Reply, Request, Resident};
@@ -39,6 +39,14 @@ pub enum Login {
     Busy,
     /// The account's volume, or the directory, cannot be asked now: come back later.
     Unavailable,
+}
+
+/// Why an account's secrets are not known.
+enum Unasked {
+    /// Its shard has too much to do.
+    Busy,
+    /// They cannot be read, or its shard is gone.
+    Unreadable,
 }
 
 impl Office {
@@ -80,8 +88,9 @@ impl Office {
         let asked = home.unwrap_or_else(|| self.home_of_nobody(name));
         let encoded = match self.secrets_of(asked).await {
             Ok(encoded) => encoded,
-            Err(MeshError::Full) => return Login::Busy,
-            Err(MeshError::Down) => return Login::Unavailable,
+            Err(Unasked::Busy) => return Login::Busy,
+            // A password that was not looked at is not wrong.
+            Err(Unasked::Unreadable) => return Login::Unavailable,
         };
         if let (Some(home), Some(stored)) = (home, &encoded)
             && self.remembered.knows(home.account, stored, password.as_bytes())
@@ -118,21 +127,31 @@ impl Office {
         self.resident(&arrival).map_or(Login::Unavailable, Login::Here)
     }
 
-    /// The encoded secrets of an account whose volume is on this shard.
-    #[must_use]
-    pub fn secrets(&self, volume: VolumeId, account: AccountId) -> Option<Vec<u8>> {
-        Some(self.volume(volume)?.account(account)?.secrets.to_vec())
+    /// The encoded secrets of an account whose volume is on this shard. `None`: there is no such account, or volume.
+    ///
+    /// # Errors
+    /// As [`Volume::account`](ringpost_storage::Volume::account); it is in the log.
+    pub async fn secrets(&self, volume: VolumeId, account: AccountId) -> Result<Option<Vec<u8>>, ReadError> {
+        let Some(here) = self.volume(volume) else { return Ok(None) };
+        match here.account(account).await {
+            Ok(found) => Ok(found.map(|found| found.secrets.to_vec())),
+            Err(why) => {
+                tracing::error!(target: "login", volume, account = account.0, %why, "account not readable");
+                Err(why)
+            }
+        }
     }
 
-    async fn secrets_of(&self, home: Home) -> Result<Option<Vec<u8>>, MeshError> {
+    async fn secrets_of(&self, home: Home) -> Result<Option<Vec<u8>>, Unasked> {
         let Home { volume, account, .. } = home;
         let owner = self.shard_of(volume);
         if owner == shard::id() {
-            return Ok(self.secrets(volume, account));
+            return self.secrets(volume, account).await.map_err(|_| Unasked::Unreadable);
         }
-        match self.mesh.call(owner, Request::Secrets { volume, account }, 0).await? {
-            Reply::Secrets(encoded) => Ok(encoded),
-            _ => Err(MeshError::Down),
+        match self.mesh.call(owner, Request::Secrets { volume, account }, 0).await {
+            Ok(Reply::Secrets(encoded)) => Ok(encoded),
+            Err(MeshError::Full) => Err(Unasked::Busy),
+            Ok(_) | Err(MeshError::Down) => Err(Unasked::Unreadable),
         }
     }
 

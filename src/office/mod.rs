@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringpost_storage::{AccountId, Volume, VolumeId};
+use ringpost_storage::{AccountId, Loaded, ReadError, Volume, VolumeId};
 
 use crate::directory::{Change, Directory};
 use crate::limits;
@@ -121,6 +121,21 @@ pub struct Resident {
     pub account: AccountId,
     /// `user@domain`.
     pub name: Rc<str>,
+}
+
+impl Resident {
+    /// Brings the account into memory, where it stays while this is held: for one command, never while its client is
+    /// silent. `None`: there is no such account any more.
+    ///
+    /// # Errors
+    /// As [`Volume::load`]; it is in the log.
+    pub async fn load(&self) -> Result<Option<Loaded<Disk>>, ReadError> {
+        let loaded = self.volume.load(self.account).await;
+        if let Err(why) = &loaded {
+            tracing::error!(account = %self.name, %why, "account not readable");
+        }
+        loaded
+    }
 }
 
 impl Office {

@@ -163,6 +163,8 @@ pub enum Reply {
     },
     /// To `Secrets`: `None` when the account is gone or its volume is not here.
     Secrets(Option<Vec<u8>>),
+    /// To `Secrets`: the account cannot be read.
+    Unreadable,
     /// To `Hear`, `Visit`, `OpenDoors` and `DoorsOpened`.
     Done,
     /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.

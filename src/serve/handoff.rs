@@ -36,7 +36,7 @@ pub(super) trait Traveller: Door {
     fn leaving(&mut self) -> Arrival;
 
     /// The answer to a login of somebody who lives here, or of somebody who cannot be served now (`None`).
-    fn answer_to_login(who: Option<&Resident>) -> Answer<Self>;
+    fn answer_to_login(who: Option<&Resident>) -> impl Future<Output = Answer<Self>>;
 
     /// The session as it travels.
     fn talk(session: Box<Self::Session>) -> Talk;
@@ -87,7 +87,7 @@ pub(super) async fn go_on<D: Traveller>(
 ) {
     let Visit { decided, held, arrival } = visit;
     let who = office.resident(&arrival);
-    let answer = Box::new(D::answer_to_login(who.as_ref()));
+    let answer = Box::new(Box::pin(D::answer_to_login(who.as_ref())).await);
     observe::took(Measure::Handoff, shard::now().since(decided));
     talk::<D>(office, wire, session, who, First::Middle { held, answer }).await;
     drop(guest);
@@ -121,6 +121,6 @@ async fn talk<D: Traveller>(
         tracing::warn!(protocol = D::PROTOCOL.word(), %peer, shard = to, account = arrival.name, "not handed over: no room");
         wire = Box::new(stream.attach());
         session = asking;
-        first = First::Middle { held, answer: Box::new(D::answer_to_login(None)) };
+        first = First::Middle { held, answer: Box::new(Box::pin(D::answer_to_login(None)).await) };
     }
 }

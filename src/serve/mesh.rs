@@ -19,7 +19,9 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             let (fate, buffers) = commit::store_and_return(&office, *letter).await;
             Reply::Delivered { fate, buffers }
         }
-        Request::Secrets { volume, account } => Reply::Secrets(office.secrets(volume, account)),
+        Request::Secrets { volume, account } => {
+            office.secrets(volume, account).await.map_or(Reply::Unreadable, Reply::Secrets)
+        }
         Request::Hear(change) => {
             office.hear(change);
             Reply::Done

@@ -6,6 +6,7 @@
 //! ```
 //!
 //! - The snapshot is of durable messages alone. After it this door keeps nothing but the account: the session knows UIDs and sizes.
+//! - The account is held in memory while one ask is answered, and not while the client is silent.
 //! - Octets are read a block at a time, and the next is read when the peer has taken the one before.
 //! - QUIT removes in one transaction and is answered when that is durable. Where nobody knows, after
 //!   [`COMMIT_DEADLINE_S`](crate::limits::COMMIT_DEADLINE_S) at the latest, the connection closes without a verdict (A056).
@@ -58,8 +59,11 @@ impl Traveller for Door {
         self.leaving.take().expect("a hand-off begins with a login elsewhere")
     }
 
-    fn answer_to_login(who: Option<&Resident>) -> Answer {
-        who.map_or(Answer::LoginFailed(LoginFailed::Later), snapshot)
+    async fn answer_to_login(who: Option<&Resident>) -> Answer {
+        match who {
+            Some(who) => snapshot(who).await,
+            None => Answer::LoginFailed(LoginFailed::Later),
+        }
     }
 
     fn talk(session: Box<Session>) -> Talk {
@@ -92,7 +96,7 @@ impl PumpDoor for Door {
         match ask {
             Ask::Login(login) => {
                 let login = self.office.login(wire, login).await;
-                self.welcome(login)
+                self.welcome(login).await
             }
             Ask::Room => match wire.relieve().await {
                 Ok(()) => Next::Answer(Answer::Room),
@@ -111,9 +115,9 @@ impl PumpDoor for Door {
 }
 
 impl Door {
-    fn welcome(&mut self, login: Login) -> Next<Answer> {
+    async fn welcome(&mut self, login: Login) -> Next<Answer> {
         match login {
-            Login::Here(resident) => Next::Answer(snapshot(self.who.insert(resident))),
+            Login::Here(resident) => Next::Answer(snapshot(self.who.insert(resident)).await),
             Login::There(to, arrival) => self.send_on(to, arrival),
             Login::Wrong => Next::Answer(Answer::LoginFailed(LoginFailed::Wrong)),
             Login::Busy | Login::Unavailable => Next::Answer(Answer::LoginFailed(LoginFailed::Later)),
@@ -126,7 +130,9 @@ impl Door {
     }
 
     async fn read(&self, uid: u32, offset: u64, len: usize) -> Answer {
-        let Resident { volume, account, name } = self.resident();
+        let who = self.resident();
+        let Ok(_held) = who.load().await else { return Answer::Unreadable };
+        let Resident { volume, account, name } = who;
         let found = volume.mailbox(*account, MailboxId::INBOX, |mailbox| mailbox.by_uid(uid).cloned());
         let Some(message) = found.flatten() else { return Answer::Gone };
         if offset == 0 {
@@ -144,7 +150,9 @@ impl Door {
 
     /// Removes messages. `None`: nobody knows what became of them.
     async fn delete(&self, uids: Vec<u32>, wire: &Wire) -> Option<Deletion> {
-        let Resident { volume, account, name } = self.resident();
+        let who = self.resident();
+        let Ok(_held) = who.load().await else { return Some(Deletion::NotDone) };
+        let Resident { volume, account, name } = who;
         let peer = wire.peer();
         let count = uids.len();
         let op = Op::Expunge { account: *account, mailbox: MailboxId::INBOX, uids };
@@ -170,7 +178,8 @@ impl Door {
 }
 
 /// The maildrop as it is now.
-fn snapshot(who: &Resident) -> Answer {
+async fn snapshot(who: &Resident) -> Answer {
+    let Ok(_held) = who.load().await else { return Answer::LoginFailed(LoginFailed::Later) };
     let seen = who.volume.mailbox(who.account, MailboxId::INBOX, |mailbox| {
         let item = |m: &ringpost_storage::Message| Item { uid: m.uid, size: u32::try_from(m.size).unwrap_or(u32::MAX) };
         (mailbox.info().uidvalidity, mailbox.messages().iter().map(item).collect())

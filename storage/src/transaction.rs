@@ -281,6 +281,9 @@ pub enum Refused {
     /// The account has as many mailboxes or subscriptions as it may have.
     #[error("too many mailboxes or subscriptions")]
     TooMany,
+    /// The account is not in memory: load it first.
+    #[error("the account is not in memory")]
+    NotLoaded,
     /// More is waiting than the volume may hold.
     #[error("too busy")]
     Busy,

@@ -14,12 +14,13 @@
 //! - A name is looked up among durable names when its command begins. DELETE and RENAME are refused where it leads elsewhere
 //!   when they are decided. APPEND, COPY and the selected mailbox stay with the mailbox that had the name, also when it is
 //!   renamed meanwhile: that is as if they had come first.
+//! - The account is held in memory while one ask is answered, and not while the client is silent or idles.
 //! - A connection that ends in the middle of an APPEND leaves nothing behind (A122): its body was memory of this door.
 
 use std::future::pending;
 use std::rc::Rc;
 
-use ringpost_storage::{Flags, Mailbox, MailboxId, Op, Outcome, Refused, Transaction};
+use ringpost_storage::{Flags, Loaded, Mailbox, MailboxId, Op, Outcome, ReadError, Refused, Transaction};
 
 use crate::mailbox::view::View;
 use crate::net::Guest;
@@ -34,7 +35,8 @@ use crate::proto::imap::update::{enables_condstore, may_tell_expunge};
 use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session, response};
 use crate::serve::Protocol;
 use crate::serve::handoff::{self, Traveller};
-use crate::shard::Peer;
+use crate::shard::{Disk, Peer};
+use news::Bell;
 use poll::Still;
 
 mod append;
@@ -47,6 +49,7 @@ mod id;
 mod keywords;
 mod list;
 mod login;
+mod news;
 mod poll;
 mod rename;
 mod search;
@@ -80,6 +83,8 @@ pub(super) struct Door {
     view: Option<View>,
     /// The client knows MODSEQs and is told them (RFC 7162 §3.1).
     condstore: bool,
+    /// What rings when there is news, while the client idles.
+    bell: Option<Box<Bell>>,
     /// The messages of an APPEND under way.
     upload: Option<Box<append::Upload>>,
 }
@@ -121,14 +126,14 @@ impl Traveller for Door {
     const PROTOCOL: Protocol = Protocol::Imap;
 
     fn open(office: Rc<Office>, who: Option<Resident>) -> Self {
-        Door { office, who, leaving: None, view: None, condstore: false, upload: None }
+        Door { office, who, leaving: None, view: None, condstore: false, bell: None, upload: None }
     }
 
     fn leaving(&mut self) -> Arrival {
         self.leaving.take().expect("a hand-off begins with a login elsewhere")
     }
 
-    fn answer_to_login(who: Option<&Resident>) -> Answer {
+    async fn answer_to_login(who: Option<&Resident>) -> Answer {
         if who.is_some() { Answer::Welcome } else { Answer::No(No::Unavailable) }
     }
 
@@ -169,26 +174,40 @@ impl PumpDoor for Door {
 
     /// Something durable changed in the selected mailbox. Nothing is ever told of what is only decided: a watch sees none of it.
     async fn news(&mut self) {
-        if let (Some(who), Some(view)) = (&self.who, &self.view) {
-            who.volume.watch(who.account, view.mailbox).changed(view.version()).await;
-            if look(who, view.mailbox, Mailbox::version) != Ok(view.version()) {
-                return;
-            }
-            // The volume takes no more changes: there will be no news.
+        match (&self.who, &self.view) {
+            (Some(who), Some(view)) => self.bell.get_or_insert_default().rung(who, view).await,
+            _ => pending().await,
         }
-        pending().await
     }
 
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
-        let login = match ask {
+        let ask = match ask {
             Ask::Login(login) => return self.login(login, wire).await,
             ask => ask,
         };
-        let may_expunge = may_tell_expunge(&login);
-        let tells = !matches!(login, Ask::Select(_) | Ask::Close { .. } | Ask::AppendBegin(_) | Ask::AppendMore(_));
-        let removes = matches!(login, Ask::Delete(_));
-        self.condstore |= enables_condstore(&login);
-        let answer = match self.carry_out(login, wire).await {
+        let may_expunge = may_tell_expunge(&ask);
+        let mut tells = !matches!(ask, Ask::Select(_) | Ask::Close { .. } | Ask::AppendBegin(_) | Ask::AppendMore(_));
+        let removes = matches!(ask, Ask::Delete(_));
+        self.condstore |= enables_condstore(&ask);
+        let polls = matches!(ask, Ask::Poll);
+        if !polls {
+            self.bell = None;
+        }
+        let needs_account = needs_account(&ask);
+        let held = match self.hold(needs_account || (tells && self.view.is_some())).await {
+            Ok(held) => held,
+            Err(_) if !needs_account && !polls => {
+                // What changed is told when it can be read.
+                tells = false;
+                None
+            }
+            Err(_) => {
+                self.upload = None;
+                self.view.take_if(|_| matches!(ask, Ask::Select(_)));
+                return Next::Answer(Answer::No(No::Unavailable));
+            }
+        };
+        let answer = match self.carry_out(ask, wire).await {
             Ok(answer) | Err(End::Answer(answer)) => answer,
             // What was said before goes out: those verdicts stand.
             Err(End::Unknown) => return Next::Close,
@@ -198,7 +217,12 @@ impl PumpDoor for Door {
             return Next::Answer(answer);
         }
         match self.tell(wire, may_expunge).await {
-            Ok(Still::There) => Next::Answer(answer),
+            Ok(Still::There) => {
+                if let (Some(bell), Some(view), Some(account)) = (&mut self.bell, &self.view, &held) {
+                    bell.hang(view, account);
+                }
+                Next::Answer(answer)
+            }
             // Who removes the mailbox that it has selected itself needs not be told.
             Ok(Still::Gone) if removes && answer == Answer::Done => {
                 self.view = None;
@@ -244,6 +268,14 @@ impl Door {
         }
     }
 
+    /// The account in memory, if it is looked at. `None`: it is not, or it is gone, and its mailboxes are too.
+    async fn hold(&self, looked_at: bool) -> Result<Option<Loaded<Disk>>, ReadError> {
+        match &self.who {
+            Some(who) if looked_at => who.load().await,
+            _ => Ok(None),
+        }
+    }
+
     fn who(&self) -> &Resident {
         self.who.as_ref().expect("the session asks for mail only after a login")
     }
@@ -262,6 +294,14 @@ impl Door {
         let Resident { volume, account, .. } = self.who();
         if name.is_inbox() { Some(MailboxId::INBOX) } else { volume.mailbox_named(*account, name.as_str()) }
     }
+}
+
+/// False for what can be done without looking at the account.
+fn needs_account(ask: &Ask) -> bool {
+    !matches!(
+        ask,
+        Ask::Login(_) | Ask::Id(_) | Ask::Enable(_) | Ask::Close { expunge: false } | Ask::AppendDrop | Ask::Poll
+    )
 }
 
 /// Looks at a mailbox, or says that it is gone.
@@ -283,7 +323,12 @@ fn no_for(why: &Refused) -> No {
         Refused::MailboxExists => No::AlreadyExists,
         // More than one batch can hold, or than one message may have of keywords.
         Refused::TooLarge | Refused::UidsUsedUp | Refused::TooMany => No::Limit,
-        Refused::NoAccount | Refused::DiskFull | Refused::Failed | Refused::Busy | Refused::Gap(_) => No::Unavailable,
+        Refused::NoAccount
+        | Refused::DiskFull
+        | Refused::Failed
+        | Refused::NotLoaded
+        | Refused::Busy
+        | Refused::Gap(_) => No::Unavailable,
     }
 }
 
@@ -303,5 +348,6 @@ mod tests {
         assert_eq!(no_for(&Refused::MailboxExists), No::AlreadyExists);
         assert_eq!(no_for(&Refused::NoMailbox), No::NonExistent);
         assert_eq!(no_for(&Refused::DiskFull), No::Unavailable);
+        assert_eq!(no_for(&Refused::NotLoaded), No::Unavailable);
     }
 }

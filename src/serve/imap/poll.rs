@@ -11,6 +11,7 @@ use std::io;
 use ringpost_storage::{Flags, Modseq, Uid};
 
 use super::{Door, WINDOW, look};
+use crate::mailbox::view::Changes;
 use crate::net::wire::Wire;
 use crate::proto::imap::response::{self, FetchLine};
 
@@ -21,6 +22,9 @@ impl Door {
         let update =
             look(who, view.mailbox, |m| view.update(m.messages(), m.highest_modseq(), m.version(), may_expunge));
         let Ok(changes) = update else { return Ok(Still::Gone) };
+        if let Some(bell) = self.bell.as_mut().filter(|_| changes != Changes::default()) {
+            bell.heeded();
+        }
         for sequence in changes.expunged {
             response::expunge(wire.queue(), sequence);
             wire.relieve().await?;
