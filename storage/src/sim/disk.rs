@@ -1,7 +1,7 @@
 //! [`SimDisk`] and [`SimFile`]: the [`Disk`] and [`File`] of the simulation.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -9,9 +9,10 @@ use std::rc::Rc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::faults::{Fault, Faults, OpKind, When};
-use super::file::{Content, SECTOR_BYTES};
+use super::file::{Content, Mood, SECTOR_BYTES};
 use crate::disk::{Bytes, Disk, File, PARTS_MAX};
 
 /// A wait before a step of the disk.
@@ -36,12 +37,16 @@ struct World {
     files: RefCell<BTreeMap<String, Rc<RefCell<Content>>>>,
     /// Files that are being made: a crash may leave them or not.
     making: RefCell<BTreeMap<String, u64>>,
+    /// Files that are being removed: the same.
+    removing: RefCell<BTreeSet<String>>,
     faults: RefCell<Faults>,
     delay: RefCell<Option<Delay>>,
     chance: RefCell<StdRng>,
     life: Cell<u64>,
     free_bytes: Cell<u64>,
     steps: Cell<u64>,
+    /// What a crash could leave has changed so often.
+    changes: Cell<u64>,
 }
 
 impl SimDisk {
@@ -51,12 +56,14 @@ impl SimDisk {
         let world = World {
             files: RefCell::default(),
             making: RefCell::default(),
+            removing: RefCell::default(),
             faults: RefCell::default(),
             delay: RefCell::default(),
             chance: RefCell::new(StdRng::seed_from_u64(seed)),
             life: Cell::new(0),
             free_bytes: Cell::new(1 << 40),
             steps: Cell::new(0),
+            changes: Cell::new(0),
         };
         SimDisk { world: Rc::new(world), life: 0 }
     }
@@ -70,22 +77,125 @@ impl SimDisk {
     /// returned sees what the platter kept. Planned faults are forgotten.
     #[must_use]
     pub fn crash(&self) -> SimDisk {
-        let chance = &mut *self.world.chance.borrow_mut();
+        self.cut(&mut self.world.chance.borrow_mut());
+        self.next_life()
+    }
+
+    /// Lets this disk be, and returns another one that is as this would be after a power cut now. All chance of the other one
+    /// comes from `seed`; it has no delay and no planned faults.
+    #[must_use]
+    pub fn fork_crashed(&self, seed: u64) -> SimDisk {
+        let fork = self.fork(seed);
+        fork.cut(&mut fork.world.chance.borrow_mut());
+        fork
+    }
+
+    /// As [`SimDisk::fork_crashed`], after a kill: what was written is all there, and un-synced still.
+    #[must_use]
+    pub fn fork_killed(&self, seed: u64) -> SimDisk {
+        let fork = self.fork(seed);
+        fork.world.making.borrow_mut().clear();
+        fork.world.removing.borrow_mut().clear();
+        fork
+    }
+
+    /// In how many ways a power cut now may leave each thing that is in doubt (files that are made or removed, sectors): the
+    /// product is how many different disks may be left, torn sectors aside.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<usize> {
+        let mut ways = vec![2; self.world.making.borrow().len() + self.world.removing.borrow().len()];
+        for content in self.world.files.borrow().values() {
+            ways.extend(content.borrow().doubts().iter().map(|(_, ways)| ways.len()));
+        }
+        ways
+    }
+
+    /// As [`SimDisk::fork_crashed`], with the n-th thing that is in doubt left in the way `ways[n]` says. Way 0 of each is what
+    /// readers see now.
+    ///
+    /// # Panics
+    /// When there are more or fewer ways than doubts, or one is too high.
+    #[must_use]
+    pub fn fork_as(&self, ways: &[usize], seed: u64) -> SimDisk {
+        let fork = self.fork(seed);
+        let mut ways = ways.iter();
+        let mut way = || *ways.next().expect("a way for each doubt");
+        // A file that is being made comes to the files only now: it has no sectors in doubt.
+        let made: Vec<_> =
+            std::mem::take(&mut *fork.world.making.borrow_mut()).into_iter().filter(|_| way() == 1).collect();
+        let gone: Vec<_> =
+            std::mem::take(&mut *fork.world.removing.borrow_mut()).into_iter().filter(|_| way() == 1).collect();
+        for content in fork.world.files.borrow().values() {
+            let left: Vec<_> =
+                content.borrow().doubts().into_iter().map(|(at, all)| (at, all[way()].clone())).collect();
+            content.borrow_mut().settle(left.iter().map(|(at, bytes)| (*at, &bytes[..])));
+        }
+        assert_eq!(ways.next(), None, "no way without a doubt");
+        for name in gone {
+            fork.world.files.borrow_mut().remove(&name);
+        }
+        for (name, len) in made {
+            fork.world.files.borrow_mut().insert(name, Rc::new(RefCell::new(Content::zeros(len as usize))));
+        }
+        fork
+    }
+
+    /// A hash of all names and octets, as readers see them.
+    #[must_use]
+    pub fn digest(&self) -> u128 {
+        let mut hash = Xxh3::new();
+        for (name, content) in &*self.world.files.borrow() {
+            hash.update(name.as_bytes());
+            content.borrow().hash(&mut hash);
+        }
+        hash.digest128()
+    }
+
+    /// How often what a crash could leave has changed: rises with each completion.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.world.changes.get()
+    }
+
+    fn changed(&self) {
+        self.world.changes.set(self.world.changes.get() + 1);
+    }
+
+    /// A disk of its own with all that is here, in doubt as here.
+    fn fork(&self, seed: u64) -> SimDisk {
+        let fork = SimDisk::new(seed);
+        let world = &fork.world;
+        for (name, content) in &*self.world.files.borrow() {
+            world.files.borrow_mut().insert(name.clone(), Rc::new(RefCell::new(content.borrow().clone())));
+        }
+        world.making.borrow_mut().clone_from(&self.world.making.borrow());
+        world.removing.borrow_mut().clone_from(&self.world.removing.borrow());
+        world.free_bytes.set(self.world.free_bytes.get());
+        fork
+    }
+
+    fn cut(&self, chance: &mut StdRng) {
+        let mood = Mood::draw(chance);
         for (name, len) in std::mem::take(&mut *self.world.making.borrow_mut()) {
             if chance.random() {
                 self.world.files.borrow_mut().insert(name, Rc::new(RefCell::new(Content::zeros(len as usize))));
             }
         }
-        for content in self.world.files.borrow().values() {
-            content.borrow_mut().crash(chance);
+        for name in std::mem::take(&mut *self.world.removing.borrow_mut()) {
+            if chance.random() {
+                self.world.files.borrow_mut().remove(&name);
+            }
         }
-        self.next_life()
+        for content in self.world.files.borrow().values() {
+            content.borrow_mut().crash(mood, chance);
+        }
     }
 
     /// Ends the process. Operations under way never complete; what was written stays readable, synced or not.
     #[must_use]
     pub fn kill(&self) -> SimDisk {
         self.world.making.borrow_mut().clear();
+        self.world.removing.borrow_mut().clear();
         self.next_life()
     }
 
@@ -125,14 +235,28 @@ impl SimDisk {
     /// A file's octets, as a reader would see them. For tests that look at or spoil what is on disk.
     #[must_use]
     pub fn peek(&self, name: &str) -> Option<Vec<u8>> {
-        Some(self.world.files.borrow().get(name)?.borrow().visible.clone())
+        let files = self.world.files.borrow();
+        let content = files.get(name)?.borrow();
+        content.read(0, content.len())
     }
 
     /// Puts a file there with these octets, durable.
     pub fn poke(&self, name: &str, bytes: Vec<u8>) {
-        let mut content = Content::zeros(0);
-        content.visible = bytes;
-        self.world.files.borrow_mut().insert(name.to_owned(), Rc::new(RefCell::new(content)));
+        self.world.files.borrow_mut().insert(name.to_owned(), Rc::new(RefCell::new(Content::of(&bytes))));
+    }
+
+    /// Changes octets of a file behind everybody's back, durable: damage.
+    ///
+    /// # Panics
+    /// When there is no such file, or it is shorter.
+    pub fn spoil(&self, name: &str, at: usize, bytes: &[u8]) {
+        self.world.files.borrow()[name].borrow_mut().put(at, bytes);
+    }
+
+    /// All files, by name, with their lengths.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, usize)> {
+        self.world.files.borrow().iter().map(|(name, content)| (name.clone(), content.borrow().len())).collect()
     }
 
     /// Waits as the hook says, then tells what goes wrong. A step of a dead handle never goes on.
@@ -153,7 +277,7 @@ impl SimDisk {
     }
 
     fn file(&self, content: Rc<RefCell<Content>>) -> SimFile {
-        let len = content.borrow().visible.len() as u64;
+        let len = content.borrow().len() as u64;
         SimFile { disk: self.clone(), content, len }
     }
 }
@@ -171,8 +295,10 @@ impl Disk for SimDisk {
             return Err(io::Error::from(io::ErrorKind::AlreadyExists));
         }
         self.world.making.borrow_mut().insert(name.to_owned(), len);
+        self.changed();
         let result = self.simple_step(OpKind::Create).await;
         self.world.making.borrow_mut().remove(name);
+        self.changed();
         result?;
         let Some(left) = self.world.free_bytes.get().checked_sub(len) else {
             return Err(Fault::NoSpace.error());
@@ -190,9 +316,14 @@ impl Disk for SimDisk {
     }
 
     async fn remove(&self, name: &str) -> io::Result<()> {
-        self.simple_step(OpKind::Remove).await?;
+        self.world.removing.borrow_mut().insert(name.to_owned());
+        self.changed();
+        let result = self.simple_step(OpKind::Remove).await;
+        self.world.removing.borrow_mut().remove(name);
+        self.changed();
+        result?;
         let content = self.world.files.borrow_mut().remove(name).ok_or(io::ErrorKind::NotFound)?;
-        self.world.free_bytes.set(self.world.free_bytes.get() + content.borrow().visible.len() as u64);
+        self.world.free_bytes.set(self.world.free_bytes.get() + content.borrow().len() as u64);
         Ok(())
     }
 
@@ -210,8 +341,7 @@ impl File for SimFile {
         self.disk.simple_step(OpKind::Read).await?;
         let content = self.content.borrow();
         let at = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let end = at.checked_add(len).ok_or(io::ErrorKind::UnexpectedEof)?;
-        Ok(content.visible.get(at..end).ok_or(io::ErrorKind::UnexpectedEof)?.to_vec())
+        content.read(at, len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     async fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
@@ -225,14 +355,18 @@ impl File for SimFile {
                 _ => self.disk.world.chance.borrow_mut().random_range(0..=bytes.len() / SECTOR_BYTES) * SECTOR_BYTES,
             };
             self.content.borrow_mut().write(at, &bytes[..some]);
+            self.disk.changed();
             return Err(fault.error());
         }
         self.content.borrow_mut().write(at, &bytes);
+        self.disk.changed();
         if let Some(fault) = self.disk.step(OpKind::Sync).await {
             self.content.borrow_mut().fail_sync();
+            self.disk.changed();
             return Err(fault.error());
         }
         self.content.borrow_mut().sync();
+        self.disk.changed();
         Ok(())
     }
 }
