@@ -42,7 +42,7 @@ pub enum FlagsHow {
 }
 
 /// One change.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Op {
     /// Makes or changes a domain. `info` is opaque.
     PutDomain {

@@ -9,6 +9,7 @@
 //! Operations complete at once unless a delay hook is set; the hook gives each step a future to wait for, so the
 //! whole-node simulation can put them on its own clock and stop the world between a write and its sync.
 
+pub mod campaign;
 mod disk;
 mod faults;
 mod file;

@@ -1,17 +1,12 @@
 //! What the stories share: a one-thread executor, a volume in a simulated folder, short words for transactions.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-pub mod model;
-
 use std::cell::RefCell;
-use std::future::Future;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 
 use ringpost_storage::sim::SimDisk;
+pub use ringpost_storage::sim::campaign::tasks::{Tasks, block_on, turns};
+pub use ringpost_storage::sim::campaign::work::text;
 use ringpost_storage::{
     AccountId, Body, Create, Decided, Flags, FlagsHow, MailboxId, Op, OpenError, Outcome, Recovered, Refused, Settings,
     Transaction, Uid, Volume,
@@ -21,74 +16,6 @@ pub const STORE: uuid::Uuid = uuid::Uuid::from_u128(0x0011_2233_4455_6677_8899_a
 pub const NOW_MS: i64 = 1_700_000_000_000;
 pub const INBOX: MailboxId = MailboxId::INBOX;
 pub const SEGMENT: u64 = 64 << 10;
-
-struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-type Task = Pin<Box<dyn Future<Output = ()>>>;
-
-/// Tasks on one thread, polled when woken.
-#[derive(Default)]
-pub struct Tasks {
-    tasks: Vec<(Arc<Flag>, Task)>,
-}
-
-impl Tasks {
-    pub fn spawn(&mut self, task: impl Future<Output = ()> + 'static) {
-        self.tasks.push((Arc::new(Flag(AtomicBool::new(true))), Box::pin(task)));
-    }
-
-    /// Polls every woken task once. True if any was.
-    pub fn turn(&mut self) -> bool {
-        let mut any = false;
-        self.tasks.retain_mut(|(flag, task)| {
-            if !flag.0.swap(false, Ordering::Relaxed) {
-                return true;
-            }
-            any = true;
-            let waker = Waker::from(flag.clone());
-            task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
-        });
-        any
-    }
-
-    /// Runs until nothing moves.
-    pub fn settle(&mut self) {
-        while self.turn() {}
-    }
-}
-
-/// Runs one future to its end. Panics when it waits for something that will not come.
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let flag = Arc::new(Flag(AtomicBool::new(true)));
-    let waker = Waker::from(flag.clone());
-    let mut future = pin!(future);
-    loop {
-        assert!(flag.0.swap(false, Ordering::Relaxed), "nothing will ever wake this");
-        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return value;
-        }
-    }
-}
-
-/// A future that is pending `n` times.
-pub async fn turns(n: u32) {
-    let mut left = n;
-    std::future::poll_fn(|cx| {
-        if left == 0 {
-            return Poll::Ready(());
-        }
-        left -= 1;
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
 
 pub fn facts() -> Create {
     Create { store: STORE, volume: 3, volumes: 4, segment_bytes: SEGMENT, seed: 0x5eed_5eed_5eed_5eed }
@@ -235,18 +162,4 @@ pub fn uid(outcome: &Outcome) -> Uid {
         Outcome::Appended { uid, .. } => *uid,
         other => panic!("{other:?}"),
     }
-}
-
-/// Octets that repeat nowhere near.
-pub fn text(n: usize, salt: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(n + 16);
-    let mut x = salt.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    while out.len() < n {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        out.extend_from_slice(&(x & 0x0f0f_0f0f_0f0f_0f0f | 0x6060_6060_6060_6060).to_le_bytes());
-    }
-    out.truncate(n);
-    out
 }

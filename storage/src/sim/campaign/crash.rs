@@ -1,0 +1,259 @@
+//! Crashes from seeds (R1): random work, and whenever a completion of the disk has changed what a power cut could leave,
+//! some of the disks that a cut now would leave are made, recovered, and held against what was said.
+//!
+//! ```text
+//! life ──► work, turn by turn ──► crash point ──► image, image, image …     (each distinct one once)
+//!                                                   │
+//!                                                   ├─ recovered, compared                      always
+//!                                                   ├─ cut again while it recovers              1 of 12
+//!                                                   └─ works on, and is cut again               1 of 12
+//! ```
+//!
+//! An image's chance comes from a seed of its own, drawn before anybody asks whether the image is known. So a seed does the
+//! same things alone and in a campaign, where others may have seen its images.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+
+use super::house::{self, Chance, House, NOW_MS};
+use super::images::Images;
+use super::look;
+use super::model::{Model, Work};
+use super::said::Said;
+use super::tally::Tally;
+use super::tasks::block_on;
+use super::work::Scale;
+use crate::Refused;
+use crate::sim::{Fault, OpKind, SimDisk, When};
+
+/// A crash in a recovery from a crash in a recovery: deeper is not looked.
+const DEPTH_MAX: u32 = 4;
+
+/// One seed's trial.
+pub struct Trial<'a> {
+    images: &'a Images,
+    /// What was seen.
+    pub tally: Tally,
+    scale: Scale,
+}
+
+/// What becomes of a life.
+struct Course {
+    /// Crashes before it.
+    depth: u32,
+    /// Writes and syncs fail now and then.
+    faults: bool,
+    /// It works after it was judged.
+    goes_on: bool,
+}
+
+/// Where a life stands when it is looked for crash points.
+struct Watch<'a> {
+    disk: &'a SimDisk,
+    chance: &'a Chance,
+    seen: u64,
+    depth: u32,
+    /// How many images are made at a crash point, at most.
+    draws: u32,
+}
+
+impl<'a> Trial<'a> {
+    /// All that a seed does. `faults`: writes and syncs fail now and then, too.
+    ///
+    /// # Panics
+    /// With a sentence, when production code breaks a promise or panics itself.
+    pub fn run(images: &'a Images, seed: u64, faults: bool) -> Tally {
+        let mut trial = Trial { images, tally: Tally::default(), scale: Scale::Mixed };
+        let chance: Chance = Rc::new(RefCell::new(SmallRng::seed_from_u64(seed)));
+        let mut disk = SimDisk::new(seed);
+        let mut said = Said::new(Model::default());
+        if !chance.borrow_mut().random_ratio(1, 8) {
+            // Most seeds are not about how a volume comes to be.
+            block_on(crate::Volume::create(&disk, &house::facts(seed))).expect("nothing hinders it");
+        }
+        let lives = chance.borrow_mut().random_range(1..4);
+        for _ in 0..lives {
+            let faults = faults && chance.borrow_mut().random();
+            said = trial.life(&disk, said.promised(), &chance, Course { depth: 0, faults, goes_on: true });
+            disk = if chance.borrow_mut().random_ratio(1, 4) { disk.kill() } else { disk.crash() };
+        }
+        trial.life(&disk, said.promised(), &chance, Course { depth: DEPTH_MAX, faults: false, goes_on: false });
+        trial.tally.seeds += 1;
+        trial.tally
+    }
+
+    /// Opens the volume, judges what it shows, works. Returns what was said.
+    fn life(&mut self, disk: &SimDisk, before: Said, chance: &Chance, course: Course) -> Said {
+        let Course { depth, faults, goes_on } = course;
+        let cut_opening = chance.borrow_mut().random_ratio(1, if depth > 0 { 12 } else { 3 });
+        let may_cut = depth < DEPTH_MAX;
+        let opened = if cut_opening && may_cut {
+            house::slow(disk, chance);
+            let mut watch = Watch { disk, chance, seen: disk.changes(), depth, draws: if depth == 0 { 4 } else { 1 } };
+            let secret = chance.borrow_mut().random();
+            let opened = house::open(disk, secret, || {
+                self.crash_point(&mut watch, &before);
+                true
+            });
+            disk.set_delay(None);
+            opened
+        } else {
+            let secret = chance.borrow_mut().random();
+            house::open(disk, secret, || true)
+        };
+        let mut house = match opened.expect("nobody stops it") {
+            Ok(house) => house,
+            Err(why) => panic!("opening failed after a crash: {why}"),
+        };
+        let found = self.judge(&house, &before);
+        if !(goes_on && may_cut) {
+            return Said::new(found);
+        }
+        let mut said = Said::new(found);
+        if faults {
+            plan(disk, &mut chance.borrow_mut());
+        }
+        house::slow(disk, chance);
+        let draws = if depth == 0 { 10 } else { 1 };
+        // A cut right behind the opening is a crash point too: what is shown is promised now.
+        let mut watch = Watch { disk, chance, seen: u64::MAX, depth, draws };
+        self.work(&mut house, &mut said, &mut watch);
+        disk.set_delay(None);
+        said
+    }
+
+    /// Holds an opened volume against what was said before.
+    fn judge(&mut self, house: &House, before: &Said) -> Model {
+        let recovered = &house.recovered;
+        assert_eq!((&recovered.damaged, recovered.lost_batches), (&vec![], 0), "nothing was damaged, only cut off");
+        let stats = house.volume.stats();
+        assert_eq!((stats.failed, stats.orphan_records), (false, 0));
+        let found = block_on(look::shown(&house.volume)).unwrap_or_else(|why| panic!("unreadable: {why}"));
+        if let Some(why) = before.broken_by(&found) {
+            panic!("{why}");
+        }
+        self.tally.judged += 1;
+        found
+    }
+
+    fn work(&mut self, house: &mut House, said: &mut Said, watch: &mut Watch) {
+        let transactions = {
+            let chance = &mut *watch.chance.borrow_mut();
+            if watch.depth == 0 { chance.random_range(5..30) } else { chance.random_range(1..6) }
+        };
+        for _ in 0..transactions {
+            let (work, now_ms, pace) = {
+                let chance = &mut *watch.chance.borrow_mut();
+                let work = Work::random(chance, self.scale, said.last(), said.durable());
+                // The clock jumps as it likes.
+                (work, NOW_MS + chance.random_range(-1_000_000..1_000_000), chance.random_range(0..8))
+            };
+            let decided = house.decide(&work, now_ms, || {
+                said.listen();
+                self.crash_point(watch, said);
+                true
+            });
+            match decided.expect("nobody stops it") {
+                Ok(decided) => {
+                    self.tally.decided(&work, &decided.outcomes);
+                    said.decided(&work, decided);
+                }
+                Err(Refused::Failed | Refused::DiskFull) => self.tally.refused += 1,
+                Err(
+                    Refused::NotLoaded
+                    | Refused::NoAccount
+                    | Refused::NoMailbox
+                    | Refused::MailboxExists
+                    | Refused::TooLarge,
+                ) => {
+                    self.tally.refused += 1;
+                }
+                Err(other) => panic!("nothing here is refused so: {other}"),
+            }
+            if pace == 7 {
+                house.volume.heartbeat();
+            }
+            for _ in 0..pace {
+                house.turn();
+                said.listen();
+                self.crash_point(watch, said);
+            }
+            if pace == 6 {
+                self.looks_durable(house, said);
+            }
+        }
+        let close = watch.chance.borrow_mut().random_ratio(1, 3).then(|| house.close());
+        while house.turn() {
+            said.listen();
+            self.crash_point(watch, said);
+        }
+        said.listen();
+        self.looks_durable(house, said);
+        assert!(close.is_none_or(|closed| closed.get()), "closing ends");
+    }
+
+    /// A volume at work shows what it has acknowledged, and nothing else.
+    fn looks_durable(&mut self, house: &House, said: &Said) {
+        let found = block_on(look::shown(&house.volume)).unwrap_or_else(|why| panic!("unreadable at work: {why}"));
+        if let Some(why) = said.durable().differs(&found) {
+            panic!("at work it shows what is not durable, or not all that is: {why}");
+        }
+        self.tally.looks += 1;
+    }
+
+    /// If a completion has changed what a cut could leave: makes and judges such disks.
+    fn crash_point(&mut self, watch: &mut Watch, said: &Said) {
+        if watch.disk.changes() == watch.seen {
+            return;
+        }
+        watch.seen = watch.disk.changes();
+        let doubts = watch.disk.doubts().len();
+        self.tally.point(watch.disk.unsynced_sectors(), doubts);
+        if watch.depth > 0 && !watch.chance.borrow_mut().random_ratio(1, 3) {
+            return;
+        }
+        // Of few doubts there are few images.
+        let draws = watch.draws.min(1 << doubts.min(4));
+        for _ in 0..draws {
+            let (seed, killed) = {
+                let chance = &mut *watch.chance.borrow_mut();
+                (chance.random(), chance.random_ratio(1, 64))
+            };
+            if killed {
+                self.tally.kills += 1;
+                self.image(&watch.disk.fork_killed(seed), said, seed, watch.depth, true);
+                continue;
+            }
+            let image = watch.disk.fork_crashed(seed);
+            if self.images.insert(image.digest()) {
+                self.tally.images += 1;
+                self.tally.at_depth(watch.depth);
+                self.image(&image, said, seed, watch.depth, false);
+            } else {
+                self.tally.known += 1;
+            }
+        }
+    }
+
+    fn image(&mut self, image: &SimDisk, said: &Said, seed: u64, depth: u32, killed: bool) {
+        let chance = Rc::new(RefCell::new(SmallRng::seed_from_u64(seed)));
+        // What a kill leaves un-synced is a matter for the next cut.
+        let goes_on = killed || chance.borrow_mut().random_ratio(1, 12);
+        self.life(image, said.promised(), &chance, Course { depth: depth + 1, faults: false, goes_on });
+    }
+}
+
+/// Something fails: once, or from then on.
+fn plan(disk: &SimDisk, chance: &mut SmallRng) {
+    let n = chance.random_range(1..20);
+    let when = if chance.random() { When::Once(n) } else { When::From(n) };
+    match chance.random_range(0..4) {
+        0 => disk.fail(OpKind::Write, Fault::Io, when),
+        1 => disk.fail(OpKind::Write, Fault::Short, when),
+        2 => disk.fail(OpKind::Sync, Fault::Io, when),
+        _ => disk.fail(OpKind::Create, Fault::NoSpace, When::Once(chance.random_range(1..3))),
+    }
+}

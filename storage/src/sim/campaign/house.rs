@@ -1,0 +1,142 @@
+//! A volume under trial: how it is made, opened and driven, turn by turn, on a disk whose every step takes a while.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use rand::Rng;
+use rand::rngs::SmallRng;
+
+use super::model::Work;
+use super::tasks::{Tasks, turns};
+use crate::sim::{OpKind, SimDisk};
+use crate::{Create, Decided, OpenError, Recovered, Refused, Settings, Volume, VolumeId};
+
+/// The store of all volumes under trial.
+pub const STORE: uuid::Uuid = uuid::Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
+/// Their number in it.
+pub const VOLUME: VolumeId = 3;
+/// About what the clock says, milliseconds.
+pub const NOW_MS: i64 = 1_700_000_000_000;
+/// Octets of a segment: small, so that a trial has several.
+pub const SEGMENT_BYTES: u64 = 64 << 10;
+
+/// Chance shared by who draws from one seed.
+pub type Chance = Rc<RefCell<SmallRng>>;
+
+/// Facts of a volume under trial.
+#[must_use]
+pub fn facts(seed: u64) -> Create {
+    Create { store: STORE, volume: VOLUME, volumes: 4, segment_bytes: SEGMENT_BYTES, seed }
+}
+
+/// How it is run.
+#[must_use]
+pub fn settings() -> Settings {
+    Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 1 << 20 }
+}
+
+/// A volume, open, with its commit loop running.
+pub struct House {
+    /// The volume.
+    pub volume: Volume<SimDisk>,
+    /// What recovery found.
+    pub recovered: Recovered,
+    tasks: Tasks,
+}
+
+/// Every step of the disk waits one to three turns.
+pub fn slow(disk: &SimDisk, chance: &Chance) {
+    let chance = chance.clone();
+    disk.set_delay(Some(Rc::new(move |_: OpKind| -> Pin<Box<dyn Future<Output = ()>>> {
+        Box::pin(turns(chance.borrow_mut().random_range(1..=3)))
+    })));
+}
+
+/// Opens the volume, and makes it if there is none. `each_turn` is called between turns, and says whether to go on; `None`
+/// when it did not want to.
+///
+/// # Errors
+/// As [`Volume::open`] and, put as [`OpenError::Io`], [`Volume::create`].
+pub fn open(disk: &SimDisk, seed: u64, mut each_turn: impl FnMut() -> bool) -> Option<Result<House, OpenError>> {
+    let mut tasks = Tasks::default();
+    let found = Rc::new(RefCell::new(None));
+    let (put, folder) = (found.clone(), disk.clone());
+    tasks.spawn(async move {
+        let opened = open_or_make(folder, seed).await;
+        *put.borrow_mut() = Some(opened);
+    });
+    while tasks.turn() {
+        if !each_turn() {
+            return None;
+        }
+    }
+    let opened = found.borrow_mut().take().expect("opening waits for nothing but the disk");
+    Some(opened.map(|(volume, recovered)| {
+        let mut tasks = Tasks::default();
+        let looped = volume.clone();
+        tasks.spawn(async move { looped.commit_loop(|| turns(1)).await });
+        House { volume, recovered, tasks }
+    }))
+}
+
+async fn open_or_make(disk: SimDisk, seed: u64) -> Result<(Volume<SimDisk>, Recovered), OpenError> {
+    let opened = Volume::open(disk.clone(), Some((STORE, VOLUME)), settings()).await;
+    if !matches!(opened, Err(OpenError::Absent)) {
+        return opened;
+    }
+    // Each attempt draws its own secret.
+    let made = Volume::create(&disk, &facts(seed)).await;
+    made.map_err(|why| OpenError::Io { doing: "making the volume".to_owned(), why })?;
+    Volume::open(disk, Some((STORE, VOLUME)), settings()).await
+}
+
+impl House {
+    /// Everything that can move moves once. True if anything did.
+    pub fn turn(&mut self) -> bool {
+        self.tasks.turn()
+    }
+
+    /// Brings the accounts of some work into memory, which may take a while, and decides it; `each_turn` as for [`open`].
+    ///
+    /// # Panics
+    /// When an account cannot be read.
+    pub fn decide(
+        &mut self,
+        work: &Work,
+        now_ms: i64,
+        mut each_turn: impl FnMut() -> bool,
+    ) -> Option<Result<Decided, Refused>> {
+        let told = Rc::new(RefCell::new(None));
+        let (volume, tell) = (self.volume.clone(), told.clone());
+        let (accounts, transaction) = (work.held(), work.transaction());
+        self.tasks.spawn(async move {
+            let mut held = Vec::new();
+            for account in accounts {
+                held.extend(volume.load(account).await.unwrap_or_else(|why| panic!("loading an account: {why}")));
+            }
+            *tell.borrow_mut() = Some(volume.decide(transaction, now_ms));
+        });
+        loop {
+            assert!(self.tasks.turn(), "loading waits for nothing but the disk");
+            if let Some(decided) = told.borrow_mut().take() {
+                return Some(decided);
+            }
+            if !each_turn() {
+                return None;
+            }
+        }
+    }
+
+    /// Begins to close the volume; the cell is true when that is done.
+    pub fn close(&mut self) -> Rc<Cell<bool>> {
+        let closed = Rc::new(Cell::new(false));
+        let (volume, tell) = (self.volume.clone(), closed.clone());
+        self.tasks.spawn(async move {
+            volume.close().await;
+            tell.set(true);
+        });
+        closed
+    }
+}

@@ -1,0 +1,73 @@
+//! What a volume shows, as a [`Model`]: the one place that knows how accounts and mailboxes are looked at.
+
+use std::rc::Rc;
+
+use super::model::{Account, Mailbox, Model, message};
+use crate::disk::Disk;
+use crate::{AccountId, MailboxId, ReadError, Uid, Volume};
+
+/// What a volume shows, every message and summary read.
+///
+/// # Errors
+/// What does not read, in words.
+///
+/// # Panics
+/// When the volume contradicts itself.
+pub async fn shown<D: Disk>(volume: &Volume<D>) -> Result<Model, String> {
+    let domains = volume.domains().into_iter().map(|(name, info)| (name, info.to_vec())).collect();
+    let mut model = Model { domains, ..Model::default() };
+    for info in volume.accounts().await.map_err(|why| format!("listing accounts: {why}"))? {
+        let mut account = Account { name: info.name, secrets: info.secrets.to_vec(), ..Account::default() };
+        assert_eq!(volume.account_named(&account.name), Some(info.id), "an account is found by its name");
+        let held = volume.load(info.id).await.map_err(|why| format!("loading account {}: {why}", info.id.0))?;
+        assert!(held.is_some(), "an account that is listed is there");
+        account.subscriptions = volume.subscriptions(info.id).into_iter().collect();
+        for mailbox in volume.mailboxes(info.id) {
+            assert_eq!(mailbox.subscribed, account.subscriptions.contains(&mailbox.name), "{}", mailbox.name);
+            assert_eq!(volume.mailbox_named(info.id, &mailbox.name), Some(mailbox.id), "found by its name");
+            let (mut found, unread) = mailbox_of(volume, info.id, mailbox.id).await;
+            if let Some((uid, why)) = unread.into_iter().next() {
+                return Err(format!("account {}, mailbox {}, UID {uid}: {why}", info.id.0, mailbox.id.0));
+            }
+            let uids: Vec<Uid> = found.messages.keys().copied().collect();
+            let summaries = volume.summaries(info.id, mailbox.id, &uids).await;
+            found.messages.values_mut().zip(summaries).for_each(|(m, summary)| m.summary = summary);
+            account.mailboxes.insert(mailbox.id, Rc::new(found));
+        }
+        model.accounts.insert(info.id, Rc::new(account));
+    }
+    Ok(model)
+}
+
+/// A mailbox with the messages that read, and those that do not.
+async fn mailbox_of<D: Disk>(
+    volume: &Volume<D>,
+    account: AccountId,
+    id: MailboxId,
+) -> (Mailbox, Vec<(Uid, ReadError)>) {
+    let (mut mailbox, messages) = volume
+        .mailbox(account, id, |m| {
+            let mailbox = Mailbox {
+                name: m.info().name.clone(),
+                uidvalidity: m.info().uidvalidity,
+                uidnext: m.uidnext(),
+                highest_modseq: m.highest_modseq(),
+                exact: true,
+                ..Mailbox::default()
+            };
+            (mailbox, m.messages().to_vec())
+        })
+        .expect("a mailbox that is listed is there");
+    let mut unread = Vec::new();
+    for m in messages {
+        match volume.read(&m).await {
+            Ok(text) => {
+                assert_eq!(text.len() as u64, m.size, "a message is as long as its mailbox says");
+                let before = mailbox.messages.insert(m.uid, message(&m.flags, m.modseq, m.internal_ms, text.into()));
+                assert!(before.is_none(), "a UID is there once");
+            }
+            Err(why) => unread.push((m.uid, why)),
+        }
+    }
+    (mailbox, unread)
+}

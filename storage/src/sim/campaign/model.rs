@@ -1,0 +1,339 @@
+//! The model: what a volume must hold after a sequence of transactions, written without looking at the volume.
+//!
+//! The numbers that the volume chose (UIDs, UIDVALIDITY, MODSEQ, ids) come from its outcomes, and the model checks that they
+//! only rise. Octets are kept, not hashes, so a comparison trusts nothing. States share what they have in common: a state
+//! after each transaction costs what the transaction changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::{AccountId, Changed, Flags, FlagsHow, MailboxId, Modseq, Op, Outcome, Target, Uid};
+
+/// A volume's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    /// Info by name.
+    pub domains: BTreeMap<String, Vec<u8>>,
+    /// By id.
+    pub accounts: BTreeMap<AccountId, Rc<Account>>,
+}
+
+/// An account's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// As put last.
+    pub secrets: Vec<u8>,
+    /// By id.
+    pub mailboxes: BTreeMap<MailboxId, Rc<Mailbox>>,
+    /// Names.
+    pub subscriptions: BTreeSet<String>,
+}
+
+/// A mailbox's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mailbox {
+    /// Its name.
+    pub name: String,
+    /// 0 while no outcome has told it (of INBOX, and of those that are made with their account).
+    pub uidvalidity: u32,
+    /// The next UID.
+    pub uidnext: Uid,
+    /// Its HIGHESTMODSEQ; a lower bound where it is not `exact`.
+    pub highest_modseq: Modseq,
+    /// False after a change whose MODSEQ no outcome tells.
+    pub exact: bool,
+    /// By UID.
+    pub messages: BTreeMap<Uid, Message>,
+}
+
+/// A message's state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Of its last change.
+    pub modseq: Modseq,
+    /// System flags.
+    pub bits: u32,
+    /// Sorted.
+    pub keywords: Vec<String>,
+    /// INTERNALDATE.
+    pub internal_ms: i64,
+    /// Prefix and body.
+    pub text: Rc<[u8]>,
+    /// What was kept for listing it.
+    pub summary: Option<Rc<[u8]>>,
+}
+
+/// A transaction as the model sees it.
+pub struct Work {
+    /// What the bodies hold.
+    pub texts: Vec<Rc<[u8]>>,
+    /// The ops.
+    pub ops: Vec<Op>,
+}
+
+impl Model {
+    /// What must be true after this transaction. `outcomes` are the numbers the volume chose.
+    ///
+    /// # Panics
+    /// When the outcomes cannot be: a number goes back, a name is taken twice, an outcome is no answer to its op.
+    #[must_use]
+    pub fn after(&self, work: &Work, outcomes: &[Outcome]) -> Model {
+        assert_eq!(work.ops.len(), outcomes.len(), "one outcome an op");
+        let mut model = self.clone();
+        for (op, outcome) in work.ops.iter().zip(outcomes) {
+            model.step(work, op, outcome, outcomes);
+        }
+        model
+    }
+
+    fn account(&mut self, account: AccountId) -> &mut Account {
+        Rc::make_mut(self.accounts.get_mut(&account).expect("a known account"))
+    }
+
+    fn mailbox(&mut self, account: AccountId, mailbox: MailboxId) -> &mut Mailbox {
+        Rc::make_mut(self.account(account).mailboxes.get_mut(&mailbox).expect("a known mailbox"))
+    }
+
+    fn named(&self, account: AccountId, name: &str) -> bool {
+        self.accounts[&account].mailboxes.values().any(|m| m.name == name)
+    }
+
+    fn step(&mut self, work: &Work, op: &Op, outcome: &Outcome, outcomes: &[Outcome]) {
+        match (op, outcome) {
+            (Op::PutDomain { name, info }, Outcome::Done) => {
+                self.domains.insert(name.clone(), info.clone());
+            }
+            (Op::RemoveDomain { name }, Outcome::Done) => {
+                self.domains.remove(name);
+            }
+            (Op::PutAccount { name, secrets, mailboxes }, Outcome::Account(id)) => {
+                let account = self.accounts.entry(*id).or_insert_with(|| {
+                    let names =
+                        || std::iter::once("INBOX").chain(mailboxes.iter().map(|m| &*m.name)).map(str::to_owned);
+                    let mailbox = |name| Rc::new(Mailbox { name, uidnext: 1, ..Mailbox::default() });
+                    Rc::new(Account {
+                        name: name.clone(),
+                        mailboxes: (1..).map(MailboxId).zip(names().map(mailbox)).collect(),
+                        subscriptions: names().collect(),
+                        ..Account::default()
+                    })
+                });
+                assert_eq!(account.name, *name);
+                Rc::make_mut(account).secrets.clone_from(secrets);
+            }
+            (Op::RemoveAccount { account }, Outcome::Done) => {
+                self.accounts.remove(account);
+            }
+            (Op::CreateMailbox { account, name, subscribed, .. }, Outcome::Mailbox(id, uidvalidity)) => {
+                assert!(!self.named(*account, name), "names are taken once");
+                let account = self.account(*account);
+                if *subscribed {
+                    account.subscriptions.insert(name.clone());
+                }
+                let made = Mailbox { name: name.clone(), uidvalidity: *uidvalidity, uidnext: 1, ..Mailbox::default() };
+                assert!(account.mailboxes.insert(*id, Rc::new(made)).is_none(), "mailbox ids are new");
+            }
+            (Op::RenameMailbox { account, mailbox, from, name }, Outcome::Done) => {
+                assert!(!self.named(*account, name), "names are taken once");
+                let renamed = self.mailbox(*account, *mailbox);
+                assert_eq!(renamed.name, *from);
+                renamed.name.clone_from(name);
+                renamed.exact = false;
+            }
+            (Op::Subscribe { account, name, on }, Outcome::Done) => {
+                let subscriptions = &mut self.account(*account).subscriptions;
+                if *on {
+                    subscriptions.insert(name.clone())
+                } else {
+                    subscriptions.remove(name)
+                };
+            }
+            (Op::Copy { account, from, uids, to }, Outcome::Copied { uidvalidity, pairs, modseq }) => {
+                self.arrive((*account, *from, uids), (to, outcomes), *uidvalidity, pairs, *modseq);
+            }
+            (Op::Move { account, from, uids, to }, Outcome::Moved { uidvalidity, pairs, modseq }) => {
+                self.arrive((*account, *from, uids), (to, outcomes), *uidvalidity, pairs, *modseq);
+                let left = self.mailbox(*account, *from);
+                for (uid, _) in pairs {
+                    left.messages.remove(uid).expect("what is moved was there");
+                    left.highest_modseq = *modseq;
+                }
+            }
+            (Op::RemoveMailbox { account, mailbox, name }, Outcome::Done) => {
+                let gone = self.account(*account).mailboxes.remove(mailbox);
+                assert_eq!(gone.expect("what is removed was there").name, *name);
+            }
+            (
+                Op::Append { account, mailbox, body, prefix, flags, internal_ms },
+                Outcome::Appended { uid, uidvalidity, modseq },
+            ) => {
+                let text = [prefix, &work.texts[*body][..]].concat().into();
+                let into = self.mailbox(*account, *mailbox);
+                into.valid(*uidvalidity);
+                assert_eq!(*uid, into.uidnext, "UIDs are given in order");
+                assert!(*modseq > into.highest_modseq, "a new MODSEQ is the highest");
+                into.uidnext = uid + 1;
+                into.knows(*modseq);
+                into.messages.insert(*uid, message(flags, *modseq, *internal_ms, text));
+            }
+            (Op::StoreFlags { account, mailbox, how, flags, .. }, Outcome::Stored { changed, .. }) => {
+                let into = self.mailbox(*account, *mailbox);
+                for Changed { uid, flags: new, modseq, .. } in changed {
+                    let old = into.messages.get_mut(uid).expect("what is changed was there");
+                    let bits = match how {
+                        FlagsHow::Replace => flags.bits,
+                        FlagsHow::Add => old.bits | flags.bits,
+                        FlagsHow::Remove => old.bits & !flags.bits,
+                    };
+                    assert_eq!(bits, new.bits);
+                    let summary = old.summary.take();
+                    *old = Message { summary, ..message(new, *modseq, old.internal_ms, old.text.clone()) };
+                    into.knows(*modseq);
+                }
+            }
+            (Op::Expunge { account, mailbox, .. }, Outcome::Expunged(uids, modseq)) => {
+                let into = self.mailbox(*account, *mailbox);
+                for uid in uids {
+                    into.messages.remove(uid).expect("what is expunged was there");
+                    into.knows(*modseq);
+                }
+            }
+            (Op::Summaries { account, mailbox, items }, Outcome::Done) => {
+                let into = self.mailbox(*account, *mailbox);
+                for (uid, summary) in items {
+                    if let Some(message) = into.messages.get_mut(uid) {
+                        message.summary = Some(summary[..].into());
+                    }
+                }
+            }
+            (op, outcome) => panic!("{op:?} cannot end as {outcome:?}"),
+        }
+    }
+
+    /// Copies come into a mailbox: what was asked for, and is there, once each.
+    fn arrive(
+        &mut self,
+        (account, from, uids): (AccountId, MailboxId, &[Uid]),
+        (to, outcomes): (&Target, &[Outcome]),
+        uidvalidity: u32,
+        pairs: &[(Uid, Uid)],
+        modseq: Modseq,
+    ) {
+        let to = match to {
+            Target::Mailbox(id) => *id,
+            Target::Made(op) => match outcomes[*op] {
+                Outcome::Mailbox(id, _) => id,
+                ref other => panic!("{other:?} is no target"),
+            },
+        };
+        assert!(pairs.is_sorted_by(|a, b| a.0 < b.0 && a.1 + 1 == b.1), "{pairs:?}");
+        assert!(pairs.iter().all(|(uid, _)| uids.contains(uid)), "only what was asked for");
+        let source = self.mailbox(account, from).messages.clone();
+        let into = self.mailbox(account, to);
+        into.valid(uidvalidity);
+        for (uid, new) in pairs {
+            assert_eq!(*new, into.uidnext, "UIDs are given in order");
+            let shared = into.messages.last_key_value().is_some_and(|m| m.1.modseq == modseq);
+            assert!(modseq > into.highest_modseq || shared, "a new MODSEQ is the highest");
+            into.uidnext = new + 1;
+            into.knows(modseq);
+            into.messages.insert(*new, Message { modseq, summary: None, ..source[uid].clone() });
+        }
+    }
+
+    /// Messages in it.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.accounts.values().flat_map(|a| a.mailboxes.values()).map(|m| m.messages.len()).sum()
+    }
+
+    /// Where a volume that shows `found` is not as it must be; `None`: it is.
+    #[must_use]
+    pub fn differs(&self, found: &Model) -> Option<String> {
+        if self.domains != found.domains {
+            return Some(format!("domains are {:?}, not {:?}", found.domains.keys(), self.domains.keys()));
+        }
+        if !self.accounts.keys().eq(found.accounts.keys()) {
+            return Some(format!("accounts are {:?}, not {:?}", found.accounts.keys(), self.accounts.keys()));
+        }
+        self.accounts.iter().zip(found.accounts.values()).find_map(|((id, known), found)| {
+            if Rc::ptr_eq(known, found) {
+                None
+            } else {
+                known.differs(found).map(|why| format!("account {}: {why}", id.0))
+            }
+        })
+    }
+}
+
+impl Account {
+    fn differs(&self, found: &Account) -> Option<String> {
+        if (&self.name, &self.secrets) != (&found.name, &found.secrets) {
+            return Some(format!("it is called {} or has other secrets", found.name));
+        }
+        if self.subscriptions != found.subscriptions {
+            return Some(format!("subscriptions are {:?}, not {:?}", found.subscriptions, self.subscriptions));
+        }
+        if !self.mailboxes.keys().eq(found.mailboxes.keys()) {
+            return Some(format!("mailboxes are {:?}, not {:?}", found.mailboxes.keys(), self.mailboxes.keys()));
+        }
+        let mut all = self.mailboxes.iter().zip(found.mailboxes.values());
+        all.find_map(|((id, known), found)| known.differs(found).map(|why| format!("mailbox {}: {why}", id.0)))
+    }
+}
+
+impl Mailbox {
+    fn valid(&mut self, uidvalidity: u32) {
+        assert!(self.uidvalidity == 0 || self.uidvalidity == uidvalidity, "UIDVALIDITY stays");
+        self.uidvalidity = uidvalidity;
+    }
+
+    fn knows(&mut self, modseq: Modseq) {
+        self.highest_modseq = modseq;
+        self.exact = true;
+    }
+
+    fn differs(&self, found: &Mailbox) -> Option<String> {
+        let modseqs = if self.exact {
+            self.highest_modseq == found.highest_modseq
+        } else {
+            self.highest_modseq <= found.highest_modseq
+        };
+        let facts = |m: &Mailbox| (m.name.clone(), m.uidvalidity, m.uidnext, m.highest_modseq);
+        let validity = self.uidvalidity == 0 || self.uidvalidity == found.uidvalidity;
+        if !modseqs || !validity || (&self.name, self.uidnext) != (&found.name, found.uidnext) {
+            return Some(format!(
+                "(name, UIDVALIDITY, UIDNEXT, HIGHESTMODSEQ) is {:?}, not {:?}",
+                facts(found),
+                facts(self)
+            ));
+        }
+        if !self.messages.keys().eq(found.messages.keys()) {
+            return Some(format!("UIDs are {:?}, not {:?}", found.messages.keys(), self.messages.keys()));
+        }
+        let mut all = self.messages.iter().zip(found.messages.values());
+        all.find_map(|((uid, known), found)| known.differs(found).map(|why| format!("UID {uid}: {why}")))
+    }
+}
+
+impl Message {
+    fn differs(&self, found: &Message) -> Option<String> {
+        let facts = |m: &Message| (m.modseq, m.bits, m.keywords.clone(), m.internal_ms, m.text.len());
+        if facts(self) != facts(found) {
+            let what = "(MODSEQ, flags, keywords, INTERNALDATE, octets)";
+            return Some(format!("{what} is {:?}, not {:?}", facts(found), facts(self)));
+        }
+        if self.text != found.text {
+            return Some("its octets are others".to_owned());
+        }
+        (self.summary != found.summary).then(|| format!("summary is {:?}, not {:?}", found.summary, self.summary))
+    }
+}
+
+/// A message with these flags.
+pub(super) fn message(flags: &Flags, modseq: Modseq, internal_ms: i64, text: Rc<[u8]>) -> Message {
+    let keywords = flags.keywords().iter().map(ToString::to_string).collect();
+    Message { modseq, bits: flags.bits, keywords, internal_ms, text, summary: None }
+}

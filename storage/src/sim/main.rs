@@ -1,0 +1,149 @@
+//! `store-campaign`: looks for faults of the store on the simulated disk, as long as one likes.
+//!
+//! ```text
+//! cargo run --release -p ringpost-storage --features sim --bin store-campaign -- crash --images 1000000 --seed 1 --jobs 2
+//! ```
+//!
+//! Exit code: 0 nothing was found, 1 something was (with the seed that shows it again), 2 it could not be run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser, Subcommand};
+use ringpost_storage::sim::campaign::crash::Trial;
+use ringpost_storage::sim::campaign::images::Images;
+use ringpost_storage::sim::campaign::ledger::{self, Entry};
+use ringpost_storage::sim::campaign::run::{self, Enough, Outcome};
+use ringpost_storage::sim::campaign::tally::Tally;
+
+/// Looks for faults of the store: production code, on a simulated disk, held against a model.
+///
+/// Everything comes from the seed. When something is found, the seed is told; running the same command with this seed and
+/// `--images 1 --jobs 1` at the same commit shows it again.
+#[derive(Parser)]
+#[command(
+    name = "store-campaign",
+    after_help = "Example:\n  store-campaign crash --images 1000000 --seed 7 --jobs 2 --ledger tests/ledger.json"
+)]
+struct Cli {
+    #[command(subcommand)]
+    campaign: Campaign,
+}
+
+#[derive(Subcommand)]
+enum Campaign {
+    /// Power cuts and kills at random work (R1): at each completion of the disk, some of the disks that a cut then may leave
+    /// are recovered and compared with the model.
+    Crash {
+        /// Distinct disks to look at.
+        #[arg(long, default_value_t = 100_000)]
+        images: u64,
+        /// Writes and syncs never fail by themselves.
+        #[arg(long)]
+        no_faults: bool,
+        #[command(flatten)]
+        like: Like,
+    },
+}
+
+#[derive(Args)]
+struct Like {
+    /// The first seed; the following ones come after it.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Threads.
+    #[arg(long, default_value_t = std::thread::available_parallelism().map_or(1, usize::from))]
+    jobs: usize,
+    /// Appends what was seen to this file.
+    #[arg(long, value_name = "FILE")]
+    ledger: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let (name, like, outcome) = match Cli::parse().campaign {
+        Campaign::Crash { images, no_faults, like } => {
+            let seen = Images::default();
+            let trial = |seed| Trial::run(&seen, seed, !no_faults);
+            let outcome =
+                run::run(like.seed, like.jobs, Enough::Images(images), trial, |t, took| progress(t, took, images));
+            ("crash", like, outcome)
+        }
+    };
+    report(name, &like, &outcome)
+}
+
+fn progress(tally: &Tally, took: Duration, of: u64) {
+    let rate = tally.images as f64 / took.as_secs_f64();
+    eprint!("\r{} of {of} images, {} seeds, {rate:.0} images/s ", tally.images, tally.seeds);
+}
+
+fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
+    let Outcome { tally, found, took } = outcome;
+    eprintln!();
+    println!(
+        "{name}: {} distinct images ({} seen again) at {} crash points of {} seeds, {:.0} images/s a thread, {:.1} s",
+        tally.images,
+        tally.known,
+        tally.points,
+        tally.seeds,
+        tally.images as f64 / took.as_secs_f64() / like.jobs as f64,
+        took.as_secs_f64()
+    );
+    println!(
+        "  {:.2} un-synced sectors a crash point, {:.2} in doubt; by crashes before: {:?}; {} kills; {} recoveries judged, {} looks at work",
+        tally.unsynced_mean(),
+        tally.doubts_mean(),
+        tally.images_at,
+        tally.kills,
+        tally.judged,
+        tally.looks
+    );
+    println!(
+        "  {} transactions ({} refused), {} to several; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
+        tally.decided,
+        tally.refused,
+        tally.shared,
+        tally.appended,
+        tally.copied,
+        tally.moved,
+        tally.expunged,
+        tally.summaries
+    );
+    for finding in found {
+        println!("FOUND, seed {}: {}", finding.seed, finding.why);
+    }
+    if let Some(path) = &like.ledger
+        && let Err(why) = keep(path, name, like, outcome)
+    {
+        eprintln!("the ledger {} was not written: {why}", path.display());
+        return ExitCode::from(2);
+    }
+    if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+fn keep(path: &Path, campaign: &str, like: &Like, outcome: &Outcome) -> std::io::Result<()> {
+    let at_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64);
+    let entry = Entry {
+        campaign,
+        commit: commit().unwrap_or_else(|| "unknown".to_owned()),
+        seed: like.seed,
+        jobs: like.jobs,
+        at_ms,
+        took_s: outcome.took.as_secs_f64(),
+        tally: &outcome.tally,
+        found: outcome.found.iter().map(|f| format!("seed {}: {}", f.seed, f.why)).collect(),
+    };
+    ledger::append(path, &entry)
+}
+
+/// The commit that is checked out; with a `+` when files differ from it.
+fn commit() -> Option<String> {
+    let git = |args: &[&str]| {
+        let out = Command::new("git").args(args).output().ok().filter(|out| out.status.success())?;
+        Some(String::from_utf8_lossy(&out.stdout).trim().to_owned())
+    };
+    let head = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let clean = git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(if clean { head } else { head + "+" })
+}
