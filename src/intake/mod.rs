@@ -128,7 +128,9 @@ fn weigh(fate: Deliverable) -> Verdict {
         Deliverable::Refused(Refused::NoAccount | Refused::NoMailbox) => Verdict::Later(Why::AccountGone),
         Deliverable::Refused(Refused::UidsUsedUp) => Verdict::Later(Why::MailboxFull),
         Deliverable::Refused(Refused::TooLarge) => Verdict::Unacceptable(judge::Fault::TooLarge),
-        Deliverable::Refused(Refused::MailboxExists | Refused::TooMany) => unreachable!("a delivery makes no mailbox"),
+        Deliverable::Refused(Refused::MailboxExists | Refused::TooMany | Refused::UidsGiven) => {
+            unreachable!("a delivery makes and renumbers no mailbox")
+        }
         Deliverable::Refused(Refused::Gap(_)) => unreachable!("a delivery receives no transfer"),
     }
 }

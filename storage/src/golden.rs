@@ -10,8 +10,8 @@ use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
 use crate::index;
 use crate::record::{
     self, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Gap, Heartbeat, MailboxPut,
-    MailboxRemove, NewMessage, NewTransfer, Record, RunRecord, Subscription, TransferRecord, Truncate, encode_sent,
-    encode_watermark, kind, pack,
+    MailboxRemove, NewMessage, NewTransfer, Record, Renumber, RunRecord, Subscription, TransferRecord, Truncate,
+    encode_sent, encode_watermark, kind, pack,
 };
 use crate::transfer::{TransferCopy, TransferNumber};
 use crate::types::{AccountId, Flags, MailboxId, Message, Place};
@@ -149,6 +149,15 @@ fn a_record_of_a_subscription_is_these_bytes() {
     golden("record-subscription-v1", &out);
     let entry = directory::entries(&out).next().unwrap().unwrap();
     assert_eq!(entry.record, Some(Record::Subscription(subscription)));
+}
+
+#[test]
+fn a_record_of_new_numbers_is_these_bytes() {
+    let renumber = Renumber { mailbox: MailboxId(4), uidvalidity: 1_275_660_208, uidnext: 25_022, modseq: 77 };
+    let out = framed(kind::RENUMBER, |o| renumber.encode(o));
+    golden("record-renumber-v1", &out);
+    let entry = directory::entries(&out).next().unwrap().unwrap();
+    assert_eq!(entry.record, Some(Record::Renumber(renumber)));
 }
 
 #[test]

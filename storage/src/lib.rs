@@ -29,7 +29,7 @@ mod watch;
 pub use decide::{COPY_UIDS_MAX, MAILBOXES_MAX, NAME_BYTES_MAX, PREFIX_BYTES_MAX, SUBSCRIPTIONS_MAX};
 pub use loaded::Loaded;
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-pub use transaction::{Changed, FlagsHow, Lost, NewMailbox, Op, Outcome, Refused, Target, Transaction};
+pub use transaction::{Changed, FlagsHow, Lost, NewMailbox, Op, Outcome, Refused, Target, Transaction, Uidvalidity};
 pub use transfer::{
     Carried, PendingTransfer, TRANSFER_COPIES_MAX, TRANSFERS_PENDING_MAX, TransferCopy, TransferNumber, TransferOp,
     TransferOutcome, Watermark,

@@ -30,6 +30,18 @@ pub enum Target {
     Made(usize),
 }
 
+/// What becomes of a mailbox's UIDVALIDITY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uidvalidity {
+    /// It stays.
+    Keep,
+    /// It is this one: that of the mailbox whose messages come here with their UIDs. Only where no UID was given yet, else
+    /// `UidsGiven`. Too high to leave room for others: `TooLarge`.
+    Adopt(u32),
+    /// It is a new one, above all that were given: UIDs that are known elsewhere mean nothing any more.
+    Fresh,
+}
+
 /// How a STORE changes flags (RFC 9051 §6.4.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlagsHow {
@@ -130,6 +142,17 @@ pub enum Op {
         /// INTERNALDATE, milliseconds since 1970.
         internal_ms: i64,
     },
+    /// Gives a mailbox other numbers: for messages that keep theirs (import), and for a mailbox that comes back from a backup.
+    Renumber {
+        /// Whose.
+        account: AccountId,
+        /// Which.
+        mailbox: MailboxId,
+        /// What becomes of its UIDVALIDITY.
+        uidvalidity: Uidvalidity,
+        /// UIDNEXT rises to this; a lower one changes nothing. The next `Append` gets this UID.
+        uidnext: Uid,
+    },
     /// Changes flags.
     StoreFlags {
         /// Whose.
@@ -199,7 +222,7 @@ pub enum Outcome {
     Done,
     /// `PutAccount`
     Account(AccountId),
-    /// `CreateMailbox`
+    /// `CreateMailbox`; `Renumber`
     Mailbox(MailboxId, /** UIDVALIDITY */ u32),
     /// `Append`
     Appended {
@@ -284,6 +307,9 @@ pub enum Refused {
     /// The account is not in memory: load it first.
     #[error("the account is not in memory")]
     NotLoaded,
+    /// The mailbox has given UIDs already: it cannot have another mailbox's.
+    #[error("the mailbox has given UIDs already")]
+    UidsGiven,
     /// More is waiting than the volume may hold.
     #[error("too busy")]
     Busy,

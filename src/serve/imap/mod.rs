@@ -322,7 +322,7 @@ fn no_for(why: &Refused) -> No {
         Refused::NoMailbox => No::NonExistent,
         Refused::MailboxExists => No::AlreadyExists,
         // More than one batch can hold, or than one message may have of keywords.
-        Refused::TooLarge | Refused::UidsUsedUp | Refused::TooMany => No::Limit,
+        Refused::TooLarge | Refused::UidsUsedUp | Refused::TooMany | Refused::UidsGiven => No::Limit,
         Refused::NoAccount
         | Refused::DiskFull
         | Refused::Failed

@@ -53,6 +53,7 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                 Op::CreateMailbox { name, .. } | Op::RenameMailbox { name, .. } => {
                     32 + within(name.len(), NAME_BYTES_MAX)?
                 }
+                Op::Renumber { .. } => 24,
                 Op::Subscribe { name, .. } => 8 + within(name.len(), NAME_BYTES_MAX)?,
                 Op::Append { prefix, flags, .. } => {
                     appends = true;

@@ -1,10 +1,10 @@
 //! Making, renaming and removing mailboxes, and subscriptions. Names are checked against the decided state: of several
 //! changes in one transaction each sees those before it.
 
-use super::{Made, Step};
-use crate::record::{MailboxPut, MailboxRemove, Subscription, kind};
-use crate::transaction::{Outcome, Refused};
-use crate::types::{AccountId, MailboxId};
+use super::{Made, Step, UIDVALIDITY_MAX};
+use crate::record::{MailboxPut, MailboxRemove, Renumber, Subscription, kind};
+use crate::transaction::{Outcome, Refused, Uidvalidity};
+use crate::types::{AccountId, MailboxId, Uid};
 
 /// Mailboxes of an account. More: `TooMany`.
 pub const MAILBOXES_MAX: usize = 10_000;
@@ -92,6 +92,36 @@ impl Step<'_> {
         let remove = MailboxRemove { mailbox, modseq };
         gather.push_of(kind::MAILBOX_REMOVE, id, &mut account.chain, |out| remove.encode(out));
         Ok(Outcome::Done)
+    }
+
+    pub(super) fn renumber(
+        &mut self,
+        id: AccountId,
+        mailbox: MailboxId,
+        uidvalidity: Uidvalidity,
+        uidnext: Uid,
+    ) -> Result<Outcome, Refused> {
+        let index = self.index;
+        let fresh = if uidvalidity == Uidvalidity::Fresh { Some(self.next_uidvalidity()?) } else { None };
+        let (account, gather) = self.account(id)?;
+        let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        let uidvalidity = match uidvalidity {
+            Uidvalidity::Adopt(adopted) if into.uidnext > 1 && adopted != into.uidvalidity => {
+                return Err(Refused::UidsGiven);
+            }
+            Uidvalidity::Adopt(adopted) if adopted == 0 || adopted > UIDVALIDITY_MAX => return Err(Refused::TooLarge),
+            Uidvalidity::Adopt(adopted) => adopted,
+            Uidvalidity::Keep | Uidvalidity::Fresh => fresh.unwrap_or(into.uidvalidity),
+        };
+        into.uidvalidity = uidvalidity;
+        into.uidnext = into.uidnext.max(uidnext);
+        let uidnext = into.uidnext;
+        let modseq = account.next_modseq();
+        gather.push_of(kind::RENUMBER, id, &mut account.chain, |out| {
+            Renumber { mailbox, uidvalidity, uidnext, modseq }.encode(out);
+        });
+        self.ahead.last_uidvalidity = self.ahead.last_uidvalidity.max(uidvalidity);
+        Ok(Outcome::Mailbox(mailbox, uidvalidity))
     }
 
     pub(super) fn subscribe(&mut self, id: AccountId, name: &str, on: bool) -> Result<Outcome, Refused> {

@@ -27,6 +27,9 @@ use crate::transaction::{Changed, FlagsHow, NewMailbox, Op, Outcome, Refused, Tr
 use crate::types::{AccountId, Flags, MailboxId, Modseq, Place, Uid};
 use crate::volume::{Decided, Inner};
 
+/// Above it nothing but our own counting leads, so that a clock in the far future, or a mailbox from elsewhere, cannot use
+/// the numbers up.
+const UIDVALIDITY_MAX: u32 = u32::MAX - (1 << 24);
 /// Milliseconds for which an answer about free space is believed.
 const FREE_ANSWER_MS: i64 = 1_000;
 
@@ -186,6 +189,9 @@ impl Step<'_> {
             Op::RenameMailbox { account, mailbox, from, name } => self.rename_mailbox(account, mailbox, &from, &name),
             Op::Subscribe { account, name, on } => self.subscribe(account, &name, on),
             Op::RemoveMailbox { account, mailbox, name } => self.remove_mailbox(account, mailbox, &name),
+            Op::Renumber { account, mailbox, uidvalidity, uidnext } => {
+                self.renumber(account, mailbox, uidvalidity, uidnext)
+            }
             Op::Append { account, mailbox, body, prefix, flags, internal_ms } => {
                 self.append(account, mailbox, bodies[body], &prefix, &flags, internal_ms)
             }
@@ -208,9 +214,7 @@ impl Step<'_> {
 
     /// max(now, last + 1), so it never goes back, whatever the clock does.
     fn next_uidvalidity(&mut self) -> Result<u32, Refused> {
-        // Room is left above, so that a clock in the far future cannot use the numbers up.
-        const CLOCK_MAX: u32 = u32::MAX - (1 << 24);
-        let now = u32::try_from(self.now_ms / 1_000).unwrap_or(0).min(CLOCK_MAX);
+        let now = u32::try_from(self.now_ms / 1_000).unwrap_or(0).min(UIDVALIDITY_MAX);
         let next = now.max(self.ahead.last_uidvalidity.checked_add(1).ok_or(Refused::TooLarge)?);
         self.ahead.last_uidvalidity = next;
         Ok(next)

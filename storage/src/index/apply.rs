@@ -88,6 +88,14 @@ impl Index {
                     account.mailboxes.entry(id).and_modify(|m| m.info.subscribed = subscription.on);
                 }
             }
+            Record::Renumber(renumber) => {
+                self.last_uidvalidity = self.last_uidvalidity.max(renumber.uidvalidity);
+                let account = self.link(account?, place, renumber.modseq)?;
+                let mailbox = account.mailboxes.get_mut(&renumber.mailbox)?;
+                mailbox.info.uidvalidity = renumber.uidvalidity;
+                mailbox.uidnext = mailbox.uidnext.max(renumber.uidnext);
+                mailbox.changed(renumber.modseq);
+            }
             Record::Message(message) => {
                 let account = self.link(account?, place, message.modseq)?;
                 let into = account.mailboxes.get_mut(&message.mailbox)?;

@@ -16,6 +16,7 @@ mod gap;
 mod mailbox;
 mod mark;
 mod message;
+mod renumber;
 mod run;
 mod subscription;
 mod transfer;
@@ -31,6 +32,7 @@ pub use gap::{Gap, all_known};
 pub use mailbox::{MailboxPut, MailboxRemove};
 pub use mark::{Heartbeat, Truncate};
 pub use message::{MessageRecord, NewMessage};
+pub use renumber::Renumber;
 pub use run::{RunRecord, find, pack};
 pub use subscription::Subscription;
 pub use transfer::{
@@ -50,6 +52,7 @@ pub mod kind {
     pub const MAILBOX_PUT: u16 = 16;
     pub const MAILBOX_REMOVE: u16 = 17;
     pub const SUBSCRIPTION: u16 = 18;
+    pub const RENUMBER: u16 = 19;
     pub const MESSAGE: u16 = 24;
     pub const FLAGS: u16 = 25;
     pub const EXPUNGE: u16 = 26;
@@ -75,6 +78,7 @@ pub enum Record<'a> {
     MailboxPut(MailboxPut<'a>),
     MailboxRemove(MailboxRemove),
     Subscription(Subscription<'a>),
+    Renumber(Renumber),
     Message(MessageRecord<'a>),
     Flags(FlagsRecord<'a>),
     Expunge(ExpungeRecord<'a>),
@@ -103,6 +107,7 @@ impl<'a> Record<'a> {
             kind::MAILBOX_PUT if known => MailboxPut::decode(&mut r).map(Record::MailboxPut),
             kind::MAILBOX_REMOVE if known => MailboxRemove::decode(&mut r).map(Record::MailboxRemove),
             kind::SUBSCRIPTION if known => Subscription::decode(&mut r).map(Record::Subscription),
+            kind::RENUMBER if known => Renumber::decode(&mut r).map(Record::Renumber),
             kind::MESSAGE if known => MessageRecord::decode(&mut r).map(Record::Message),
             kind::FLAGS if known => FlagsRecord::decode(&mut r).map(Record::Flags),
             kind::EXPUNGE if known => ExpungeRecord::decode(&mut r).map(Record::Expunge),

@@ -165,6 +165,13 @@ impl Model {
                 let gone = self.account(*account).mailboxes.remove(mailbox);
                 assert_eq!(gone.expect("what is removed was there").name, *name);
             }
+            (Op::Renumber { account, mailbox, uidnext, .. }, Outcome::Mailbox(id, uidvalidity)) => {
+                assert_eq!(id, mailbox);
+                let into = self.mailbox(*account, *mailbox);
+                into.uidvalidity = *uidvalidity;
+                into.uidnext = into.uidnext.max(*uidnext);
+                into.exact = false;
+            }
             (
                 Op::Append { account, mailbox, body, prefix, flags, internal_ms },
                 Outcome::Appended { uid, uidvalidity, modseq },

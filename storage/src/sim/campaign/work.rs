@@ -7,7 +7,7 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use super::model::{Model, Work};
-use crate::{AccountId, Body, Flags, FlagsHow, MailboxId, NewMailbox, Op, Target, Transaction, Uid};
+use crate::{AccountId, Body, Flags, FlagsHow, MailboxId, NewMailbox, Op, Target, Transaction, Uid, Uidvalidity};
 
 /// How large the letters are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,7 @@ impl Work {
             | Op::CreateMailbox { account, .. }
             | Op::RenameMailbox { account, .. }
             | Op::Subscribe { account, .. }
+            | Op::Renumber { account, .. }
             | Op::RemoveMailbox { account, .. }
             | Op::StoreFlags { account, .. }
             | Op::Copy { account, .. }
@@ -154,6 +155,10 @@ fn op(chance: &mut SmallRng, scale: Scale, (model, durable): (&Model, &Model), w
                 return Op::Subscribe { account, name: name(chance), on: true };
             }
             Op::Summaries { account, mailbox, items }
+        }
+        61..63 => {
+            let uidvalidity = if chance.random() { Uidvalidity::Keep } else { Uidvalidity::Fresh };
+            Op::Renumber { account, mailbox, uidvalidity, uidnext: there.uidnext + chance.random_range(0..40) }
         }
         _ => {
             work.texts.push(letter(chance, scale));
