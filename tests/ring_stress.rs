@@ -231,7 +231,7 @@ async fn serve(mut stream: Stream, file: DiskFile) -> Vec<(u64, usize)> {
                 stream.set_deadline(None);
             }
             _ => {
-                let len = chance.random_range(1..4_000);
+                let len = chance.random_range(1..8) * 512;
                 if write_at + len as u64 > REGION {
                     continue;
                 }

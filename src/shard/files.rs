@@ -20,13 +20,31 @@ enum DiskIn {
     Sim(sim::Disk),
 }
 
+/// How the files of a folder are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Writing {
+    /// Past the page cache where the file system allows it, else through it.
+    #[default]
+    Direct,
+    /// Through the page cache.
+    Buffered,
+}
+
 /// Opens (making it if need be) the folder of a volume.
 ///
 /// # Errors
 /// As `mkdir` and `open`; a symbolic link or anything but a folder is refused.
 pub fn disk(folder: &Path) -> io::Result<Disk> {
+    disk_written(folder, Writing::default())
+}
+
+/// As [`disk`], with its files written as `writing` says. (A simulated disk has no page cache.)
+///
+/// # Errors
+/// As [`disk`].
+pub fn disk_written(folder: &Path, writing: Writing) -> io::Result<Disk> {
     world!(
-        real::Disk::open(folder).map(|d| Disk(DiskIn::Real(d))),
+        real::Disk::open(folder, writing).map(|d| Disk(DiskIn::Real(d))),
         sim::Disk::open(folder).map(|d| Disk(DiskIn::Sim(d)))
     )
 }
@@ -100,6 +118,22 @@ impl disk::File for DiskFile {
             FileIn::Real(f) => f.read_at(offset, len).await,
             #[cfg(feature = "sim")]
             FileIn::Sim(f) => f.read_at(offset, len).await,
+        }
+    }
+
+    async fn read_device(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        match &self.0 {
+            FileIn::Real(f) => f.read_device(offset, len).await,
+            #[cfg(feature = "sim")]
+            FileIn::Sim(f) => f.read_at(offset, len).await,
+        }
+    }
+
+    fn seal(&self) {
+        match &self.0 {
+            FileIn::Real(f) => f.seal(),
+            #[cfg(feature = "sim")]
+            FileIn::Sim(f) => f.seal(),
         }
     }
 

@@ -39,7 +39,7 @@ macro_rules! world {
 // Below the macro, which it uses.
 mod files;
 
-pub use files::{Disk, DiskFile, disk};
+pub use files::{Disk, DiskFile, Writing, disk, disk_written};
 
 /// A point of monotonic time, nanoseconds since some start. Never the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

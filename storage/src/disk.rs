@@ -8,6 +8,8 @@
 //! - `write_sync` says `Ok` only when every byte was written *and* a later fdatasync of the same file
 //!   completed without error. A short write, a cancelled link or a failed sync is an error, and an error
 //!   means "perhaps on disk, perhaps not";
+//! - writes are whole blocks, so that they can go past the page cache; a file is written past it or through it from its
+//!   first write to its last, never both (RELIABILITY §4.7);
 //! - names are plain file names, never paths.
 
 use std::future::Future;
@@ -52,10 +54,23 @@ pub trait File: Clone + 'static {
     /// Reads exactly `len` bytes at `offset`. Reading past the end is `UnexpectedEof`.
     fn read_at(&self, offset: u64, len: usize) -> impl Future<Output = io::Result<Vec<u8>>>;
 
-    /// Writes `parts` one after the other at `offset`, then fdatasync, as one linked chain.
-    /// At most [`PARTS_MAX`] parts.
+    /// Reads as `read_at` does, from the device: never what only memory holds, as after a failed sync it may
+    /// (RELIABILITY §4.6). Slower.
+    fn read_device(&self, offset: u64, len: usize) -> impl Future<Output = io::Result<Vec<u8>>> {
+        self.read_at(offset, len)
+    }
+
+    /// Nothing more will be written here: from now on what was read may be kept in memory for other readers. Before
+    /// this, a file that was written to may be read from the device each time.
+    fn seal(&self) {}
+
+    /// Writes `parts` one after the other at `offset`, then fdatasync. At most [`PARTS_MAX`] parts; `offset` and the sum
+    /// of their lengths are multiples of [`BLOCK_BYTES`], and there is something to write.
     fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> impl Future<Output = io::Result<()>>;
 }
+
+/// A write begins and ends at a multiple of this, octets: the sector below which a disk does not tear.
+pub const BLOCK_BYTES: u64 = 512;
 
 /// Parts of one `write_sync` (the kernel's IOV_MAX).
 pub const PARTS_MAX: usize = 1_024;

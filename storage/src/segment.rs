@@ -11,8 +11,8 @@ use crate::types::{LSN_MAX, Lsn, VolumeId};
 
 /// The header block, octets; the first batch follows it.
 pub const HEADER_BYTES: usize = 4_096;
-/// Batches start and end at multiples of this, octets: the sector below which a disk does not tear.
-pub const BLOCK_BYTES: u64 = 512;
+/// Batches start and end at multiples of this, octets.
+pub const BLOCK_BYTES: u64 = crate::disk::BLOCK_BYTES;
 /// The smallest segment, octets.
 pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// The largest, octets: offsets inside a segment fit 32 bits.

@@ -1,11 +1,10 @@
-//! A volume's folder and its files.
+//! A volume's folder.
 //!
-//! Names are resolved under the folder's own descriptor and never followed through links. Reads and write → sync chains
-//! go through the ring; what changes the folder (making and removing files) takes disk time and goes to the file lane.
+//! Names are resolved under the folder's own descriptor and never followed through links. What changes the folder
+//! (making, recycling and removing files) takes disk time and goes to the file lane; reads and writes are in `file`.
 //! No file ever grows: `create` writes every byte of it, so a commit later changes no metadata.
 
 use std::cell::Cell;
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
@@ -13,13 +12,13 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ringpost_storage::disk::Bytes;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::home::{Shard, here};
+use super::file::{DiskFile, Opened, forget_cached, open_direct};
 use super::side;
-use super::work::Key;
+use super::stage::Stages;
+use crate::shard::Writing;
 
 /// Zeros written at a time by `create`.
 const ZEROS_BYTES: usize = 1 << 20;
@@ -32,14 +31,19 @@ const FILE_MODE: u32 = 0o600;
 #[derive(Clone)]
 pub struct Disk {
     folder: Arc<OwnedFd>,
+    writing: Writing,
+    stages: Rc<Stages>,
+    /// It was said why files of this folder are written through the page cache.
+    said: Rc<Cell<bool>>,
 }
 
 impl Disk {
-    /// Opens the folder, making it if need be, and removes what a crash left half made.
+    /// Opens the folder, making it if need be, and removes what a crash left half made. The names in it are durable
+    /// then, also where a process died between renaming a file and syncing the folder.
     ///
     /// # Errors
-    /// As `mkdir`, `open` and `unlink`; a symbolic link or anything but a folder is refused.
-    pub fn open(folder: &Path) -> io::Result<Self> {
+    /// As `mkdir`, `open`, `unlink` and `fsync`; a symbolic link or anything but a folder is refused.
+    pub fn open(folder: &Path, writing: Writing) -> io::Result<Self> {
         if std::fs::symlink_metadata(folder).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
             std::fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
             if let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
@@ -48,12 +52,14 @@ impl Disk {
             }
         }
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-        let disk = Disk { folder: Arc::new(rustix::fs::openat(CWD, folder, flags, Mode::empty())?) };
+        let opened = Arc::new(rustix::fs::openat(CWD, folder, flags, Mode::empty())?);
+        let disk = Disk { folder: opened, writing, stages: Rc::default(), said: Rc::default() };
         for name in names(&disk.folder)? {
             if name.starts_with(UNFINISHED.0) && name.ends_with(UNFINISHED.1) {
                 rustix::fs::unlinkat(&*disk.folder, &name, AtFlags::empty())?;
             }
         }
+        rustix::fs::fsync(&*disk.folder)?;
         Ok(disk)
     }
 
@@ -65,26 +71,25 @@ impl Disk {
 
     /// See [`ringpost_storage::disk::Disk::create`].
     pub async fn create(&self, name: &str, len: u64) -> io::Result<DiskFile> {
-        let (folder, name) = (self.folder.clone(), checked(name)?.to_owned());
-        let file = side::file(move || make(&folder, &name, len)).await?;
-        Ok(DiskFile::new(file, len))
+        let (folder, name, writing) = (self.folder.clone(), checked(name)?.to_owned(), self.writing);
+        let opened = side::file(move || make(&folder, &name, len, writing)).await?;
+        Ok(self.file(opened))
     }
 
     /// See [`ringpost_storage::disk::Disk::open`].
     pub async fn open_file(&self, name: &str) -> io::Result<DiskFile> {
-        let (folder, name) = (self.folder.clone(), checked(name)?.to_owned());
-        let (file, len) = side::file(move || {
-            // Asked before opening, because opening a pipe or a device can block or do something.
-            let stat = rustix::fs::statat(&*folder, &name, AtFlags::SYMLINK_NOFOLLOW)?;
-            regular(stat.st_mode)?;
-            let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(&*folder, &name, flags, Mode::empty())?;
-            let stat = rustix::fs::fstat(&file)?;
-            regular(stat.st_mode)?;
-            Ok((file, u64::try_from(stat.st_size).map_err(|_| Errno::INVAL)?))
-        })
-        .await?;
-        Ok(DiskFile::new(file, len))
+        let (folder, name, writing) = (self.folder.clone(), checked(name)?.to_owned(), self.writing);
+        Ok(self.file(side::file(move || reopen(&folder, &name, writing)).await?))
+    }
+
+    fn file(&self, opened: Opened) -> DiskFile {
+        if let Err(why) = &opened.direct
+            && self.writing == Writing::Direct
+            && !self.said.replace(true)
+        {
+            tracing::warn!("the store writes through the page cache here, which costs more CPU: {why}");
+        }
+        DiskFile::new(opened, self.stages.clone())
     }
 
     /// See [`ringpost_storage::disk::Disk::remove`].
@@ -130,11 +135,30 @@ fn names(folder: &OwnedFd) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-fn make(folder: &OwnedFd, name: &str, len: u64) -> io::Result<OwnedFd> {
+fn reopen(folder: &OwnedFd, name: &str, writing: Writing) -> io::Result<Opened> {
+    // Asked before opening, because opening a pipe or a device can block or do something.
+    let stat = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    regular(stat.st_mode)?;
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let buffered = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&buffered)?;
+    regular(stat.st_mode)?;
+    let len = u64::try_from(stat.st_size).map_err(|_| Errno::INVAL)?;
+    Ok(Opened { direct: direct(folder, name, &buffered, len, writing), buffered, len })
+}
+
+fn direct(folder: &OwnedFd, name: &str, of: &OwnedFd, len: u64, writing: Writing) -> Result<OwnedFd, String> {
+    match writing {
+        Writing::Direct => open_direct(folder, name, of, len),
+        Writing::Buffered => Err("it was asked for".to_owned()),
+    }
+}
+
+fn make(folder: &OwnedFd, name: &str, len: u64, writing: Writing) -> io::Result<Opened> {
     let unfinished = format!("{}{name}{}", UNFINISHED.0, UNFINISHED.1);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(folder, &unfinished, flags, Mode::from_raw_mode(FILE_MODE))?;
-    let made = fill(&file, len).and_then(|()| {
+    let buffered = rustix::fs::openat(folder, &unfinished, flags, Mode::from_raw_mode(FILE_MODE))?;
+    let made = fill(&buffered, len).and_then(|()| {
         rustix::fs::renameat_with(folder, &unfinished, folder, name, RenameFlags::NOREPLACE)?;
         Ok(rustix::fs::fsync(folder)?)
     });
@@ -142,7 +166,7 @@ fn make(folder: &OwnedFd, name: &str, len: u64) -> io::Result<OwnedFd> {
         let _ = rustix::fs::unlinkat(folder, &unfinished, AtFlags::empty());
         return Err(why);
     }
-    Ok(file)
+    Ok(Opened { direct: direct(folder, name, &buffered, len, writing), buffered, len })
 }
 
 /// Writes the zeros: allocated extents that were never written cost a metadata change at their first commit.
@@ -162,93 +186,8 @@ fn fill(file: impl AsFd, len: u64) -> io::Result<()> {
             Err(why) => return Err(why.into()),
         }
     }
-    Ok(rustix::fs::fsync(&file)?)
-}
-
-/// An open file. Clones share it; the ring keeps it open for as long as it works on it.
-#[derive(Clone)]
-pub struct DiskFile {
-    file: Rc<OwnedFd>,
-    len: u64,
-}
-
-impl DiskFile {
-    fn new(file: OwnedFd, len: u64) -> Self {
-        DiskFile { file: Rc::new(file), len }
-    }
-
-    /// Length in bytes.
-    pub fn len(&self) -> u64 {
-        self.len
-    }
-
-    /// See [`ringpost_storage::disk::File::read_at`].
-    pub async fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        if offset.checked_add(len as u64).is_none_or(|end| end > self.len) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let mut bytes = Vec::with_capacity(len);
-        while bytes.len() < len {
-            let room = len - bytes.len();
-            let at = offset + bytes.len() as u64;
-            let (result, read) = read(self.file.clone(), bytes, at).await;
-            bytes = read;
-            match result {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                // The allocator may give more capacity than was asked for, and the kernel then fills it.
-                Ok(count) if count > room => bytes.truncate(len),
-                Ok(_) => {}
-                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-                Err(why) => return Err(why),
-            }
-        }
-        Ok(bytes)
-    }
-
-    /// See [`ringpost_storage::disk::File::write_sync`].
-    pub async fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
-        let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
-        assert!(offset.checked_add(bytes).is_some_and(|end| end <= self.len), "files do not grow");
-        let shard = here();
-        let key = shard.ring().write_open(self.file.clone(), parts, offset);
-        let claim = Claim::new(shard, key);
-        let result = poll_fn(|cx| claim.shard.ring().write_poll(key, cx)).await;
-        claim.done();
-        result
-    }
-}
-
-/// One read into the spare capacity of `bytes`: how many were read, and the buffer.
-pub async fn read(file: Rc<OwnedFd>, bytes: Vec<u8>, offset: u64) -> (io::Result<usize>, Vec<u8>) {
-    let shard = here();
-    let key = shard.ring().read_open(file, bytes, offset);
-    let claim = Claim::new(shard, key);
-    let result = poll_fn(|cx| claim.shard.ring().read_poll(key, cx)).await;
-    claim.done();
-    result
-}
-
-/// A future's claim on its slot: dropped early, the slot keeps its memory until the kernel is done.
-pub struct Claim {
-    pub shard: Rc<Shard>,
-    key: Cell<Option<Key>>,
-}
-
-impl Claim {
-    pub fn new(shard: Rc<Shard>, key: Key) -> Self {
-        Claim { shard, key: Cell::new(Some(key)) }
-    }
-
-    /// The slot was freed by its last poll.
-    pub fn done(&self) {
-        self.key.set(None);
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if let (Some(key), Some(mut ring)) = (self.key.get(), self.shard.try_ring()) {
-            ring.abandon(key);
-        }
-    }
+    rustix::fs::fsync(&file)?;
+    // Nobody reads them.
+    forget_cached(&file, 0, None);
+    Ok(())
 }

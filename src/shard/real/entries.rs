@@ -14,7 +14,8 @@ use ringpost_storage::disk::{Bytes, PARTS_MAX};
 
 use super::buffers::{Chunk, GROUP};
 use super::ring::Ring;
-use super::work::{Accept, Key, Read, Recv, Send, Tag, Work, Write};
+use super::stage::Stage;
+use super::work::{Accept, Fill, Key, Read, Recv, Send, Source, Tag, Work, Write};
 use crate::observe::{self, Counter};
 
 /// Chunks that wait on one connection. At the bound its receive is cancelled, and armed again when all are read.
@@ -41,6 +42,10 @@ impl Ring {
             Work::Send(_) => self.send_done(key, result),
             Work::Read(read) => {
                 read.result = Some(result);
+                self.rouse(key);
+            }
+            Work::Fill(fill) => {
+                fill.result = Some(result);
                 self.rouse(key);
             }
             Work::Sleep(_) => self.rouse(key),
@@ -335,40 +340,99 @@ impl Ring {
         Poll::Ready((Ok(len), read.bytes))
     }
 
+    /// Starts reading `len` octets at `offset` of the file into the stage, from its start.
+    pub fn fill_open(&mut self, file: Rc<OwnedFd>, mut stage: Stage, len: usize, offset: u64) -> Key {
+        stage.set_len(len);
+        let (fd, at) = (file.as_raw_fd(), stage.as_mut_ptr());
+        let key = self.open(Work::Fill(Fill { stage, result: None, _file: file }), 0);
+        let entry = opcode::Read::new(types::Fd(fd), at, len as u32).offset(offset).build();
+        // SAFETY: the stage is the slot's until the completion and holds `len` octets; moving it moves no memory.
+        unsafe { self.start(key, Tag::Main, entry) };
+        key
+    }
+
+    /// How many bytes were read, and the stage with them. The slot is free then.
+    pub fn fill_poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<(io::Result<usize>, Stage)> {
+        if self.slot(key).alive > 0 {
+            return self.wait_on(key, cx);
+        }
+        let Work::Fill(mut fill) = self.close(key) else { unreachable!("the reader's own slot") };
+        let result = fill.result.expect("a completion leaves its result");
+        if result < 0 {
+            return Poll::Ready((Err(failed(result)), fill.stage));
+        }
+        let len = result.unsigned_abs() as usize;
+        assert!(len <= fill.stage.len(), "the kernel read more than was asked for");
+        fill.stage.set_len(len);
+        Poll::Ready((Ok(len), fill.stage))
+    }
+
     /// Starts write → fdatasync of `parts` at `offset` as one linked chain.
-    ///
-    /// No success is skipped: a skipped write that failed can take the sync's completion with it.
     pub fn write_open(&mut self, file: Rc<OwnedFd>, parts: Vec<Bytes>, offset: u64) -> Key {
         assert!(parts.len() <= PARTS_MAX, "the volume knows the bound");
-        let vectors: Vec<_> = parts
+        let vectors = parts
             .iter()
             .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() })
             .collect();
         let bytes = parts.iter().map(|part| part.len()).sum();
+        // SAFETY: shared parts are never changed and live as long as the slot has them.
+        unsafe { self.write_start(file, Source::Parts(parts), vectors, bytes, offset, true) }
+    }
+
+    /// Starts the write of a stage at `offset`; with `syncs`, fdatasync is linked behind it.
+    pub fn stage_write_open(&mut self, file: Rc<OwnedFd>, mut stage: Stage, offset: u64, syncs: bool) -> Key {
+        let bytes = stage.len();
+        let vectors = vec![libc::iovec { iov_base: stage.as_mut_ptr().cast(), iov_len: bytes }];
+        // SAFETY: the stage's memory does not move with it, and lives as long as the slot has it.
+        unsafe { self.write_start(file, Source::Stage(stage), vectors, bytes, offset, syncs) }
+    }
+
+    /// No success is skipped: a skipped write that failed can take the sync's completion with it.
+    ///
+    /// # Safety
+    /// `vectors` point at `bytes` octets that `source` keeps alive and unchanged.
+    unsafe fn write_start(
+        &mut self,
+        file: Rc<OwnedFd>,
+        source: Source,
+        vectors: Vec<libc::iovec>,
+        bytes: usize,
+        offset: u64,
+        syncs: bool,
+    ) -> Key {
         let fd = types::Fd(file.as_raw_fd());
         let (at, count) = (vectors.as_ptr(), vectors.len() as u32);
-        let write = Write { _parts: parts, vectors, bytes, written: None, synced: None, _file: file };
+        let write = Write { source, vectors, bytes, syncs, written: None, synced: None, _file: file };
         let key = self.open(Work::Write(Box::new(write)), 0);
-        let write = opcode::Writev::new(fd, at, count).offset(offset).build().flags(Flags::IO_LINK);
+        let write = opcode::Writev::new(fd, at, count).offset(offset).build();
         let sync = opcode::Fsync::new(fd).flags(types::FsyncFlags::DATASYNC).build();
-        // SAFETY: parts and vectors are the slot's: shared parts are never changed, vectors never grown. The kernel
-        // only reads them.
+        // SAFETY: source and vectors are the slot's; vectors are never grown. The kernel only reads them.
         unsafe {
-            self.start(key, Tag::Main, write);
-            self.start(key, Tag::Sync, sync);
+            if syncs {
+                self.start(key, Tag::Main, write.flags(Flags::IO_LINK));
+                self.start(key, Tag::Sync, sync);
+            } else {
+                self.start(key, Tag::Main, write);
+            }
         }
         key
     }
 
-    /// `Ok` only when every byte was written and the sync after it succeeded. The slot is free then.
-    pub fn write_poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// `Ok` only when every byte was written and the sync after it, if there is one, succeeded. A stage comes back. The
+    /// slot is free then.
+    pub fn write_poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<(io::Result<()>, Option<Stage>)> {
         if self.slot(key).alive > 0 {
             return self.wait_on(key, cx);
         }
         let Work::Write(write) = self.close(key) else { unreachable!("the writer's own slot") };
         debug_assert!(write.vectors.len() <= PARTS_MAX);
-        let (written, synced) = (write.written.expect("both completed"), write.synced.expect("both completed"));
-        Poll::Ready(verdict(write.bytes, written, synced))
+        let written = write.written.expect("completed");
+        let synced = if write.syncs { write.synced.expect("both completed") } else { 0 };
+        let stage = match write.source {
+            Source::Stage(stage) => Some(stage),
+            Source::Parts(_) => None,
+        };
+        Poll::Ready((verdict(write.bytes, written, synced), stage))
     }
 
     // ── time ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@
 //!    └─ side threads
 //! ```
 //!
-//! Unsafe code lives in `ring`, `entries`, `buffers` and `signals`.
+//! Unsafe code lives in `ring`, `entries`, `buffers`, `stage` and `signals`.
 
 use std::cell::RefCell;
 use std::sync::OnceLock;
@@ -19,6 +19,7 @@ mod bell;
 mod buffers;
 mod disk;
 mod entries;
+mod file;
 mod home;
 mod mesh;
 mod net;
@@ -28,6 +29,7 @@ mod process;
 mod ring;
 mod side;
 mod signals;
+mod stage;
 mod start;
 mod stream;
 mod work;
@@ -36,7 +38,8 @@ mod work;
 mod tests;
 
 pub use buffers::Chunk;
-pub use disk::{Disk, DiskFile};
+pub use disk::Disk;
+pub use file::DiskFile;
 pub use home::{run_dry, sleep, stop_requested, within};
 pub use mesh::Mesh;
 pub use net::{Listener, accept_paused, tcp_socket};

@@ -192,7 +192,7 @@ impl Ring {
         let slot = self.slot(key);
         slot.alive += 1;
         slot.cancelling = false;
-        let links = tag == Tag::Main && matches!(slot.work, Work::Write(_));
+        let links = tag == Tag::Main && matches!(&slot.work, Work::Write(write) if write.syncs);
         // SAFETY: the caller's promise, and a slot is freed only when `alive` is back at zero.
         unsafe { self.push(entry.user_data(key.user_data(tag)), links) };
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::rc::Rc;
 
-use super::disk;
+use super::file;
 use super::home::here;
 
 /// Signals that ask for an orderly stop.
@@ -68,7 +68,7 @@ pub async fn watch() {
     };
     loop {
         let info = Vec::with_capacity(size_of::<libc::signalfd_siginfo>());
-        match disk::read(fd.clone(), info, 0).await.0 {
+        match file::read(fd.clone(), info, 0).await.0 {
             Ok(_) => here().node.request_stop(),
             Err(why) => return tracing::error!("reading signals: {why}"),
         }

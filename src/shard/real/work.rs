@@ -12,6 +12,7 @@ use io_uring::types::Timespec;
 use ringpost_storage::disk::Bytes;
 
 use super::buffers::Chunk;
+use super::stage::Stage;
 
 /// Names a slot for as long as its owner holds it. The generation catches a name that outlived its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,7 @@ pub enum Work {
     Accept(Accept),
     Send(Send),
     Read(Read),
+    Fill(Fill),
     Write(Box<Write>),
     /// The time is read by the kernel when the entry is submitted.
     Sleep(#[expect(dead_code)] Box<Timespec>),
@@ -109,15 +111,33 @@ pub struct Read {
     pub _file: Rc<OwnedFd>,
 }
 
+/// A read into aligned memory.
+pub struct Fill {
+    pub stage: Stage,
+    pub result: Option<i32>,
+    /// Open until the kernel is done with it.
+    pub _file: Rc<OwnedFd>,
+}
+
 pub struct Write {
-    /// What `vectors` points into.
-    pub _parts: Vec<Bytes>,
+    pub source: Source,
+    /// Point into `source`.
     pub vectors: Vec<libc::iovec>,
     pub bytes: usize,
+    /// A sync is linked behind it.
+    pub syncs: bool,
     pub written: Option<i32>,
     pub synced: Option<i32>,
     /// Open until the kernel is done with it.
     pub _file: Rc<OwnedFd>,
+}
+
+/// What is written.
+pub enum Source {
+    /// For the page cache.
+    Parts(#[expect(dead_code)] Vec<Bytes>),
+    /// For the device itself.
+    Stage(Stage),
 }
 
 #[cfg(test)]

@@ -138,6 +138,10 @@ impl DiskFile {
         self.file.read_at(offset, len).await
     }
 
+    pub fn seal(&self) {
+        self.file.seal();
+    }
+
     pub async fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
         let file = self.file.clone();
         self.on.run(async move { file.write_sync(offset, parts).await }).await

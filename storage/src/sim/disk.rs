@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::faults::{Fault, Faults, OpKind, When};
 use super::file::{Content, Mood, SECTOR_BYTES};
-use crate::disk::{Bytes, Disk, File, PARTS_MAX};
+use crate::disk::{BLOCK_BYTES, Bytes, Disk, File, PARTS_MAX};
 
 /// A wait before a step of the disk.
 pub type Delay = Rc<dyn Fn(OpKind) -> Pin<Box<dyn Future<Output = ()>>>>;
@@ -31,6 +31,8 @@ pub struct SimFile {
     disk: SimDisk,
     content: Rc<RefCell<Content>>,
     len: u64,
+    /// Its owner has said that it writes no more.
+    sealed: Rc<Cell<bool>>,
 }
 
 struct World {
@@ -278,7 +280,7 @@ impl SimDisk {
 
     fn file(&self, content: Rc<RefCell<Content>>) -> SimFile {
         let len = content.borrow().len() as u64;
-        SimFile { disk: self.clone(), content, len }
+        SimFile { disk: self.clone(), content, len, sealed: Rc::default() }
     }
 }
 
@@ -344,8 +346,15 @@ impl File for SimFile {
         content.read(at, len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
+    fn seal(&self) {
+        self.sealed.set(true);
+    }
+
     async fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
         assert!(parts.len() <= PARTS_MAX, "at most {PARTS_MAX} parts");
+        assert!(!self.sealed.get(), "nothing is written to a sealed file");
+        let total: u64 = parts.iter().map(|p| p.len() as u64).sum();
+        assert!((offset | total).is_multiple_of(BLOCK_BYTES) && total > 0, "writes are whole blocks");
         let fault = self.disk.step(OpKind::Write).await;
         let bytes: Vec<u8> = parts.iter().map(|p| p.as_slice()).collect::<Vec<_>>().concat();
         let at = offset as usize;

@@ -7,7 +7,8 @@ use ringpost_storage::disk::{Disk as _, File as _};
 
 use super::{on_one, small};
 use crate::observe::{self, Counter};
-use crate::shard;
+use crate::shard::real::Disk;
+use crate::shard::{self, Writing};
 
 #[test]
 fn what_was_written_and_synced_is_read_back() {
@@ -24,13 +25,12 @@ fn what_was_written_and_synced_is_read_back() {
             assert_eq!(disk.list().await.expect("listed"), ["segment-1"]);
             let again = disk.create("segment-1", 4096).await;
             assert_eq!(again.err().expect("taken").kind(), io::ErrorKind::AlreadyExists);
-            let parts = vec![Rc::new(vec![7; 5000]), Rc::new(vec![8; 3000])];
-            file.write_sync(100, parts).await.expect("durable");
+            let parts = vec![Rc::new(vec![7; 5000]), Rc::new(vec![8; 3192])];
+            file.write_sync(512, parts).await.expect("durable");
             let again = disk.open("segment-1").await.expect("opened");
-            assert_eq!(
-                again.read_at(98, 8004).await.expect("read"),
-                [vec![0; 2], vec![7; 5000], vec![8; 3000], vec![0; 2]].concat()
-            );
+            let want = [vec![0; 2], vec![7; 5000], vec![8; 3192], vec![0; 2]].concat();
+            assert_eq!(again.read_at(510, 8196).await.expect("read"), want);
+            assert_eq!(again.read_device(510, 8196).await.expect("read"), want);
             let past = again.read_at((1 << 20) - 1, 2).await.expect_err("past the end");
             assert_eq!(past.kind(), io::ErrorKind::UnexpectedEof);
             assert!(disk.free_bytes().expect("counted") > 0);
@@ -64,6 +64,70 @@ fn links_and_folders_are_no_volume_and_no_segment() {
             assert!(!path.join("real/.half.new").exists());
             assert!(disk.open("out").await.is_err());
             assert!(disk.open("inner").await.is_err());
+        }
+    });
+}
+
+/// Folders on disk and in memory, where the file system of each decides how it is written.
+fn folders() -> Vec<tempfile::TempDir> {
+    let exe = std::env::current_exe().expect("a program");
+    let near = tempfile::tempdir_in(exe.parent().expect("a folder")).expect("a folder");
+    let memory = tempfile::tempdir_in("/dev/shm").ok();
+    [Some(near), tempfile::tempdir().ok(), memory].into_iter().flatten().collect()
+}
+
+#[test]
+fn however_it_is_written_the_same_is_read() {
+    for folder in folders() {
+        let path = folder.path().to_owned();
+        on_one(small(1), move || {
+            let path = path.clone();
+            async move {
+                for writing in [Writing::Direct, Writing::Buffered] {
+                    let disk = shard::disk_written(&path, writing).expect("a folder");
+                    let name = format!("{writing:?}");
+                    let file = disk.create(&name, 16 << 20).await.expect("created");
+                    let mut want = vec![0; 16 << 20];
+                    // Blocks that share a page, odd parts, and more than one stage holds.
+                    for (at, parts) in [
+                        (4_096, vec![100, 412]),
+                        (4_608, vec![1, 1, 510, 9 << 10]),
+                        (1 << 20, vec![1, 5 << 20, (4 << 20) + 511]),
+                        (5_120, vec![512]),
+                    ] {
+                        let parts: Vec<_> = (1..).zip(parts).map(|(n, len)| Rc::new(vec![n; len])).collect();
+                        let bytes: Vec<u8> = parts.iter().flat_map(|p| p.iter().copied()).collect();
+                        file.write_sync(at, parts).await.expect("durable");
+                        want[at as usize..][..bytes.len()].copy_from_slice(&bytes);
+                        let (from, len) = (at as usize - 3, bytes.len() + 6);
+                        assert_eq!(file.read_at(from as u64, len).await.expect("read"), &want[from..][..len]);
+                    }
+                    assert!(file.read_device(0, 16 << 20).await.expect("read") == want);
+                    file.seal();
+                    assert!(file.read_at(0, 16 << 20).await.expect("read") == want);
+                    let past = file.read_device((16 << 20) - 1, 2).await.expect_err("past the end");
+                    assert_eq!(past.kind(), io::ErrorKind::UnexpectedEof);
+                    assert!(std::fs::read(path.join(&name)).expect("read") == want);
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_file_that_is_no_multiple_of_a_block_goes_through_the_page_cache() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_owned();
+    on_one(small(1), move || {
+        let path = path.clone();
+        async move {
+            let disk = Disk::open(&path, Writing::Direct).expect("a folder");
+            let odd = disk.create("odd", 1_000).await.expect("created");
+            assert!(!odd.is_direct());
+            odd.write_sync(0, vec![Rc::new(vec![3; 512])]).await.expect("durable");
+            assert_eq!(odd.read_device(500, 500).await.expect("read"), [vec![3; 12], vec![0; 488]].concat());
+            let asked = Disk::open(&path, Writing::Buffered).expect("a folder");
+            assert!(!asked.create("even", 4_096).await.expect("created").is_direct());
         }
     });
 }
