@@ -6,7 +6,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use super::file::{DiskFile, Opened, forget_cached, open_direct};
 use super::side;
-use super::stage::Stages;
+use super::stage::{Stage, Stages};
 use crate::shard::Writing;
 
 /// Zeros written at a time by `create`.
@@ -158,7 +158,8 @@ fn make(folder: &OwnedFd, name: &str, len: u64, writing: Writing) -> io::Result<
     let unfinished = format!("{}{name}{}", UNFINISHED.0, UNFINISHED.1);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let buffered = rustix::fs::openat(folder, &unfinished, flags, Mode::from_raw_mode(FILE_MODE))?;
-    let made = fill(&buffered, len).and_then(|()| {
+    let direct = direct(folder, &unfinished, &buffered, len, writing);
+    let made = fill(&buffered, direct.as_ref().ok(), len).and_then(|()| {
         rustix::fs::renameat_with(folder, &unfinished, folder, name, RenameFlags::NOREPLACE)?;
         Ok(rustix::fs::fsync(folder)?)
     });
@@ -166,28 +167,29 @@ fn make(folder: &OwnedFd, name: &str, len: u64, writing: Writing) -> io::Result<
         let _ = rustix::fs::unlinkat(folder, &unfinished, AtFlags::empty());
         return Err(why);
     }
-    Ok(Opened { direct: direct(folder, name, &buffered, len, writing), buffered, len })
+    Ok(Opened { buffered, direct, len })
 }
 
 /// Writes the zeros: allocated extents that were never written cost a metadata change at their first commit.
-fn fill(file: impl AsFd, len: u64) -> io::Result<()> {
+fn fill(buffered: &OwnedFd, direct: Option<&OwnedFd>, len: u64) -> io::Result<()> {
     if len > 0 {
         // One extent where the file system can; it need not.
-        let _ = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, len);
+        let _ = rustix::fs::fallocate(buffered, rustix::fs::FallocateFlags::empty(), 0, len);
     }
-    let zeros = vec![0; ZEROS_BYTES];
+    let mut zeros = Stage::new(ZEROS_BYTES);
+    zeros.set_len(ZEROS_BYTES);
     let mut at = 0;
     while at < len {
         let part = usize::try_from(len - at).unwrap_or(usize::MAX).min(zeros.len());
-        match rustix::io::pwrite(&file, &zeros[..part], at) {
+        match rustix::io::pwrite(direct.unwrap_or(buffered), &zeros[..part], at) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => at += written as u64,
             Err(Errno::INTR) => {}
             Err(why) => return Err(why.into()),
         }
     }
-    rustix::fs::fsync(&file)?;
+    rustix::fs::fsync(buffered)?;
     // Nobody reads them.
-    forget_cached(&file, 0, None);
+    forget_cached(buffered, 0, None);
     Ok(())
 }
