@@ -37,7 +37,7 @@ impl<'a, D: Disk> Letter<'a, D> {
     /// # Errors
     /// As [`Volume::read_range`].
     pub async fn some(&mut self, range: Range<u64>) -> Result<&[u8], ReadError> {
-        let end = range.end.min(self.message.size);
+        let end = range.end.min(self.message.size());
         if range.start >= end {
             return Ok(&[]);
         }
@@ -63,7 +63,7 @@ impl<'a, D: Disk> Letter<'a, D> {
     /// # Errors
     /// As [`Volume::read_range`].
     pub async fn whole(&mut self, range: Range<u64>, bytes_max: usize) -> Result<Vec<u8>, ReadError> {
-        let end = range.end.min(range.start.saturating_add(bytes_max as u64)).min(self.message.size);
+        let end = range.end.min(range.start.saturating_add(bytes_max as u64)).min(self.message.size());
         let mut all = Vec::new();
         let mut at = range.start;
         while at < end {
@@ -89,7 +89,7 @@ impl<'a, D: Disk> Letter<'a, D> {
             };
             let body = body_start(&octets);
             // An empty line that is only half there, or a last field that goes on, shows at the next octets.
-            let whole = octets.len() as u64 >= self.message.size || body + 2 < octets.len();
+            let whole = octets.len() as u64 >= self.message.size() || body + 2 < octets.len();
             if whole || want >= limits::HEADER_BYTES_MAX {
                 octets.truncate(body);
                 return Ok((octets, whole));
@@ -105,8 +105,8 @@ impl<'a, D: Disk> Letter<'a, D> {
     pub async fn summary(&mut self) -> Result<Packed, ReadError> {
         let mut scan = Scan::new();
         let mut at = 0;
-        while at < self.message.size {
-            let some = self.some(at..self.message.size).await?;
+        while at < self.message.size() {
+            let some = self.some(at..self.message.size()).await?;
             at += some.len() as u64;
             scan.feed(some);
             // What is read from memory never waits: the shard gets its turn here.

@@ -128,7 +128,7 @@ impl Plan {
         sequence: u32,
         message: &Message,
     ) -> Result<bool, LimitReached> {
-        self.spend(MESSAGE_WORK + self.tests + message.flags.keywords().len() as u64).await?;
+        self.spend(MESSAGE_WORK + self.tests + message.keywords().len() as u64).await?;
         let (sequence_max, uid_max) = (view.len(), view.largest_uid());
         let keywords = self.sought.keywords_of(message);
         let mut facts = Facts { message, sequence, sequence_max, uid_max, keywords, header: None, body: None };
@@ -283,7 +283,7 @@ impl Sought {
         if self.keywords.is_empty() {
             return Vec::new();
         }
-        let has: HashSet<String> = message.flags.keywords().iter().map(|k| k.to_ascii_lowercase()).collect();
+        let has: HashSet<String> = message.keywords().iter().map(|k| k.to_ascii_lowercase()).collect();
         self.keywords.iter().map(|k| has.contains(k)).collect()
     }
 }
@@ -382,12 +382,12 @@ impl Test {
         let m = f.message;
         Some(match self {
             Test::Always(answer) => *answer,
-            Test::Flag(bits, set) => m.flags.has(*bits) == *set,
+            Test::Flag(bits, set) => m.has(*bits) == *set,
             Test::Keyword(at, set) => f.keywords[*at] == *set,
             Test::Day(from, to) => (*from..*to).contains(&date::day(m.internal_ms)),
             Test::Sent(from, to) => f.header.as_ref()?.sent.is_some_and(|day| (*from..*to).contains(&day)),
-            Test::Larger(octets) => m.size > *octets,
-            Test::Smaller(octets) => m.size < *octets,
+            Test::Larger(octets) => m.size() > *octets,
+            Test::Smaller(octets) => m.size() < *octets,
             Test::ModSeq(modseq) => m.modseq >= *modseq,
             Test::Header(at) => f.header.as_ref()?.fields[*at],
             Test::Body(at) => f.body.as_ref()?[*at],

@@ -169,23 +169,12 @@ impl View {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use ringpost_storage::{Flags, Place};
+    use ringpost_storage::Flags;
 
     use super::*;
 
     fn message(uid: Uid, modseq: Modseq) -> Message {
-        let place = Place { segment: 0, ordinal: 0 };
-        Message {
-            uid,
-            modseq,
-            flags: Flags::none(),
-            size: 0,
-            internal_ms: 0,
-            saved_ms: 0,
-            prefix: place,
-            body: place,
-            body_check: 0,
-        }
+        Message::sketch(uid, modseq, &Flags::none(), 0, 0)
     }
 
     fn box_of(all: &[(Uid, Modseq)]) -> Vec<Message> {
@@ -304,11 +293,15 @@ mod tests {
                     match (step, mine) {
                         (Step::Append, _) => unreachable!("done above"),
                         (Step::Expunge, _) => { now.remove(i); }
-                        (Step::Theirs(bit), _) => (m.flags.bits, m.modseq) = (m.flags.bits ^ bit, modseq),
+                        (Step::Theirs(bit), _) => {
+                            m.set_flags(&Flags::of(m.bits() ^ bit));
+                            m.modseq = modseq;
+                        }
                         (Step::Own { bit, silent }, Some((_, believed))) => {
                             let before = m.modseq;
-                            let bits = if m.flags.bits & bit == 0 { m.flags.bits | bit } else { m.flags.bits & !bit };
-                            (m.flags.bits, m.modseq) = (bits, modseq);
+                            let bits = if m.bits() & bit == 0 { m.bits() | bit } else { m.bits() & !bit };
+                            m.set_flags(&Flags::of(bits));
+                            m.modseq = modseq;
                             if !silent {
                                 *believed = bits;
                                 v.tell(m.uid, modseq);
@@ -320,7 +313,7 @@ mod tests {
                             }
                         }
                         (Step::Fetch, Some((_, believed))) => {
-                            *believed = m.flags.bits;
+                            *believed = m.bits();
                             v.tell(m.uid, m.modseq);
                         }
                         (Step::Own { .. } | Step::Fetch, None) => {}
@@ -335,17 +328,17 @@ mod tests {
                     let m = now.iter().find(|m| m.uid == *uid).unwrap();
                     prop_assert_eq!(client[*s as usize - 1].0, *uid);
                     prop_assert!(told.insert(*uid), "told twice");
-                    client[*s as usize - 1].1 = m.flags.bits;
+                    client[*s as usize - 1].1 = m.bits();
                 }
                 if let Some(n) = c.exists {
                     for s in client.len() as u32 + 1..=n {
                         let uid = v.uid(s).unwrap();
-                        client.push((uid, now.iter().find(|m| m.uid == uid).unwrap().flags.bits));
+                        client.push((uid, now.iter().find(|m| m.uid == uid).unwrap().bits()));
                     }
                 }
                 for m in &now {
                     let believed = client.iter().find(|(uid, _)| *uid == m.uid).map(|(_, bits)| *bits);
-                    prop_assert!(believed.is_none_or(|bits| bits == m.flags.bits), "{:?} is believed of {m:?}", believed);
+                    prop_assert!(believed.is_none_or(|bits| bits == m.bits()), "{:?} is believed of {m:?}", believed);
                 }
                 if may {
                     let uids: Vec<Uid> = client.iter().map(|(uid, _)| *uid).collect();

@@ -181,7 +181,8 @@ impl Door {
 async fn snapshot(who: &Resident) -> Answer {
     let Ok(_held) = who.load().await else { return Answer::LoginFailed(LoginFailed::Later) };
     let seen = who.volume.mailbox(who.account, MailboxId::INBOX, |mailbox| {
-        let item = |m: &ringpost_storage::Message| Item { uid: m.uid, size: u32::try_from(m.size).unwrap_or(u32::MAX) };
+        let item =
+            |m: &ringpost_storage::Message| Item { uid: m.uid, size: u32::try_from(m.size()).unwrap_or(u32::MAX) };
         (mailbox.info().uidvalidity, mailbox.messages().iter().map(item).collect())
     });
     match seen {

@@ -48,7 +48,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn place(&mut self) -> Option<Place> {
-        Some(Place { segment: self.u32()?, ordinal: self.u32()? })
+        Some(Place { segment: self.u32()?, at: self.u32()? })
     }
 
     /// What has not been read yet.
@@ -81,7 +81,7 @@ pub trait Put {
     }
     fn place(&mut self, v: Place) {
         self.u32(v.segment);
-        self.u32(v.ordinal);
+        self.u32(v.at);
     }
 
     /// A u16 length and the octets. The caller has bounded the length.

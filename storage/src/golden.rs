@@ -10,8 +10,8 @@ use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
 use crate::index;
 use crate::record::{
     self, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Gap, Heartbeat, MailboxPut,
-    MailboxRemove, NewMessage, NewTransfer, Record, Renumber, RunRecord, Subscription, TransferRecord, Truncate,
-    encode_sent, encode_watermark, kind, pack,
+    MailboxRemove, NewMessage, NewTransfer, Record, Released, ReleasedList, Renumber, RunRecord, Subscription,
+    TransferRecord, Truncate, encode_sent, encode_watermark, kind, pack,
 };
 use crate::transfer::{TransferCopy, TransferNumber};
 use crate::types::{AccountId, Flags, MailboxId, Message, Place};
@@ -34,46 +34,60 @@ const SEED: u64 = 0x5eed;
 fn batch() -> Vec<u8> {
     let account = AccountId(3 << 48 | 1);
     let mut chain = Chain::default();
-    let mut g = Gather::new(42, 7, 100);
-    let flags = Flags { bits: Flags::SEEN | Flags::DRAFT, keywords: Some(vec!["$Junk".into(), "work".into()].into()) };
+    let mut g = Gather::new(42, 7, 8_192);
+    let flags =
+        Flags { bits: Flags::SEEN | Flags::DRAFT, keywords: Some(Rc::new(vec!["$Junk".into(), "work".into()])) };
     g.push(kind::DOMAIN_PUT, |o| DomainPut { name: "ringpost.test", info: b"info" }.encode(o));
     g.push(kind::DOMAIN_REMOVE, |o| crate::codec::Put::text(o, "gone.test"));
-    let put = AccountPut { modseq: 1, generation: 1, name: "alice@ringpost.test", secrets: b"secret" };
+    let put = AccountPut {
+        modseq: 1,
+        generation: 1,
+        limit_bytes: 1 << 30,
+        limit_messages: 0,
+        name: "alice@ringpost.test",
+        secrets: b"secret",
+    };
     g.push_of(kind::ACCOUNT_PUT, account, &mut chain, |o| put.encode(o));
     let mailbox = MailboxId(2);
     let put =
         MailboxPut { mailbox, uidvalidity: 1_700_000_000, modseq: 2, special_use: 5, subscribed: true, name: "Sent" };
     g.push_of(kind::MAILBOX_PUT, account, &mut chain, |o| put.encode(o));
-    let (body, body_check) = g.push_body(vec![b"Subject: hello\r\n\r\n".to_vec(), b"world\r\n".to_vec()], 25, 9);
+    let pushed = g.push_body(vec![b"Subject: hello\r\n\r\n".to_vec(), b"world\r\n".to_vec()], 25, 9);
     let message = NewMessage {
         mailbox,
         uid: 1,
         modseq: 3,
         size: 27,
+        saved_s: 1_700_000_001,
         internal_ms: 1_700_000_000_123,
-        saved_ms: 1_700_000_001_456,
-        body,
-        body_check,
+        body: pushed.place,
+        body_check: pushed.check,
+        large: false,
         flags: &flags,
         prefix: b"X\n",
     };
-    g.push_of(kind::MESSAGE, account, &mut chain, |o| message.encode(o));
+    g.push_with_body(kind::MESSAGE, account, &mut chain, (pushed, NewMessage::BODY_AT), |o| message.encode(o));
     g.push_of(kind::FLAGS, account, &mut chain, |o| {
         FlagsRecord::encode_head(o, mailbox, 4, 2);
         FlagsRecord::encode_item(o, 1, &Flags::of(Flags::FLAGGED));
         FlagsRecord::encode_item(o, 2, &flags);
     });
-    g.push_of(kind::EXPUNGE, account, &mut chain, |o| ExpungeRecord::encode(o, mailbox, 5, &[1, 3, 9]));
+    let gone = [1, 3, 9].map(|uid| Message::sketch(uid, 3, &flags, 4_000 + uid, 0));
+    g.push_of(kind::EXPUNGE, account, &mut chain, |o| ExpungeRecord::encode(o, mailbox, 5, gone.iter()));
     let packed = pack(&[(1, b"one".to_vec()), (4, b"four".to_vec())]);
     let len = packed.len() as u64;
-    let (body, body_check) = g.push_body(vec![packed], len, 9);
-    let run = RunRecord { mailbox, first: 1, last: 4, count: 2, body, body_check };
-    g.push_of(kind::RUN, account, &mut chain, |o| run.encode(o));
-    g.push_of(kind::MAILBOX_REMOVE, account, &mut chain, |o| MailboxRemove { mailbox, modseq: 6 }.encode(o));
-    g.push_of(kind::ACCOUNT_REMOVE, account, &mut chain, |_| {});
+    let pushed = g.push_body(vec![packed], len, 9);
+    let (body, body_len, body_check) = (pushed.place, len as u32, pushed.check);
+    let run = RunRecord { mailbox, first: 1, last: 4, count: 2, body, body_len, body_check };
+    g.push_with_body(kind::RUN, account, &mut chain, (pushed, RunRecord::BODY_AT), |o| run.encode(o));
+    let released = Released { body: Place { segment: 6, at: 4_224 }, len: 3_990, large: false };
+    g.push_of(kind::MAILBOX_REMOVE, account, &mut chain, |o| {
+        MailboxRemove::encode(o, mailbox, 6, (4_000, 1), &[released]);
+    });
+    g.push_of(kind::ACCOUNT_REMOVE, account, &mut chain, |o| ReleasedList::encode(o, 4_000, 1, &[released]));
     g.push(kind::TRUNCATE, |o| Truncate { discarded_to: 12_288 }.encode(o));
     g.push(kind::HEARTBEAT, |o| Heartbeat { durable_lsn: 41 }.encode(o));
-    // Two blocks and a half: a table of three checksums.
+    // Two pieces and a half, and a list of three.
     let large = vec![b'x'; 640 << 10];
     g.push_body(vec![large], 640 << 10, 9);
     g.transactions = 2;
@@ -90,7 +104,6 @@ fn batch() -> Vec<u8> {
         records: 0,
         body_bytes: 0,
         total_bytes: 0,
-        first_ordinal: 0,
         transactions: 0,
         directory_check: 0,
     };
@@ -100,12 +113,12 @@ fn batch() -> Vec<u8> {
 
 #[test]
 fn the_superblock_is_these_bytes() {
-    golden("superblock-v1", &superblock::tests::example(5, 0xfeed).encode(2));
+    golden("superblock-v2", &superblock::tests::example(5, 0xfeed).encode(2));
 }
 
 #[test]
 fn the_segment_header_is_these_bytes() {
-    golden("segment-header-v1", &segment::tests::example().encode());
+    golden("segment-header-v2", &segment::tests::example().encode());
 }
 
 #[test]
@@ -113,8 +126,8 @@ fn a_batch_with_each_kind_of_record_is_these_bytes() {
     let bytes = batch();
     // The large body is left out of the image: 640 KiB of one letter.
     let bodies = bytes.windows(1_024).position(|w| w.iter().all(|&b| b == b'x')).unwrap();
-    golden("batch-v1-front", &bytes[..bodies]);
-    golden("batch-v1-end", &bytes[bodies + (640 << 10)..]);
+    golden("batch-v2-front", &bytes[..bodies]);
+    golden("batch-v2-end", &bytes[bodies + (640 << 10)..]);
 }
 
 #[test]
@@ -123,10 +136,10 @@ fn a_record_of_a_gap_is_these_bytes() {
     let at = record::begin(&mut out, kind::GAP, 0, None, 0, &Chain::default());
     Gap::encode(&mut out, 64 << 20, &[(7, 7), (9, 12)]);
     record::finish(&mut out, at);
-    golden("record-gap-v1", &out);
+    golden("record-gap-v2", &out);
     let entry = directory::entries(&out).next().unwrap().unwrap();
     let Some(Record::Gap(gap)) = entry.record else { panic!("a gap") };
-    assert_eq!((gap.numbers, gap.modseqs), ((1 << 20) + 1, (2 << 20) + 1));
+    assert_eq!((gap.numbers, gap.modseqs), ((64 << 20) / 48 + 1, (2 << 20) + 1));
     assert_eq!(gap.ranges().collect::<Vec<_>>(), [(7, 7), (9, 12)]);
 }
 
@@ -134,7 +147,7 @@ fn a_record_of_a_gap_is_these_bytes() {
 fn framed(kind: u16, payload: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     let mut chain = Chain::default();
-    chain.push(Place { segment: 7, ordinal: 99 });
+    chain.push(Place { segment: 7, at: 4_240 });
     let account = AccountId(3 << 48 | 1);
     let at = record::begin(&mut out, kind, 0, Some(account), record::slot(account), &chain);
     payload(&mut out);
@@ -146,7 +159,7 @@ fn framed(kind: u16, payload: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 fn a_record_of_a_subscription_is_these_bytes() {
     let subscription = Subscription { on: true, name: "Entwürfe/2024" };
     let out = framed(kind::SUBSCRIPTION, |o| subscription.encode(o));
-    golden("record-subscription-v1", &out);
+    golden("record-subscription-v2", &out);
     let entry = directory::entries(&out).next().unwrap().unwrap();
     assert_eq!(entry.record, Some(Record::Subscription(subscription)));
 }
@@ -155,38 +168,34 @@ fn a_record_of_a_subscription_is_these_bytes() {
 fn a_record_of_new_numbers_is_these_bytes() {
     let renumber = Renumber { mailbox: MailboxId(4), uidvalidity: 1_275_660_208, uidnext: 25_022, modseq: 77 };
     let out = framed(kind::RENUMBER, |o| renumber.encode(o));
-    golden("record-renumber-v1", &out);
+    golden("record-renumber-v2", &out);
     let entry = directory::entries(&out).next().unwrap().unwrap();
     assert_eq!(entry.record, Some(Record::Renumber(renumber)));
 }
 
 #[test]
 fn a_record_of_copies_is_these_bytes() {
-    let flags = Flags { bits: Flags::FLAGGED, keywords: Some(vec!["work".into()].into()) };
+    let flags = Flags { bits: Flags::FLAGGED, keywords: Some(Rc::new(vec!["work".into()])) };
     let original = |uid: u32| Message {
-        uid,
-        modseq: 9,
-        flags: Flags::none(),
-        size: 2_700 + u64::from(uid),
-        internal_ms: 1_700_000_000_123,
-        saved_ms: 1_700_000_001_456,
-        prefix: Place { segment: 6, ordinal: uid },
-        body: Place { segment: 5, ordinal: 3 * uid },
+        prefix: Place { segment: 6, at: 8 * uid },
+        body: Place { segment: 5, at: 31 * uid },
         body_check: 0xfeed_f00d_0000_0000 | u64::from(uid),
+        prefix_len: 30,
+        ..Message::sketch(uid, 9, &Flags::none(), 2_700 + uid, 1_700_000_000_123)
     };
     let out = framed(kind::COPY, |o| {
-        CopyRecord::encode_head(o, MailboxId(4), 77, MailboxId(2), 2);
-        CopyRecord::encode_item(o, 11, 1_700_000_009_999, &original(3), &flags);
-        CopyRecord::encode_item(o, 12, 1_700_000_009_999, &original(8), &Flags::none());
+        CopyRecord::encode_head(o, MailboxId(4), 77, MailboxId(2), 1_700_000_009, 2);
+        CopyRecord::encode_item(o, 11, &original(3), &flags);
+        CopyRecord::encode_item(o, 12, &original(8), &Flags::none());
     });
-    golden("record-copy-v1", &out);
+    golden("record-copy-v2", &out);
     let entry = directory::entries(&out).next().unwrap().unwrap();
     let Some(Record::Copy(copy)) = entry.record else { panic!("copies") };
     assert_eq!((copy.mailbox, copy.modseq, copy.from, copy.count), (MailboxId(4), 77, MailboxId(2), 2));
     let items: Vec<_> = copy.items().collect();
     assert_eq!((items[0].uid, items[0].from_uid, items[0].size), (11, 3, 2_703));
-    assert_eq!((items[0].internal_ms, items[0].saved_ms), (1_700_000_000_123, 1_700_000_009_999));
-    assert_eq!((items[1].prefix, items[1].body), (Place { segment: 6, ordinal: 8 }, Place { segment: 5, ordinal: 24 }));
+    assert_eq!((items[0].internal_ms, copy.saved_s), (1_700_000_000_123, 1_700_000_009));
+    assert_eq!((items[1].prefix, items[1].body), (Place { segment: 6, at: 64 }, Place { segment: 5, at: 248 }));
     assert_eq!((items[1].body_check, items[0].flags.to_flags()), (0xfeed_f00d_0000_0008, flags));
 }
 
@@ -201,22 +210,18 @@ fn the_records_of_transfers_are_these_bytes() {
     };
     let number = TransferNumber { incarnation: 1_700_000_000_000, number: 7 };
     let carried = Message {
-        uid: 0,
-        modseq: 0,
-        flags: Flags::none(),
-        size: 2_700,
-        internal_ms: 0,
-        saved_ms: 0,
-        prefix: Place { segment: 6, ordinal: 1 },
-        body: Place { segment: 5, ordinal: 3 },
+        prefix: Place { segment: 6, at: 4_160 },
+        body: Place { segment: 5, at: 4_300 },
         body_check: 0xfeed_f00d,
+        prefix_len: 40,
+        ..Message::sketch(0, 0, &Flags::none(), 2_700, 0)
     };
     let copy = TransferCopy {
         account: AccountId(1 << 48 | 5),
         mailbox: MailboxId(1),
         name: "bob@x".into(),
         prefix: b"X: y\r\n".to_vec(),
-        flags: Flags { bits: Flags::SEEN, keywords: Some(vec!["work".into()].into()) },
+        flags: Flags { bits: Flags::SEEN, keywords: Some(Rc::new(vec!["work".into()])) },
     };
     let copies = [copy.clone(), TransferCopy { prefix: Vec::new(), flags: Flags::none(), ..copy }];
     let from = Some((AccountId(3 << 48 | 1), MailboxId(2), 9));
@@ -232,7 +237,7 @@ fn the_records_of_transfers_are_these_bytes() {
         };
         new.encode(out);
     });
-    golden("record-transfer-v1", &transfer);
+    golden("record-transfer-v2", &transfer);
     let entry = directory::entries(&transfer).next().unwrap().unwrap();
     let Some(Record::Transfer(TransferRecord::Transfer(view))) = entry.record else { panic!("a transfer") };
     assert_eq!((view.target, view.number, view.from, view.hide), (1, number, from, true));
@@ -240,7 +245,7 @@ fn the_records_of_transfers_are_these_bytes() {
     assert_eq!(view.copies().collect::<Vec<_>>(), copies);
 
     let sent = bare(kind::SENT, &|out| encode_sent(out, 1, number.incarnation, &[(5, 7), (9, 9)]));
-    golden("record-sent-v1", &sent);
+    golden("record-sent-v2", &sent);
     let entry = directory::entries(&sent).next().unwrap().unwrap();
     let Some(Record::Transfer(TransferRecord::Sent(view))) = entry.record else { panic!("a sent") };
     let runs: Vec<_> = view.runs().map(|(first, last)| (first.number, last)).collect();
@@ -248,7 +253,7 @@ fn the_records_of_transfers_are_these_bytes() {
 
     let settled = TransferNumber { number: 6, ..number };
     let watermark = bare(kind::WATERMARK, &|out| encode_watermark(out, 4, number, settled, &[0, 3]));
-    golden("record-watermark-v1", &watermark);
+    golden("record-watermark-v2", &watermark);
     let entry = directory::entries(&watermark).next().unwrap().unwrap();
     let Some(Record::Transfer(TransferRecord::Watermark(view))) = entry.record else { panic!("a watermark") };
     assert_eq!((view.source, view.number, view.settled), (4, number, settled));
@@ -262,8 +267,8 @@ fn the_golden_batch_reads_as_one_record_of_each_kind() {
     let directory = &bytes[HEADER_BYTES..][..header.directory_bytes as usize];
     assert_eq!(index::check(&header, directory), Ok(()));
     let kinds: Vec<u16> = directory::entries(directory).map(|e| e.unwrap().frame.kind).collect();
-    assert_eq!(kinds, [1, 2, 8, 16, 33, 24, 25, 26, 33, 32, 17, 9, 48, 49, 33]);
-    let place = Place { segment: 7, ordinal: 104 };
+    assert_eq!(kinds, [1, 2, 8, 16, 33, 24, 25, 26, 33, 32, 17, 9, 48, 49, 33, 33, 33, 107]);
+    let place = Place { segment: 7, at: header.bodies_at() as u32 };
     let message = directory::entries(directory).find_map(|e| match e.unwrap().record {
         Some(Record::Message(m)) => Some((m.uid, m.body, m.prefix.to_vec(), m.flags.to_flags().keywords().len())),
         _ => None,

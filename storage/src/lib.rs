@@ -12,10 +12,12 @@ pub mod disk;
 #[cfg(test)]
 mod golden;
 mod index;
+mod load;
 mod loaded;
 mod read;
 mod record;
 mod recover;
+mod salvage;
 mod segment;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -18,7 +18,9 @@ pub struct Loaded<D: Disk> {
 }
 
 impl<D: Disk> Loaded<D> {
+    /// The account is in memory.
     pub(crate) fn new(volume: Volume<D>, account: AccountId) -> Self {
+        volume.hold(account, 1);
         Loaded { volume, account }
     }
 
@@ -60,5 +62,17 @@ impl<D: Disk> Loaded<D> {
     /// Summaries kept for these messages, `None` where there is none.
     pub async fn summaries(&self, mailbox: MailboxId, uids: &[Uid]) -> Vec<Option<Rc<[u8]>>> {
         self.volume.summaries(self.account, mailbox, uids).await
+    }
+}
+
+impl<D: Disk> Clone for Loaded<D> {
+    fn clone(&self) -> Self {
+        Loaded::new(self.volume.clone(), self.account)
+    }
+}
+
+impl<D: Disk> Drop for Loaded<D> {
+    fn drop(&mut self) {
+        self.volume.hold(self.account, -1);
     }
 }

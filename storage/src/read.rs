@@ -1,65 +1,66 @@
 //! Reading messages: from a place to verified octets.
 //!
-//! A message is its own prefix (in its record, or for a copy in its original's) and a body that copies may share. Everything is verified before it
-//! is handed out: a record by its own checksum, a small body whole, a large one block by block. Besides, the
-//! body's checksum must be the one its message remembers, so a whole but wrong body is caught.
+//! A message is its own prefix (in its record, or for a copy in its original's) and a body that copies may share. Everything
+//! is verified before it is handed out: a record by its own checksum, a body whole against the checksum that its message
+//! remembers (so a whole but wrong body is caught), a large one piece by piece.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::disk::{Disk, File};
-use crate::record::{self, BLOCK_BODY_BYTES, Frame, Record};
+use crate::record::{self, Frame, LargeRecord, MessageRecord, Piece, Record};
 use crate::types::{AccountId, MailboxId, Message, Place, Uid};
 use crate::volume::{Inner, ReadError};
 
 /// Record and body closer together than this are read at once, octets.
 const ONE_READ_BYTES_MAX: u64 = 64 << 10;
-
-/// Where a body is and how it is verified.
-struct BodyAt {
-    segment: u32,
-    offset: u64,
-    len: u64,
-    check: u128,
-    blocks: Vec<u64>,
-}
+/// Octets read of a record of which nothing is known; most are shorter, and a longer one is read again.
+const RECORD_BYTES_GUESS: usize = 4 << 10;
+/// Octets of a message's record beside prefix and keywords, at most.
+const MESSAGE_BYTES_GUESS: u64 = 192;
 
 impl<D: Disk> Inner<D> {
     /// See [`crate::Volume::read`].
     pub async fn read(&self, message: &Message) -> Result<Vec<u8>, ReadError> {
-        let body = self.body_at(message.body, message.body_check)?;
-        let prefix_len = message.size.checked_sub(body.len).ok_or(ReadError::Damaged)?;
-        if prefix_len == 0 {
-            return self.read_body(&body).await;
-        }
-        let (start, end) = self.record_span(message.prefix)?;
-        let body_end = body.offset + body.len;
-        if message.prefix.segment == body.segment && body.offset >= end && body_end - start <= ONE_READ_BYTES_MAX {
-            let span = self.read_span(body.segment, start, body_end - start).await?;
-            let mut whole = prefix_of(&span[..(end - start) as usize], message, prefix_len)?;
-            let bytes = &span[(body.offset - start) as usize..];
-            verify_whole(&body, bytes)?;
-            whole.extend_from_slice(bytes);
+        if message.is_large() {
+            let mut whole = if message.prefix_len == 0 { Vec::new() } else { self.read_prefix(message).await? };
+            self.read_pieces(message, 0..message.body_len(), &mut whole).await?;
             return Ok(whole);
         }
-        let mut whole = self.read_prefix(message, prefix_len).await?;
-        whole.extend_from_slice(&self.read_body(&body).await?);
+        if message.prefix_len == 0 {
+            return self.read_body(message.body, message.body_len(), message.body_check).await;
+        }
+        let (prefix, body) = (self.resolve(message.prefix), self.resolve(message.body));
+        let end = u64::from(body.at) + message.body_len();
+        let near =
+            prefix.segment == body.segment && body.at > prefix.at && end - u64::from(prefix.at) <= ONE_READ_BYTES_MAX;
+        if !near {
+            let mut whole = self.read_prefix(message).await?;
+            whole.extend_from_slice(&self.read_body(message.body, message.body_len(), message.body_check).await?);
+            return Ok(whole);
+        }
+        let span = self.read_span(prefix.segment, u64::from(prefix.at), end - u64::from(prefix.at)).await?;
+        let record_end = (body.at - prefix.at) as usize;
+        let mut whole = prefix_of(&span[..record_end], message)?;
+        let bytes = &span[record_end..];
+        verify(bytes, message.body_check)?;
+        whole.extend_from_slice(bytes);
         Ok(whole)
     }
 
     /// See [`crate::Volume::read_range`].
     pub async fn read_range(&self, message: &Message, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
-        let body = self.body_at(message.body, message.body_check)?;
-        let prefix_len = message.size.checked_sub(body.len).ok_or(ReadError::Damaged)?;
-        let from = offset.min(message.size);
-        let to = offset.saturating_add(len as u64).min(message.size);
+        let prefix_len = u64::from(message.prefix_len);
+        let from = offset.min(message.size());
+        let to = offset.saturating_add(len as u64).min(message.size());
         let mut out = Vec::new();
         if from == to {
             return Ok(out);
         }
-        if from < prefix_len && to > prefix_len && body.blocks.is_empty() {
+        if from < prefix_len && to > prefix_len && !message.is_large() {
             // A small body is verified whole, so all of it is read anyway, and mostly with the prefix in one go.
             let mut whole = self.read(message).await?;
             whole.truncate(to as usize);
@@ -67,15 +68,16 @@ impl<D: Disk> Inner<D> {
             return Ok(whole);
         }
         if from < prefix_len {
-            let prefix = self.read_prefix(message, prefix_len).await?;
+            let prefix = self.read_prefix(message).await?;
             out.extend_from_slice(&prefix[from as usize..to.min(prefix_len) as usize]);
         }
         if to > prefix_len {
-            let (from, to) = (from.saturating_sub(prefix_len), to - prefix_len);
-            if body.blocks.is_empty() {
-                out.extend_from_slice(&self.read_body(&body).await?[from as usize..to as usize]);
+            let range = from.saturating_sub(prefix_len)..to - prefix_len;
+            if message.is_large() {
+                self.read_pieces(message, range, &mut out).await?;
             } else {
-                self.read_blocks(&body, from, to, &mut out).await?;
+                let body = self.read_body(message.body, message.body_len(), message.body_check).await?;
+                out.extend_from_slice(&body[range.start as usize..range.end as usize]);
             }
         }
         Ok(out)
@@ -93,59 +95,74 @@ impl<D: Disk> Inner<D> {
                 continue;
             }
             // A run that does not read is as good as none: the caller computes what it lacks.
-            let Ok(at) = self.body_at(run.body, run.body_check) else { continue };
-            let Ok(bytes) = self.read_body(&at).await else { continue };
+            let Ok(bytes) = self.read_body(run.body, u64::from(run.body_len), run.body_check).await else { continue };
             found.extend(wanted.into_iter().filter_map(|uid| Some((uid, record::find(&bytes, uid)?.into()))));
         }
         uids.iter().map(|uid| found.get(uid).cloned()).collect()
     }
 
-    fn body_at(&self, place: Place, check: u64) -> Result<BodyAt, ReadError> {
-        let index = self.index.borrow();
-        let entry =
-            index.segments.get(&place.segment).and_then(|s| s.find_body(place.ordinal)).ok_or(ReadError::Damaged)?;
-        if entry.check as u64 != check {
+    /// The pieces of a large body, in order.
+    pub async fn pieces(&self, list: Place, check: u64) -> Result<Vec<Piece>, ReadError> {
+        let bytes = self.read_record(list, RECORD_BYTES_GUESS).await?;
+        let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
+        match Record::of(&frame) {
+            Ok(Some(Record::Large(large))) if LargeRecord::check(large.pieces()) == check => {
+                Ok(large.pieces().collect())
+            }
+            _ => Err(ReadError::Damaged),
+        }
+    }
+
+    async fn read_pieces(&self, message: &Message, range: Range<u64>, out: &mut Vec<u8>) -> Result<(), ReadError> {
+        let mut at = 0;
+        for piece in self.pieces(message.body, message.body_check).await? {
+            let (start, end) = (at, at + u64::from(piece.len));
+            at = end;
+            if end <= range.start || start >= range.end {
+                continue;
+            }
+            let bytes = self.read_body(piece.place, u64::from(piece.len), piece.check).await?;
+            let (from, to) = (range.start.max(start) - start, range.end.min(end) - start);
+            out.extend_from_slice(&bytes[from as usize..to as usize]);
+        }
+        // The list is verified, so only its length can disagree with the message.
+        if at < range.end { Err(ReadError::Damaged) } else { Ok(()) }
+    }
+
+    /// Where what was at a place is now.
+    pub fn resolve(&self, place: Place) -> Place {
+        place
+    }
+
+    async fn read_prefix(&self, message: &Message) -> Result<Vec<u8>, ReadError> {
+        let guess = MESSAGE_BYTES_GUESS + u64::from(message.prefix_len);
+        prefix_of(&self.read_record(message.prefix, guess as usize).await?, message)
+    }
+
+    /// The octets of the record at a place, and perhaps more. `guess`: how many they will be.
+    pub async fn read_record(&self, place: Place, guess: usize) -> Result<Vec<u8>, ReadError> {
+        let place = self.resolve(place);
+        let (at, end) = (u64::from(place.at), self.facts.segment_bytes);
+        let bytes = self.read_span(place.segment, at, (guess as u64).min(end.saturating_sub(at))).await?;
+        let Some(len) = bytes.first_chunk().map(|len| u64::from(u32::from_le_bytes(*len))) else {
+            return Err(ReadError::Damaged);
+        };
+        if len <= bytes.len() as u64 {
+            return Ok(bytes);
+        }
+        // Not verified yet, but within the segment; what it leads to is.
+        if at + len > end {
             return Err(ReadError::Damaged);
         }
-        Ok(BodyAt {
-            segment: place.segment,
-            offset: entry.offset,
-            len: entry.len,
-            check: entry.check,
-            blocks: entry.blocks.to_vec(),
-        })
+        self.read_span(place.segment, at, len).await
     }
 
-    fn record_span(&self, place: Place) -> Result<(u64, u64), ReadError> {
-        let index = self.index.borrow();
-        index.segments.get(&place.segment).and_then(|s| s.record_span(place.ordinal)).ok_or(ReadError::Damaged)
-    }
-
-    async fn read_prefix(&self, message: &Message, prefix_len: u64) -> Result<Vec<u8>, ReadError> {
-        let (start, end) = self.record_span(message.prefix)?;
-        let bytes = self.read_span(message.prefix.segment, start, end - start).await?;
-        prefix_of(&bytes, message, prefix_len)
-    }
-
-    async fn read_body(&self, body: &BodyAt) -> Result<Vec<u8>, ReadError> {
-        let bytes = self.read_span(body.segment, body.offset, body.len).await?;
-        verify_whole(body, &bytes)?;
+    /// A body, verified whole.
+    pub async fn read_body(&self, place: Place, len: u64, check: u64) -> Result<Vec<u8>, ReadError> {
+        let place = self.resolve(place);
+        let bytes = self.read_span(place.segment, u64::from(place.at), len).await?;
+        verify(&bytes, check)?;
         Ok(bytes)
-    }
-
-    async fn read_blocks(&self, body: &BodyAt, from: u64, to: u64, out: &mut Vec<u8>) -> Result<(), ReadError> {
-        let first = from / BLOCK_BODY_BYTES;
-        let start = first * BLOCK_BODY_BYTES;
-        let end = to.next_multiple_of(BLOCK_BODY_BYTES).min(body.len);
-        let bytes = self.read_span(body.segment, body.offset + start, end - start).await?;
-        let checks = body.blocks.iter().skip(first as usize);
-        for (block, check) in bytes.chunks(BLOCK_BODY_BYTES as usize).zip(checks) {
-            if xxh3_64(block) != *check {
-                return Err(ReadError::Damaged);
-            }
-        }
-        out.extend_from_slice(&bytes[(from - start) as usize..(to - start) as usize]);
-        Ok(())
     }
 
     async fn read_span(&self, segment: u32, offset: u64, len: u64) -> Result<Vec<u8>, ReadError> {
@@ -153,26 +170,25 @@ impl<D: Disk> Inner<D> {
             return Ok(Vec::new());
         }
         let file = self.log.borrow().files.get(&segment).cloned().ok_or(ReadError::Gone)?;
+        if offset.saturating_add(len) > file.len() {
+            return Err(ReadError::Damaged);
+        }
         Ok(file.read_at(offset, usize::try_from(len).map_err(|_| ReadError::Damaged)?).await?)
     }
 }
 
-fn verify_whole(body: &BodyAt, bytes: &[u8]) -> Result<(), ReadError> {
-    if xxh3_128(bytes) == body.check { Ok(()) } else { Err(ReadError::Damaged) }
+fn verify(bytes: &[u8], check: u64) -> Result<(), ReadError> {
+    if xxh3_128(bytes) as u64 == check { Ok(()) } else { Err(ReadError::Damaged) }
 }
 
 /// The prefix in a message's record, after making sure that it is this message's record. (The UID tells nothing: a copy
-/// reads its prefix in the record of its original.)
-fn prefix_of(bytes: &[u8], message: &Message, prefix_len: u64) -> Result<Vec<u8>, ReadError> {
+/// reads its prefix in the record of its original. Nor does the body's place, which compaction changes.)
+fn prefix_of(bytes: &[u8], message: &Message) -> Result<Vec<u8>, ReadError> {
+    let fits =
+        |m: &MessageRecord<'_>| m.body_check == message.body_check && m.prefix.len() == usize::from(message.prefix_len);
     let frame = Frame::read(bytes).map_err(|_| ReadError::Damaged)?;
     match Record::of(&frame) {
-        Ok(Some(Record::Message(m)))
-            if m.body == message.body
-                && m.body_check as u64 == message.body_check
-                && m.prefix.len() as u64 == prefix_len =>
-        {
-            Ok(m.prefix.to_vec())
-        }
+        Ok(Some(Record::Message(m) | Record::Moved(m))) if fits(&m) && m.size == message.size => Ok(m.prefix.to_vec()),
         _ => Err(ReadError::Damaged),
     }
 }

@@ -22,7 +22,7 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 pub const SEGMENTS_MAX: u32 = 1 << 24;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"RPsegmt\n");
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// The header block of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]

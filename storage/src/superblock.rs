@@ -16,9 +16,9 @@ use crate::codec::{Put, Reader};
 use crate::types::{Lsn, VolumeId};
 
 /// The format this program writes.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// The oldest format whose readers understand what this program writes.
-pub const MIN_READER_VERSION: u32 = 1;
+pub const MIN_READER_VERSION: u32 = 2;
 /// Incompatible features this program knows: none yet.
 pub const INCOMPAT_KNOWN: u64 = 0;
 /// Features that a program may read without knowing them, but not write: none yet.

@@ -148,7 +148,7 @@ impl PendingTransfer {
     /// Octets it carries.
     #[must_use]
     pub fn octets(&self) -> u64 {
-        self.carried.size
+        self.carried.size()
     }
 }
 

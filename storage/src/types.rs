@@ -28,14 +28,29 @@ impl MailboxId {
     pub const INBOX: MailboxId = MailboxId(1);
 }
 
-/// Where a record lies: the segment and its ordinal there. Never changes (DESIGN §7.6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Where a record or a body begins: the segment, and the octet in it. Never changes (DESIGN §7.6, where it is an ordinal);
+/// compaction, which moves what is there, leaves word where it went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
-    /// Segment number.
+    /// Segment number. 0: nowhere.
     pub segment: u32,
-    /// The how-manyth record of the segment.
-    pub ordinal: u32,
+    /// Octets from the segment's start.
+    pub at: u32,
 }
+
+impl Place {
+    /// No place.
+    pub const NOWHERE: Place = Place { segment: 0, at: 0 };
+
+    /// True unless it is [`Place::NOWHERE`].
+    #[must_use]
+    pub fn is_somewhere(self) -> bool {
+        self.segment != 0
+    }
+}
+
+/// A message's keywords, sorted, without duplicates.
+pub type Keywords = Rc<Vec<Box<str>>>;
 
 /// A message's flags: system flags as bits, keywords by name. A keyword is the same in either case of its ASCII letters
 /// (RFC 9051 §2.3.2): changes look for it so, and a message that they leave has it once.
@@ -44,7 +59,7 @@ pub struct Flags {
     /// Bits of [`Flags::SEEN`] and its neighbours.
     pub bits: u32,
     /// Keywords, sorted, without duplicates. `None`: none (the common case costs a pointer).
-    pub keywords: Option<Rc<[Box<str>]>>,
+    pub keywords: Option<Keywords>,
 }
 
 impl Flags {
@@ -80,31 +95,118 @@ impl Flags {
     /// The keywords, sorted.
     #[must_use]
     pub fn keywords(&self) -> &[Box<str>] {
-        self.keywords.as_deref().unwrap_or(&[])
+        self.keywords.as_deref().map_or(&[], Vec::as_slice)
     }
 }
 
-/// A message as its mailbox lists it: durable, never decided-only.
+/// A message as its mailbox lists it: durable, never decided-only. 64 octets, keywords aside.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// Its UID.
     pub uid: Uid,
+    /// Octets of prefix and body.
+    pub(crate) size: u32,
     /// MODSEQ of its last change.
     pub modseq: Modseq,
-    /// Its flags.
-    pub flags: Flags,
-    /// Octets as a reader sees it: prefix and body.
-    pub size: u64,
     /// INTERNALDATE, milliseconds since 1970.
     pub internal_ms: i64,
-    /// When it was put into this mailbox, milliseconds since 1970.
-    pub saved_ms: i64,
+    /// When it was put into this mailbox, seconds since 1970.
+    pub(crate) saved_s: u32,
+    /// System flags, and [`LARGE`].
+    pub(crate) bits: u16,
+    /// Octets of the prefix.
+    pub(crate) prefix_len: u16,
+    pub(crate) keywords: Option<Keywords>,
     /// Where the record with its prefix is: its own, or of a copy the first original's.
-    pub prefix: Place,
-    /// Where its body is.
-    pub body: Place,
+    pub(crate) prefix: Place,
+    /// Where its body is, or the list of its body's pieces if it is [`LARGE`].
+    pub(crate) body: Place,
     /// First 64 bits of the body's checksum, so that a stale body is caught.
-    pub body_check: u64,
+    pub(crate) body_check: u64,
+}
+
+/// A message's body lies in pieces.
+pub(crate) const LARGE: u16 = 1 << 15;
+
+const _: () = assert!(size_of::<Message>() == 64, "what a loaded message costs");
+
+impl Message {
+    /// A message that lies nowhere: for who tests a view.
+    #[must_use]
+    pub fn sketch(uid: Uid, modseq: Modseq, flags: &Flags, size: u32, internal_ms: i64) -> Self {
+        let mut message = Message {
+            uid,
+            size,
+            modseq,
+            internal_ms,
+            saved_s: 0,
+            bits: 0,
+            prefix_len: 0,
+            keywords: None,
+            prefix: Place::NOWHERE,
+            body: Place::NOWHERE,
+            body_check: 0,
+        };
+        message.set_flags(flags);
+        message
+    }
+
+    /// Octets as a reader sees it: prefix and body.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        u64::from(self.size)
+    }
+
+    /// When it was put into this mailbox, milliseconds since 1970 (whole seconds).
+    #[must_use]
+    pub fn saved_ms(&self) -> i64 {
+        i64::from(self.saved_s) * 1_000
+    }
+
+    /// Where the record with its prefix is.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.prefix
+    }
+
+    /// Its flags.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        Flags { bits: self.bits(), keywords: self.keywords.clone() }
+    }
+
+    /// Its system flags.
+    #[must_use]
+    pub fn bits(&self) -> u32 {
+        u32::from(self.bits & !LARGE)
+    }
+
+    /// True if all of these system flags are set.
+    #[must_use]
+    pub fn has(&self, bits: u32) -> bool {
+        self.bits() & bits == bits
+    }
+
+    /// Its keywords, sorted.
+    #[must_use]
+    pub fn keywords(&self) -> &[Box<str>] {
+        self.keywords.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// Gives it other flags.
+    pub fn set_flags(&mut self, flags: &Flags) {
+        self.bits = (self.bits & LARGE) | (flags.bits as u16 & !LARGE);
+        self.keywords.clone_from(&flags.keywords);
+    }
+
+    pub(crate) fn is_large(&self) -> bool {
+        self.bits & LARGE != 0
+    }
+
+    /// Octets of the body.
+    pub(crate) fn body_len(&self) -> u64 {
+        self.size().saturating_sub(u64::from(self.prefix_len))
+    }
 }
 
 /// A mailbox's own facts.

@@ -16,8 +16,8 @@ use std::rc::Rc;
 
 use crate::commit::{self, Bell, Log};
 use crate::disk::{Bytes, Disk};
-use crate::index::Index;
 use crate::index::ahead::Ahead;
+use crate::index::{Entry, Index};
 use crate::loaded::Loaded;
 use crate::recover;
 use crate::transaction::{Outcome, Refused, Transaction};
@@ -62,6 +62,16 @@ pub enum OpenError {
     /// The format is newer than this program.
     #[error("the volume's format {found} is newer than this program reads ({known}): start the newer Ringpost")]
     Newer {
+        /// On disk.
+        found: u32,
+        /// Known here.
+        known: u32,
+    },
+    /// The format is older than this program.
+    #[error(
+        "the volume's format {found} is of a test version before the first release; this program reads {known}: export the mail with the program that wrote it"
+    )]
+    Older {
         /// On disk.
         found: u32,
         /// Known here.
@@ -333,14 +343,30 @@ impl<D: Disk> Volume<D> {
         self.0.index.borrow().domains.iter().map(|(name, info)| (name.clone(), info.clone())).collect()
     }
 
-    /// All accounts, by id. Reads what is not in memory.
+    /// All accounts, by id, read from the disk.
     ///
     /// # Errors
     /// See [`ReadError`].
     pub async fn accounts(&self) -> Result<Vec<AccountInfo>, ReadError> {
-        let mut all: Vec<AccountInfo> = self.0.index.borrow().accounts.values().map(|a| a.info.clone()).collect();
-        all.sort_unstable_by_key(|a| a.id);
-        Ok(all)
+        let mut all: Vec<Entry> = self.0.index.borrow().entries.iter().cloned().collect();
+        // In the order of the disk.
+        all.sort_unstable_by_key(|entry| entry.put);
+        let mut infos = Vec::with_capacity(all.len());
+        for entry in all {
+            if let Some(info) = self.info_of(entry).await? {
+                infos.push(info);
+            }
+        }
+        infos.sort_unstable_by_key(|a| a.id);
+        Ok(infos)
+    }
+
+    /// The accounts there are, rising.
+    #[must_use]
+    pub fn account_ids(&self) -> Vec<AccountId> {
+        let mut ids: Vec<AccountId> = self.0.index.borrow().entries.iter().map(|entry| entry.id).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// Brings an account into memory and keeps it there while the [`Loaded`] is held. `Ok(None)`: there is no such account.
@@ -348,8 +374,18 @@ impl<D: Disk> Volume<D> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn load(&self, account: AccountId) -> Result<Option<Loaded<D>>, ReadError> {
-        let there = self.0.index.borrow().accounts.contains_key(&account);
-        Ok(there.then(|| Loaded::new(self.clone(), account)))
+        Ok(self.0.load(account).await?.then(|| Loaded::new(self.clone(), account)))
+    }
+
+    /// Holds an account in memory, or no more.
+    pub(crate) fn hold(&self, account: AccountId, by: i32) {
+        let mut index = self.0.index.borrow_mut();
+        index.looks += 1;
+        let looks = index.looks;
+        if let Some(account) = index.loaded.get_mut(&account) {
+            account.holders = account.holders.saturating_add_signed(by);
+            account.used = looks;
+        }
     }
 
     /// One account. Reads what is not in memory; `Ok(None)`: there is no such account.
@@ -357,27 +393,45 @@ impl<D: Disk> Volume<D> {
     /// # Errors
     /// See [`ReadError`].
     pub async fn account(&self, id: AccountId) -> Result<Option<AccountInfo>, ReadError> {
-        Ok(self.0.index.borrow().accounts.get(&id).map(|a| a.info.clone()))
+        let Some(entry) = self.0.index.borrow().entries.get(id).cloned() else { return Ok(None) };
+        self.info_of(entry).await
+    }
+
+    /// `None`: it went meanwhile.
+    async fn info_of(&self, mut entry: Entry) -> Result<Option<AccountInfo>, ReadError> {
+        loop {
+            if let Some(account) = self.0.index.borrow().account(entry.id) {
+                return Ok(Some(account.info.clone()));
+            }
+            let read = self.0.read_info(&entry).await;
+            match (read, self.0.index.borrow().entries.get(entry.id).cloned()) {
+                (Ok(info), _) => return Ok(Some(info)),
+                (Err(_), None) => return Ok(None),
+                // It was written again, and what was read has been moved or is gone.
+                (Err(_), Some(now)) if now.put != entry.put => entry = now,
+                (Err(why), Some(_)) => return Err(why),
+            }
+        }
     }
 
     /// The account with this name.
     #[must_use]
     pub fn account_named(&self, name: &str) -> Option<AccountId> {
-        self.0.index.borrow().names.get(name).copied()
+        self.0.index.borrow().named(name)
     }
 
     /// An account's mailboxes, by id.
     #[must_use]
     pub fn mailboxes(&self, account: AccountId) -> Vec<MailboxInfo> {
         let index = self.0.index.borrow();
-        index.accounts.get(&account).map(|a| a.mailboxes.values().map(|m| m.info.clone()).collect()).unwrap_or_default()
+        index.account(account).map(|a| a.mailboxes.values().map(|m| m.info.clone()).collect()).unwrap_or_default()
     }
 
     /// The mailbox with this name.
     #[must_use]
     pub fn mailbox_named(&self, account: AccountId, name: &str) -> Option<MailboxId> {
         let index = self.0.index.borrow();
-        index.accounts.get(&account)?.named(name).first().copied()
+        index.account(account)?.named(name).first().copied()
     }
 
     /// Names an account is subscribed to, sorted; there need be no mailbox with such a name (RFC 9051 §6.3.7).
@@ -385,7 +439,7 @@ impl<D: Disk> Volume<D> {
     pub fn subscriptions(&self, account: AccountId) -> Vec<String> {
         let index = self.0.index.borrow();
         let names = |a: &crate::index::Account| a.subscriptions.iter().map(|name| String::from(&**name)).collect();
-        index.accounts.get(&account).map(names).unwrap_or_default()
+        index.account(account).map(names).unwrap_or_default()
     }
 
     /// Watches a mailbox from now on; dropping the [`Watch`] ends that. It is for one who waits: memory and what it costs the
@@ -408,8 +462,8 @@ impl<D: Disk> Volume<D> {
         self.0.read(message).await
     }
 
-    /// Reads the octets `offset..offset + len` of a message (prefix and body as one), verified block by block
-    /// (256 KiB blocks), cut at its end.
+    /// Reads the octets `offset..offset + len` of a message (prefix and body as one), verified, cut at its end. Of a large
+    /// message only the pieces (of at most 256 KiB) are read in which they lie.
     ///
     /// # Errors
     /// See [`ReadError`].

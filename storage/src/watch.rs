@@ -16,8 +16,8 @@ use std::task::{Poll, Waker};
 
 use smallvec::SmallVec;
 
-use crate::index::Index;
-use crate::types::{AccountId, MailboxId};
+use crate::index::{ChangedMailbox, Index};
+use crate::types::{AccountId, Lsn, MailboxId};
 
 /// The version of a mailbox that is not there: none that is has it.
 const GONE: u64 = 0;
@@ -78,18 +78,19 @@ impl Watches {
         Watch { all: self.clone(), watched, seat: u32::try_from(seat).expect("watches fit into memory") }
     }
 
-    /// A batch that touched these accounts (with repetitions) is durable and applied: wakes whose mailbox has changed.
+    /// A batch is durable and applied that changed these mailboxes (with repetitions): wakes who watches one.
     /// Call it with nothing borrowed but what a waker may borrow.
-    pub fn ring(&self, index: &RefCell<Index>, touched: &[AccountId]) {
+    pub fn ring(&self, lsn: Lsn, changed: &[ChangedMailbox]) {
         if self.accounts.borrow().is_empty() {
             return;
         }
         let mut wakers = Vec::new();
         {
-            let (accounts, index) = (self.accounts.borrow(), index.borrow());
-            for watched in touched.iter().filter_map(|id| accounts.get(id)).flatten() {
-                let now = version(&index, watched.account, watched.mailbox);
-                if watched.version.replace(now) != now {
+            let accounts = self.accounts.borrow();
+            for change in changed {
+                let of_account = accounts.get(&change.account).into_iter().flatten();
+                for watched in of_account.filter(|w| change.mailbox.is_none_or(|mailbox| mailbox == w.mailbox)) {
+                    watched.version.set(if change.gone { GONE } else { lsn });
                     watched.take_wakers(&mut wakers);
                 }
             }
@@ -106,6 +107,7 @@ impl Watches {
     }
 }
 
+/// The account is in memory.
 fn version(index: &Index, account: AccountId, mailbox: MailboxId) -> u64 {
     index.mailbox(account, mailbox).map_or(GONE, |m| m.version)
 }
@@ -120,13 +122,13 @@ impl Watched {
 }
 
 impl Watch {
-    /// Resolves when the durable mailbox's [`version`](crate::Mailbox::version) is another than `version`, and when there is
+    /// Resolves when the durable mailbox's [`version`](crate::Mailbox::version) is above `version`, and when there is
     /// nothing to wait for any more: the mailbox or its account is gone, the volume failed or is closed. Dropping the
     /// future is no loss: the next one looks first. One of them waits at a time; of two, the one polled last is woken.
     pub fn changed(&self, version: u64) -> impl Future<Output = ()> + use<'_> {
         poll_fn(move |cx| {
             let now = self.watched.version.get();
-            if now != version || now == GONE || self.all.over.get() {
+            if now > version || now == GONE || self.all.over.get() {
                 return Poll::Ready(());
             }
             match &mut self.watched.seats.borrow_mut()[self.seat as usize] {

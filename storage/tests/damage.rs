@@ -90,7 +90,7 @@ fn damage_at_the_very_end_is_known_from_the_superblock() {
     assert_eq!(v.recovered.damaged[0].1, at as u64);
     assert_eq!(v.uids(alice), vec![]);
     v.deliver(alice, b"on a new segment\r\n");
-    assert_eq!(v.volume.mailbox(alice, INBOX, |m| m.messages()[0].prefix.segment), Some(2));
+    assert_eq!(v.volume.mailbox(alice, INBOX, |m| m.messages()[0].place().segment), Some(2));
     v.close();
     let v = open(&disk);
     assert_eq!(v.uids(alice).len(), 1);
@@ -217,8 +217,8 @@ fn a_newer_format_is_refused_with_a_sentence() {
     });
     let before = disk.peek("superblock");
     let Err(why) = try_open(&disk) else { panic!("must be refused") };
-    assert!(matches!(why, OpenError::Newer { found: 9, known: 1 }));
-    assert_eq!(why.to_string(), "the volume's format 9 is newer than this program reads (1): start the newer Ringpost");
+    assert!(matches!(why, OpenError::Newer { found: 9, known: 2 }));
+    assert_eq!(why.to_string(), "the volume's format 9 is newer than this program reads (2): start the newer Ringpost");
     assert_eq!(disk.peek("superblock"), before, "and nothing is written");
 }
 

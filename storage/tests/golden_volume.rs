@@ -1,4 +1,4 @@
-//! Whole volumes of format 1, kept as files: every later program opens them and finds what is in them. The second has the
+//! Whole volumes of format 2, kept as files: every later program opens them and finds what is in them. The second has the
 //! kinds of record that came with RENAME, SUBSCRIBE, COPY and MOVE.
 //!
 //! `RINGPOST_GOLDEN=write` makes the files if they are not there; it never overwrites them.
@@ -9,14 +9,14 @@ mod support;
 use std::path::PathBuf;
 
 use ringpost_storage::sim::SimDisk;
-use ringpost_storage::{Body, Flags, FlagsHow, MailboxId, Op, Outcome, Target, Transaction};
+use ringpost_storage::{Body, Flags, FlagsHow, MailboxId, Op, OpenError, Outcome, Target, Transaction};
 use support::*;
 
 const FILES: [&str; 3] = ["superblock", "segment-00000001", "RESERVE"];
 
 type Story = fn() -> SimDisk;
 
-const IMAGES: [(&str, Story); 2] = [("volume-v1", tell), ("volume-v1-imap", tell_of_imap)];
+const IMAGES: [(&str, Story); 2] = [("volume-v2", tell), ("volume-v2-imap", tell_of_imap)];
 
 fn folder(image: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(image)
@@ -94,6 +94,16 @@ fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
+fn a_volume_of_format_1_is_refused_with_a_word_on_what_to_do() {
+    let disk = SimDisk::new(1);
+    let superblock = std::fs::read(folder("volume-v1").join("superblock")).unwrap();
+    disk.poke("superblock", [superblock, vec![0; 256 << 10]].concat()[..256 << 10].to_vec());
+    let Err(why) = try_open(&disk) else { panic!("must be refused") };
+    assert!(matches!(why, OpenError::Older { found: 1, known: 2 }), "{why}");
+    assert!(why.to_string().contains("export the mail with the program that wrote it"));
+}
+
+#[test]
 fn the_same_stories_make_the_same_bytes() {
     for (image, story) in IMAGES {
         let (kept, told) = (kept(image, story), story());
@@ -104,8 +114,8 @@ fn the_same_stories_make_the_same_bytes() {
 }
 
 #[test]
-fn a_volume_of_format_1_opens_with_everything_in_it() {
-    let mut v = open(&kept("volume-v1", tell));
+fn a_volume_of_format_2_opens_with_everything_in_it() {
+    let mut v = open(&kept("volume-v2", tell));
     assert_eq!((v.recovered.torn_bytes, v.recovered.damaged.len()), (0, 0));
     assert_eq!(v.volume.domains(), vec![("ringpost.test".into(), b"info".to_vec().into())]);
     let alice = v.volume.account_named("alice@ringpost.test").unwrap();
@@ -117,7 +127,7 @@ fn a_volume_of_format_1_opens_with_everything_in_it() {
     v.volume.mailbox(alice, INBOX, |m| {
         assert_eq!((m.uidnext(), m.highest_modseq()), (3, 5));
         assert_eq!(m.info().uidvalidity, 1_700_000_000);
-        assert_eq!(m.messages()[0].flags.keywords(), ["$Work".into()]);
+        assert_eq!(m.messages()[0].keywords(), ["$Work".into()]);
         assert_eq!(m.expunged_since(4), Some(vec![2]));
     });
     // Written when only mailboxes were subscribed: the names of those that are.
@@ -133,8 +143,8 @@ fn a_volume_of_format_1_opens_with_everything_in_it() {
 }
 
 #[test]
-fn a_volume_of_format_1_with_copies_and_subscriptions_opens_with_everything_in_it() {
-    let mut v = open(&kept("volume-v1-imap", tell_of_imap));
+fn a_volume_of_format_2_with_copies_and_subscriptions_opens_with_everything_in_it() {
+    let mut v = open(&kept("volume-v2-imap", tell_of_imap));
     assert_eq!((v.recovered.torn_bytes, v.recovered.damaged.len()), (0, 0));
     let alice = v.volume.account_named("alice@ringpost.test").unwrap();
     let boxes = v.volume.mailboxes(alice);
@@ -143,7 +153,7 @@ fn a_volume_of_format_1_with_copies_and_subscriptions_opens_with_everything_in_i
     assert_eq!(v.volume.subscriptions(alice), ["Old", "nowhere"]);
     let (first, second) = (b"Subject: first\r\n\r\n1\r\n", b"Subject: second\r\n\r\n2\r\n");
     assert_eq!(v.text(alice, 3).unwrap(), prefixed(alice, second));
-    let moved = v.volume.mailbox(alice, INBOX, |m| (m.uidnext(), m.messages()[0].flags.clone())).unwrap();
+    let moved = v.volume.mailbox(alice, INBOX, |m| (m.uidnext(), m.messages()[0].flags())).unwrap();
     assert_eq!(moved, (4, Flags { bits: Flags::FLAGGED, keywords: Some(vec!["$Work".into()].into()) }));
     let old = v.volume.mailbox(alice, MailboxId(2), |m| m.messages().to_vec()).unwrap();
     assert_eq!(old.iter().map(|m| m.uid).collect::<Vec<_>>(), [1]);

@@ -169,7 +169,7 @@ fn a_move_is_lost_whole_and_a_copy_needs_nothing_between_it_and_its_letter() {
         let moved = v.volume.mailbox(alice, to, |m| m.messages().to_vec()).unwrap();
         assert_eq!((v.uids(alice).len(), moved.len()), (inbox, work), "{lost}");
         for m in moved {
-            assert_eq!((m.uid, &m.flags), (1, &Flags::of(Flags::FLAGGED)), "{lost}");
+            assert_eq!((m.uid, &m.flags()), (1, &Flags::of(Flags::FLAGGED)), "{lost}");
             match (lost, block_on(v.volume.read(&m))) {
                 (0, Err(ReadError::Damaged)) => {}
                 (0, other) => panic!("{other:?}"),

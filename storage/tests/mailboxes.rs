@@ -199,7 +199,7 @@ fn a_copy_keeps_what_a_message_is_and_costs_no_octets_of_it() {
         m.messages().to_vec()
     });
     for m in shown.unwrap().iter().filter(|m| m.uid != 2) {
-        assert_eq!((&m.flags, m.internal_ms), (&flags, NOW_MS - 5_000));
+        assert_eq!((&m.flags(), m.internal_ms), (&flags, NOW_MS - 5_000));
         assert_eq!(block_on(v.volume.read(m)).unwrap(), prefixed(alice, &body));
         assert_eq!(block_on(v.volume.read_range(m, 3, 100)).unwrap(), prefixed(alice, &body)[3..103]);
     }
@@ -260,7 +260,7 @@ fn a_copy_sees_what_is_decided_and_only_messages_that_are_durable() {
     assert!(matches!(&out[2], Outcome::Copied { pairs, .. } if pairs.is_empty()), "copies of this very transaction");
     assert!(matches!(&out[3], Outcome::Moved { pairs, modseq, .. } if pairs.is_empty() && *modseq == flagged + 1));
     v.volume.mailbox(alice, work, |m| {
-        assert_eq!(m.messages().iter().map(|m| m.flags.bits).collect::<Vec<_>>(), [0, Flags::SEEN]);
+        assert_eq!(m.messages().iter().map(|m| m.bits()).collect::<Vec<_>>(), [0, Flags::SEEN]);
     });
     let gone = |from, to| ops(vec![Op::Copy { account: alice, from, uids: vec![1], to: Target::Mailbox(to) }]);
     assert_eq!(v.decide(gone(INBOX, MailboxId(9))).err(), Some(Refused::NoMailbox));

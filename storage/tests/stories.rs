@@ -21,8 +21,8 @@ fn a_letter_is_there_after_closing_and_opening() {
     assert_eq!(v.volume.account_named("alice@ringpost.test"), Some(alice));
     assert_eq!(v.text(alice, 1).unwrap(), prefixed(alice, b"Subject: hello\r\n\r\nworld\r\n"));
     let m = v.volume.mailbox(alice, INBOX, |m| m.messages()[0].clone()).unwrap();
-    assert_eq!((m.internal_ms, m.saved_ms), (NOW_MS - 5_000, NOW_MS));
-    assert_eq!(m.size, prefixed(alice, b"Subject: hello\r\n\r\nworld\r\n").len() as u64);
+    assert_eq!((m.internal_ms, m.saved_ms()), (NOW_MS - 5_000, NOW_MS));
+    assert_eq!(m.size(), prefixed(alice, b"Subject: hello\r\n\r\nworld\r\n").len() as u64);
 }
 
 #[test]
@@ -143,10 +143,10 @@ fn flags_change_and_unchanged_since_holds() {
     let v = open(&disk);
     v.volume.mailbox(alice, INBOX, |m| {
         assert_eq!(
-            m.by_uid(1).unwrap().flags,
+            m.by_uid(1).unwrap().flags(),
             Flags { bits: Flags::SEEN, keywords: Some(vec!["$Junk".into()].into()) }
         );
-        assert_eq!(m.by_uid(2).unwrap().flags, Flags::of(Flags::DELETED));
+        assert_eq!(m.by_uid(2).unwrap().flags(), Flags::of(Flags::DELETED));
         assert!(m.highest_modseq() > seen);
     });
 }

@@ -193,7 +193,7 @@ fn a_message_is_carried_as_its_reader_sees_it_and_lives_until_it_is_sent() {
     let carried = receiving(&a, &owed, NONE);
     b.commit(carried);
     assert_eq!(b.text(bob, 1).unwrap(), prefixed(alice, &text(30_000, 1)));
-    assert!(b.volume.mailbox(bob, INBOX, |m| m.messages()[0].flags.has(Flags::SEEN)).unwrap());
+    assert!(b.volume.mailbox(bob, INBOX, |m| m.messages()[0].has(Flags::SEEN)).unwrap());
     a.done(sent(first));
     assert_eq!(pending(&a).len(), 0);
 }

@@ -18,7 +18,7 @@ impl Door {
         let largest = view.largest_uid();
         // What came after the client last looked is not its to remove.
         let uids: Vec<Uid> = look(who, view.mailbox, |mailbox| {
-            let deleted = mailbox.messages().iter().filter(|m| m.uid <= largest && m.flags.has(Flags::DELETED));
+            let deleted = mailbox.messages().iter().filter(|m| m.uid <= largest && m.has(Flags::DELETED));
             deleted.map(|m| m.uid).filter(|uid| only.is_none_or(|set| set.contains(*uid, largest))).collect()
         })?;
         for some in uids.chunks(UIDS_AT_ONCE) {

@@ -153,7 +153,7 @@ impl Door {
         if !order.sets_seen {
             return Ok(BTreeMap::new());
         }
-        let unseen: Vec<Uid> = messages.iter().filter(|(_, m)| !m.flags.has(Flags::SEEN)).map(|(_, m)| m.uid).collect();
+        let unseen: Vec<Uid> = messages.iter().filter(|(_, m)| !m.has(Flags::SEEN)).map(|(_, m)| m.uid).collect();
         if unseen.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -288,7 +288,8 @@ impl Line<'_> {
             });
         }
         let message = self.message;
-        let (flags, modseq) = now_seen.map_or((&message.flags, message.modseq), |now| (&now.flags, now.modseq));
+        let (flags, modseq) =
+            now_seen.map_or_else(|| (message.flags(), message.modseq), |now| (now.flags.clone(), now.modseq));
         let mut line = FetchLine::begin(wire.queue(), sequence);
         for ((item, fields), value) in order.fetch.items.iter().zip(&order.fields).zip(values) {
             wire.relieve().await?;
@@ -297,7 +298,7 @@ impl Line<'_> {
                 FetchItem::Flags => line.flags(out, flags.bits, flags.keywords(), false),
                 FetchItem::Uid => line.uid(out, message.uid),
                 FetchItem::ModSeq => line.modseq(out, modseq),
-                FetchItem::Size => line.size(out, message.size),
+                FetchItem::Size => line.size(out, message.size()),
                 FetchItem::InternalDate => line.internal_date(out, message.internal_ms),
                 FetchItem::Envelope | FetchItem::Body | FetchItem::BodyStructure => {
                     line.name(out, item);
@@ -367,12 +368,12 @@ impl Line<'_> {
             }
         }
         let range = match (&self.packed, of) {
-            (_, Of::Whole) if section.part.is_empty() => Some(0..self.message.size),
+            (_, Of::Whole) if section.part.is_empty() => Some(0..self.message.size()),
             (Some(packed), of) => section::range(packed.get(), &section.part, of),
             (None, of) => {
                 // Of the message itself: its header alone says where things are.
                 let body_at = self.header().await?.len() as u64;
-                Some(if of == Of::Header { 0..body_at } else { body_at..self.message.size })
+                Some(if of == Of::Header { 0..body_at } else { body_at..self.message.size() })
             }
         };
         let Some(range) = range else { return Ok(Value::Nil) };

@@ -17,7 +17,7 @@ impl Keywords {
     pub(super) fn of<'a>(messages: impl IntoIterator<Item = &'a Message>) -> Keywords {
         let mut known = Keywords(BTreeMap::new());
         // Of more than there may be, which can only come from another time, those beyond are not shown.
-        let _ = known.take(messages.into_iter().flat_map(|m| m.flags.keywords()));
+        let _ = known.take(messages.into_iter().flat_map(|m| m.keywords()));
         known
     }
 

@@ -34,7 +34,7 @@ impl Door {
         }
         for some in changes.flags.chunks(WINDOW) {
             let now: Vec<Option<(Flags, Modseq)>> = look(who, view.mailbox, |m| {
-                some.iter().map(|(_, uid)| m.by_uid(*uid).map(|m| (m.flags.clone(), m.modseq))).collect()
+                some.iter().map(|(_, uid)| m.by_uid(*uid).map(|m| (m.flags(), m.modseq))).collect()
             })
             .unwrap_or_default();
             for ((sequence, uid), now) in some.iter().zip(now) {

@@ -63,7 +63,7 @@ impl Door {
 
 fn enter(mailbox: &Mailbox, id: MailboxId, read_only: bool) -> Entered {
     let messages = mailbox.messages();
-    let unseen = messages.iter().position(|m| !m.flags.has(Flags::SEEN));
+    let unseen = messages.iter().position(|m| !m.has(Flags::SEEN));
     Entered {
         view: View::open(id, read_only, messages, mailbox.highest_modseq(), mailbox.version()),
         keywords: Keywords::of(messages).into_all(),

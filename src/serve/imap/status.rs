@@ -28,9 +28,9 @@ fn count(mailbox: &Mailbox, item: StatusItem) -> u64 {
         StatusItem::Recent => 0,
         StatusItem::UidNext => mailbox.uidnext().into(),
         StatusItem::UidValidity => mailbox.info().uidvalidity.into(),
-        StatusItem::Unseen => mailbox.messages().iter().filter(|m| !m.flags.has(Flags::SEEN)).count() as u64,
+        StatusItem::Unseen => mailbox.messages().iter().filter(|m| !m.has(Flags::SEEN)).count() as u64,
         StatusItem::HighestModSeq => mailbox.highest_modseq(),
-        StatusItem::Size => mailbox.messages().iter().map(|m| m.size).sum(),
-        StatusItem::Deleted => mailbox.messages().iter().filter(|m| m.flags.has(Flags::DELETED)).count() as u64,
+        StatusItem::Size => mailbox.messages().iter().map(|m| m.size()).sum(),
+        StatusItem::Deleted => mailbox.messages().iter().filter(|m| m.has(Flags::DELETED)).count() as u64,
     }
 }

@@ -93,7 +93,7 @@ impl Door {
             let now: Vec<Option<(Flags, Modseq)>> = look(who, view.mailbox, |m| {
                 let unchanged = |uid: &Uid| {
                     let told = all && stored.modified.binary_search(uid).is_err();
-                    m.by_uid(*uid).filter(|_| told).map(|m| (m.flags.clone(), m.modseq))
+                    m.by_uid(*uid).filter(|_| told).map(|m| (m.flags(), m.modseq))
                 };
                 let told = |uid: &Uid| match stored.changed.get(uid) {
                     Some(changed) => Some(changed).filter(known).map(|c| (c.flags.clone(), c.modseq)),

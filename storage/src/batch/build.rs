@@ -1,7 +1,8 @@
 //! Building a batch: records go straight into the buffer that will be written, bodies stay in their own parts.
 //!
-//! A [`Gather`] knows its segment and first ordinal from the start, so every place is final when it is decided.
-//! Its offset is known when it is sealed, because the one before it is sealed by then.
+//! A [`Gather`] knows its segment and offset from the start, because batches are written in the order they were opened and
+//! each is closed before the next is: so every record's place is final when it is decided. Where the bodies begin is known
+//! when it is sealed: until then their places count from there, and sealing fills in what refers to them.
 
 use std::rc::Rc;
 
@@ -10,14 +11,15 @@ use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 use super::{FOOTER_BYTES, Footer, HEADER_BYTES, Header};
 use crate::commit::Fate;
 use crate::disk::Bytes;
-use crate::record::{self, BodyRecord, Chain, kind};
+use crate::record::{self, BodyRecord, Chain, LargeRecord, NewRoot, PIECE_BYTES_MAX, Piece, kind};
 use crate::types::{AccountId, Lsn, Place};
 
 /// A batch that is still taking transactions.
 pub struct Gather {
     pub lsn: Lsn,
     pub segment: u32,
-    pub first_ordinal: u32,
+    /// Own position in the segment.
+    pub offset: u64,
     pub records: u32,
     pub transactions: u32,
     /// True when nothing more may join.
@@ -35,6 +37,27 @@ pub struct Gather {
     bodies: Vec<Bytes>,
     body_bytes: u64,
     body_checks: Vec<u8>,
+    /// What is to be filled in, by rising record.
+    fixups: Vec<Fixup>,
+}
+
+/// An octet offset in `buffer` that counts from the bodies' start until the batch is sealed.
+#[derive(Clone, Copy)]
+struct Fixup {
+    record: u32,
+    field: u32,
+    wide: bool,
+}
+
+/// A body of this batch, its place still counting from the start of the bodies.
+#[derive(Clone, Copy, Debug)]
+pub struct Pushed {
+    pub place: Place,
+    pub len: u64,
+    /// First 64 bits of its checksum, or over those of its pieces.
+    pub check: u64,
+    /// It is a list of pieces, whose place is final already.
+    pub large: bool,
 }
 
 /// A point to go back to.
@@ -47,6 +70,7 @@ pub struct Mark {
     records: u32,
     touched: usize,
     payload_bytes: u64,
+    fixups: usize,
 }
 
 /// A batch ready for the disk.
@@ -62,13 +86,13 @@ pub const fn overhead_bytes() -> u64 {
 }
 
 impl Gather {
-    pub fn new(lsn: Lsn, segment: u32, first_ordinal: u32) -> Self {
+    pub fn new(lsn: Lsn, segment: u32, offset: u64) -> Self {
         let mut buffer = Vec::with_capacity(8 << 10);
         buffer.resize(HEADER_BYTES, 0);
         Gather {
             lsn,
             segment,
-            first_ordinal,
+            offset,
             records: 0,
             transactions: 0,
             closed: false,
@@ -81,6 +105,7 @@ impl Gather {
             bodies: Vec::new(),
             body_bytes: 0,
             body_checks: Vec::new(),
+            fixups: Vec::new(),
         }
     }
 
@@ -104,6 +129,7 @@ impl Gather {
             records: self.records,
             touched: self.touched.len(),
             payload_bytes: self.payload_bytes,
+            fixups: self.fixups.len(),
         }
     }
 
@@ -121,11 +147,13 @@ impl Gather {
         self.records = mark.records;
         self.touched.truncate(mark.touched);
         self.payload_bytes = mark.payload_bytes;
+        self.fixups.truncate(mark.fixups);
     }
 
     /// Where the next record will be.
     pub fn next_place(&self) -> Place {
-        Place { segment: self.segment, ordinal: self.first_ordinal + self.records }
+        let at = self.offset + self.buffer.len() as u64;
+        Place { segment: self.segment, at: u32::try_from(at).expect("a segment is below 4 GiB") }
     }
 
     /// Adds a record of the volume itself.
@@ -147,6 +175,58 @@ impl Gather {
         place
     }
 
+    /// The same; `body_at` is where in the payload a body's place is, which is filled in if it is of this batch.
+    pub fn push_with_body(
+        &mut self,
+        kind: u16,
+        account: AccountId,
+        chain: &mut Chain,
+        body: (Pushed, usize),
+        payload: impl FnOnce(&mut Vec<u8>),
+    ) -> Place {
+        let record = self.buffer.len();
+        let place = self.push_of(kind, account, chain, payload);
+        if !body.0.large {
+            self.fix(record, record::payload_at(&self.buffer, record) + body.1 + 4, false);
+        }
+        place
+    }
+
+    /// The same of a record of the volume itself.
+    pub fn push_own_with_body(&mut self, kind: u16, body: (Pushed, usize), payload: impl FnOnce(&mut Vec<u8>)) {
+        let record = self.buffer.len();
+        self.push(kind, payload);
+        if !body.0.large {
+            self.fix(record, record::payload_at(&self.buffer, record) + body.1 + 4, false);
+        }
+    }
+
+    /// Adds the root of an account. It is no link of the account's chain.
+    pub fn push_root(&mut self, account: AccountId, root: &NewRoot<'_>) -> Place {
+        let record = self.buffer.len();
+        let mut places = Vec::new();
+        let put = |out: &mut Vec<u8>| places = root.encode(out);
+        let place = self.put(kind::ROOT, Some(account), record::slot(account), &Chain::default(), put);
+        let payload = record::payload_at(&self.buffer, record);
+        places.iter().for_each(|at| self.fix(record, payload + at + 4, false));
+        if places.is_empty() {
+            self.finish_root(record);
+        }
+        self.touch(account);
+        place
+    }
+
+    fn finish_root(&mut self, record: usize) {
+        let payload = record::payload_at(&self.buffer, record);
+        let len = u32::from_le_bytes(self.buffer[record..record + 4].try_into().expect("four octets")) as usize;
+        NewRoot::seal(&mut self.buffer[payload..record + len]);
+        record::check_again(&mut self.buffer, record);
+    }
+
+    fn fix(&mut self, record: usize, field: usize, wide: bool) {
+        self.fixups.push(Fixup { record: record as u32, field: field as u32, wide });
+    }
+
     /// Notes that the account is looked after by this batch, also where no record of it comes of that.
     pub fn touch(&mut self, account: AccountId) {
         if self.touched.last() != Some(&account) {
@@ -159,18 +239,83 @@ impl Gather {
         &self.bodies[mark.bodies..]
     }
 
-    /// Adds a body without copying it; says where it is and what its checksum is.
-    pub fn push_body(&mut self, parts: Vec<Vec<u8>>, len: u64, slot: u16) -> (Place, u128) {
-        let (check, table) = record::checks(&parts, len);
-        let offset = self.body_bytes;
-        let place = self.put(kind::BODY, None, slot, &Chain::default(), |out| {
-            BodyRecord::encode(out, offset, len, check, &table);
-        });
-        self.bodies.extend(parts.into_iter().filter(|p| !p.is_empty()).map(Rc::new));
-        self.body_bytes += len;
-        self.body_checks.extend_from_slice(&check.to_le_bytes());
+    /// Adds a body without copying it. One that is too large to be verified whole comes in pieces.
+    pub fn push_body(&mut self, parts: Vec<Vec<u8>>, len: u64, slot: u16) -> Pushed {
         self.payload_bytes += len;
-        (place, check)
+        if len <= PIECE_BYTES_MAX {
+            let check = record::check(&parts);
+            let place = self.push_piece(len, check, slot);
+            self.take_parts(parts, len);
+            return Pushed { place, len, check: check as u64, large: false };
+        }
+        let mut pieces = Vec::new();
+        for part in parts {
+            for octets in part.chunks(PIECE_BYTES_MAX as usize) {
+                let check = record::check(&[octets]);
+                let place = self.push_piece(octets.len() as u64, check, slot);
+                self.body_bytes += octets.len() as u64;
+                pieces.push(Piece { place, len: octets.len() as u32, check: check as u64 });
+            }
+            self.bodies.extend((!part.is_empty()).then(|| Rc::new(part)));
+        }
+        let (place, check) = self.push_large(&pieces, slot, true);
+        Pushed { place, len, check, large: true }
+    }
+
+    /// Adds the list of a large body's pieces. `here`: they are of this batch and have relative places; otherwise they are
+    /// where they are.
+    pub fn push_large(&mut self, pieces: &[Piece], slot: u16, here: bool) -> (Place, u64) {
+        let record = self.buffer.len();
+        let put = |out: &mut Vec<u8>| LargeRecord::encode(out, pieces);
+        let place = self.put(kind::LARGE, None, slot, &Chain::default(), put);
+        if here {
+            let payload = record::payload_at(&self.buffer, record);
+            (0..pieces.len()).for_each(|n| self.fix(record, payload + LargeRecord::place_at(n) + 4, false));
+        }
+        (place, LargeRecord::check(pieces.iter().copied()))
+    }
+
+    /// The record of a body that begins where the bodies end now.
+    fn push_piece(&mut self, len: u64, check: u128, slot: u16) -> Place {
+        let record = self.buffer.len();
+        let offset = self.body_bytes;
+        let body = BodyRecord { offset, len, check };
+        self.put(kind::BODY, None, slot, &Chain::default(), |out| body.encode(out));
+        self.fix(record, record::payload_at(&self.buffer, record) + BodyRecord::OFFSET_AT, true);
+        self.body_checks.extend_from_slice(&check.to_le_bytes());
+        Place { segment: self.segment, at: u32::try_from(offset).expect("a batch is smaller than a segment") }
+    }
+
+    fn take_parts(&mut self, parts: Vec<Vec<u8>>, len: u64) {
+        self.bodies.extend(parts.into_iter().filter(|p| !p.is_empty()).map(Rc::new));
+        if len == 0 {
+            self.bodies.push(Rc::new(vec![0]));
+        }
+        self.body_bytes += BodyRecord::taken(len);
+    }
+
+    /// Everything that refers to bodies of this batch says where they are.
+    fn fill_in(&mut self) {
+        let bodies_at = self.offset + self.buffer.len() as u64;
+        let fixups = std::mem::take(&mut self.fixups);
+        for (n, fixup) in fixups.iter().enumerate() {
+            let field = fixup.field as usize;
+            if fixup.wide {
+                let was = u64::from_le_bytes(self.buffer[field..field + 8].try_into().expect("eight octets"));
+                self.buffer[field..field + 8].copy_from_slice(&(was + bodies_at).to_le_bytes());
+            } else {
+                let was = u32::from_le_bytes(self.buffer[field..field + 4].try_into().expect("four octets"));
+                let at = u32::try_from(u64::from(was) + bodies_at).expect("a segment is below 4 GiB");
+                self.buffer[field..field + 4].copy_from_slice(&at.to_le_bytes());
+            }
+            if fixups.get(n + 1).is_none_or(|next| next.record != fixup.record) {
+                let record = fixup.record as usize;
+                match u16::from_le_bytes([self.buffer[record + 8], self.buffer[record + 9]]) {
+                    kind::ROOT => self.finish_root(record),
+                    _ => record::check_again(&mut self.buffer, record),
+                }
+            }
+        }
     }
 
     fn put(
@@ -191,6 +336,7 @@ impl Gather {
 
     /// Writes header and footer. The fields of `like` that a batch does not know itself are taken from there.
     pub fn seal(&mut self, like: Header, seed: u64) -> Sealed {
+        self.fill_in();
         let mut buffer = std::mem::take(&mut self.buffer);
         let directory = &buffer[HEADER_BYTES..];
         let total_bytes =
@@ -202,7 +348,7 @@ impl Gather {
             records: self.records,
             body_bytes: self.body_bytes,
             total_bytes,
-            first_ordinal: self.first_ordinal,
+            offset: self.offset,
             transactions: self.transactions,
             directory_check: xxh3_128_with_seed(directory, seed),
             ..like

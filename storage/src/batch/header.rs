@@ -16,7 +16,7 @@ use crate::types::{LSN_MAX, Lsn, VolumeId};
 pub const HEADER_BYTES: usize = 128;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"RPb\n");
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// What a batch says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +35,6 @@ pub struct Header {
     pub records: u32,
     pub body_bytes: u64,
     pub total_bytes: u64,
-    /// Ordinal of the first record here within the segment.
-    pub first_ordinal: u32,
     pub transactions: u32,
     /// xxh3-128 of the directory, seeded.
     pub directory_check: u128,
@@ -84,8 +82,8 @@ impl Header {
         out.u32(self.records);
         out.u64(self.body_bytes);
         out.u64(self.total_bytes);
-        out.u32(self.first_ordinal);
         out.u32(self.transactions);
+        out.u32(0);
         out.u64(0);
         out.u128(self.directory_check);
         let mut out: [u8; HEADER_BYTES] = out.try_into().expect("the fields above are 128 octets");
@@ -129,18 +127,15 @@ impl Header {
             records: r.u32()?,
             body_bytes: r.u64()?,
             total_bytes: r.u64()?,
-            first_ordinal: r.u32()?,
             transactions: {
                 let v = r.u32()?;
+                r.u32()?;
                 r.u64()?;
                 v
             },
             directory_check: r.u128()?,
         };
         let fits = Self::total_bytes(u64::from(header.directory_bytes), header.body_bytes) == Some(header.total_bytes)
-            && header.first_ordinal.checked_add(header.records).is_some()
-            // Each record took more than eight octets of the segment before this.
-            && u64::from(header.first_ordinal) <= header.offset / 8
             && header.durable_lsn < header.lsn
             && header.lsn <= LSN_MAX
             && header.epoch <= LSN_MAX;
@@ -172,7 +167,6 @@ pub(crate) mod tests {
             records: 3,
             body_bytes: 5_000,
             total_bytes: 5_632,
-            first_ordinal: 12,
             transactions: 1,
             directory_check: 0xbeef,
         }

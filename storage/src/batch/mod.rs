@@ -13,7 +13,7 @@ pub mod directory;
 mod footer;
 mod header;
 
-pub use build::{Gather, Sealed, overhead_bytes};
+pub use build::{Gather, Pushed, Sealed, overhead_bytes};
 pub use footer::{FOOTER_BYTES, Footer};
 #[cfg(test)]
 pub(crate) use header::tests::example;

@@ -1,6 +1,6 @@
 //! The state of the log: where it ends, what waits to be written, which segments are there.
 //!
-//! A gathering batch has its LSN, segment and ordinals from the moment it is opened, because batches are
+//! A gathering batch has its LSN, segment and offset from the moment it is opened, because batches are
 //! committed in the order they were opened and each is closed before the next is. When the disk has no room for
 //! the segment some of them are meant for, all of them are given up together and the log is level with the disk
 //! again: nothing of them was written.
@@ -25,7 +25,6 @@ const LAST_ROOM_PARTS: u64 = 8;
 pub struct Cursor {
     pub segment: u32,
     pub offset: u64,
-    pub ordinal: u32,
 }
 
 /// Everything between `decide` and the disk.
@@ -103,10 +102,9 @@ impl<F> Log<F> {
         }
         if !joins {
             if !fits {
-                self.cursor =
-                    Cursor { segment: self.cursor.segment + 1, offset: segment::HEADER_BYTES as u64, ordinal: 0 };
+                self.cursor = Cursor { segment: self.cursor.segment + 1, offset: segment::HEADER_BYTES as u64 };
             }
-            let gather = Gather::new(self.next_lsn, self.cursor.segment, self.cursor.ordinal);
+            let gather = Gather::new(self.next_lsn, self.cursor.segment, self.cursor.offset);
             self.next_lsn += 1;
             self.queue.push_back(gather);
         }
@@ -137,7 +135,6 @@ impl<F> Log<F> {
         if let Some(open) = self.queue.back_mut().filter(|g| !g.closed) {
             open.closed = true;
             self.cursor.offset += open.bytes();
-            self.cursor.ordinal = open.first_ordinal + open.records;
         }
     }
 
@@ -171,11 +168,11 @@ impl<F> Log<F> {
             records: 0,
             body_bytes: 0,
             total_bytes: 0,
-            first_ordinal: 0,
             transactions: 0,
             directory_check: 0,
         };
         let sealed = gather.seal(like, seed);
+        assert_eq!(sealed.header.offset, offset, "batches are sealed in the order they were opened");
         assert!(offset + sealed.header.total_bytes <= self.superblock.segment_bytes, "a batch fits its segment");
         Some((gather, sealed))
     }
@@ -198,11 +195,7 @@ impl<F> Log<F> {
     /// A batch is durable: the log is that much longer.
     pub fn advance(&mut self, gather: &Gather, sealed: &Sealed) {
         let header = &sealed.header;
-        self.durable_end = Cursor {
-            segment: header.segment,
-            offset: header.offset + header.total_bytes,
-            ordinal: header.first_ordinal + header.records,
-        };
+        self.durable_end = Cursor { segment: header.segment, offset: header.offset + header.total_bytes };
         self.vouched = self.vouched.max(header.durable_lsn);
         self.durable = header.lsn;
         self.prev = sealed.check;

@@ -167,6 +167,7 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
     inner.tell_watch(&gather, Commit::Durable { transactions, bytes: total_bytes });
     // The index is told only now: no reader may see what a crash could take back.
     let orphans = inner.index.borrow_mut().apply(&sealed.header, &buffer[HEADER_BYTES..]);
+    let changed = std::mem::take(&mut inner.index.borrow_mut().changed);
     assert_eq!(orphans, 0, "what was decided fits what is durable");
     inner.ahead.borrow_mut().settled(gather.lsn, &gather.touched);
     let mut log = inner.log.borrow_mut();
@@ -181,7 +182,7 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
         inner.keep_bell.ring();
     }
     fate.tell(Ok(()));
-    inner.watches.ring(&inner.index, &gather.touched);
+    inner.watches.ring(gather.lsn, &changed);
 }
 
 /// A batch the disk has. If this is dropped before the disk has answered well, nobody knows.

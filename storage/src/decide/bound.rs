@@ -2,27 +2,34 @@
 
 use super::COPY_UIDS_MAX;
 use crate::commit::Bound;
-use crate::index::Index;
 use crate::index::ahead::Ahead;
-use crate::record::{self, COPIED_BYTES, COPY_HEAD_BYTES, FRAME_BYTES_MAX};
+use crate::index::{Index, Mailbox};
+use crate::record::{
+    self, BodyRecord, COPIED_BYTES, COPY_HEAD_BYTES, ExpungeRecord, FRAME_BYTES_MAX, PIECE_BYTES_MAX, PIECE_ITEM_BYTES,
+    ReleasedList,
+};
 use crate::transaction::{Op, Refused, Transaction};
-use crate::types::{AccountId, Flags, MailboxId, Message, Uid};
+use crate::types::{AccountId, Body, Flags, MailboxId, Message, Uid};
 
 /// Octets of a message's prefix. Longer: `TooLarge`.
 pub const PREFIX_BYTES_MAX: usize = 4_096;
 /// Octets of a name of a domain, account or mailbox. Longer: `TooLarge`.
 pub const NAME_BYTES_MAX: usize = 1_024;
+/// Octets of one message's body. More: `TooLarge`. (Sizes of messages are kept in 32 bits.)
+pub const BODY_BYTES_MAX: usize = (u32::MAX as usize) - PREFIX_BYTES_MAX;
 /// Octets of secrets or info. More: `TooLarge`.
 pub const INFO_BYTES_MAX: usize = 64 << 10;
 
 /// The most a transaction can take, and whether its parts are within their bounds.
 pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> Result<Bound, Refused> {
+    let within = |n: usize, max: usize| if n <= max { Ok(n as u64) } else { Err(Refused::TooLarge) };
     let mut bytes = 0u64;
     let mut parts = 0;
     let mut appends = false;
     for body in &transaction.bodies {
-        bytes += body.len() + body_record_bytes(body.len());
-        parts += body.parts().count();
+        bytes += BodyRecord::taken(body.len()) + body_records_bytes(body);
+        parts += body.parts().count().max(1);
+        within(usize::try_from(body.len()).unwrap_or(usize::MAX), BODY_BYTES_MAX)?;
     }
     let mut copied = 0;
     let added: usize = transaction
@@ -33,7 +40,6 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
             _ => 0,
         })
         .sum();
-    let within = |n: usize, max: usize| if n <= max { Ok(n as u64) } else { Err(Refused::TooLarge) };
     for op in &transaction.ops {
         bytes += FRAME_BYTES_MAX
             + match op {
@@ -47,9 +53,15 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                         made += FRAME_BYTES_MAX + 32 + within(mailbox.name.len(), NAME_BYTES_MAX)?;
                     }
                     let put = within(name.len(), NAME_BYTES_MAX)? + within(secrets.len(), INFO_BYTES_MAX)?;
-                    FRAME_BYTES_MAX + 64 + put + made
+                    FRAME_BYTES_MAX + 80 + put + made
                 }
-                Op::RemoveAccount { .. } | Op::RemoveMailbox { .. } => 16,
+                Op::RemoveAccount { account } => {
+                    let all = index.account(*account).into_iter().flat_map(|a| a.mailboxes.values());
+                    ReleasedList::bytes(all.map(released).sum())
+                }
+                Op::RemoveMailbox { account, mailbox, .. } => {
+                    16 + ReleasedList::bytes(index.mailbox(*account, *mailbox).map_or(0, released))
+                }
                 Op::CreateMailbox { name, .. } | Op::RenameMailbox { name, .. } => {
                     32 + within(name.len(), NAME_BYTES_MAX)?
                 }
@@ -71,18 +83,18 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                     within(copied, COPY_UIDS_MAX)?;
                     let items = copied_bytes(index, ahead, *account, *from, uids, added);
                     let expunged = if matches!(op, Op::Move { .. }) {
-                        FRAME_BYTES_MAX + 16 + uids.len() as u64 * 4
+                        FRAME_BYTES_MAX + ExpungeRecord::bytes(uids.len())
                     } else {
                         appends = true;
                         0
                     };
                     COPY_HEAD_BYTES + items + expunged
                 }
-                Op::Expunge { uids, .. } => 16 + uids.len() as u64 * 4,
+                Op::Expunge { uids, .. } => ExpungeRecord::bytes(uids.len()),
                 Op::Summaries { items, .. } => {
                     let packed = 8 + items.iter().map(|(_, s)| 8 + s.len() as u64).sum::<u64>();
                     parts += 1;
-                    40 + packed + body_record_bytes(packed)
+                    56 + packed + FRAME_BYTES_MAX + 32
                 }
                 Op::Transfer(op) => {
                     let (bytes, adds) = super::transfers::bound(op)?;
@@ -99,14 +111,26 @@ fn copied_bytes(index: &Index, ahead: &Ahead, id: AccountId, from: MailboxId, ui
     let Some(durable) = index.mailbox(id, from) else { return 0 };
     let decided = ahead.peek(id).and_then(|a| a.peek(from));
     let bytes = |message: &Message| {
-        let flags = decided.and_then(|m| m.flags.get(&message.uid)).map_or(&message.flags, |(flags, ..)| flags);
-        COPIED_BYTES + (record::keyword_bytes(flags) + added) as u64
+        let decided = decided.and_then(|m| m.flags.get(&message.uid));
+        let keywords = decided.map_or_else(|| message.keywords(), |(flags, ..)| flags.keywords());
+        COPIED_BYTES + keywords.iter().map(|k| 1 + k.len()).sum::<usize>() as u64 + added as u64
     };
     uids.iter().filter_map(|uid| durable.by_uid(*uid)).map(bytes).sum()
 }
 
-fn body_record_bytes(len: u64) -> u64 {
-    FRAME_BYTES_MAX + 32 + record::blocks(len) * 8
+/// The records of a body: its own, or those of its pieces and the list of them.
+fn body_records_bytes(body: &Body) -> u64 {
+    let one = FRAME_BYTES_MAX + 32;
+    if body.len() <= PIECE_BYTES_MAX {
+        return one;
+    }
+    let pieces: u64 = body.parts().map(|part| (part.len() as u64).div_ceil(PIECE_BYTES_MAX)).sum();
+    FRAME_BYTES_MAX + 8 + pieces * (one + PIECE_ITEM_BYTES as u64)
+}
+
+/// Bodies that a mailbox lets go when it is removed.
+fn released(mailbox: &Mailbox) -> usize {
+    mailbox.messages.len() + mailbox.rows.len() + mailbox.runs.len()
 }
 
 pub(super) fn keyword_bytes(flags: &Flags) -> Result<u64, Refused> {

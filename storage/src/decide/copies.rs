@@ -2,7 +2,7 @@
 //! so nothing is read and no octet of a message is written again, however large it is.
 
 use super::{Step, flags, in_order};
-use crate::record::{self, CopyRecord, ExpungeRecord, kind};
+use crate::record::{self, CopyRecord, kind};
 use crate::transaction::{Outcome, Refused, Target};
 use crate::types::{AccountId, Flags, MailboxId, Message, Modseq, Uid};
 
@@ -41,34 +41,28 @@ impl Step<'_> {
     ) -> Result<Outcome, Refused> {
         let Arrived { uidvalidity, pairs, modseq } = self.arrive(id, from, uids, to)?;
         if !pairs.is_empty() {
-            let (index, lsn) = (self.index, self.lsn);
-            let going: Vec<Uid> = pairs.iter().map(|(uid, _)| *uid).collect();
-            let (account, gather) = self.account(id)?;
-            let leaving = account.mailbox(index, id, from).expect("they were found there");
-            leaving.expunged.extend(going.iter().map(|uid| (*uid, lsn)));
-            gather.push_of(kind::EXPUNGE, id, &mut account.chain, |out| {
-                ExpungeRecord::encode(out, from, modseq, &going);
-            });
+            let going = pairs.iter().map(|(uid, _)| *uid).collect();
+            self.leave(id, from, going, Some(modseq))?;
         }
         Ok(Outcome::Moved { uidvalidity, pairs, modseq })
     }
 
     fn arrive(&mut self, id: AccountId, from: MailboxId, uids: Vec<Uid>, to: Target) -> Result<Arrived, Refused> {
-        let (index, saved_ms) = (self.index, self.now_ms);
+        let (index, saved_s, lsn) = (self.index, self.now_s(), self.lsn);
         let to = self.target(id, to);
-        let (account, gather) = self.account(id)?;
+        let (account, gather) = self.loaded(id)?;
         let source = account.mailbox(index, id, from).ok_or(Refused::NoMailbox)?;
         let durable = index.mailbox(id, from);
         let mut originals: Vec<(&Message, Flags)> = in_order(uids)
             .into_iter()
             .filter(|uid| !source.expunged.contains_key(uid))
             .filter_map(|uid| durable?.by_uid(uid))
-            .map(|m| (m, source.flags.get(&m.uid).map_or(&m.flags, |(flags, ..)| flags).clone()))
+            .map(|m| (m, source.flags.get(&m.uid).map_or_else(|| m.flags(), |(flags, ..)| flags.clone())))
             .collect();
         let into = account.mailbox(index, id, to).ok_or(Refused::NoMailbox)?;
-        let there = index.mailbox(id, to).into_iter().flat_map(|m| m.messages.iter().map(|m| &m.flags));
+        let there = index.mailbox(id, to).into_iter().flat_map(|m| m.messages.iter().map(Message::keywords));
         let mut coming: Vec<&mut Flags> = originals.iter_mut().map(|(_, flags)| flags).collect();
-        flags::spell(&mut coming, there.chain(into.flags.values().map(|(flags, ..)| flags)));
+        flags::spell(&mut coming, there.chain(into.flags.values().map(|(flags, ..)| flags.keywords())));
         let (first, uidvalidity) = (into.uidnext, into.uidvalidity);
         let count = u32::try_from(originals.len()).expect("bounded by COPY_UIDS_MAX");
         // The last UID is never given, so that UIDNEXT always has a value.
@@ -78,11 +72,13 @@ impl Step<'_> {
         if originals.is_empty() {
             return Ok(Arrived { uidvalidity, pairs: Vec::new(), modseq: account.modseq });
         }
+        into.coming = lsn;
+        account.keep(originals.iter().map(|(m, _)| m.size()).sum(), count);
         let modseq = account.next_modseq();
         gather.push_of(kind::COPY, id, &mut account.chain, |out| {
-            CopyRecord::encode_head(out, to, modseq, from, count);
+            CopyRecord::encode_head(out, to, modseq, from, saved_s, count);
             for ((original, flags), uid) in originals.iter().zip(first..) {
-                CopyRecord::encode_item(out, uid, saved_ms, original, flags);
+                CopyRecord::encode_item(out, uid, original, flags);
             }
         });
         let pairs = originals.iter().map(|(m, _)| m.uid).zip(first..).collect();

@@ -49,7 +49,7 @@ pub(super) fn once(flags: &Flags) -> Flags {
 
 /// Spells the keywords of those that come as `known` has them, first come first served; what is not known there, all in
 /// one way.
-pub(super) fn spell<'a>(coming: &mut [&mut Flags], known: impl Iterator<Item = &'a Flags>) {
+pub(super) fn spell<'a>(coming: &mut [&mut Flags], known: impl Iterator<Item = &'a [Box<str>]>) {
     let mut spelt: Vec<Box<str>> = Vec::new();
     for keyword in coming.iter().flat_map(|flags| flags.keywords()) {
         if let Err(at) = spelt.binary_search_by(|k| fold(k, keyword)) {
@@ -61,7 +61,7 @@ pub(super) fn spell<'a>(coming: &mut [&mut Flags], known: impl Iterator<Item = &
     }
     let mut sought = vec![true; spelt.len()];
     let mut left = spelt.len();
-    for keyword in known.flat_map(Flags::keywords) {
+    for keyword in known.flatten() {
         if left == 0 {
             break;
         }
@@ -136,7 +136,7 @@ mod tests {
     fn what_comes_is_spelt_as_it_is_known() {
         let (mut a, mut b, mut c) = (flags(&["JUNK", "Q", "Work"]), flags(&["q", "work"]), flags(&[]));
         let known = [flags(&["x"]), flags(&["Junk"]), flags(&["jUnk", "woRk"])];
-        spell(&mut [&mut a, &mut b, &mut c], known.iter());
+        spell(&mut [&mut a, &mut b, &mut c], known.iter().map(Flags::keywords));
         assert_eq!((a, b, c), (flags(&["Junk", "Q", "woRk"]), flags(&["Q", "woRk"]), flags(&[])));
     }
 }

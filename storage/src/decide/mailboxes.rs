@@ -2,14 +2,40 @@
 //! changes in one transaction each sees those before it.
 
 use super::{Made, Step, UIDVALIDITY_MAX};
-use crate::record::{MailboxPut, MailboxRemove, Renumber, Subscription, kind};
+use crate::index::Mailbox;
+use crate::index::ahead::MailboxAhead;
+use crate::record::{MailboxPut, MailboxRemove, Released, Renumber, Subscription, kind};
 use crate::transaction::{Outcome, Refused, Uidvalidity};
-use crate::types::{AccountId, MailboxId, Uid};
+use crate::types::{AccountId, MailboxId, Message, Uid};
 
 /// Mailboxes of an account. More: `TooMany`.
 pub const MAILBOXES_MAX: usize = 10_000;
 /// Names an account is subscribed to. More: `TooMany`.
 pub const SUBSCRIPTIONS_MAX: usize = MAILBOXES_MAX;
+
+/// What goes with mailboxes.
+#[derive(Default)]
+pub(super) struct Gone {
+    pub bytes: u64,
+    pub messages: u32,
+    pub released: Vec<Released>,
+}
+
+impl Gone {
+    /// Everything that a mailbox has, but for messages that are going already.
+    pub fn mailbox(&mut self, durable: Option<&Mailbox>, ahead: Option<&MailboxAhead>) {
+        let Some(durable) = durable else { return };
+        let going = |m: &&Message| ahead.is_some_and(|a| a.expunged.contains_key(&m.uid));
+        for message in durable.messages.iter().filter(|m| !going(m)) {
+            self.bytes += message.size();
+            self.messages += 1;
+            self.released.push(Released::of(message));
+        }
+        let rows = durable.rows.iter().map(|run| (run.body, run.len));
+        let runs = durable.runs.iter().map(|run| (run.body, run.body_len));
+        self.released.extend(rows.chain(runs).map(|(body, len)| Released { body, len, large: false }));
+    }
+}
 
 impl Step<'_> {
     pub(super) fn create_mailbox(
@@ -34,11 +60,11 @@ impl Step<'_> {
         subscribed: bool,
     ) -> Result<(MailboxId, u32), Refused> {
         let index = self.index;
-        let (account, _) = self.account(id)?;
+        let (account, _) = self.loaded(id)?;
         if account.has_mailbox(index, id, name) {
             return Err(Refused::MailboxExists);
         }
-        if account.mailbox_count() >= MAILBOXES_MAX {
+        if account.mailbox_count(index, id) >= MAILBOXES_MAX {
             return Err(Refused::TooMany);
         }
         let uidvalidity = self.next_uidvalidity()?;
@@ -46,7 +72,7 @@ impl Step<'_> {
         let subscribed = self.is_subscribed(id, name, subscribed)?;
         let (account, gather) = self.account(id)?;
         let modseq = account.next_modseq();
-        let mailbox = account.make_mailbox(name, uidvalidity, special_use).ok_or(Refused::TooMany)?;
+        let mailbox = account.make_mailbox(index, id, name, uidvalidity, special_use).ok_or(Refused::TooMany)?;
         let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name };
         gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
         Ok((mailbox, uidvalidity))
@@ -60,7 +86,7 @@ impl Step<'_> {
         name: &str,
     ) -> Result<Outcome, Refused> {
         let index = self.index;
-        let (account, gather) = self.account(id)?;
+        let (account, gather) = self.loaded(id)?;
         if mailbox == MailboxId::INBOX {
             return Err(Refused::NoMailbox);
         }
@@ -83,14 +109,23 @@ impl Step<'_> {
 
     pub(super) fn remove_mailbox(&mut self, id: AccountId, mailbox: MailboxId, name: &str) -> Result<Outcome, Refused> {
         let index = self.index;
-        let (account, gather) = self.account(id)?;
+        let (account, _) = self.loaded(id)?;
         if mailbox == MailboxId::INBOX || account.name_of(index, id, mailbox) != Some(name) {
             return Err(Refused::NoMailbox);
         }
+        if account.folding > 0 || account.peek(mailbox).is_some_and(|m| m.coming > 0) {
+            // What comes with an earlier transaction is not in memory yet, and has to be let go by name.
+            return Err(Refused::Busy);
+        }
+        let mut gone = Gone::default();
+        gone.mailbox(index.mailbox(id, mailbox), account.peek(mailbox));
         account.remove_mailbox(index, id, mailbox).expect("it has a name");
+        account.let_go(gone.bytes, gone.messages);
         let modseq = account.next_modseq();
-        let remove = MailboxRemove { mailbox, modseq };
-        gather.push_of(kind::MAILBOX_REMOVE, id, &mut account.chain, |out| remove.encode(out));
+        let (account, gather) = self.account(id)?;
+        gather.push_of(kind::MAILBOX_REMOVE, id, &mut account.chain, |out| {
+            MailboxRemove::encode(out, mailbox, modseq, (gone.bytes, gone.messages), &gone.released);
+        });
         Ok(Outcome::Done)
     }
 
@@ -103,7 +138,7 @@ impl Step<'_> {
     ) -> Result<Outcome, Refused> {
         let index = self.index;
         let fresh = if uidvalidity == Uidvalidity::Fresh { Some(self.next_uidvalidity()?) } else { None };
-        let (account, gather) = self.account(id)?;
+        let (account, gather) = self.loaded(id)?;
         let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
         let uidvalidity = match uidvalidity {
             Uidvalidity::Adopt(adopted) if into.uidnext > 1 && adopted != into.uidvalidity => {
@@ -127,7 +162,7 @@ impl Step<'_> {
     pub(super) fn subscribe(&mut self, id: AccountId, name: &str, on: bool) -> Result<Outcome, Refused> {
         let index = self.index;
         let name = if name.eq_ignore_ascii_case("INBOX") { "INBOX" } else { name };
-        let (account, _) = self.account(id)?;
+        let (account, _) = self.loaded(id)?;
         if account.is_subscribed(index, id, name) == on {
             return Ok(Outcome::Done);
         }

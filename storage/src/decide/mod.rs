@@ -16,15 +16,19 @@ pub use copies::COPY_UIDS_MAX;
 pub use mailboxes::{MAILBOXES_MAX, SUBSCRIPTIONS_MAX};
 
 use flags::Change;
+use mailboxes::Gone;
 
-use crate::batch::Gather;
+use crate::batch::{Gather, Pushed};
 use crate::commit::{Bound, Log, Ticket};
 use crate::disk::{Bytes, Disk};
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
-use crate::index::{ACCOUNT_NUMBER_MAX, Index};
-use crate::record::{self, AccountPut, DomainPut, ExpungeRecord, FlagsRecord, MailboxPut, NewMessage, RunRecord, kind};
+use crate::index::{ACCOUNT_NUMBER_MAX, Entry, Index};
+use crate::record::{
+    self, AccountPut, DomainPut, ExpungeRecord, FlagsRecord, MailboxPut, NewMessage, PIECE_BYTES_MAX, ReleasedList,
+    RunRecord, kind,
+};
 use crate::transaction::{Changed, FlagsHow, NewMailbox, Op, Outcome, Refused, Transaction};
-use crate::types::{AccountId, Flags, MailboxId, Modseq, Place, Uid};
+use crate::types::{AccountId, Flags, MailboxId, Message, Modseq, Uid};
 use crate::volume::{Decided, Inner};
 
 /// Above it nothing but our own counting leads, so that a clock in the far future, or a mailbox from elsewhere, cannot use
@@ -159,19 +163,18 @@ impl Step<'_> {
             Op::Append { account, .. } => Some(record::slot(*account)),
             _ => None,
         });
-        let bodies: Vec<(Place, u128, u64)> = transaction
+        let bodies: Vec<Pushed> = transaction
             .bodies
             .into_iter()
             .map(|body| {
                 let len = body.len();
-                let (place, check) = self.gather.push_body(body.into_parts(), len, slot.unwrap_or(0));
-                (place, check, len)
+                self.gather.push_body(body.into_parts(), len, slot.unwrap_or(0))
             })
             .collect();
         transaction.ops.into_iter().enumerate().map(|(n, op)| self.op(n, op, &bodies)).collect()
     }
 
-    fn op(&mut self, n: usize, op: Op, bodies: &[(Place, u128, u64)]) -> Result<Outcome, Refused> {
+    fn op(&mut self, n: usize, op: Op, bodies: &[Pushed]) -> Result<Outcome, Refused> {
         match op {
             Op::PutDomain { name, info } => {
                 self.gather.push(kind::DOMAIN_PUT, |out| DomainPut { name: &name, info: &info }.encode(out));
@@ -212,6 +215,20 @@ impl Step<'_> {
         Ok((account, self.gather))
     }
 
+    /// The same for what needs more of the account than its INBOX's numbers.
+    fn loaded(&mut self, id: AccountId) -> Result<(&mut AccountAhead, &mut Gather), Refused> {
+        let made = |ahead: &Ahead| ahead.peek(id).is_some_and(|a| a.made.is_some());
+        if self.index.account(id).is_none() && self.index.entries.get(id).is_some() && !made(self.ahead) {
+            return Err(Refused::NotLoaded);
+        }
+        self.account(id)
+    }
+
+    /// Seconds since 1970.
+    fn now_s(&self) -> u32 {
+        u32::try_from(self.now_ms / 1_000).unwrap_or(if self.now_ms < 0 { 0 } else { u32::MAX })
+    }
+
     /// max(now, last + 1), so it never goes back, whatever the clock does.
     fn next_uidvalidity(&mut self) -> Result<u32, Refused> {
         let now = u32::try_from(self.now_ms / 1_000).unwrap_or(0).min(UIDVALIDITY_MAX);
@@ -222,10 +239,12 @@ impl Step<'_> {
 
     fn put_account(&mut self, name: &str, secrets: &[u8], mailboxes: &[NewMailbox]) -> Result<Outcome, Refused> {
         if let Some(id) = self.ahead.named(self.index, name) {
+            let known = |e: &Entry| (e.generation, e.limit_bytes, e.limit_messages);
+            let (generation, limit_bytes, limit_messages) = self.index.entries.get(id).map_or((1, 0, 0), known);
             let (account, gather) = self.account(id).expect("a name leads to an account");
-            let (modseq, generation) = (account.modseq, account.generation);
+            let modseq = account.modseq;
             gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
-                AccountPut { modseq, generation, name, secrets }.encode(out);
+                AccountPut { modseq, generation, limit_bytes, limit_messages, name, secrets }.encode(out);
             });
             return Ok(Outcome::Account(id));
         }
@@ -237,12 +256,12 @@ impl Step<'_> {
         let id = AccountId(u64::from(self.volume) << 48 | self.ahead.last_account);
         self.ahead.set_name(name, Some(id), self.lsn, &mut self.undo);
         let account = self.ahead.make(id, name, self.lsn, &mut self.undo);
-        let mailbox = account.make_mailbox("INBOX", uidvalidity, 0).expect("the first of its account");
+        let mailbox = account.make_mailbox(self.index, id, "INBOX", uidvalidity, 0).expect("the first of its account");
         account.subscribe("INBOX", true);
         assert_eq!(mailbox, MailboxId::INBOX);
-        let (modseq, generation) = (account.modseq, account.generation);
+        let modseq = account.modseq;
         self.gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
-            AccountPut { modseq, generation, name, secrets }.encode(out);
+            AccountPut { modseq, generation: 1, limit_bytes: 0, limit_messages: 0, name, secrets }.encode(out);
         });
         let put = MailboxPut { mailbox, uidvalidity, modseq, special_use: 0, subscribed: true, name: "INBOX" };
         self.gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
@@ -254,13 +273,27 @@ impl Step<'_> {
 
     fn remove_account(&mut self, id: AccountId) -> Result<Outcome, Refused> {
         let index = self.index;
-        let (account, gather) = self.account(id)?;
-        gather.push_of(kind::ACCOUNT_REMOVE, id, &mut account.chain, |_| {});
-        account.removed = true;
+        let (account, _) = self.loaded(id)?;
+        if account.is_coming() {
+            return Err(Refused::Busy);
+        }
+        let mut gone = Gone::default();
+        for mailbox in index.account(id).into_iter().flat_map(|a| a.mailboxes.values()) {
+            let ahead = account.peek(mailbox.info.id);
+            if ahead.is_none_or(|ahead| !ahead.is_removed()) {
+                gone.mailbox(Some(mailbox), ahead);
+            }
+        }
         let name = match &account.made {
             Some(name) => name.clone(),
-            None => index.accounts[&id].info.name.clone(),
+            None => index.account(id).map(|a| a.info.name.clone()).ok_or(Refused::NotLoaded)?,
         };
+        let (bytes, messages, released) = (gone.bytes, gone.messages, gone.released);
+        let (account, gather) = self.account(id)?;
+        gather.push_of(kind::ACCOUNT_REMOVE, id, &mut account.chain, |out| {
+            ReleasedList::encode(out, bytes, messages, &released);
+        });
+        account.removed = true;
         self.ahead.set_name(&name, None, self.lsn, &mut self.undo);
         Ok(Outcome::Done)
     }
@@ -269,26 +302,39 @@ impl Step<'_> {
         &mut self,
         id: AccountId,
         mailbox: MailboxId,
-        (body, body_check, len): (Place, u128, u64),
+        pushed: Pushed,
         prefix: &[u8],
         flags: &Flags,
         internal_ms: i64,
     ) -> Result<Outcome, Refused> {
-        let (index, saved_ms) = (self.index, self.now_ms);
-        let (account, gather) = self.account(id)?;
+        let (index, saved_s, lsn) = (self.index, self.now_s(), self.lsn);
+        let (account, gather) = if mailbox == MailboxId::INBOX { self.account(id)? } else { self.loaded(id)? };
         let flags = &flags::once(flags);
         let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
         let (uid, uidvalidity) = (into.uidnext, into.uidvalidity);
         // The last UID is never given, so that UIDNEXT always has a value.
         into.uidnext = uid.checked_add(1).ok_or(Refused::UidsUsedUp)?;
         into.keyword_bytes_max = into.keyword_bytes_max.max(record::keyword_bytes(flags));
+        into.coming = lsn;
         let modseq = account.next_modseq();
-        let size = prefix.len() as u64 + len;
+        let size = u32::try_from(prefix.len() as u64 + pushed.len).map_err(|_| Refused::TooLarge)?;
+        account.keep(u64::from(size), 1);
         gather.payload_bytes += prefix.len() as u64;
-        gather.push_of(kind::MESSAGE, id, &mut account.chain, |out| {
-            NewMessage { mailbox, uid, modseq, size, internal_ms, saved_ms, body, body_check, flags, prefix }
-                .encode(out);
-        });
+        let message = NewMessage {
+            mailbox,
+            uid,
+            modseq,
+            size,
+            saved_s,
+            internal_ms,
+            body: pushed.place,
+            body_check: pushed.check,
+            large: pushed.large,
+            flags,
+            prefix,
+        };
+        let body = (pushed, NewMessage::BODY_AT);
+        gather.push_with_body(kind::MESSAGE, id, &mut account.chain, body, |out| message.encode(out));
         Ok(Outcome::Appended { uid, uidvalidity, modseq })
     }
 
@@ -303,7 +349,7 @@ impl Step<'_> {
     ) -> Result<Outcome, Refused> {
         let (index, lsn) = (self.index, self.lsn);
         let uids = in_order(uids);
-        let (account, gather) = self.account(id)?;
+        let (account, gather) = self.loaded(id)?;
         let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
         let durable = index.mailbox(id, mailbox);
         let change = Change::new(how, flags);
@@ -315,16 +361,16 @@ impl Step<'_> {
                 continue;
             }
             let (was, modseq) = match into.flags.get(&uid) {
-                Some((flags, modseq, _)) => (flags, *modseq),
-                None => (&message.flags, message.modseq),
+                Some((flags, modseq, _)) => (flags.clone(), *modseq),
+                None => (message.flags(), message.modseq),
             };
             if unchanged_since.is_some_and(|since| modseq > since) {
                 modified.push(uid);
                 continue;
             }
-            let new = change.of(was);
+            let new = change.of(&was);
             bound::keyword_bytes(&new)?;
-            if new != *was {
+            if new != was {
                 changes.push((uid, new, modseq));
             }
         }
@@ -346,35 +392,60 @@ impl Step<'_> {
     }
 
     fn expunge(&mut self, id: AccountId, mailbox: MailboxId, uids: Vec<Uid>) -> Result<Outcome, Refused> {
-        let (index, lsn) = (self.index, self.lsn);
-        let mut uids = in_order(uids);
-        let (account, gather) = self.account(id)?;
-        let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
-        let durable = index.mailbox(id, mailbox);
-        uids.retain(|uid| durable.is_some_and(|m| m.position(*uid).is_some()) && !into.expunged.contains_key(uid));
-        if uids.is_empty() {
-            return Ok(Outcome::Expunged(uids, account.modseq));
-        }
-        into.expunged.extend(uids.iter().map(|uid| (*uid, lsn)));
-        let modseq = account.next_modseq();
-        gather.push_of(kind::EXPUNGE, id, &mut account.chain, |out| {
-            ExpungeRecord::encode(out, mailbox, modseq, &uids);
-        });
+        let index = self.index;
+        let uids = in_order(uids);
+        let (account, _) = self.loaded(id)?;
+        account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        let (uids, modseq) = self.leave(id, mailbox, uids, None)?;
         Ok(Outcome::Expunged(uids, modseq))
+    }
+
+    /// Messages go, under this MODSEQ or the next one. Returns those that were there, and the MODSEQ of their going.
+    fn leave(
+        &mut self,
+        id: AccountId,
+        mailbox: MailboxId,
+        mut uids: Vec<Uid>,
+        modseq: Option<Modseq>,
+    ) -> Result<(Vec<Uid>, Modseq), Refused> {
+        let (index, lsn) = (self.index, self.lsn);
+        let (account, _) = self.account(id)?;
+        let leaving = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        let durable = index.mailbox(id, mailbox);
+        uids.retain(|uid| durable.is_some_and(|m| m.position(*uid).is_some()) && !leaving.expunged.contains_key(uid));
+        if uids.is_empty() {
+            return Ok((uids, account.modseq));
+        }
+        leaving.expunged.extend(uids.iter().map(|uid| (*uid, lsn)));
+        let gone = uids.iter().filter_map(|uid| durable?.by_uid(*uid));
+        account.let_go(gone.clone().map(Message::size).sum(), uids.len() as u32);
+        let modseq = modseq.unwrap_or_else(|| account.next_modseq());
+        let (account, gather) = self.account(id)?;
+        gather.push_of(kind::EXPUNGE, id, &mut account.chain, |out| {
+            ExpungeRecord::encode(out, mailbox, modseq, gone);
+        });
+        Ok((uids, modseq))
     }
 
     fn summaries(&mut self, id: AccountId, mailbox: MailboxId, items: Vec<(Uid, Vec<u8>)>) -> Result<Outcome, Refused> {
         let index = self.index;
         assert!(items.is_sorted_by(|a, b| a.0 < b.0), "summaries come with rising UIDs");
-        let (account, gather) = self.account(id)?;
-        account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
+        let lsn = self.lsn;
+        let (account, gather) = self.loaded(id)?;
+        let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
         let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(Outcome::Done) };
+        into.coming = lsn;
         let (first, last, count) = (first.0, last.0, items.len() as u32);
         let packed = record::pack(&items);
         let len = packed.len() as u64;
-        let (body, body_check) = gather.push_body(vec![packed], len, record::slot(id));
-        let run = RunRecord { mailbox, first, last, count, body, body_check };
-        gather.push_of(kind::RUN, id, &mut account.chain, |out| run.encode(out));
+        if len > PIECE_BYTES_MAX {
+            return Err(Refused::TooLarge);
+        }
+        let body = gather.push_body(vec![packed], len, record::slot(id));
+        let run =
+            RunRecord { mailbox, first, last, count, body: body.place, body_len: len as u32, body_check: body.check };
+        let at = (body, RunRecord::BODY_AT);
+        gather.push_with_body(kind::RUN, id, &mut account.chain, at, |out| run.encode(out));
         Ok(Outcome::Done)
     }
 }

@@ -2,16 +2,13 @@
 
 use super::Step;
 use super::bound::{NAME_BYTES_MAX, PREFIX_BYTES_MAX, keyword_bytes};
-use crate::index::NOWHERE;
+use crate::batch::Pushed;
 use crate::record::{self, NewTransfer, SENT_BYTES, TRANSFER_HEAD_BYTES, WATERMARK_BYTES, kind};
 use crate::record::{FRAME_BYTES_MAX, encode_sent, encode_watermark};
 use crate::transaction::{Outcome, Refused};
 use crate::transfer::{Carried, TRANSFER_COPIES_MAX, TRANSFERS_PENDING_MAX, TransferCopy, TransferNumber};
 use crate::transfer::{TransferOp, TransferOutcome};
-use crate::types::{AccountId, Flags, MailboxId, Message, Place, Uid, VolumeId};
-
-/// A body of the transaction: where, its checksum, octets.
-type BodyAt = (Place, u128, u64);
+use crate::types::{AccountId, Flags, LARGE, MailboxId, Message, Uid, VolumeId};
 
 /// The most an op takes of the log, its body and its own frame aside; and whether it appends.
 pub(super) fn bound(op: &TransferOp) -> Result<(u64, bool), Refused> {
@@ -42,7 +39,7 @@ fn copies_bytes(copies: &[TransferCopy]) -> Result<u64, Refused> {
 }
 
 impl Step<'_> {
-    pub(super) fn transfer(&mut self, op: TransferOp, bodies: &[BodyAt]) -> Result<Outcome, Refused> {
+    pub(super) fn transfer(&mut self, op: TransferOp, bodies: &[Pushed]) -> Result<Outcome, Refused> {
         self.ahead.save_transfers(&mut self.undo);
         let outcome = match op {
             TransferOp::Send { target, what, copies, internal_ms } => {
@@ -73,30 +70,39 @@ impl Step<'_> {
         what: Carried,
         copies: &[TransferCopy],
         internal_ms: i64,
-        bodies: &[BodyAt],
+        bodies: &[Pushed],
     ) -> Result<TransferOutcome, Refused> {
         assert!(!copies.is_empty(), "a transfer has copies");
         if self.index.transfers.count() >= TRANSFERS_PENDING_MAX {
             return Err(Refused::Busy);
         }
+        let pushed = match what {
+            Carried::Body(body) => Some(bodies[body]),
+            Carried::Message { .. } => None,
+        };
         let (carried, from, hide) = match what {
-            Carried::Body(body) => (letter(bodies[body]), None, false),
+            Carried::Body(body) => (letter(bodies[body])?, None, false),
             Carried::Message { account, mailbox, uid, hide } => match self.original(account, mailbox, uid)? {
                 Some(message) => (message, Some((account, mailbox, uid)), hide),
                 None => return Ok(TransferOutcome::Sending(None)),
             },
         };
         let number = self.ahead.transfers.give(&self.index.transfers, target, self.now_ms);
-        self.gather.push(kind::TRANSFER, |out| {
-            NewTransfer { target, number, internal_ms, from, hide, carried: &carried, copies }.encode(out);
-        });
+        let transfer = NewTransfer { target, number, internal_ms, from, hide, carried: &carried, copies };
+        match pushed {
+            Some(body) => {
+                let at = (body, NewTransfer::BODY_AT);
+                self.gather.push_own_with_body(kind::TRANSFER, at, |out| transfer.encode(out));
+            }
+            None => drop(self.gather.push(kind::TRANSFER, |out| transfer.encode(out))),
+        }
         Ok(TransferOutcome::Sending(Some(number)))
     }
 
     /// A durable message that is not going as decided.
     fn original(&mut self, id: AccountId, mailbox: MailboxId, uid: Uid) -> Result<Option<Message>, Refused> {
         let index = self.index;
-        let (account, _) = self.account(id)?;
+        let (account, _) = self.loaded(id)?;
         let ahead = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
         if ahead.expunged.contains_key(&uid) {
             return Ok(None);
@@ -111,7 +117,7 @@ impl Step<'_> {
         number: TransferNumber,
         after: TransferNumber,
         settled: TransferNumber,
-        body: BodyAt,
+        body: Pushed,
         copies: &[TransferCopy],
         internal_ms: i64,
     ) -> Result<TransferOutcome, Refused> {
@@ -143,16 +149,12 @@ impl Step<'_> {
 }
 
 /// A body of the transaction, as a message without a prefix.
-fn letter((body, check, len): BodyAt) -> Message {
-    Message {
-        uid: 0,
-        modseq: 0,
-        flags: Flags::none(),
-        size: len,
-        internal_ms: 0,
-        saved_ms: 0,
-        prefix: NOWHERE,
-        body,
-        body_check: check as u64,
-    }
+fn letter(body: Pushed) -> Result<Message, Refused> {
+    let size = u32::try_from(body.len).map_err(|_| Refused::TooLarge)?;
+    Ok(Message {
+        body: body.place,
+        body_check: body.check,
+        bits: if body.large { LARGE } else { 0 },
+        ..Message::sketch(0, 0, &Flags::none(), size, 0)
+    })
 }

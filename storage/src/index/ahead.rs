@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use smallvec::SmallVec;
 
-use super::{Account, Index, TransfersAhead};
+use super::{Entry, Index, TransfersAhead};
 use crate::record::Chain;
 use crate::types::{AccountId, Flags, Lsn, MailboxId, Modseq, Uid};
 
@@ -33,17 +33,22 @@ pub struct AccountAhead {
     pub modseq: Modseq,
     pub chain: Chain,
     pub removed: bool,
+    /// The batch that brings a root; 0: there is none on its way.
+    pub folding: Lsn,
     /// Its name, when it was made here.
     pub made: Option<String>,
-    pub generation: u32,
+    /// Highest mailbox id given here; 0: none was.
     pub last_mailbox: u32,
     /// By id.
     mailboxes: SmallVec<[MailboxAhead; 1]>,
     /// Names that mailboxes were given here. Those they have in the index are not repeated, so that one name costs no more
     /// among thousands.
     given: HashMap<String, MailboxId>,
-    /// Mailboxes, as decided.
-    mailbox_count: usize,
+    /// Mailboxes, as decided, once somebody had to know.
+    mailbox_count: Option<usize>,
+    /// What counts for its quota, as decided.
+    pub used_bytes: u64,
+    pub used_messages: u32,
     /// Names subscribed or not any more.
     subscriptions: BTreeMap<String, (bool, Lsn)>,
 }
@@ -57,6 +62,8 @@ pub struct MailboxAhead {
     pub special_use: u16,
     /// Last batch that touches it.
     lsn: Lsn,
+    /// Last batch that brings messages or summaries; 0: all that came is durable.
+    pub coming: Lsn,
     /// Its name, when it was made or renamed here.
     name: Option<String>,
     removed: bool,
@@ -85,7 +92,7 @@ impl Ahead {
     pub fn named(&self, index: &Index, name: &str) -> Option<AccountId> {
         match self.names.get(name) {
             Some((id, _)) => *id,
-            None => index.names.get(name).copied(),
+            None => index.named(name),
         }
     }
 
@@ -99,13 +106,14 @@ impl Ahead {
     /// `undo` remembers how it was, in case the transaction is refused after this.
     pub fn account(&mut self, index: &Index, id: AccountId, lsn: Lsn, undo: &mut Undo) -> Option<&mut AccountAhead> {
         let known = self.accounts.get(&id);
-        if known.map_or_else(|| !index.accounts.contains_key(&id), |a| a.removed) {
+        if known.map_or_else(|| index.entries.get(id).is_none(), |a| a.removed) {
             return None;
         }
         if !undo.accounts.iter().any(|(saved, _)| *saved == id) {
             undo.accounts.push((id, known.cloned()));
         }
-        let account = self.accounts.entry(id).or_insert_with(|| AccountAhead::level(&index.accounts[&id]));
+        let level = || AccountAhead::level(index.entries.get(id).expect("looked at above"));
+        let account = self.accounts.entry(id).or_insert_with(level);
         account.lsn = lsn;
         Some(account)
     }
@@ -123,12 +131,14 @@ impl Ahead {
             modseq: 1,
             chain: Chain::default(),
             removed: false,
+            folding: 0,
             made: Some(name.to_owned()),
-            generation: 1,
             last_mailbox: 0,
             mailboxes: SmallVec::new(),
             given: HashMap::new(),
-            mailbox_count: 0,
+            mailbox_count: Some(0),
+            used_bytes: 0,
+            used_messages: 0,
             subscriptions: BTreeMap::new(),
         })
     }
@@ -165,6 +175,9 @@ impl Ahead {
                 self.accounts.remove(id);
                 continue;
             }
+            if account.folding <= lsn {
+                account.folding = 0;
+            }
             account.mailboxes.retain(|m| m.lsn > lsn);
             let AccountAhead { given, mailboxes, .. } = account;
             given.retain(|_, id| mailboxes.binary_search_by_key(id, |m| m.id).is_ok());
@@ -172,6 +185,9 @@ impl Ahead {
             for mailbox in &mut account.mailboxes {
                 mailbox.flags.retain(|_, (_, _, by)| *by > lsn);
                 mailbox.expunged.retain(|_, by| *by > lsn);
+                if mailbox.coming <= lsn {
+                    mailbox.coming = 0;
+                }
             }
         }
         self.names.retain(|_, (_, by)| *by > lsn);
@@ -186,20 +202,39 @@ impl Ahead {
 }
 
 impl AccountAhead {
-    fn level(account: &Account) -> Self {
+    fn level(entry: &Entry) -> Self {
         AccountAhead {
             lsn: 0,
-            modseq: account.modseq,
-            chain: account.chain,
+            modseq: entry.modseq,
+            chain: entry.chain(),
             removed: false,
+            folding: 0,
             made: None,
-            generation: account.info.generation,
-            last_mailbox: account.last_mailbox,
+            last_mailbox: 0,
             mailboxes: SmallVec::new(),
             given: HashMap::new(),
-            mailbox_count: account.mailboxes.len(),
+            mailbox_count: None,
+            used_bytes: entry.used_bytes,
+            used_messages: entry.used_messages,
             subscriptions: BTreeMap::new(),
         }
+    }
+
+    /// It will keep so much more.
+    pub fn keep(&mut self, bytes: u64, messages: u32) {
+        self.used_bytes = self.used_bytes.saturating_add(bytes);
+        self.used_messages = self.used_messages.saturating_add(messages);
+    }
+
+    /// It will keep so much less.
+    pub fn let_go(&mut self, bytes: u64, messages: u32) {
+        self.used_bytes = self.used_bytes.saturating_sub(bytes);
+        self.used_messages = self.used_messages.saturating_sub(messages);
+    }
+
+    /// True while something is on its way to a mailbox, or to all of them, that nobody in memory has yet.
+    pub fn is_coming(&self) -> bool {
+        self.folding > 0 || self.mailboxes.iter().any(|m| m.coming > 0)
     }
 
     pub fn next_modseq(&mut self) -> Modseq {
@@ -213,11 +248,18 @@ impl AccountAhead {
         let at = match self.position(mailbox) {
             Ok(at) => at,
             Err(at) => {
-                let durable = index.mailbox(id, mailbox)?;
-                let ahead = MailboxAhead {
-                    uidnext: durable.uidnext,
-                    keyword_bytes_max: durable.keyword_bytes_max,
-                    ..MailboxAhead::new(mailbox, durable.info.uidvalidity, durable.info.special_use, self.lsn)
+                let ahead = match (index.mailbox(id, mailbox), index.entries.get(id)) {
+                    (Some(durable), _) => MailboxAhead {
+                        uidnext: durable.uidnext,
+                        keyword_bytes_max: durable.keyword_bytes_max,
+                        ..MailboxAhead::new(mailbox, durable.info.uidvalidity, durable.info.special_use, self.lsn)
+                    },
+                    // Of an account that is not in memory its INBOX is known, and that is there always.
+                    (None, Some(entry)) if mailbox == MailboxId::INBOX && index.account(id).is_none() => MailboxAhead {
+                        uidnext: entry.inbox_uidnext,
+                        ..MailboxAhead::new(mailbox, entry.inbox_uidvalidity, 0, self.lsn)
+                    },
+                    _ => return None,
                 };
                 self.mailboxes.insert(at, ahead);
                 at
@@ -239,7 +281,7 @@ impl AccountAhead {
     /// True if a mailbox has this name as decided. INBOX is taken in any case (RFC 9051 §5.1).
     pub fn has_mailbox(&self, index: &Index, id: AccountId, name: &str) -> bool {
         // After a loss two mailboxes may have one name in the index: it stays taken while one of them has it.
-        let durable = || index.accounts.get(&id).map_or(&[][..], |a| a.named(name));
+        let durable = || index.account(id).map_or(&[][..], |a| a.named(name));
         let kept = |id: &MailboxId| self.peek(*id).is_none_or(|ahead| !ahead.removed && ahead.name.is_none());
         name.eq_ignore_ascii_case("INBOX") || self.given.contains_key(name) || durable().iter().any(kept)
     }
@@ -251,8 +293,8 @@ impl AccountAhead {
     }
 
     /// Mailboxes as decided.
-    pub fn mailbox_count(&self) -> usize {
-        self.mailbox_count
+    pub fn mailbox_count(&mut self, index: &Index, id: AccountId) -> usize {
+        *self.mailbox_count.get_or_insert_with(|| index.account(id).map_or(0, |a| a.mailboxes.len()))
     }
 
     /// The name of a mailbox as decided; `None` when there is no such mailbox (any more).
@@ -266,14 +308,23 @@ impl AccountAhead {
     }
 
     /// `None` when the ids are used up.
-    pub fn make_mailbox(&mut self, name: &str, uidvalidity: u32, special_use: u16) -> Option<MailboxId> {
-        self.last_mailbox = self.last_mailbox.checked_add(1)?;
+    pub fn make_mailbox(
+        &mut self,
+        index: &Index,
+        id: AccountId,
+        name: &str,
+        uidvalidity: u32,
+        special_use: u16,
+    ) -> Option<MailboxId> {
+        let durable = index.account(id).map_or(0, |a| a.last_mailbox);
+        self.last_mailbox = self.last_mailbox.max(durable).checked_add(1)?;
+        let count = self.mailbox_count(index, id);
+        self.mailbox_count = Some(count + 1);
         let id = MailboxId(self.last_mailbox);
         // Ids only rise, so the end is its place.
         let ahead = MailboxAhead::new(id, uidvalidity, special_use, self.lsn);
         self.mailboxes.push(MailboxAhead { name: Some(name.to_owned()), ..ahead });
         self.given.insert(name.to_owned(), id);
-        self.mailbox_count += 1;
         Some(id)
     }
 
@@ -291,7 +342,8 @@ impl AccountAhead {
         going.removed = true;
         let had = going.name.take();
         self.give_up(had);
-        self.mailbox_count -= 1;
+        let count = self.mailbox_count(index, id);
+        self.mailbox_count = Some(count - 1);
         Some(())
     }
 
@@ -306,13 +358,13 @@ impl AccountAhead {
     pub fn is_subscribed(&self, index: &Index, id: AccountId, name: &str) -> bool {
         match self.subscriptions.get(name) {
             Some((on, _)) => *on,
-            None => index.accounts.get(&id).is_some_and(|a| a.is_subscribed(name)),
+            None => index.account(id).is_some_and(|a| a.is_subscribed(name)),
         }
     }
 
     /// Names the account is subscribed to, as decided.
     pub fn subscription_count(&self, index: &Index, id: AccountId) -> usize {
-        let durable = index.accounts.get(&id);
+        let durable = index.account(id);
         let kept = |name: &str| durable.is_some_and(|a| a.is_subscribed(name));
         let came = self.subscriptions.iter().filter(|(name, (on, _))| *on && !kept(name)).count();
         let went = self.subscriptions.iter().filter(|(name, (on, _))| !*on && kept(name)).count();
@@ -325,6 +377,10 @@ impl AccountAhead {
 }
 
 impl MailboxAhead {
+    pub fn is_removed(&self) -> bool {
+        self.removed
+    }
+
     fn new(id: MailboxId, uidvalidity: u32, special_use: u16, lsn: Lsn) -> Self {
         MailboxAhead {
             id,
@@ -332,6 +388,7 @@ impl MailboxAhead {
             uidvalidity,
             special_use,
             lsn,
+            coming: 0,
             name: None,
             removed: false,
             keyword_bytes_max: 0,

@@ -1,19 +1,16 @@
 //! Applying a batch to the index: the one function through which anything becomes visible.
 //!
 //! A live commit hands in the directory that was just synced, recovery the directory it read: same octets, same
-//! function, same result. References to bodies are summed over the whole batch before anybody looks.
+//! function, same result, whoever is in memory. Users of bodies are summed over the whole batch before anybody looks.
 //!
 //! After a loss, or when lost batches were put back, records may not fit what is there: they are counted as orphans and
 //! change nothing. No octets that pass [`check`] make this panic.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
-
-use super::names::Names;
-use super::{Account, Index, Mailbox, RunRef};
+use super::account::blank;
+use super::{Account, ChangedMailbox, Entry, Index, Jump, Segment, hash_of};
 use crate::batch::{Header, directory};
-use crate::record::{AccountPut, Bad, Chain, CopyRecord, Gap, MailboxPut, Record};
-use crate::types::{AccountId, AccountInfo, MODSEQ_MAX, MailboxInfo, Message, Modseq, Place};
+use crate::record::{AccountPut, Bad, Gap, Record, Released, ReleasedList, RootRecord};
+use crate::types::{AccountId, MODSEQ_MAX, MailboxId, Modseq, Place};
 
 /// Accounts of one volume are numbered up to this: the volume has the upper 16 bits.
 pub const ACCOUNT_NUMBER_MAX: u64 = (1 << 48) - 1;
@@ -24,9 +21,10 @@ pub const ACCOUNT_NUMBER_MAX: u64 = (1 << 48) - 1;
 /// The first record that does not decode, or that points outside its batch.
 pub fn check(header: &Header, bytes: &[u8]) -> Result<(), Bad> {
     let mut records = 0;
+    let bodies = header.bodies_at()..=header.bodies_at() + header.body_bytes;
     for entry in directory::entries(bytes) {
         if let Some(Record::Body(body)) = entry?.record
-            && body.offset + body.len > header.body_bytes
+            && !(bodies.contains(&body.offset) && bodies.contains(&(body.offset + body.len)))
         {
             return Err(Bad::Malformed);
         }
@@ -35,293 +33,293 @@ pub fn check(header: &Header, bytes: &[u8]) -> Result<(), Bad> {
     if records == header.records { Ok(()) } else { Err(Bad::Malformed) }
 }
 
+/// Users of bodies that come and go with one batch.
+#[derive(Default)]
+struct Tally {
+    /// Body, octets of it, how many more or less.
+    uses: Vec<(Place, u32, i32)>,
+    /// Bodies of the batch itself.
+    new: Vec<(Place, u64)>,
+    /// Lists of pieces that lost a user.
+    large: Vec<Place>,
+}
+
+impl Tally {
+    fn used(&mut self, body: Released, by: i32) {
+        self.uses.push((body.body, body.len, by));
+        if body.large && by < 0 {
+            self.large.push(body.body);
+        }
+    }
+
+    fn released(&mut self, list: &ReleasedList<'_>) {
+        list.items().for_each(|item| self.used(item, -1));
+    }
+}
+
 impl Index {
     /// Makes a durable batch visible. The directory has passed [`check`] (or was built here). Returns how many of its
     /// records did not fit what is there.
     pub fn apply(&mut self, header: &Header, bytes: &[u8]) -> u64 {
         let mut orphans = 0;
-        self.segments.entry(header.segment).or_default().begin(header);
+        let mut tally = Tally::default();
+        self.applied = header.lsn;
+        self.changed.clear();
+        self.segments.entry(header.segment).or_default().incarnation = header.incarnation;
+        let directory_at = header.offset + crate::batch::HEADER_BYTES as u64;
         for entry in directory::entries(bytes) {
             let entry = entry.expect("directories are checked before they are applied");
-            let segment = self.segments.get_mut(&header.segment).expect("made above");
-            let ordinal = segment.record(header, entry.at);
-            let place = Place { segment: header.segment, ordinal };
+            let at = u32::try_from(directory_at + entry.at as u64).expect("a segment is below 4 GiB");
+            let place = Place { segment: header.segment, at };
             let Some(record) = entry.record else { continue };
-            if let Record::Body(body) = &record {
-                segment.body(header, ordinal, body);
-                continue;
-            }
-            if self.apply_record(entry.frame.account, place, record).is_none() {
+            if self.apply_record(entry.frame.account, place, &record, &mut tally).is_none() {
                 orphans += 1;
             }
         }
+        self.settle(tally);
         self.orphans += orphans;
         orphans
     }
 
-    fn apply_record(&mut self, account: Option<AccountId>, place: Place, record: Record<'_>) -> Option<()> {
+    fn apply_record(
+        &mut self,
+        account: Option<AccountId>,
+        place: Place,
+        record: &Record<'_>,
+        tally: &mut Tally,
+    ) -> Option<()> {
         match record {
             Record::DomainPut(put) => {
                 self.domains.insert(put.name.to_owned(), put.info.into());
             }
             Record::DomainRemove(name) => {
-                self.domains.remove(name);
+                self.domains.remove(*name);
+            }
+            Record::Body(body) => {
+                let at = u32::try_from(body.offset).ok()?;
+                tally.new.push((Place { segment: place.segment, at }, body.len));
+            }
+            Record::Large(large) => {
+                tally.new.push((place, 0));
+                tally.uses.extend(large.pieces().map(|piece| (piece.place, piece.len, 1)));
+            }
+            Record::Release(list) => {
+                for item in list.items() {
+                    // Pieces, and among them which list is settled.
+                    match item.large {
+                        true => drop(self.debts.remove(&item.body)),
+                        false => tally.uses.push((item.body, item.len, -1)),
+                    }
+                }
+            }
+            Record::Truncate(_) | Record::Heartbeat(_) | Record::Moved(_) => {}
+            Record::Gap(gap) => self.jump(place, gap),
+            Record::Transfer(record) => {
+                return self.transfers.apply(record, &mut |body, by| tally.used(body, by));
             }
             Record::AccountPut(put) => self.put_account(account?, place, put),
-            Record::AccountRemove => self.remove_account(account?)?,
+            Record::Root(root) => self.root(account?, place, root, tally)?,
+            _ => return self.apply_of_account(account?, place, record, tally),
+        }
+        Some(())
+    }
+
+    /// Records that change an account which has to be there.
+    fn apply_of_account(&mut self, id: AccountId, place: Place, record: &Record<'_>, tally: &mut Tally) -> Option<()> {
+        let lsn = self.applied;
+        let mut changed = None;
+        match record {
+            Record::AccountRemove(list) => {
+                let entry = self.entries.remove(id)?;
+                drop(entry);
+                self.loaded.remove(&id);
+                tally.released(list);
+                self.notice(id, None, true);
+                return Some(());
+            }
             Record::MailboxPut(put) => {
                 self.last_uidvalidity = self.last_uidvalidity.max(put.uidvalidity);
-                put_mailbox(self.link(account?, place, put.modseq)?, put);
+                let entry = self.link(id, place, put.modseq)?;
+                if put.mailbox == MailboxId::INBOX {
+                    entry.inbox_uidvalidity = put.uidvalidity;
+                }
+                changed = Some(put.mailbox);
             }
             Record::MailboxRemove(remove) => {
-                let account = self.link(account?, place, remove.modseq)?;
-                if account.mailboxes.contains_key(&remove.mailbox) {
-                    account.names.remove(&account.mailboxes, remove.mailbox);
-                }
-                let mailbox = account.mailboxes.remove(&remove.mailbox)?;
-                self.release(&mailbox);
+                self.link(id, place, remove.modseq)?.let_go(&remove.released);
+                tally.released(&remove.released);
+                self.notice(id, Some(remove.mailbox), true);
             }
-            Record::Subscription(subscription) => {
-                let account = self.link(account?, place, 0)?;
-                subscribe(account, subscription.name, subscription.on);
-                for id in account.names.find(&account.mailboxes, subscription.name).to_vec() {
-                    account.mailboxes.entry(id).and_modify(|m| m.info.subscribed = subscription.on);
-                }
+            Record::Subscription(_) => {
+                self.link(id, place, 0)?;
             }
             Record::Renumber(renumber) => {
                 self.last_uidvalidity = self.last_uidvalidity.max(renumber.uidvalidity);
-                let account = self.link(account?, place, renumber.modseq)?;
-                let mailbox = account.mailboxes.get_mut(&renumber.mailbox)?;
-                mailbox.info.uidvalidity = renumber.uidvalidity;
-                mailbox.uidnext = mailbox.uidnext.max(renumber.uidnext);
-                mailbox.changed(renumber.modseq);
+                let entry = self.link(id, place, renumber.modseq)?;
+                if renumber.mailbox == MailboxId::INBOX {
+                    entry.inbox_uidvalidity = renumber.uidvalidity;
+                    entry.inbox_uidnext = entry.inbox_uidnext.max(renumber.uidnext);
+                }
+                changed = Some(renumber.mailbox);
             }
             Record::Message(message) => {
-                let account = self.link(account?, place, message.modseq)?;
-                let into = account.mailboxes.get_mut(&message.mailbox)?;
-                let body = message.body;
-                let message = Message {
-                    uid: message.uid,
-                    modseq: message.modseq,
-                    flags: message.flags.to_flags(),
-                    size: message.size,
-                    internal_ms: message.internal_ms,
-                    saved_ms: message.saved_ms,
-                    prefix: place,
-                    body,
-                    body_check: message.body_check as u64,
-                };
-                add_message(into, message)?;
-                self.count(body, 1);
-            }
-            Record::Copy(copy) => return self.copy(account?, place, &copy),
-            Record::Flags(flags) => {
-                let account = self.link(account?, place, flags.modseq)?;
-                let mailbox = account.mailboxes.get_mut(&flags.mailbox)?;
-                for (uid, view) in flags.items() {
-                    let Some(i) = mailbox.position(uid) else { continue };
-                    mailbox.messages[i].flags = view.to_flags();
-                    mailbox.messages[i].modseq = flags.modseq;
-                    let bytes = crate::record::keyword_bytes(&mailbox.messages[i].flags);
-                    mailbox.keyword_bytes_max = mailbox.keyword_bytes_max.max(bytes);
+                let entry = self.link(id, place, message.modseq)?;
+                entry.keep(u64::from(message.size), 1);
+                if message.mailbox == MailboxId::INBOX {
+                    entry.gave(message.uid);
                 }
-                mailbox.changed(flags.modseq);
+                let len = message.size.saturating_sub(message.prefix.len() as u32);
+                tally.uses.push((message.body, if message.large { 0 } else { len }, 1));
+                changed = Some(message.mailbox);
+            }
+            Record::Copy(copy) => {
+                let entry = self.link(id, place, copy.modseq)?;
+                for copied in copy.items() {
+                    entry.keep(u64::from(copied.size), 1);
+                    if copy.mailbox == MailboxId::INBOX {
+                        entry.gave(copied.uid);
+                    }
+                    let len = copied.size.saturating_sub(u32::from(copied.prefix_len));
+                    tally.uses.push((copied.body, if copied.large { 0 } else { len }, 1));
+                }
+                changed = Some(copy.mailbox);
+            }
+            Record::Flags(flags) => {
+                self.link(id, place, flags.modseq)?;
+                changed = Some(flags.mailbox);
             }
             Record::Expunge(expunge) => {
-                let account = self.link(account?, place, expunge.modseq)?;
-                let mailbox = account.mailboxes.get_mut(&expunge.mailbox)?;
-                let gone = mailbox.expunge(expunge.uids(), expunge.modseq);
-                gone.iter().for_each(|m| self.count(m.body, -1));
+                self.link(id, place, expunge.modseq)?.let_go(&expunge.released);
+                tally.released(&expunge.released);
+                changed = Some(expunge.mailbox);
             }
             Record::Run(run) => {
-                let account = self.link(account?, place, 0)?;
-                let mailbox = account.mailboxes.get_mut(&run.mailbox)?;
-                mailbox.runs.push(RunRef {
-                    first: run.first,
-                    last: run.last,
-                    body: run.body,
-                    body_check: run.body_check as u64,
-                });
-                self.count(run.body, 1);
+                self.link(id, place, 0)?;
+                tally.uses.push((run.body, run.body_len, 1));
             }
-            Record::Body(_) => unreachable!("handled by the caller, which knows where the batch is"),
-            Record::Truncate(_) | Record::Heartbeat(_) => {}
-            Record::Gap(gap) => self.jump(&gap),
-            Record::Transfer(record) => return self.transfer(&record),
+            _ => unreachable!("the caller has the others"),
         }
-        Some(())
+        if let Some(mailbox) = changed {
+            self.notice(id, Some(mailbox), false);
+        }
+        match self.loaded.get_mut(&id) {
+            Some(account) => account.apply(place, lsn, record),
+            None => Some(()),
+        }
     }
 
-    /// Adds the copies whose UIDs are free; `None` when one is taken, or there is no such mailbox.
-    fn copy(&mut self, id: AccountId, place: Place, copy: &CopyRecord<'_>) -> Option<()> {
-        let account = self.link(id, place, copy.modseq)?;
-        let mailbox = account.mailboxes.get_mut(&copy.mailbox)?;
-        let mut bodies = Vec::with_capacity(copy.count as usize);
-        for copied in copy.items() {
-            let message = Message {
-                uid: copied.uid,
-                modseq: copy.modseq,
-                flags: copied.flags.to_flags(),
-                size: copied.size,
-                internal_ms: copied.internal_ms,
-                saved_ms: copied.saved_ms,
-                prefix: copied.prefix,
-                body: copied.body,
-                body_check: copied.body_check,
-            };
-            bodies.extend(add_message(mailbox, message).map(|()| copied.body));
+    fn notice(&mut self, account: AccountId, mailbox: Option<MailboxId>, gone: bool) {
+        if self.live {
+            self.changed.push(ChangedMailbox { account, mailbox, gone });
         }
-        bodies.iter().for_each(|body| self.count(*body, 1));
-        (bodies.len() == copy.count as usize).then_some(())
     }
 
     /// Adds the record to its account's chain; `None` when the account is not there.
-    fn link(&mut self, id: AccountId, place: Place, modseq: Modseq) -> Option<&mut Account> {
-        let account = self.accounts.get_mut(&id)?;
-        account.chain.push(place);
-        account.modseq = account.modseq.max(modseq.min(MODSEQ_MAX));
-        Some(account)
+    fn link(&mut self, id: AccountId, place: Place, modseq: Modseq) -> Option<&mut Entry> {
+        let entry = self.entries.get_mut(id)?;
+        entry.link(place, modseq);
+        Some(entry)
     }
 
-    /// Every number jumps over what lost batches may have given. What they changed is not known either, so all
-    /// messages count as changed, and no history of expunges reaches back beyond this.
-    fn jump(&mut self, gap: &Gap<'_>) {
-        self.gaps.extend(gap.ranges());
+    /// Every number jumps over what lost batches may have given.
+    fn jump(&mut self, place: Place, gap: &Gap<'_>) {
+        let lost = gap.ranges().collect();
+        let jump = Jump { place, lsn: self.applied, numbers: gap.numbers, modseqs: gap.modseqs, lost };
         self.transfers.jump(gap.numbers);
         self.last_uidvalidity = self.last_uidvalidity.saturating_add(gap.numbers);
         self.last_account = (self.last_account + u64::from(gap.numbers)).min(ACCOUNT_NUMBER_MAX);
-        for account in self.accounts.values_mut() {
-            account.modseq = account.modseq.saturating_add(gap.modseqs).min(MODSEQ_MAX);
-            account.last_mailbox = account.last_mailbox.saturating_add(gap.numbers);
-            for mailbox in account.mailboxes.values_mut() {
-                mailbox.uidnext = mailbox.uidnext.saturating_add(gap.numbers);
-                mailbox.messages.iter_mut().for_each(|m| m.modseq = account.modseq);
-                mailbox.expunged.clear();
-                mailbox.floor = account.modseq;
-                mailbox.changed(account.modseq);
-            }
+        for entry in self.entries.iter_mut() {
+            entry.modseq = entry.modseq.saturating_add(gap.modseqs).min(MODSEQ_MAX);
+            entry.inbox_uidnext = entry.inbox_uidnext.saturating_add(gap.numbers);
         }
+        self.loaded.values_mut().for_each(|account| account.jump(&jump, self.applied));
+        self.gaps.push(jump);
     }
 
-    fn put_account(&mut self, id: AccountId, place: Place, put: AccountPut<'_>) {
+    fn put_account(&mut self, id: AccountId, place: Place, put: &AccountPut<'_>) {
         self.last_account = self.last_account.max(id.0 & ACCOUNT_NUMBER_MAX);
-        let secrets: Rc<[u8]> = put.secrets.into();
-        let info = AccountInfo { id, name: put.name.to_owned(), generation: put.generation, secrets };
-        self.names.insert(put.name.to_owned(), id);
-        match self.accounts.get_mut(&id) {
-            Some(account) => {
-                if account.info.name != put.name && self.names.get(&account.info.name) == Some(&id) {
-                    self.names.remove(&account.info.name);
-                }
-                account.info = info;
-                account.chain.push(place);
-                account.modseq = account.modseq.max(put.modseq.min(MODSEQ_MAX));
-            }
+        let name_hash = hash_of(self.seed, put.name);
+        let mut entry = match self.entries.get(id) {
+            Some(there) => there.named(name_hash),
             None => {
-                let mut chain = Chain::default();
-                chain.push(place);
-                let account = Account {
-                    info,
-                    modseq: put.modseq.min(MODSEQ_MAX),
-                    chain,
-                    last_mailbox: 0,
-                    mailboxes: BTreeMap::new(),
-                    names: Names::default(),
-                    subscriptions: Vec::new(),
-                };
-                self.accounts.insert(id, account);
+                if self.live {
+                    self.loaded.insert(id, blank(id));
+                }
+                Entry::new(id, name_hash)
+            }
+        };
+        entry.put = place;
+        entry.generation = put.generation;
+        entry.limit_bytes = put.limit_bytes;
+        entry.limit_messages = put.limit_messages;
+        entry.link(place, put.modseq);
+        self.entries.insert(entry);
+        if let Some(account) = self.loaded.get_mut(&id) {
+            account.apply(place, self.applied, &Record::AccountPut(*put)).expect("puts always fit");
+        }
+    }
+
+    fn root(&mut self, id: AccountId, place: Place, root: &RootRecord<'_>, tally: &mut Tally) -> Option<()> {
+        for (body, len) in root.added() {
+            tally.uses.push((body, len, 1));
+        }
+        tally.released(&root.released);
+        self.entries.get_mut(id)?.folded(place, root.folds);
+        match self.loaded.get_mut(&id) {
+            Some(account) => account.apply(place, self.applied, &Record::Root(*root)),
+            None => Some(()),
+        }
+    }
+
+    /// Counts the users of bodies, each body once. One whose segment or batch is damaged is not there to be counted.
+    fn settle(&mut self, mut tally: Tally) {
+        tally.uses.sort_unstable_by_key(|(place, ..)| *place);
+        tally.new.sort_unstable_by_key(|(place, _)| *place);
+        let mut new = tally.new.iter().peekable();
+        for uses in tally.uses.chunk_by(|a, b| a.0 == b.0) {
+            let (place, len, _) = uses[0];
+            let by: i64 = uses.iter().map(|(.., by)| i64::from(*by)).sum();
+            while let Some((fresh, len)) = new.next_if(|(fresh, _)| *fresh < place) {
+                self.segments.entry(fresh.segment).or_default().come(fresh.at, *len, 0);
+            }
+            if let Some((fresh, len)) = new.next_if(|(fresh, _)| *fresh == place) {
+                let users = u32::try_from(by).unwrap_or(0);
+                self.segments.entry(fresh.segment).or_default().come(fresh.at, *len, users);
+            } else if let Some(segment) = self.segments.get_mut(&place.segment) {
+                segment.count(place.at, u64::from(len), by);
+            }
+        }
+        for (fresh, len) in new {
+            self.segments.entry(fresh.segment).or_default().come(fresh.at, *len, 0);
+        }
+        for place in tally.large {
+            if self.segments.get(&place.segment).is_none_or(|s: &Segment| s.users(place.at) == 0) {
+                self.debts.insert(place);
             }
         }
     }
 
-    fn remove_account(&mut self, id: AccountId) -> Option<()> {
-        let account = self.accounts.remove(&id)?;
-        if self.names.get(&account.info.name) == Some(&id) {
-            self.names.remove(&account.info.name);
-        }
-        account.mailboxes.values().for_each(|m| self.release(m));
-        Some(())
+    /// Keeps an account that was read.
+    pub fn insert_loaded(&mut self, account: Account) {
+        self.loaded.insert(account.info.id, account);
     }
-
-    fn release(&mut self, mailbox: &Mailbox) {
-        mailbox.messages.iter().for_each(|m| self.count(m.body, -1));
-        mailbox.runs.iter().for_each(|r| self.count(r.body, -1));
-    }
-
-    /// Counts a reference to a body more or less. A body whose batch is damaged is not there to be counted.
-    pub(super) fn count(&mut self, body: Place, by: i32) {
-        let entry = self.segments.get_mut(&body.segment).and_then(|s| s.find_body_mut(body.ordinal));
-        if let Some(entry) = entry {
-            entry.refs = entry.refs.saturating_add_signed(by);
-        }
-    }
-}
-
-fn subscribe(account: &mut Account, name: &str, on: bool) {
-    match (account.subscription(name), on) {
-        (Err(at), true) => account.subscriptions.insert(at, name.into()),
-        (Ok(at), false) => drop(account.subscriptions.remove(at)),
-        _ => {}
-    }
-}
-
-fn put_mailbox(account: &mut Account, put: MailboxPut<'_>) {
-    subscribe(account, put.name, put.subscribed);
-    account.last_mailbox = account.last_mailbox.max(put.mailbox.0);
-    let info = MailboxInfo {
-        id: put.mailbox,
-        name: put.name.to_owned(),
-        uidvalidity: put.uidvalidity,
-        special_use: put.special_use,
-        subscribed: put.subscribed,
-    };
-    if account.mailboxes.contains_key(&put.mailbox) {
-        account.names.remove(&account.mailboxes, put.mailbox);
-    }
-    match account.mailboxes.get_mut(&put.mailbox) {
-        Some(mailbox) => {
-            mailbox.info = info;
-            mailbox.changed(put.modseq);
-        }
-        None => {
-            account.mailboxes.insert(put.mailbox, Mailbox::new(info, put.modseq));
-        }
-    }
-    account.names.insert(&account.mailboxes, put.mailbox);
-}
-
-/// `None` when the UID is taken, or none at all.
-fn add_message(mailbox: &mut Mailbox, message: Message) -> Option<()> {
-    let next = message.uid.checked_add(1).filter(|_| message.uid > 0)?;
-    // Nearly always the end: UIDs only rise. But where lost batches were put back, what came after may have lower ones.
-    let at = match mailbox.messages.last() {
-        Some(last) if last.uid >= message.uid => {
-            mailbox.messages.binary_search_by_key(&message.uid, |m| m.uid).err()?
-        }
-        _ => mailbox.messages.len(),
-    };
-    mailbox.keyword_bytes_max = mailbox.keyword_bytes_max.max(crate::record::keyword_bytes(&message.flags));
-    mailbox.uidnext = mailbox.uidnext.max(next);
-    mailbox.changed(message.modseq);
-    mailbox.messages.insert(at, message);
-    Some(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::batch::{Gather, HEADER_BYTES};
-    use crate::record::{AccountPut, ExpungeRecord, NewMessage, kind};
-    use crate::types::{Flags, MailboxId};
+    use crate::record::{Chain, CopyRecord, ExpungeRecord, MailboxPut, NewMessage, kind};
+    use crate::types::{Flags, Message};
 
     const ALICE: AccountId = AccountId(3 << 48 | 1);
 
     /// Applies a batch of these records; returns how many did not fit.
-    fn apply(index: &mut Index, first_ordinal: u32, fill: impl FnOnce(&mut Gather, &mut Chain)) -> u64 {
-        let mut gather = Gather::new(1, 1, first_ordinal);
+    fn apply(index: &mut Index, offset: u64, fill: impl FnOnce(&mut Gather, &mut Chain)) -> u64 {
+        index.live = true;
+        let mut gather = Gather::new(1, 1, offset);
         fill(&mut gather, &mut Chain::default());
-        let like = Header { offset: 4_096, ..crate::batch::example() };
-        let sealed = gather.seal(like, 0);
+        let sealed = gather.seal(crate::batch::example(), 0);
         let directory = &sealed.parts[0][HEADER_BYTES..];
         check(&sealed.header, directory).unwrap();
         index.apply(&sealed.header, directory)
@@ -333,11 +331,12 @@ mod tests {
             uid,
             modseq,
             size: 0,
+            saved_s: 0,
             internal_ms: 0,
-            saved_ms: 0,
             // A body that comes later than its message, which no batch of ours says.
-            body: Place { segment: 1, ordinal: 100 },
+            body: Place { segment: 1, at: 100_000 },
             body_check: 0,
+            large: false,
             flags: &Flags::none(),
             prefix: b"",
         };
@@ -348,25 +347,15 @@ mod tests {
     fn of_copies_those_whose_uids_are_free_are_shown() {
         let mut index = Index::default();
         let copy = |g: &mut Gather, chain: &mut Chain, to: MailboxId, uids: &[u32]| {
-            let place = Place { segment: 1, ordinal: 100 };
-            let original = Message {
-                uid: 77,
-                modseq: 1,
-                flags: Flags::none(),
-                size: 0,
-                internal_ms: 0,
-                saved_ms: 0,
-                prefix: place,
-                body: place,
-                body_check: 0,
-            };
+            let original = Message::sketch(77, 1, &Flags::none(), 0, 0);
             g.push_of(kind::COPY, ALICE, chain, |out| {
-                CopyRecord::encode_head(out, to, 20, MailboxId(9), uids.len() as u32);
-                uids.iter().for_each(|uid| CopyRecord::encode_item(out, *uid, 5, &original, &Flags::none()));
+                CopyRecord::encode_head(out, to, 20, MailboxId(9), 0, uids.len() as u32);
+                uids.iter().for_each(|uid| CopyRecord::encode_item(out, *uid, &original, &Flags::none()));
             });
         };
-        let orphans = apply(&mut index, 0, |g, chain| {
-            let put = AccountPut { modseq: 1, generation: 1, name: "a@x", secrets: b"" };
+        let orphans = apply(&mut index, 4_096, |g, chain| {
+            let put =
+                AccountPut { modseq: 1, generation: 1, limit_bytes: 0, limit_messages: 0, name: "a@x", secrets: b"" };
             g.push_of(kind::ACCOUNT_PUT, ALICE, chain, |out| put.encode(out));
             let mailbox = MailboxId::INBOX;
             let put =
@@ -385,8 +374,15 @@ mod tests {
     #[test]
     fn records_that_do_not_fit_are_orphans_and_no_panic() {
         let mut index = Index::default();
-        let orphans = apply(&mut index, 0, |g, chain| {
-            let put = AccountPut { modseq: u64::MAX, generation: 1, name: "a@x", secrets: b"" };
+        let orphans = apply(&mut index, 4_096, |g, chain| {
+            let put = AccountPut {
+                modseq: u64::MAX,
+                generation: 1,
+                limit_bytes: 0,
+                limit_messages: 0,
+                name: "a@x",
+                secrets: b"",
+            };
             g.push_of(kind::ACCOUNT_PUT, ALICE, chain, |out| put.encode(out));
             let put = MailboxPut {
                 mailbox: MailboxId::INBOX,
@@ -409,17 +405,18 @@ mod tests {
             [(3, 12), (5, 10), (7, u64::MAX)]
         );
         assert_eq!(inbox.uidnext(), 8);
-        let orphans = apply(&mut index, 50, |g, chain| {
+        let orphans = apply(&mut index, 65_536, |g, chain| {
             for _ in 50..100 {
                 g.push(kind::DOMAIN_REMOVE, |out| crate::codec::Put::text(out, "x"));
             }
             g.push_body(vec![], 0, 0);
             g.push_of(kind::EXPUNGE, ALICE, chain, |out| {
-                ExpungeRecord::encode(out, MailboxId::INBOX, 1, &[7, 3, 3, 9])
+                let gone = [7, 3, 3, 9].map(|uid| Message::sketch(uid, 1, &Flags::none(), 0, 0));
+                ExpungeRecord::encode(out, MailboxId::INBOX, 1, gone.iter());
             });
-            g.push_of(kind::ACCOUNT_REMOVE, ALICE, chain, |_| {});
+            g.push_of(kind::ACCOUNT_REMOVE, ALICE, chain, |out| ReleasedList::encode(out, 0, 0, &[]));
             message(g, chain, 9, 15);
         });
-        assert_eq!((orphans, index.accounts.len()), (1, 0));
+        assert_eq!((orphans, index.entries.len()), (1, 0));
     }
 }

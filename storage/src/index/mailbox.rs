@@ -2,11 +2,15 @@
 
 use std::collections::VecDeque;
 
-use crate::types::{MailboxInfo, Message, Modseq, Place, Uid};
+use crate::record::{RowRun, RunRef};
+use crate::types::{Lsn, MailboxInfo, Message, Modseq, Uid};
 
 /// Expunges remembered for one mailbox. Older ones are forgotten, and the floor rises: below it a client is told
 /// to compare UIDs itself (RFC 7162 §3.2.7 lets VANISHED be a superset).
 pub const EXPUNGED_MAX: usize = 10_000;
+
+/// Changed rows remembered before repetitions are looked for.
+const DIRTY_UNSORTED: usize = 1_024;
 
 /// A mailbox's durable state, seen from inside [`Volume::mailbox`](crate::Volume::mailbox).
 #[derive(Debug)]
@@ -21,21 +25,18 @@ pub struct Mailbox {
     pub(crate) version: u64,
     /// Octets of keywords of the message that has or had most of them.
     pub(crate) keyword_bytes_max: usize,
-    /// Oldest first.
+    /// Runs of summaries, oldest first.
     pub(crate) runs: Vec<RunRef>,
-}
-
-/// Where a run of summaries is.
-#[derive(Clone, Copy, Debug)]
-pub struct RunRef {
-    pub first: Uid,
-    pub last: Uid,
-    pub body: Place,
-    pub body_check: u64,
+    /// Runs of rows of the last root, oldest first.
+    pub(crate) rows: Vec<RowRun>,
+    /// UIDs that are not as those rows say, and by which batch; with repetitions.
+    dirty: Vec<(Uid, Lsn)>,
+    /// Length of `dirty` when repetitions were last taken out.
+    dirty_kept: usize,
 }
 
 impl Mailbox {
-    pub(crate) fn new(info: MailboxInfo, modseq: Modseq) -> Self {
+    pub(crate) fn new(info: MailboxInfo, modseq: Modseq, version: u64) -> Self {
         Mailbox {
             info,
             uidnext: 1,
@@ -43,9 +44,12 @@ impl Mailbox {
             messages: Vec::new(),
             expunged: VecDeque::new(),
             floor: 0,
-            version: 1,
+            version,
             keyword_bytes_max: 0,
             runs: Vec::new(),
+            rows: Vec::new(),
+            dirty: Vec::new(),
+            dirty_kept: 0,
         }
     }
 
@@ -89,7 +93,7 @@ impl Mailbox {
         Some(self.expunged.iter().skip(from).map(|(_, uid)| *uid).collect())
     }
 
-    /// Grows by at least one with every durable change of this mailbox since the volume was opened.
+    /// Grows with every durable batch that changes this mailbox, and may grow when it is loaded again.
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
@@ -99,29 +103,80 @@ impl Mailbox {
         self.messages.binary_search_by_key(&uid, |m| m.uid).ok()
     }
 
-    pub(crate) fn changed(&mut self, modseq: Modseq) {
+    pub(crate) fn changed(&mut self, modseq: Modseq, lsn: Lsn) {
         self.highest_modseq = self.highest_modseq.max(modseq);
-        self.version += 1;
+        self.version = self.version.max(lsn);
     }
 
-    /// Takes messages out; returns them.
-    pub(crate) fn expunge(&mut self, uids: impl Iterator<Item = Uid>, modseq: Modseq) -> Vec<Message> {
+    /// The row of this UID is not as the last root has it.
+    pub(crate) fn dirty(&mut self, uid: Uid, lsn: Lsn) {
+        if self.dirty.last() != Some(&(uid, lsn)) {
+            self.dirty.push((uid, lsn));
+        }
+        if self.dirty.len() > 2 * DIRTY_UNSORTED.max(self.dirty_kept) {
+            // Each UID once, with its last batch.
+            self.dirty.sort_unstable_by_key(|(uid, lsn)| (*uid, std::cmp::Reverse(*lsn)));
+            self.dirty.dedup_by_key(|(uid, _)| *uid);
+            self.dirty_kept = self.dirty.len();
+        }
+    }
+
+    /// No row is as the last root has it.
+    pub(crate) fn all_dirty(&mut self, lsn: Lsn) {
+        self.dirty.extend(self.messages.iter().map(|m| (m.uid, lsn)));
+    }
+
+    /// UIDs whose rows the last root does not have so, rising.
+    pub(crate) fn dirty_uids(&self) -> Vec<Uid> {
+        let mut uids: Vec<Uid> = self.dirty.iter().map(|(uid, _)| *uid).collect();
+        uids.sort_unstable();
+        uids.dedup();
+        uids
+    }
+
+    /// All rows are as the last root has them, but for later batches.
+    pub(crate) fn clean(&mut self, through: Lsn) {
+        self.dirty.retain(|(_, lsn)| *lsn > through);
+        self.dirty.shrink_to_fit();
+        self.dirty_kept = 0;
+    }
+
+    /// `None` when the UID is taken, or none at all.
+    pub(crate) fn add(&mut self, message: Message, lsn: Lsn) -> Option<()> {
+        let next = message.uid.checked_add(1).filter(|_| message.uid > 0)?;
+        // Nearly always the end: UIDs only rise. But where lost batches were put back, what came after may have lower ones.
+        let at = match self.messages.last() {
+            Some(last) if last.uid >= message.uid => {
+                self.messages.binary_search_by_key(&message.uid, |m| m.uid).err()?
+            }
+            _ => self.messages.len(),
+        };
+        self.keyword_bytes_max = self.keyword_bytes_max.max(crate::record::keyword_bytes(&message.flags()));
+        self.uidnext = self.uidnext.max(next);
+        self.changed(message.modseq, lsn);
+        self.dirty(message.uid, lsn);
+        self.messages.insert(at, message);
+        Some(())
+    }
+
+    /// Takes messages out.
+    pub(crate) fn expunge(&mut self, uids: impl Iterator<Item = Uid>, modseq: Modseq, lsn: Lsn) {
         let mut going: Vec<Uid> = uids.collect();
         // They were decided in UID order; this only makes sure.
         going.sort_unstable();
-        let gone = match going[..] {
+        let gone: Vec<Uid> = match going[..] {
             // Moving the tail once is cheaper than looking at every message.
-            [one] => self.position(one).map(|i| self.messages.remove(i)).into_iter().collect(),
+            [one] => self.position(one).map(|i| self.messages.remove(i).uid).into_iter().collect(),
             _ => {
                 let is_going = |m: &mut Message| going.binary_search(&m.uid).is_ok();
-                self.messages.extract_if(.., is_going).collect::<Vec<_>>()
+                self.messages.extract_if(.., is_going).map(|m| m.uid).collect()
             }
         };
-        self.expunged.extend(gone.iter().map(|m| (modseq, m.uid)));
+        self.expunged.extend(gone.iter().map(|uid| (modseq, *uid)));
+        gone.iter().for_each(|uid| self.dirty(*uid, lsn));
         while self.expunged.len() > EXPUNGED_MAX {
             self.floor = self.expunged.pop_front().expect("longer than the bound").0;
         }
-        self.changed(modseq);
-        gone
+        self.changed(modseq, lsn);
     }
 }

@@ -1,34 +1,38 @@
-//! The index: what the log adds up to, in memory. Only durable batches reach it.
+//! The index: what the log adds up to. Only durable batches reach it.
 //!
-//! `apply` is the one way in, for recovery and for live commits alike. `ahead` is the other half: what has been
-//! decided beyond it. (For now the whole index is built by scanning the log at opening.)
+//! Of every account there is an [`Entry`], always; the rest of it, an [`Account`], while somebody looks at it. `apply` is
+//! the one way in, for recovery and for live commits alike, and never reads the disk. `ahead` is the other half: what has
+//! been decided beyond it.
 
+mod account;
 pub mod ahead;
 mod apply;
+mod entries;
 mod mailbox;
 mod names;
 mod segments;
 mod transfers;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+pub use account::Account;
 pub use apply::{ACCOUNT_NUMBER_MAX, check};
-pub use mailbox::{Mailbox, RunRef};
-use names::Names;
-pub use segments::SegmentIndex;
-pub use transfers::{NOWHERE, Transfers, TransfersAhead};
+pub use entries::{Entries, Entry, hash_of};
+pub use mailbox::Mailbox;
+pub use segments::Segment;
+pub use transfers::{Transfers, TransfersAhead};
 
-use crate::record::Chain;
-use crate::types::{AccountId, AccountInfo, Lsn, MailboxId, Modseq};
+use crate::types::{AccountId, Lsn, MailboxId, Modseq, Place};
 
 /// Everything durable.
 #[derive(Default)]
 pub struct Index {
     pub domains: BTreeMap<String, Rc<[u8]>>,
-    pub names: HashMap<String, AccountId>,
-    pub accounts: HashMap<AccountId, Account>,
-    pub segments: BTreeMap<u32, SegmentIndex>,
+    pub entries: Entries,
+    /// Accounts that are in memory whole.
+    pub loaded: HashMap<AccountId, Account>,
+    pub segments: BTreeMap<u32, Segment>,
     /// Highest UIDVALIDITY ever given; never goes back.
     pub last_uidvalidity: u32,
     /// Highest number an account of this volume was minted with.
@@ -36,45 +40,64 @@ pub struct Index {
     /// Records that could not be applied: their account or mailbox is not there, because the record that made it is
     /// lost, or their number is taken.
     pub orphans: u64,
-    /// Lost batches that the numbers have jumped over.
-    pub gaps: Vec<(Lsn, Lsn)>,
+    /// Jumps of the numbers over lost batches, as they lie in the log.
+    pub gaps: Vec<Jump>,
     /// What is owed to other volumes, and how far those have sent.
     pub transfers: Transfers,
+    /// Octets that were found damaged: segment, offset, length.
+    pub damaged: Vec<(u32, u64, u64)>,
+    /// Lists of pieces of which the last user is gone, and whose pieces are still counted.
+    pub debts: BTreeSet<Place>,
+    /// LSN of the last batch that was applied.
+    pub applied: Lsn,
+    /// Counts looks at accounts, so that the least recently used is known.
+    pub looks: u64,
+    /// The volume's secret.
+    pub seed: u64,
+    /// Mailboxes changed by the last batch, for who watches them.
+    pub changed: Vec<ChangedMailbox>,
+    /// False while the log is read at opening: new accounts are not kept in memory, and nobody watches.
+    pub live: bool,
 }
 
-/// An account with everything it has.
-pub struct Account {
-    pub info: AccountInfo,
-    /// Highest MODSEQ given.
-    pub modseq: Modseq,
-    pub chain: Chain,
-    /// Highest mailbox id given.
-    pub last_mailbox: u32,
-    pub mailboxes: BTreeMap<MailboxId, Mailbox>,
-    /// The same by name.
-    pub names: Names,
-    /// Names it is subscribed to, sorted. `MailboxInfo::subscribed` follows it.
-    pub subscriptions: Vec<Box<str>>,
+/// A mailbox that the last batch changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangedMailbox {
+    pub account: AccountId,
+    /// `None`: the account is gone.
+    pub mailbox: Option<MailboxId>,
+    pub gone: bool,
 }
 
-impl Account {
-    /// The mailboxes with this name, by id: at most one, but after a loss.
-    pub fn named(&self, name: &str) -> &[MailboxId] {
-        self.names.find(&self.mailboxes, name)
-    }
-
-    pub fn is_subscribed(&self, name: &str) -> bool {
-        self.subscription(name).is_ok()
-    }
-
-    /// Where this name is among the subscriptions, or belongs.
-    fn subscription(&self, name: &str) -> Result<usize, usize> {
-        self.subscriptions.binary_search_by(|s| (**s).cmp(name))
-    }
+/// Where the numbers jumped, and how far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jump {
+    pub place: Place,
+    pub lsn: Lsn,
+    pub numbers: u32,
+    pub modseqs: Modseq,
+    /// Lost batches that were jumped over.
+    pub lost: Vec<(Lsn, Lsn)>,
 }
 
 impl Index {
+    /// The account with this name.
+    pub fn named(&self, name: &str) -> Option<AccountId> {
+        self.entries.named(hash_of(self.seed, name))
+    }
+
+    /// The account, if it is in memory.
+    pub fn account(&self, account: AccountId) -> Option<&Account> {
+        self.loaded.get(&account)
+    }
+
+    /// The mailbox, if its account is in memory.
     pub fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Option<&Mailbox> {
-        self.accounts.get(&account)?.mailboxes.get(&mailbox)
+        self.loaded.get(&account)?.mailboxes.get(&mailbox)
+    }
+
+    /// Lost batches that the numbers have jumped over.
+    pub fn lost(&self) -> Vec<(Lsn, Lsn)> {
+        self.gaps.iter().flat_map(|gap| gap.lost.iter().copied()).collect()
     }
 }

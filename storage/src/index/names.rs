@@ -11,7 +11,7 @@ use crate::types::MailboxId;
 type Mailboxes = BTreeMap<MailboxId, Mailbox>;
 
 /// Every mailbox that is there, once.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Names(Vec<MailboxId>);
 
 impl Names {

@@ -1,87 +1,52 @@
-//! What is where in each segment: from a place to octets on disk.
+//! What lies in each segment: octets in use, and bodies whose users are not just one.
+//!
+//! A body that is there has one user unless it is listed here, so a segment of letters to one person each costs nothing.
+//! Records do not count as in use: once their accounts have been folded, nobody needs them.
 
-use crate::batch::{HEADER_BYTES, Header};
-use crate::record::BodyRecord;
+use std::collections::BTreeMap;
 
-/// The records of one segment.
-#[derive(Default)]
-pub struct SegmentIndex {
-    /// Where each record begins in the segment, by ordinal; [`LOST`] where a damaged batch has been.
-    offsets: Vec<u32>,
-    batches: Vec<BatchRef>,
-    /// By ordinal, rising.
-    bodies: Vec<BodyEntry>,
+/// One segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Segment {
+    /// Which time the file is used.
+    pub incarnation: u32,
+    /// Octets of bodies that somebody uses.
+    pub live: u64,
+    /// Users of bodies, by place, where they are not one. 0: dead, waiting for compaction.
+    pub odd: BTreeMap<u32, u32>,
+    /// Blobs of snapshots (roots' runs of rows) that somebody uses.
+    pub blobs: u32,
 }
 
-const LOST: u32 = u32::MAX;
-
-struct BatchRef {
-    first_ordinal: u32,
-    directory_end: u32,
-}
-
-/// A body on disk.
-pub struct BodyEntry {
-    ordinal: u32,
-    /// Copies and runs that use it. At zero its octets are dead; compaction will reclaim them.
-    pub refs: u32,
-    /// In the segment.
-    pub offset: u64,
-    pub len: u64,
-    pub check: u128,
-    /// One checksum a 256 KiB block; empty for a body of one block.
-    pub blocks: Box<[u64]>,
-}
-
-impl SegmentIndex {
-    /// The batch whose records come next.
-    pub fn begin(&mut self, header: &Header) {
-        let first = header.first_ordinal as usize;
-        assert!(self.offsets.len() <= first, "batches of a segment are applied in order, once");
-        self.offsets.resize(first, LOST);
-        let directory_end = header.bodies_at();
-        self.batches.push(BatchRef {
-            first_ordinal: header.first_ordinal,
-            directory_end: u32::try_from(directory_end).expect("a segment is below 4 GiB"),
-        });
+impl Segment {
+    /// Users of the body at `at`.
+    pub fn users(&self, at: u32) -> u32 {
+        self.odd.get(&at).copied().unwrap_or(1)
     }
 
-    /// The next record of the batch, `at` octets into its directory.
-    pub fn record(&mut self, header: &Header, at: usize) -> u32 {
-        let offset = header.offset + (HEADER_BYTES + at) as u64;
-        self.offsets.push(u32::try_from(offset).expect("a segment is below 4 GiB"));
-        self.offsets.len() as u32 - 1
-    }
-
-    /// The record just noted is a body.
-    pub fn body(&mut self, header: &Header, ordinal: u32, body: &BodyRecord<'_>) {
-        self.bodies.push(BodyEntry {
-            ordinal,
-            refs: 0,
-            offset: header.bodies_at() + body.offset,
-            len: body.len,
-            check: body.check,
-            blocks: body.blocks.to_vec().into(),
-        });
-    }
-
-    pub fn find_body(&self, ordinal: u32) -> Option<&BodyEntry> {
-        self.bodies.binary_search_by_key(&ordinal, |b| b.ordinal).ok().map(|i| &self.bodies[i])
-    }
-
-    pub fn find_body_mut(&mut self, ordinal: u32) -> Option<&mut BodyEntry> {
-        self.bodies.binary_search_by_key(&ordinal, |b| b.ordinal).ok().map(|i| &mut self.bodies[i])
-    }
-
-    /// Where a record begins and ends in the segment.
-    pub fn record_span(&self, ordinal: u32) -> Option<(u64, u64)> {
-        let at = *self.offsets.get(ordinal as usize)?;
-        if at == LOST {
-            return None;
+    /// A body has come with so many users.
+    pub fn come(&mut self, at: u32, len: u64, users: u32) {
+        if users > 0 {
+            self.live += len;
         }
-        let batch = self.batches.partition_point(|b| b.first_ordinal <= ordinal).checked_sub(1)?;
-        let end = self.batches[batch].directory_end;
-        let next = self.offsets.get(ordinal as usize + 1).copied().unwrap_or(end);
-        Some((u64::from(at), u64::from(next.min(end))))
+        if users != 1 {
+            self.odd.insert(at, users);
+        }
+    }
+
+    /// A body that is there has so many users more or less. Returns true if it is dead now and was not.
+    pub fn count(&mut self, at: u32, len: u64, by: i64) -> bool {
+        let was = self.users(at);
+        let now = u32::try_from(i64::from(was) + by).unwrap_or(if by < 0 { 0 } else { u32::MAX });
+        match now {
+            1 => drop(self.odd.remove(&at)),
+            _ => drop(self.odd.insert(at, now)),
+        }
+        if was > 0 && now == 0 {
+            self.live = self.live.saturating_sub(len);
+        } else if was == 0 && now > 0 {
+            self.live += len;
+        }
+        was > 0 && now == 0
     }
 }

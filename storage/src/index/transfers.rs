@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::Index;
-use crate::record::{SENT_RUNS_MAX, SentView, TransferRecord, TransferView, WatermarkView};
+use crate::record::{Released, SENT_RUNS_MAX, SentView, TransferRecord, TransferView, WatermarkView};
 use crate::transfer::{PendingTransfer, TransferNumber, Watermark};
-use crate::types::{Flags, Message, Place, VolumeId};
+use crate::types::{Flags, LARGE, Message, VolumeId};
 
 /// Everything durable about transfers.
 #[derive(Default)]
@@ -142,35 +141,32 @@ fn pending(view: &TransferView<'_>) -> PendingTransfer {
         from: view.from,
         hide: view.hide,
         carried: Message {
-            uid: 0,
-            modseq: 0,
-            flags: Flags::none(),
-            size: view.size,
-            internal_ms: view.internal_ms,
-            saved_ms: 0,
+            prefix_len: view.prefix_len,
             prefix: view.prefix,
             body: view.body,
             body_check: view.body_check,
+            bits: if view.large { LARGE } else { 0 },
+            ..Message::sketch(0, 0, &Flags::none(), view.size, view.internal_ms)
         },
     }
 }
 
-impl Index {
-    /// Applies a record of transfers; `None` when it does not fit what is there.
-    pub(super) fn transfer(&mut self, record: &TransferRecord<'_>) -> Option<()> {
+impl Transfers {
+    /// Applies a record of transfers; `None` when it does not fit what is there. `users`: told of bodies, their octets, and
+    /// how many more or less use them.
+    pub(super) fn apply(&mut self, record: &TransferRecord<'_>, users: &mut impl FnMut(Released, i32)) -> Option<()> {
         match record {
             TransferRecord::Transfer(view) => {
-                self.transfers.add(view)?;
-                self.count(view.body, 1);
+                let carried = pending(view).carried;
+                self.add(view)?;
+                users(Released::of(&carried), 1);
             }
             TransferRecord::Sent(view) => {
-                let gone = self.transfers.let_go(view);
-                gone.iter().for_each(|pending| self.count(pending.carried.body, -1));
+                let gone = self.let_go(view);
+                gone.iter().for_each(|pending| users(Released::of(&pending.carried), -1));
             }
-            TransferRecord::Anew { incarnation } => {
-                self.transfers.incarnation = self.transfers.incarnation.max(*incarnation);
-            }
-            TransferRecord::Watermark(view) => self.transfers.receive(view),
+            TransferRecord::Anew { incarnation } => self.incarnation = self.incarnation.max(*incarnation),
+            TransferRecord::Watermark(view) => self.receive(view),
         }
         Some(())
     }
@@ -209,6 +205,3 @@ impl TransfersAhead {
         self.watermarks.clear();
     }
 }
-
-/// No prefix: the record lies nowhere.
-pub const NOWHERE: Place = Place { segment: 0, ordinal: 0 };

@@ -8,8 +8,8 @@ use super::flags::{FlagsView, encode_flags};
 use crate::codec::{Put, Reader};
 use crate::types::{Flags, MailboxId, Message, Modseq, Place, Uid};
 
-/// Octets of an item without its keywords. Not less than 64, see `record/gap`.
-pub const COPIED_BYTES: u64 = 65;
+/// Octets of an item without its keywords. See `record/gap` before making it smaller.
+pub const COPIED_BYTES: u64 = 53;
 /// Octets of the fixed part.
 pub const COPY_HEAD_BYTES: u64 = 24;
 
@@ -21,6 +21,8 @@ pub struct CopyRecord<'a> {
     pub modseq: Modseq,
     /// Where they were copied from.
     pub from: MailboxId,
+    /// When, seconds since 1970.
+    pub saved_s: u32,
     pub count: u32,
     items: &'a [u8],
 }
@@ -31,9 +33,10 @@ pub struct Copied<'a> {
     pub uid: Uid,
     /// What its UID was where it was copied from.
     pub from_uid: Uid,
-    pub size: u64,
+    pub size: u32,
+    pub prefix_len: u16,
+    pub large: bool,
     pub internal_ms: i64,
-    pub saved_ms: i64,
     pub body: Place,
     /// First 64 bits of the body's checksum.
     pub body_check: u64,
@@ -44,25 +47,32 @@ pub struct Copied<'a> {
 
 impl<'a> CopyRecord<'a> {
     /// The fixed part; the caller appends `count` items with [`CopyRecord::encode_item`].
-    pub fn encode_head(out: &mut Vec<u8>, mailbox: MailboxId, modseq: Modseq, from: MailboxId, count: u32) {
+    pub fn encode_head(
+        out: &mut Vec<u8>,
+        mailbox: MailboxId,
+        modseq: Modseq,
+        from: MailboxId,
+        saved_s: u32,
+        count: u32,
+    ) {
         out.u32(mailbox.0);
         out.u32(count);
         out.u64(modseq);
         out.u32(from.0);
-        out.u32(0);
+        out.u32(saved_s);
     }
 
-    /// `original` is copied as `uid` at `saved_ms`, with these flags.
-    pub fn encode_item(out: &mut Vec<u8>, uid: Uid, saved_ms: i64, original: &Message, flags: &Flags) {
+    /// `original` is copied as `uid`, with these flags.
+    pub fn encode_item(out: &mut Vec<u8>, uid: Uid, original: &Message, flags: &Flags) {
         out.u32(uid);
         out.u32(original.uid);
-        out.u64(original.size);
+        out.u32(original.size);
+        out.u16(original.prefix_len);
+        out.u16(u16::from(original.is_large()));
         out.i64(original.internal_ms);
-        out.i64(saved_ms);
         out.place(original.body);
         out.u64(original.body_check);
         out.place(original.prefix);
-        out.u32(0);
         encode_flags(out, flags);
     }
 
@@ -70,13 +80,12 @@ impl<'a> CopyRecord<'a> {
         let mailbox = MailboxId(r.u32()?);
         let count = r.u32()?;
         let modseq = r.u64()?;
-        let from = MailboxId(r.u32()?);
-        r.u32()?;
+        let (from, saved_s) = (MailboxId(r.u32()?), r.u32()?);
         let items = r.rest();
         for _ in 0..count {
             Copied::decode(r)?;
         }
-        Some(CopyRecord { mailbox, modseq, from, count, items })
+        Some(CopyRecord { mailbox, modseq, from, saved_s, count, items })
     }
 
     pub fn items(&self) -> impl Iterator<Item = Copied<'a>> + use<'a> {
@@ -87,11 +96,14 @@ impl<'a> CopyRecord<'a> {
 
 impl<'a> Copied<'a> {
     fn decode(r: &mut Reader<'a>) -> Option<Self> {
-        let (uid, from_uid, size) = (r.u32()?, r.u32()?, r.u64()?);
-        let (internal_ms, saved_ms) = (r.i64()?, r.i64()?);
+        let (uid, from_uid, size) = (r.u32()?, r.u32()?, r.u32()?);
+        let (prefix_len, large) = (r.u16()?, r.u16()? & 1 != 0);
+        let internal_ms = r.i64()?;
         let (body, body_check, prefix) = (r.place()?, r.u64()?, r.place()?);
-        r.u32()?;
         let flags = FlagsView::decode(r)?;
-        Some(Copied { uid, from_uid, size, internal_ms, saved_ms, body, body_check, prefix, flags })
+        if u32::from(prefix_len) > size {
+            return None;
+        }
+        Some(Copied { uid, from_uid, size, prefix_len, large, internal_ms, body, body_check, prefix, flags })
     }
 }

@@ -1,7 +1,8 @@
-//! Expunge: messages that are gone from a mailbox, under one MODSEQ.
+//! Expunge: messages that are gone from a mailbox, under one MODSEQ, and what that lets go.
 
+use super::released::{Released, ReleasedList};
 use crate::codec::{Put, Reader};
-use crate::types::{MailboxId, Modseq, Uid};
+use crate::types::{MailboxId, Message, Modseq, Uid};
 
 /// Kind 26.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,23 +10,36 @@ pub struct ExpungeRecord<'a> {
     pub mailbox: MailboxId,
     pub modseq: Modseq,
     uids: &'a [u8],
+    pub released: ReleasedList<'a>,
 }
 
 impl<'a> ExpungeRecord<'a> {
-    pub fn encode(out: &mut Vec<u8>, mailbox: MailboxId, modseq: Modseq, uids: &[Uid]) {
+    pub fn encode<'m>(
+        out: &mut Vec<u8>,
+        mailbox: MailboxId,
+        modseq: Modseq,
+        gone: impl Iterator<Item = &'m Message> + Clone,
+    ) {
+        let count = u32::try_from(gone.clone().count()).expect("a transaction is smaller than a segment");
         out.u32(mailbox.0);
-        out.u32(u32::try_from(uids.len()).expect("a transaction is smaller than a segment"));
+        out.u32(count);
         out.u64(modseq);
-        for uid in uids {
-            out.u32(*uid);
-        }
+        gone.clone().for_each(|m| out.u32(m.uid));
+        let released: Vec<Released> = gone.clone().map(Released::of).collect();
+        ReleasedList::encode(out, gone.map(Message::size).sum(), count, &released);
+    }
+
+    /// Octets that [`ExpungeRecord::encode`] writes for so many.
+    pub fn bytes(count: usize) -> u64 {
+        16 + count as u64 * 4 + ReleasedList::bytes(count)
     }
 
     pub fn decode(r: &mut Reader<'a>) -> Option<Self> {
         let mailbox = MailboxId(r.u32()?);
         let count = usize::try_from(r.u32()?).ok()?;
         let modseq = r.u64()?;
-        Some(ExpungeRecord { mailbox, modseq, uids: r.take(count.checked_mul(4)?)? })
+        let uids = r.take(count.checked_mul(4)?)?;
+        Some(ExpungeRecord { mailbox, modseq, uids, released: ReleasedList::decode(r)? })
     }
 
     pub fn uids(&self) -> impl Iterator<Item = Uid> + 'a {

@@ -61,7 +61,7 @@ impl<'a> FlagsView<'a> {
             let n = r.u8()?;
             Some(std::str::from_utf8(r.take(usize::from(n))?).ok()?.into())
         });
-        Flags { bits: self.bits, keywords: Some(keywords.collect()) }
+        Flags { bits: self.bits, keywords: Some(std::rc::Rc::new(keywords.collect())) }
     }
 }
 

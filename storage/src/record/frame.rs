@@ -4,7 +4,7 @@
 //! len u32 | crc32c u32 | kind u16 | version u8 | flags u8 | slot u16 | links u8 | 0 | [account u64 | links × place] | payload | zeros to 8
 //! ```
 //!
-//! The chain: a record of an account names the places of that account's last sixteen records, newest first, so
+//! The chain: a record of an account names the places of that account's last four records, newest first, so
 //! that an account can be loaded by reading backwards, many places at a time.
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -21,8 +21,9 @@ pub const ACCOUNT: u8 = 2;
 pub const FRAME_BYTES_MAX: u64 = (FIXED_BYTES + 8 + LINKS_MAX * 8 + 7) as u64;
 
 const FIXED_BYTES: usize = 16;
-/// Places in a chain. Older ones are reached through the oldest.
-const LINKS_MAX: usize = 16;
+/// Places in a chain. Older ones are reached through the oldest: sixty-four records are read in sixteen rounds, and the
+/// resident entry of an account has room for so many (sixteen would be its 128 octets alone).
+pub const LINKS_MAX: usize = 4;
 
 /// A record whose frame was read.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,8 @@ pub struct Frame<'a> {
     pub version: u8,
     pub flags: u8,
     pub account: Option<AccountId>,
+    /// The account's last records before this one.
+    pub chain: Chain,
     /// Payload with the padding that follows it.
     pub payload: &'a [u8],
 }
@@ -55,7 +58,7 @@ pub struct Chain {
 
 impl Default for Chain {
     fn default() -> Self {
-        Chain { places: [Place { segment: 0, ordinal: 0 }; LINKS_MAX], len: 0 }
+        Chain { places: [Place::NOWHERE; LINKS_MAX], len: 0 }
     }
 }
 
@@ -69,6 +72,16 @@ impl Chain {
             self.places[usize::from(self.len)] = place;
             self.len += 1;
         }
+    }
+
+    /// How many places it has.
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// The newest record.
+    pub fn newest(&self) -> Option<Place> {
+        self.newest_first().next()
     }
 
     /// Newest first.
@@ -102,14 +115,19 @@ impl<'a> Frame<'a> {
         let links = r.u8()?;
         r.u8()?;
         let mut account = None;
+        let mut chain = Chain::default();
         if flags & ACCOUNT != 0 {
             account = Some(AccountId(r.u64()?));
             if usize::from(links) > LINKS_MAX {
                 return None;
             }
-            r.take(usize::from(links) * 8)?;
+            for _ in 0..links {
+                chain.places[usize::from(chain.len)] = r.place()?;
+                chain.len += 1;
+            }
+            chain.places[..usize::from(chain.len)].reverse();
         }
-        Some(Frame { len, kind, version, flags, account, payload: r.rest() })
+        Some(Frame { len, kind, version, flags, account, chain, payload: r.rest() })
     }
 }
 
@@ -132,6 +150,19 @@ pub fn begin(out: &mut Vec<u8>, kind: u16, flags: u8, account: Option<AccountId>
     at
 }
 
+/// The checksum of the record at `at` again, after some of its octets were filled in.
+pub fn check_again(out: &mut [u8], at: usize) {
+    let len = u32::from_le_bytes(out[at..at + 4].try_into().expect("four octets")) as usize;
+    let crc = crc32c::crc32c(&out[at + 8..at + len]);
+    out[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Where the payload of the record at `at` begins.
+pub fn payload_at(out: &[u8], at: usize) -> usize {
+    let account = if out[at + 11] & ACCOUNT != 0 { 8 + usize::from(out[at + 14]) * 8 } else { 0 };
+    at + FIXED_BYTES + account
+}
+
 /// Ends the record begun at `at`: padding, length, checksum.
 pub fn finish(out: &mut Vec<u8>, at: usize) {
     let len = (out.len() - at).next_multiple_of(8);
@@ -151,20 +182,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chain_keeps_the_last_sixteen_places() {
+    fn a_chain_keeps_the_last_four_places() {
         let mut chain = Chain::default();
-        for ordinal in 0..20 {
-            chain.push(Place { segment: 1, ordinal });
+        for at in 0..20 {
+            chain.push(Place { segment: 1, at });
         }
-        let seen: Vec<u32> = chain.newest_first().map(|p| p.ordinal).collect();
-        assert_eq!(seen, (4..20).rev().collect::<Vec<_>>());
+        let seen: Vec<u32> = chain.newest_first().map(|p| p.at).collect();
+        assert_eq!(seen, (16..20).rev().collect::<Vec<_>>());
     }
 
     #[test]
     fn a_flipped_bit_anywhere_spoils_the_record() {
         let mut out = Vec::new();
         let mut chain = Chain::default();
-        chain.push(Place { segment: 1, ordinal: 2 });
+        chain.push(Place { segment: 1, at: 2 });
         let at = begin(&mut out, 24, 0, Some(AccountId(7)), 9, &chain);
         out.extend_from_slice(b"payload");
         finish(&mut out, at);

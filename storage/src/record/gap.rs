@@ -10,7 +10,7 @@ use crate::types::{Lsn, Modseq};
 /// Ranges in one record. More: the rest waits for the record of the next opening.
 const RANGES_MAX: usize = 1_000;
 /// The least octets of the log that give away a UID, a mailbox id or an account id.
-const NUMBER_BYTES: u64 = 64;
+const NUMBER_BYTES: u64 = 48;
 /// The same for a MODSEQ.
 const MODSEQ_BYTES: u64 = 32;
 

@@ -1,6 +1,7 @@
 //! Mailbox put and remove. A put of a mailbox that exists changes its name, use and subscription, never its
 //! UIDVALIDITY.
 
+use super::released::{Released, ReleasedList};
 use crate::codec::{Put, Reader};
 use crate::types::{MailboxId, Modseq};
 
@@ -17,11 +18,12 @@ pub struct MailboxPut<'a> {
     pub name: &'a str,
 }
 
-/// Kind 17.
+/// Kind 17, with all that the mailbox had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MailboxRemove {
+pub struct MailboxRemove<'a> {
     pub mailbox: MailboxId,
     pub modseq: Modseq,
+    pub released: ReleasedList<'a>,
 }
 
 impl<'a> MailboxPut<'a> {
@@ -46,16 +48,23 @@ impl<'a> MailboxPut<'a> {
     }
 }
 
-impl MailboxRemove {
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        out.u32(self.mailbox.0);
+impl<'a> MailboxRemove<'a> {
+    pub fn encode(
+        out: &mut Vec<u8>,
+        mailbox: MailboxId,
+        modseq: Modseq,
+        (bytes, messages): (u64, u32),
+        released: &[Released],
+    ) {
+        out.u32(mailbox.0);
         out.u32(0);
-        out.u64(self.modseq);
+        out.u64(modseq);
+        ReleasedList::encode(out, bytes, messages, released);
     }
 
-    pub fn decode(r: &mut Reader<'_>) -> Option<Self> {
+    pub fn decode(r: &mut Reader<'a>) -> Option<Self> {
         let mailbox = MailboxId(r.u32()?);
         r.u32()?;
-        Some(MailboxRemove { mailbox, modseq: r.u64()? })
+        Some(MailboxRemove { mailbox, modseq: r.u64()?, released: ReleasedList::decode(r)? })
     }
 }

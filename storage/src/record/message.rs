@@ -7,46 +7,58 @@ use super::flags::{FlagsView, encode_flags};
 use crate::codec::{Put, Reader};
 use crate::types::{Flags, MailboxId, Modseq, Place, Uid};
 
-/// Kind 24.
+const LARGE: u8 = 1;
+
+/// Kind 24. Kind 106 is the same, moved by compaction and kept for its prefix alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MessageRecord<'a> {
     pub mailbox: MailboxId,
     pub uid: Uid,
     pub modseq: Modseq,
     /// Prefix and body, octets.
-    pub size: u64,
+    pub size: u32,
+    /// Seconds since 1970.
+    pub saved_s: u32,
     pub internal_ms: i64,
-    pub saved_ms: i64,
     pub body: Place,
-    pub body_check: u128,
-    pub flags: FlagsView<'a>,
+    /// First 64 bits.
+    pub body_check: u64,
+    /// The body is a list of pieces.
+    pub large: bool,
     pub prefix: &'a [u8],
+    pub flags: FlagsView<'a>,
 }
 
-/// What [`MessageRecord::encode`] writes.
+/// What [`NewMessage::encode`] writes.
 pub struct NewMessage<'a> {
     pub mailbox: MailboxId,
     pub uid: Uid,
     pub modseq: Modseq,
-    pub size: u64,
+    pub size: u32,
+    pub saved_s: u32,
     pub internal_ms: i64,
-    pub saved_ms: i64,
     pub body: Place,
-    pub body_check: u128,
+    pub body_check: u64,
+    pub large: bool,
     pub flags: &'a Flags,
     pub prefix: &'a [u8],
 }
 
 impl NewMessage<'_> {
+    /// Where in the payload the body's place is.
+    pub const BODY_AT: usize = 32;
+
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.u32(self.mailbox.0);
         out.u32(self.uid);
         out.u64(self.modseq);
-        out.u64(self.size);
+        out.u32(self.size);
+        out.u32(self.saved_s);
         out.i64(self.internal_ms);
-        out.i64(self.saved_ms);
         out.place(self.body);
-        out.u128(self.body_check);
+        out.u64(self.body_check);
+        out.u8(if self.large { LARGE } else { 0 });
+        out.u8(0);
         out.u16(u16::try_from(self.prefix.len()).expect("prefixes are bounded before they are decided"));
         out.bytes(self.prefix);
         encode_flags(out, self.flags);
@@ -55,17 +67,17 @@ impl NewMessage<'_> {
 
 impl<'a> MessageRecord<'a> {
     pub fn decode(r: &mut Reader<'a>) -> Option<Self> {
-        let mailbox = MailboxId(r.u32()?);
-        let uid = r.u32()?;
-        let modseq = r.u64()?;
-        let size = r.u64()?;
-        let internal_ms = r.i64()?;
-        let saved_ms = r.i64()?;
-        let body = r.place()?;
-        let body_check = r.u128()?;
+        let (mailbox, uid, modseq) = (MailboxId(r.u32()?), r.u32()?, r.u64()?);
+        let (size, saved_s, internal_ms) = (r.u32()?, r.u32()?, r.i64()?);
+        let (body, body_check) = (r.place()?, r.u64()?);
+        let large = r.u8()? & LARGE != 0;
+        r.u8()?;
         let n = r.u16()?;
         let prefix = r.take(usize::from(n))?;
         let flags = FlagsView::decode(r)?;
-        Some(MessageRecord { mailbox, uid, modseq, size, internal_ms, saved_ms, body, body_check, flags, prefix })
+        if usize::from(n) > size as usize {
+            return None;
+        }
+        Some(MessageRecord { mailbox, uid, modseq, size, saved_s, internal_ms, body, body_check, large, prefix, flags })
     }
 }

@@ -13,26 +13,36 @@ mod expunge;
 mod flags;
 mod frame;
 mod gap;
+mod large;
 mod mailbox;
 mod mark;
 mod message;
+mod released;
 mod renumber;
+mod root;
+mod rows;
 mod run;
 mod subscription;
 mod transfer;
 
 pub use account::AccountPut;
-pub use body::{BLOCK_BODY_BYTES, BodyRecord, blocks, checks};
+pub use body::{BodyRecord, PIECE_BYTES_MAX, check};
 pub use copy::{COPIED_BYTES, COPY_HEAD_BYTES, CopyRecord};
 pub use domain::DomainPut;
 pub use expunge::ExpungeRecord;
 pub use flags::{FlagsRecord, KEYWORD_BYTES_MAX, KEYWORDS_MAX, keyword_bytes};
-pub use frame::{Bad, Chain, FRAME_BYTES_MAX, Frame, IGNORABLE, begin, finish, slot};
+pub use frame::{
+    Bad, Chain, FRAME_BYTES_MAX, Frame, IGNORABLE, LINKS_MAX, begin, check_again, finish, payload_at, slot,
+};
 pub use gap::{Gap, all_known};
+pub use large::{LargeRecord, PIECE_ITEM_BYTES, Piece};
 pub use mailbox::{MailboxPut, MailboxRemove};
 pub use mark::{Heartbeat, Truncate};
 pub use message::{MessageRecord, NewMessage};
+pub use released::{Released, ReleasedList};
 pub use renumber::Renumber;
+pub use root::{EXPUNGED_KEPT, MailboxRoot, NewRoot, RootRecord, RowRun, RunRef};
+pub use rows::{ROW_BYTES, ROWS_HEAD_BYTES, Row, pack_rows, unpack_rows};
 pub use run::{RunRecord, find, pack};
 pub use subscription::Subscription;
 pub use transfer::{
@@ -43,7 +53,7 @@ pub use transfer::{
 use crate::codec::Reader;
 
 /// The numbers of the kinds. Free and promised: 64–79 queue, 83–87 and 89–95 transfer, 96–103 catalogue,
-/// 104–111 snapshots and forwarding.
+/// 105 and 109–111 forwarding.
 pub mod kind {
     pub const DOMAIN_PUT: u16 = 1;
     pub const DOMAIN_REMOVE: u16 = 2;
@@ -66,6 +76,10 @@ pub mod kind {
     pub const SENT: u16 = 81;
     pub const ANEW: u16 = 82;
     pub const WATERMARK: u16 = 88;
+    pub const ROOT: u16 = 104;
+    pub const MOVED: u16 = 106;
+    pub const LARGE: u16 = 107;
+    pub const RELEASE: u16 = 108;
 }
 
 /// A record's payload, borrowing from the directory.
@@ -74,9 +88,9 @@ pub enum Record<'a> {
     DomainPut(DomainPut<'a>),
     DomainRemove(&'a str),
     AccountPut(AccountPut<'a>),
-    AccountRemove,
+    AccountRemove(ReleasedList<'a>),
     MailboxPut(MailboxPut<'a>),
-    MailboxRemove(MailboxRemove),
+    MailboxRemove(MailboxRemove<'a>),
     Subscription(Subscription<'a>),
     Renumber(Renumber),
     Message(MessageRecord<'a>),
@@ -84,7 +98,13 @@ pub enum Record<'a> {
     Expunge(ExpungeRecord<'a>),
     Copy(CopyRecord<'a>),
     Run(RunRecord),
-    Body(BodyRecord<'a>),
+    Body(BodyRecord),
+    Large(LargeRecord<'a>),
+    Root(RootRecord<'a>),
+    /// A message record that was moved for its prefix.
+    Moved(MessageRecord<'a>),
+    /// Pieces of large bodies that nobody has any more: of which list, and the pieces.
+    Release(ReleasedList<'a>),
     Truncate(Truncate),
     Heartbeat(Heartbeat),
     Gap(Gap<'a>),
@@ -103,7 +123,7 @@ impl<'a> Record<'a> {
             kind::DOMAIN_PUT if known => DomainPut::decode(&mut r).map(Record::DomainPut),
             kind::DOMAIN_REMOVE if known => r.text().map(Record::DomainRemove),
             kind::ACCOUNT_PUT if known => AccountPut::decode(&mut r).map(Record::AccountPut),
-            kind::ACCOUNT_REMOVE if known => Some(Record::AccountRemove),
+            kind::ACCOUNT_REMOVE if known => ReleasedList::decode(&mut r).map(Record::AccountRemove),
             kind::MAILBOX_PUT if known => MailboxPut::decode(&mut r).map(Record::MailboxPut),
             kind::MAILBOX_REMOVE if known => MailboxRemove::decode(&mut r).map(Record::MailboxRemove),
             kind::SUBSCRIPTION if known => Subscription::decode(&mut r).map(Record::Subscription),
@@ -114,6 +134,10 @@ impl<'a> Record<'a> {
             kind::COPY if known => CopyRecord::decode(&mut r).map(Record::Copy),
             kind::RUN if known => RunRecord::decode(&mut r).map(Record::Run),
             kind::BODY if known => BodyRecord::decode(&mut r).map(Record::Body),
+            kind::LARGE if known => LargeRecord::decode(&mut r).map(Record::Large),
+            kind::ROOT if known => RootRecord::decode(&mut r).map(Record::Root),
+            kind::MOVED if known => MessageRecord::decode(&mut r).map(Record::Moved),
+            kind::RELEASE if known => ReleasedList::decode(&mut r).map(Record::Release),
             kind::TRUNCATE if known => Truncate::decode(&mut r).map(Record::Truncate),
             kind::HEARTBEAT if known => Heartbeat::decode(&mut r).map(Record::Heartbeat),
             kind::GAP if known => Gap::decode(&mut r).map(Record::Gap),
@@ -168,14 +192,15 @@ mod tests {
 
         #[test]
         fn no_payload_under_a_good_frame_makes_the_decoder_panic(
-            kind in 0u16..100, payload in proptest::collection::vec(any::<u8>(), 0..300)
+            kind in 0u16..112, payload in proptest::collection::vec(any::<u8>(), 0..300)
         ) {
             for entry in directory::entries(&framed(kind, 1, 0, &payload)) {
                 match entry.map(|e| e.record) {
                     Ok(Some(Record::Flags(f))) => { f.items().count(); }
                     Ok(Some(Record::Expunge(e))) => { e.uids().count(); }
                     Ok(Some(Record::Message(m))) => { let _ = m.flags.to_flags(); }
-                    Ok(Some(Record::Body(b))) => { b.blocks.to_vec(); }
+                    Ok(Some(Record::Large(l))) => { l.pieces().count(); }
+                    Ok(Some(Record::Root(r))) => { let _ = r.mailboxes(); }
                     Ok(Some(Record::Copy(c))) => { c.items().for_each(|c| drop(c.flags.to_flags())); }
                     Ok(Some(Record::Gap(g))) => { g.ranges().count(); }
                     Ok(Some(Record::Transfer(TransferRecord::Transfer(t)))) => { t.copies().count(); }

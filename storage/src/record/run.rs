@@ -17,17 +17,24 @@ pub struct RunRecord {
     pub last: Uid,
     pub count: u32,
     pub body: Place,
-    pub body_check: u128,
+    pub body_len: u32,
+    /// First 64 bits.
+    pub body_check: u64,
 }
 
 impl RunRecord {
+    /// Where in the payload the body's place is.
+    pub const BODY_AT: usize = 16;
+
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.u32(self.mailbox.0);
         out.u32(self.first);
         out.u32(self.last);
         out.u32(self.count);
         out.place(self.body);
-        out.u128(self.body_check);
+        out.u32(self.body_len);
+        out.u32(0);
+        out.u64(self.body_check);
     }
 
     pub fn decode(r: &mut Reader<'_>) -> Option<Self> {
@@ -37,7 +44,12 @@ impl RunRecord {
             last: r.u32()?,
             count: r.u32()?,
             body: r.place()?,
-            body_check: r.u128()?,
+            body_len: {
+                let len = r.u32()?;
+                r.u32()?;
+                len
+            },
+            body_check: r.u64()?,
         })
     }
 }

@@ -46,7 +46,10 @@ pub struct TransferView<'a> {
     /// That message is to be expunged when the transfer is done.
     pub hide: bool,
     /// Octets of prefix and body.
-    pub size: u64,
+    pub size: u32,
+    pub prefix_len: u16,
+    /// The body is a list of pieces.
+    pub large: bool,
     pub body: Place,
     pub body_check: u64,
     /// The record with the prefix; nowhere (segment 0) when there is none.
@@ -86,6 +89,9 @@ pub struct NewTransfer<'a> {
 }
 
 impl NewTransfer<'_> {
+    /// Where in the payload the body's place is.
+    pub const BODY_AT: usize = 56;
+
     pub fn encode(&self, out: &mut Vec<u8>) {
         let (account, mailbox, uid) = self.from.unwrap_or((AccountId(0), MailboxId(0), 0));
         out.u16(self.target);
@@ -97,7 +103,9 @@ impl NewTransfer<'_> {
         out.u64(account.0);
         out.u32(mailbox.0);
         out.u32(uid);
-        out.u64(self.carried.size);
+        out.u32(self.carried.size);
+        out.u16(self.carried.prefix_len);
+        out.u16(u16::from(self.carried.is_large()));
         out.place(self.carried.body);
         out.u64(self.carried.body_check);
         out.place(self.carried.prefix);
@@ -160,7 +168,8 @@ impl<'a> TransferView<'a> {
         let number = number(r)?;
         let internal_ms = r.i64()?;
         let from = (AccountId(r.u64()?), MailboxId(r.u32()?), r.u32()?);
-        let (size, body, body_check, prefix) = (r.u64()?, r.place()?, r.u64()?, r.place()?);
+        let (size, prefix_len, large) = (r.u32()?, r.u16()?, r.u16()? & 1 != 0);
+        let (body, body_check, prefix) = (r.place()?, r.u64()?, r.place()?);
         let copies = r.rest();
         for _ in 0..count {
             take_copy(r)?;
@@ -172,6 +181,8 @@ impl<'a> TransferView<'a> {
             from: Some(from).filter(|(account, ..)| account.0 != 0),
             hide: bits & HIDE != 0,
             size,
+            prefix_len,
+            large,
             body,
             body_check,
             prefix,

@@ -15,7 +15,7 @@ pub const RESERVE: &str = "RESERVE";
 /// The most the reserve takes, octets.
 const RESERVE_BYTES_MAX: u64 = 4 << 20;
 /// A volume's first segment.
-const FIRST_SEGMENT: u32 = 1;
+pub const FIRST_SEGMENT: u32 = 1;
 /// New segments begin with this incarnation; reuse (not yet done) counts up.
 pub const FIRST_INCARNATION: u32 = 1;
 

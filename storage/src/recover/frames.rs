@@ -99,7 +99,7 @@ impl<F: File> Frames<'_, F> {
             {
                 Ok(Some(*h))
             }
-            Seen::Newer(version) => Err(OpenError::Newer { found: u32::from(version), known: 1 }),
+            Seen::Newer(version) => Err(OpenError::Newer { found: u32::from(version), known: 2 }),
             _ => Ok(None),
         }
     }
@@ -145,8 +145,7 @@ impl<F: File> Frames<'_, F> {
         for entry in directory::entries(&batch.directory) {
             let Some(Record::Body(body)) = entry.expect("checked when it was read").record else { continue };
             let mut hash = xxhash_rust::xxh3::Xxh3::new();
-            let (mut at, end) =
-                (batch.header.bodies_at() + body.offset, batch.header.bodies_at() + body.offset + body.len);
+            let (mut at, end) = (body.offset, body.offset + body.len);
             while at < end {
                 let bytes = self.read(at, VERIFY_BYTES.min(end - at)).await?;
                 hash.update(&bytes);

@@ -6,9 +6,9 @@
 //! ```
 
 mod create;
-mod frames;
+pub mod frames;
 mod open;
 mod scan;
 
-pub use create::create;
+pub use create::{FIRST_SEGMENT, create};
 pub use open::open;

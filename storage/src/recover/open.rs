@@ -61,6 +61,7 @@ pub async fn open<D: Disk>(
         seed: log.superblock.seed,
     };
     let failed = log.failed;
+    index.live = true;
     let inner = Inner {
         ahead: RefCell::new(Ahead::level(&index)),
         index: RefCell::new(index),
@@ -100,6 +101,9 @@ fn known(quorum: Quorum) -> Result<Superblock, OpenError> {
         return Err(OpenError::Features(unknown));
     }
     let bytes = superblock.segment_bytes;
+    if superblock.format_version < FORMAT_VERSION {
+        return Err(OpenError::Older { found: superblock.format_version, known: FORMAT_VERSION });
+    }
     let sizes = superblock.block_bytes == BLOCK_BYTES as u32
         && (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&bytes)
         && bytes.is_multiple_of(BLOCK_BYTES);
@@ -144,7 +148,7 @@ async fn settle<D: Disk>(
     index: &mut Index,
     settings: &Settings,
 ) -> Result<Log<D::File>, OpenError> {
-    let end = Cursor { segment: scan.segment, offset: scan.offset, ordinal: scan.ordinal };
+    let end = Cursor { segment: scan.segment, offset: scan.offset };
     let mut log = Log {
         files,
         active: scan.segment,
@@ -175,7 +179,7 @@ async fn settle<D: Disk>(
         log.superblock_due = true;
     }
     let room = log.superblock.segment_bytes - scan.offset;
-    let gap = !all_known(&scan.lost, &index.gaps);
+    let gap = !all_known(&scan.lost, &index.lost());
     // The gap's record lies in no segment that lost anything: whoever loses it too, loses more, and jumps further.
     let elsewhere = scan.ends_in_damage || room < MARK_BYTES || gap;
     if let Some(file) = log.files.get(&scan.segment).cloned() {
@@ -244,7 +248,7 @@ async fn begin_next<D: Disk>(disk: &D, log: &mut Log<D::File>) -> Result<(), Ope
     file.write_sync(0, vec![Rc::new(header.encode())]).await.map_err(|why| io_error("beginning a segment", why))?;
     log.active = number;
     log.superblock_due = true;
-    log.cursor = Cursor { segment: number, offset: segment::HEADER_BYTES as u64, ordinal: 0 };
+    log.cursor = Cursor { segment: number, offset: segment::HEADER_BYTES as u64 };
     log.durable_end = log.cursor;
     Ok(())
 }

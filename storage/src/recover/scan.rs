@@ -34,7 +34,6 @@ pub struct Scan {
     /// The last segment that was begun, and where its batches end.
     pub segment: u32,
     pub offset: u64,
-    pub ordinal: u32,
     /// Something was discarded: what follows is of a new epoch. Octets up to here may hold it.
     pub torn_to: Option<u64>,
     /// Damage lies where the log should go on: it goes on in a new segment.
@@ -75,7 +74,7 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
     }
     let mut walk = Walk {
         scan: Scan {
-            index: Index::default(),
+            index: Index { seed: superblock.seed, ..Index::default() },
             recovered: Recovered::default(),
             durable,
             next_lsn: 1,
@@ -83,7 +82,6 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
             epoch: 1,
             segment: last,
             offset: segment::HEADER_BYTES as u64,
-            ordinal: 0,
             torn_to: None,
             ends_in_damage: false,
             lost: Vec::new(),
@@ -118,6 +116,7 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
     scan.prev = chain.unwrap_or(0);
     scan.epoch = scan.epoch.max(superblock.epoch);
     scan.recovered.durable = scan.next_lsn - 1;
+    scan.index.damaged = scan.recovered.damaged.clone();
     scan.index.last_uidvalidity = scan.index.last_uidvalidity.max(superblock.last_uidvalidity);
     scan.index.last_account = scan.index.last_account.max(superblock.last_account);
     Ok(scan)
@@ -178,7 +177,6 @@ impl Walk {
         let mut at = segment::HEADER_BYTES as u64;
         let mut stale_to = 0;
         let mut torn = false;
-        self.scan.ordinal = 0;
         loop {
             let expected = self.scan.next_lsn;
             if next_first.is_some_and(|first| expected >= first) {
@@ -211,7 +209,6 @@ impl Walk {
                     self.damaged(frames, at, end);
                     self.chain = Some(header.check(frames.seed));
                     self.scan.next_lsn += 1;
-                    self.scan.ordinal = header.first_ordinal + header.records;
                     at = end;
                 }
                 _ => {
@@ -245,7 +242,6 @@ impl Walk {
         header.lsn == self.scan.next_lsn
             && header.epoch >= self.scan.epoch
             && self.chain.is_none_or(|prev| prev == header.prev)
-            && header.first_ordinal >= self.scan.ordinal
     }
 
     fn knows(&mut self, durable: Lsn) {
@@ -285,7 +281,6 @@ impl Walk {
     fn take(&mut self, batch: Batch) {
         self.scan.epoch = batch.header.epoch;
         self.scan.next_lsn = batch.header.lsn + 1;
-        self.scan.ordinal = batch.header.first_ordinal + batch.header.records;
         self.chain = Some(batch.check);
         self.pending.push_back(batch);
     }
@@ -331,7 +326,6 @@ impl Walk {
             at = batch.header.offset;
             torn = true;
             self.scan.next_lsn = batch.header.lsn;
-            self.scan.ordinal = batch.header.first_ordinal;
             self.chain = Some(batch.header.prev);
             self.pending.clear();
         }

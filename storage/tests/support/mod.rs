@@ -8,8 +8,8 @@ use ringpost_storage::sim::SimDisk;
 pub use ringpost_storage::sim::campaign::tasks::{Tasks, block_on, turns};
 pub use ringpost_storage::sim::campaign::work::text;
 use ringpost_storage::{
-    AccountId, Body, Create, Decided, Flags, FlagsHow, MailboxId, Op, OpenError, Outcome, Recovered, Refused, Settings,
-    Transaction, Uid, Volume,
+    AccountId, Body, Create, Decided, Flags, FlagsHow, Loaded, MailboxId, Op, OpenError, Outcome, Recovered, Refused,
+    Settings, Transaction, Uid, Volume,
 };
 
 pub const STORE: uuid::Uuid = uuid::Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
@@ -37,6 +37,8 @@ pub fn made_with(facts: &Create) -> SimDisk {
 
 /// A volume with its commit loop running.
 pub struct Open {
+    /// All accounts that were there when it was opened, so that they can be looked at.
+    pub held: Vec<Loaded<SimDisk>>,
     pub volume: Volume<SimDisk>,
     pub recovered: Recovered,
     pub tasks: Tasks,
@@ -47,7 +49,14 @@ pub fn try_open(disk: &SimDisk) -> Result<Open, OpenError> {
     let mut tasks = Tasks::default();
     let looped = volume.clone();
     tasks.spawn(async move { looped.commit_loop(|| turns(1)).await });
-    Ok(Open { volume, recovered, tasks })
+    let held = hold_all(&volume);
+    Ok(Open { held, volume, recovered, tasks })
+}
+
+/// Brings every account into memory that can be read.
+pub fn hold_all(volume: &Volume<SimDisk>) -> Vec<Loaded<SimDisk>> {
+    let ids = volume.account_ids();
+    ids.into_iter().filter_map(|id| block_on(volume.load(id)).ok().flatten()).collect()
 }
 
 pub fn open(disk: &SimDisk) -> Open {

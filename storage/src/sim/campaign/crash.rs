@@ -161,7 +161,7 @@ impl<'a> Trial<'a> {
                     self.tally.decided(&work, &decided.outcomes);
                     said.decided(&work, decided);
                 }
-                Err(Refused::Failed | Refused::DiskFull) => self.tally.refused += 1,
+                Err(Refused::Failed | Refused::DiskFull | Refused::Busy) => self.tally.refused += 1,
                 Err(
                     Refused::NotLoaded
                     | Refused::NoAccount

@@ -62,8 +62,8 @@ async fn mailbox_of<D: Disk>(
     for m in messages {
         match volume.read(&m).await {
             Ok(text) => {
-                assert_eq!(text.len() as u64, m.size, "a message is as long as its mailbox says");
-                let before = mailbox.messages.insert(m.uid, message(&m.flags, m.modseq, m.internal_ms, text.into()));
+                assert_eq!(text.len() as u64, m.size(), "a message is as long as its mailbox says");
+                let before = mailbox.messages.insert(m.uid, message(&m.flags(), m.modseq, m.internal_ms, text.into()));
                 assert!(before.is_none(), "a UID is there once");
             }
             Err(why) => unread.push((m.uid, why)),

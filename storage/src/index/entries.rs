@@ -1,0 +1,238 @@
+//! Accounts, as much of each as is always in memory: what a delivery into INBOX needs, and where the rest is.
+//!
+//! A slab with two tables of slab numbers, by id and by hash of the name: about 140 octets an account.
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
+
+use crate::record::{Chain, LINKS_MAX, ReleasedList};
+use crate::types::{AccountId, MODSEQ_MAX, Modseq, Place, Uid};
+
+/// What is always known of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub id: AccountId,
+    name_hash: [u64; 2],
+    /// Its newest put: name, secrets.
+    pub put: Place,
+    /// Its newest root; nowhere if it was never folded.
+    pub root: Place,
+    links: [Place; LINKS_MAX],
+    links_len: u32,
+    /// Records that are not in the root.
+    pub unfolded: u32,
+    pub inbox_uidvalidity: u32,
+    /// Highest MODSEQ given.
+    pub modseq: Modseq,
+    pub inbox_uidnext: Uid,
+    pub used_messages: u32,
+    pub used_bytes: u64,
+    /// 0: no limit.
+    pub limit_bytes: u64,
+    /// 0: no limit.
+    pub limit_messages: u32,
+    /// Moves so far.
+    pub generation: u32,
+}
+
+const _: () = assert!(size_of::<Entry>() <= 128, "what an account costs that nobody looks at");
+
+impl Entry {
+    pub fn new(id: AccountId, name_hash: u128) -> Self {
+        Entry {
+            id,
+            name_hash: [name_hash as u64, (name_hash >> 64) as u64],
+            put: Place::NOWHERE,
+            root: Place::NOWHERE,
+            links: [Place::NOWHERE; LINKS_MAX],
+            links_len: 0,
+            unfolded: 0,
+            inbox_uidvalidity: 0,
+            modseq: 0,
+            inbox_uidnext: 1,
+            used_messages: 0,
+            used_bytes: 0,
+            limit_bytes: 0,
+            limit_messages: 0,
+            generation: 0,
+        }
+    }
+
+    pub fn name_hash(&self) -> u128 {
+        u128::from(self.name_hash[0]) | u128::from(self.name_hash[1]) << 64
+    }
+
+    /// Its last records, also of those that are in the root.
+    pub fn chain(&self) -> Chain {
+        let mut chain = Chain::default();
+        self.links[..self.links_len as usize].iter().for_each(|place| chain.push(*place));
+        chain
+    }
+
+    /// A record of it has come.
+    pub fn link(&mut self, place: Place, modseq: Modseq) {
+        let mut chain = self.chain();
+        chain.push(place);
+        self.set_chain(&chain);
+        self.unfolded = self.unfolded.saturating_add(1);
+        self.modseq = self.modseq.max(modseq.min(MODSEQ_MAX));
+    }
+
+    /// The same account under another name.
+    pub fn named(&self, name_hash: u128) -> Self {
+        Entry { name_hash: [name_hash as u64, (name_hash >> 64) as u64], ..self.clone() }
+    }
+
+    /// A UID of INBOX was given.
+    pub fn gave(&mut self, uid: Uid) {
+        self.inbox_uidnext = self.inbox_uidnext.max(uid.saturating_add(1));
+    }
+
+    /// It keeps so much more.
+    pub fn keep(&mut self, bytes: u64, messages: u32) {
+        self.used_bytes = self.used_bytes.saturating_add(bytes);
+        self.used_messages = self.used_messages.saturating_add(messages);
+    }
+
+    /// It keeps so much less.
+    pub fn let_go(&mut self, released: &ReleasedList<'_>) {
+        self.used_bytes = self.used_bytes.saturating_sub(released.bytes);
+        self.used_messages = self.used_messages.saturating_sub(released.messages);
+    }
+
+    /// So many of its records are in this root.
+    pub fn folded(&mut self, root: Place, folds: u32) {
+        self.root = root;
+        self.unfolded = self.unfolded.saturating_sub(folds);
+    }
+
+    fn set_chain(&mut self, chain: &Chain) {
+        self.links_len = 0;
+        let mut newest: Vec<Place> = Vec::with_capacity(LINKS_MAX);
+        newest.extend(chain.newest_first());
+        for place in newest.into_iter().rev() {
+            self.links[self.links_len as usize] = place;
+            self.links_len += 1;
+        }
+    }
+}
+
+/// The keyed hash by which an account is found.
+pub fn hash_of(seed: u64, name: &str) -> u128 {
+    xxh3_128_with_seed(name.as_bytes(), seed)
+}
+
+/// All accounts.
+#[derive(Default)]
+pub struct Entries {
+    slab: Vec<Option<Entry>>,
+    free: Vec<u32>,
+    by_id: HashTable<u32>,
+    by_name: HashTable<u32>,
+}
+
+fn hash_id(id: AccountId) -> u64 {
+    xxh3_64(&id.0.to_le_bytes())
+}
+
+fn at(slab: &[Option<Entry>], index: u32) -> &Entry {
+    slab[index as usize].as_ref().expect("the tables name entries that are there")
+}
+
+impl Entries {
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Where in the slab the account is.
+    pub fn index_of(&self, id: AccountId) -> Option<u32> {
+        self.by_id.find(hash_id(id), |index| at(&self.slab, *index).id == id).copied()
+    }
+
+    pub fn get(&self, id: AccountId) -> Option<&Entry> {
+        Some(at(&self.slab, self.index_of(id)?))
+    }
+
+    /// The one way to change an entry.
+    pub fn get_mut(&mut self, id: AccountId) -> Option<&mut Entry> {
+        let index = self.index_of(id)?;
+        self.slab[index as usize].as_mut()
+    }
+
+    /// The account whose name has this hash.
+    pub fn named(&self, name_hash: u128) -> Option<AccountId> {
+        let is = |index: &u32| at(&self.slab, *index).name_hash() == name_hash;
+        self.by_name.find(name_hash as u64, is).map(|index| at(&self.slab, *index).id)
+    }
+
+    /// Puts an account there, in place of one with the same id. Of two with the same name the last one is found.
+    pub fn insert(&mut self, entry: Entry) {
+        self.remove(entry.id);
+        let (id, name_hash) = (entry.id, entry.name_hash());
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slab.push(None);
+            u32::try_from(self.slab.len() - 1).expect("accounts of a volume are fewer than 2^32")
+        });
+        self.slab[index as usize] = Some(entry);
+        let slab = &self.slab;
+        self.by_id.insert_unique(hash_id(id), index, |i| hash_id(at(slab, *i).id));
+        let same = self.by_name.find_mut(name_hash as u64, |i| at(slab, *i).name_hash() == name_hash);
+        match same {
+            Some(other) => *other = index,
+            None => {
+                self.by_name.insert_unique(name_hash as u64, index, |i| at(slab, *i).name_hash() as u64);
+            }
+        }
+    }
+
+    pub fn remove(&mut self, id: AccountId) -> Option<Entry> {
+        let slab = &self.slab;
+        let index = self.by_id.find_entry(hash_id(id), |i| at(slab, *i).id == id).ok()?.remove().0;
+        let name_hash = at(slab, index).name_hash();
+        if let Ok(named) = self.by_name.find_entry(name_hash as u64, |i| *i == index) {
+            named.remove();
+        }
+        self.free.push(index);
+        self.slab[index as usize].take()
+    }
+
+    /// All of them, in no order that means anything.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.slab.iter().flatten()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.slab.iter_mut().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_found_by_id_and_by_name() {
+        let mut all = Entries::default();
+        let hash = |n: u64| hash_of(5, &format!("p{n}@x"));
+        (0..1_000).for_each(|n| all.insert(Entry::new(AccountId(n), hash(n))));
+        (0..1_000).step_by(3).for_each(|n| drop(all.remove(AccountId(n))));
+        for n in 0..1_000 {
+            let there = (n % 3 != 0).then_some(AccountId(n));
+            assert_eq!((all.get(AccountId(n)).map(|e| e.id), all.named(hash(n))), (there, there), "{n}");
+        }
+        (0..1_000).for_each(|n| all.insert(Entry::new(AccountId(2_000 + n), hash(n))));
+        assert_eq!((all.len(), all.named(hash(1))), (1_666, Some(AccountId(2_001))), "the last one has the name");
+        all.remove(AccountId(1));
+        assert_eq!(all.named(hash(1)), Some(AccountId(2_001)));
+    }
+
+    #[test]
+    fn an_entry_keeps_the_last_places_of_its_chain() {
+        let mut entry = Entry::new(AccountId(1), 0);
+        (1..10).for_each(|at| entry.link(Place { segment: 1, at }, 1));
+        assert_eq!(entry.chain().newest_first().map(|p| p.at).collect::<Vec<_>>(), [9, 8, 7, 6]);
+        assert_eq!(entry.unfolded, 9);
+        entry.folded(Place { segment: 2, at: 5 }, 7);
+        assert_eq!((entry.chain().len(), entry.unfolded), (4, 2));
+    }
+}

@@ -1,0 +1,80 @@
+//! An account whose chain or root cannot be read: its records are looked for in the log itself, batch by batch.
+//!
+//! Slow, and only after damage. What lies in damaged batches is not looked at, also where a record in them is whole: it
+//! was reported as lost, and the numbers have jumped over it.
+
+use std::rc::Rc;
+
+use crate::batch::directory;
+use crate::disk::Disk;
+use crate::recover::frames::{Frames, Spot};
+use crate::segment;
+use crate::types::{AccountId, Place};
+use crate::volume::{Inner, OpenError, ReadError};
+
+/// A record of an account, as it lies in the log.
+pub type Found = (Place, Rc<[u8]>);
+
+impl<D: Disk> Inner<D> {
+    /// True if a place lies in octets that were found damaged.
+    pub fn is_damaged(&self, place: Place) -> bool {
+        let at = u64::from(place.at);
+        let index = self.index.borrow();
+        index.damaged.iter().any(|(segment, from, len)| *segment == place.segment && (*from..from + len).contains(&at))
+    }
+
+    /// All records of an account from segment `first` on, in the order of the log. Roots are among them.
+    pub async fn search_log(&self, account: AccountId, first: u32) -> Result<Vec<Found>, ReadError> {
+        let (files, end) = {
+            let log = self.log.borrow();
+            let files: Vec<(u32, D::File)> = log.files.range(first..).map(|(n, f)| (*n, f.clone())).collect();
+            (files, log.durable_end)
+        };
+        let mut found = Vec::new();
+        for (number, file) in files.iter().filter(|(number, _)| *number <= end.segment) {
+            let stop = if *number == end.segment { end.offset } else { self.facts.segment_bytes };
+            self.search_segment(account, *number, file, stop, &mut found).await?;
+        }
+        Ok(found)
+    }
+
+    async fn search_segment(
+        &self,
+        account: AccountId,
+        number: u32,
+        file: &D::File,
+        stop: u64,
+        found: &mut Vec<Found>,
+    ) -> Result<(), ReadError> {
+        let incarnation = self.index.borrow().segments.get(&number).map(|s| s.incarnation);
+        let (segment_bytes, seed) = (self.facts.segment_bytes, self.facts.seed);
+        let frames = Frames { file, segment: number, incarnation, segment_bytes, seed };
+        let mut at = segment::HEADER_BYTES as u64;
+        while at < stop {
+            let batch = match frames.spot(at).await.map_err(unread)? {
+                Spot::Batch(batch) => *batch,
+                _ => match frames.search(at + segment::BLOCK_BYTES, 0, 1).await.map_err(unread)? {
+                    Some(batch) => batch,
+                    None => return Ok(()),
+                },
+            };
+            let directory_at = batch.header.offset + crate::batch::HEADER_BYTES as u64;
+            at = batch.header.offset + batch.header.total_bytes;
+            for entry in directory::entries(&batch.directory) {
+                let entry = entry.expect("checked when it was read");
+                let place = Place { segment: number, at: (directory_at + entry.at as u64) as u32 };
+                if entry.frame.account == Some(account) && !self.is_damaged(place) {
+                    found.push((place, batch.directory[entry.at..entry.at + entry.frame.len].into()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unread(why: OpenError) -> ReadError {
+    match why {
+        OpenError::Io { why, .. } => ReadError::Io(why),
+        _ => ReadError::Damaged,
+    }
+}
