@@ -231,7 +231,7 @@ fn try_list(office: &Office, domain: Option<&str>) -> Result<Response, Trouble> 
     Ok(Response::Accounts { accounts })
 }
 
-fn existing(office: &Office, address: &str) -> Result<(String, Home), Trouble> {
+pub(super) fn existing(office: &Office, address: &str) -> Result<(String, Home), Trouble> {
     let (name, _) = names::account(address)?;
     match office.directory(|d| d.home(&name)) {
         Some(home) => Ok((name, home)),

@@ -9,6 +9,7 @@
 //! - A change is durable in its volumes first and heard by every shard next; then it is answered.
 //! - Requests that change something are carried out one at a time; whoever calls [`execute`] sees to that
 //!   (see [`Request::changes`]). Otherwise two of them could give one address two homes.
+//! - Octets of messages go beside the lines: behind a request or an answer that says how many.
 //! - An error is a sentence that says what to do. `refused`: the request is wrong, nothing was done. `failed`: the store or a
 //!   shard could not; asking again does no harm.
 //!
@@ -21,10 +22,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
+use ringpost_storage::Body;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
-use crate::office::Office;
+use crate::office::{Office, tools};
 use crate::shard;
 
 mod accounts;
@@ -33,6 +35,7 @@ mod domains;
 mod names;
 mod report;
 mod stats;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +43,7 @@ pub use accounts::found_account;
 pub use deeds::do_deeds;
 pub use domains::found_domain;
 pub use report::{Report, report};
+pub use store::answer_tool;
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "admin.sock";
@@ -91,6 +95,13 @@ pub enum Request {
         /// The account and its new password.
         #[serde(flatten)]
         account: NewAccount,
+    },
+    /// Looks into one account, or puts messages into it. Octets of messages follow the line, as many as it says.
+    Store {
+        /// Its address.
+        account: String,
+        /// What is wanted.
+        ask: tools::Ask,
     },
     /// Stops the server in order.
     Stop {},
@@ -149,6 +160,11 @@ pub enum Response {
         /// In the order asked for; sorted in a list.
         accounts: Vec<NewAccount>,
     },
+    /// To `Store`. Octets of a message may follow the line, as many as it says.
+    Store {
+        /// What is told.
+        told: tools::Told,
+    },
     /// The request is wrong; nothing was done.
     Refused {
         /// A sentence.
@@ -165,7 +181,26 @@ impl Request {
     /// True for requests that change the store: one at a time.
     #[must_use]
     pub fn changes(&self) -> bool {
-        !matches!(self, Request::Stats { .. } | Request::DomainList {} | Request::AccountList { .. } | Request::Stop {})
+        // What is put into an account has nothing to do with who has which address.
+        !matches!(
+            self,
+            Request::Stats { .. }
+                | Request::DomainList {}
+                | Request::AccountList { .. }
+                | Request::Store { .. }
+                | Request::Stop {}
+        )
+    }
+
+    /// The octets of each message that follow the line.
+    #[must_use]
+    pub fn messages(&self) -> Vec<u64> {
+        match self {
+            Request::Store { ask: tools::Ask::Append { messages, .. }, .. } => {
+                messages.iter().map(|m| m.octets).collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Reads one line of the socket.
@@ -194,6 +229,7 @@ impl Request {
             Request::AccountRemove { address } => ("account-remove", address),
             Request::AccountList { domain } => ("account-list", domain.as_deref().unwrap_or("")),
             Request::AccountPasswd { account } => ("account-passwd", &account.address),
+            Request::Store { account, .. } => ("store", account),
             Request::Stop {} => ("stop", ""),
         }
     }
@@ -201,6 +237,12 @@ impl Request {
 
 /// Carries out a request and logs it.
 pub async fn execute(office: &Rc<Office>, request: Request) -> Response {
+    execute_with(office, request, Vec::new()).await.0
+}
+
+/// As [`execute`], with the messages that came with the request, and the octets that go with the answer.
+pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Body>) -> (Response, Vec<u8>) {
+    let mut octets = Vec::new();
     let (verb, about) = request.title();
     let about = about.to_owned();
     let response = match request {
@@ -212,6 +254,11 @@ pub async fn execute(office: &Rc<Office>, request: Request) -> Response {
         Request::AccountRemove { address } => accounts::remove(office, &address).await,
         Request::AccountList { domain } => accounts::list(office, domain.as_deref()),
         Request::AccountPasswd { account } => accounts::passwd(office, account).await,
+        Request::Store { account, ask } => {
+            let (response, beside) = store::ask(office, &account, ask, bodies).await;
+            octets = beside;
+            response
+        }
         Request::Stop {} => {
             shard::request_stop();
             Response::Done
@@ -220,9 +267,11 @@ pub async fn execute(office: &Rc<Office>, request: Request) -> Response {
     match &response {
         Response::Refused { error } => tracing::warn!(target: "admin", verb, about, error, "refused"),
         Response::Failed { error } => tracing::error!(target: "admin", verb, about, error, "failed"),
+        // A tool asks thousands of times.
+        Response::Store { .. } => tracing::debug!(target: "admin", verb, about, "done"),
         _ => tracing::info!(target: "admin", verb, about, "done"),
     }
-    response
+    (response, octets)
 }
 
 /// Why a verb does not end as hoped. Becomes a [`Response`].

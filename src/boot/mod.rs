@@ -17,7 +17,8 @@ mod validity;
 pub mod welcome;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 use time::OffsetDateTime;
 
@@ -105,11 +106,46 @@ fn connections_max(config: &Config, home: &Home) -> Result<usize, StartError> {
 /// # Errors
 /// Why the store cannot be opened.
 pub fn offline(config: &Config, request: admin::Request) -> Result<admin::Response, StartError> {
+    let said = Arc::new(Mutex::new(None));
+    run_errand(config, node::Errand::Request { request: Arc::new(Mutex::new(Some(request))), said: said.clone() })?;
+    let answer = said.lock().expect("no holder of this lock can panic").take();
+    answer.ok_or_else(|| StartError::Setting("the request was not carried out".to_owned()))
+}
+
+/// Opens a data directory whose server is stopped, and its admin socket, for as long as `work` takes: for requests that come
+/// one after the other. `work` is not called when the store cannot be opened.
+///
+/// # Errors
+/// Why the store cannot be opened.
+pub fn with_desk<T>(config: &Config, work: impl FnOnce() -> T) -> Result<T, StartError> {
+    let (ready, is_ready) = mpsc::channel();
+    let over = Over::default();
+    let errand = node::Errand::Desk { ready, over: over.0.clone() };
+    std::thread::scope(|threads| {
+        let house = threads.spawn(|| run_errand(config, errand));
+        let done = is_ready.recv().ok().map(|()| work());
+        drop(over);
+        house.join().expect("a shard that panics ends with an error")?;
+        done.ok_or_else(|| StartError::Setting("the store was not opened".to_owned()))
+    })
+}
+
+/// True from its drop on, however that comes.
+#[derive(Default)]
+struct Over(Arc<AtomicBool>);
+
+impl Drop for Over {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// A node without doors.
+fn run_errand(config: &Config, errand: node::Errand) -> Result<(), StartError> {
     let cpus = &config.plan.cpus;
     let volumes = u16::try_from(cpus.len()).unwrap_or(u16::MAX);
     let new = NewStore { volumes, segment_bytes: config.segment_bytes, quickstart: false };
     let home = Home::claim(&config.data, &new)?;
-    let said = Arc::new(Mutex::new(None));
     let node = Node {
         data: config.data.clone(),
         store: home.store,
@@ -122,14 +158,12 @@ pub fn offline(config: &Config, request: admin::Request) -> Result<admin::Respon
         tls_cert: PathBuf::new(),
         accept_on: Vec::new(),
         admin_socket: false,
-        errand: Some(node::Errand { request: Arc::new(Mutex::new(Some(request))), said: said.clone() }),
+        errand: Some(errand),
     };
     let home = Arc::new(home);
     shard::run(Plan::for_cpus(cpus[..1].to_vec()), move |mesh| {
         let home = home.clone();
         let node = node.clone();
         async move { self::node(node, mesh, move || home.settled()).await }
-    })?;
-    let answer = said.lock().expect("no holder of this lock can panic").take();
-    answer.ok_or_else(|| StartError::Setting("the request was not carried out".to_owned()))
+    })
 }

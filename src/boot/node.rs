@@ -4,7 +4,8 @@ use std::cell::Cell;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use futures_lite::future::or;
@@ -49,13 +50,23 @@ pub struct Node {
     pub errand: Option<Errand>,
 }
 
-/// One admin request for a node without doors, and the place for its answer.
+/// What a node without doors is for.
 #[derive(Clone)]
-pub struct Errand {
-    /// Taken by shard 0.
-    pub request: Arc<Mutex<Option<admin::Request>>>,
-    /// Filled by shard 0.
-    pub said: Arc<Mutex<Option<admin::Response>>>,
+pub enum Errand {
+    /// One admin request, and the place for its answer.
+    Request {
+        /// Taken by shard 0.
+        request: Arc<Mutex<Option<admin::Request>>>,
+        /// Filled by shard 0.
+        said: Arc<Mutex<Option<admin::Response>>>,
+    },
+    /// As many as come through the admin socket.
+    Desk {
+        /// Told when the socket is there.
+        ready: mpsc::Sender<()>,
+        /// No more will come.
+        over: Arc<AtomicBool>,
+    },
 }
 
 /// How a volume of this house is run.
@@ -165,7 +176,7 @@ async fn attend(
             if !welcome::is_half_done(office, &node.founders) {
                 settled()?;
             }
-            run_errand(office, errand).await;
+            run_errand(node, office, errand).await?;
             shard::request_stop();
             return Ok(());
         }
@@ -229,12 +240,27 @@ fn open_doors(node: &Node, office: &Rc<Office>) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn run_errand(office: &Rc<Office>, errand: &Errand) {
-    let request = errand.request.lock().expect("no holder of this lock can panic").take();
-    if let Some(request) = request {
-        let said = admin::execute(office, request).await;
-        *errand.said.lock().expect("no holder of this lock can panic") = Some(said);
+async fn run_errand(node: &Node, office: &Rc<Office>, errand: &Errand) -> Result<(), StartError> {
+    match errand {
+        Errand::Request { request, said } => {
+            let request = request.lock().expect("no holder of this lock can panic").take();
+            if let Some(request) = request {
+                let answer = admin::execute(office, request).await;
+                *said.lock().expect("no holder of this lock can panic") = Some(answer);
+            }
+        }
+        Errand::Desk { ready, over } => {
+            shard::spawn("admin", serve::admin::keep_door(office.clone(), admin_socket(node)?));
+            // Nobody waits for it any more: then there is nothing to do.
+            let mut works = ready.send(()).is_ok();
+            while works {
+                // The one who asks is a thread of its own: no shard hears it end.
+                shard::sleep(Duration::from_millis(5)).await;
+                works = !over.load(Ordering::SeqCst) && !is_stopping().await;
+            }
+        }
     }
+    Ok(())
 }
 
 fn admin_socket(node: &Node) -> Result<Listener, StartError> {

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::admin::{ACCOUNTS_PER_REQUEST_MAX, NewAccount, Request, Response, SOCKET};
 use crate::boot;
 use crate::config::{self, Asked, Key, Value};
+use crate::office::tools::Told;
 
 /// How long a server may take to answer: hashing a thousand passwords takes a while.
 const ANSWER_S: u64 = 600;
@@ -42,6 +43,75 @@ pub(super) fn ask_server(data: &Path, request: &Request) -> Result<Response, Str
     match Server::call(data)? {
         Some(server) => server.ask(request),
         None => Err(format!("no server is running on {}: start it with `ringpost serve`", data.display())),
+    }
+}
+
+/// Opens a conversation of many requests: with the running server, or else with the data directory itself, which is opened
+/// for as long as `work` takes.
+pub(super) fn with_session<T>(data: &Path, work: impl FnOnce(&mut Session) -> Result<T, String>) -> Result<T, String> {
+    if let Some(server) = Server::call(data)? {
+        return work(&mut Session::with(server));
+    }
+    let settings = settings(data)?;
+    let talk = || match Server::call(data)? {
+        Some(server) => work(&mut Session::with(server)),
+        None => Err(format!("{}: nobody answers at the admin socket", data.display())),
+    };
+    boot::with_desk(&settings.config(), talk).map_err(|why| why.to_string())?
+}
+
+/// The settings of a data directory that is there.
+fn settings(data: &Path) -> Result<config::Effective, String> {
+    if !data.exists() {
+        return Err(format!("there is no data directory {}: name it with --data DIR", data.display()));
+    }
+    let mut asked = Asked::default();
+    asked.flag(Key::Data, "--data", Some(Value::Path(data.to_path_buf())));
+    config::load(&asked).map_err(|mistakes| mistakes.to_string())
+}
+
+/// Requests one after the other, with octets beside them.
+pub(super) struct Session {
+    socket: BufReader<UnixStream>,
+    name: String,
+}
+
+impl Session {
+    fn with(server: Server) -> Session {
+        Session { socket: BufReader::with_capacity(256 << 10, server.socket), name: server.name }
+    }
+
+    /// Asks, with the octets of messages that the request announces. Returns the answer, which is no refusal, and its octets.
+    pub(super) fn ask(&mut self, request: &Request, messages: &[&[u8]]) -> Result<(Response, Vec<u8>), String> {
+        let (answer, octets) = self.exchange(request, messages).map_err(|why| {
+            format!("{}: the server did not answer ({why}); whether it did what was asked is not known", self.name)
+        })?;
+        Ok((settle(answer)?, octets))
+    }
+
+    fn exchange(&mut self, request: &Request, messages: &[&[u8]]) -> io::Result<(Response, Vec<u8>)> {
+        let time = Some(Duration::from_secs(ANSWER_S));
+        let socket = self.socket.get_mut();
+        socket.set_read_timeout(time)?;
+        socket.set_write_timeout(time)?;
+        let mut line = serde_json::to_vec(request)?;
+        line.push(b'\n');
+        socket.write_all(&line)?;
+        messages.iter().try_for_each(|octets| socket.write_all(octets))?;
+        let mut answer = Vec::new();
+        self.socket.by_ref().take(ANSWER_BYTES_MAX).read_until(b'\n', &mut answer)?;
+        if answer.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"));
+        }
+        let answer = serde_json::from_slice(&answer)?;
+        let mut octets = Vec::new();
+        if let Response::Store { told: Told::Octets { octets: len } } = &answer {
+            self.socket.by_ref().take(*len).read_to_end(&mut octets)?;
+            if octets.len() as u64 != *len {
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it closed the connection"));
+            }
+        }
+        Ok((answer, octets))
     }
 }
 

@@ -18,6 +18,7 @@ mod password;
 pub mod serve;
 mod stats;
 mod stop;
+mod store;
 
 /// Ringpost, a thread-per-core mail gateway: SMTP in, POP3 and IMAP out, one log per core.
 #[derive(Parser, Debug)]
@@ -30,6 +31,7 @@ Examples:
   ringpost domain add example.org                  while it runs or is stopped
   ringpost account add alice@example.org           makes a password and shows it once
   ringpost account list
+  ringpost store import --account alice@example.org --maildir /home/alice/Maildir
 
 `ringpost VERB --help` shows more of each."
 )]
@@ -58,6 +60,7 @@ enum Verb {
     Serve(Box<serve::ServeArgs>),
     Domain(domain::DomainArgs),
     Account(account::AccountArgs),
+    Store(Box<store::StoreArgs>),
     Stats(stats::StatsArgs),
     Stop(stop::StopArgs),
     Config(config::ConfigArgs),
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Domain(args) => domain::run(args),
         Verb::Account(args) => account::run(args),
+        Verb::Store(args) => store::run(*args),
         Verb::Stats(args) => stats::run(&args),
         Verb::Stop(args) => stop::run(&args),
         Verb::Serve(_) => unreachable!("served above"),

@@ -23,6 +23,7 @@ pub mod remembered;
 pub mod charge;
 pub mod doors;
 pub mod durable;
+pub mod tools;
 pub mod words;
 
 pub use crate::directory::secrets::Argon2Cost;

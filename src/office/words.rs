@@ -5,6 +5,7 @@ use ringpost_storage::{AccountId, Body, MailboxId, Refused, VolumeId, VolumeStat
 use crate::directory::Change;
 use crate::net::Unwired;
 use crate::observe::Figures;
+use crate::office::tools;
 use crate::shard::Moment;
 
 /// One recipient's copy of a letter.
@@ -139,6 +140,17 @@ pub enum Request {
         /// What.
         deeds: Vec<Deed>,
     },
+    /// Answer an operator's question about an account, or change it.
+    Tool {
+        /// Its volume.
+        volume: VolumeId,
+        /// Its id.
+        account: AccountId,
+        /// What is asked.
+        ask: tools::Ask,
+        /// The messages that come with it.
+        bodies: Vec<Body>,
+    },
     /// Go on with this connection.
     Visit(Box<Visitor>),
     /// What this shard has done.
@@ -169,6 +181,8 @@ pub enum Reply {
     Done,
     /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.
     Did(Result<Vec<Option<AccountId>>, Deliverable>),
+    /// To `Tool`: what is told, and octets of a message beside it; or a sentence.
+    Told(Result<Box<(tools::Told, Vec<u8>)>, String>),
     /// To `Stats`.
     Stats(Box<ShardStats>),
     /// To `Health`.

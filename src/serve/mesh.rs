@@ -47,6 +47,9 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             volumes_failed: office.volumes().into_iter().filter(|(_, v)| v.stats().failed).map(|(id, _)| id).collect(),
         }),
         Request::Do { volume, deeds } => admin::do_deeds(&office, volume, deeds).await,
+        Request::Tool { volume, account, ask, bodies } => {
+            admin::answer_tool(&office, volume, account, ask, bodies).await
+        }
         Request::Visit(visitor) => {
             handoff::receive(office.clone(), *visitor);
             Reply::Done

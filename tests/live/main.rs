@@ -1,5 +1,6 @@
 //! Stories with the real binary, on loopback, with real files.
 
+mod archive;
 mod config;
 mod crossing;
 mod house;

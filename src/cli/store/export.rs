@@ -1,0 +1,193 @@
+//! `ringpost store export`: mail for other servers and programs, and for those who want to keep a copy of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::{ArgGroup, Args};
+
+use super::super::{At, desk};
+use super::account::{Account, Content};
+use super::progress::Progress;
+use crate::admin::{Request, Response};
+use crate::archive::maildir_writer::{FolderWriter, Writer, Written, make_empty};
+use crate::archive::{Complaint, mbox_writer, names};
+use crate::office::tools::{Mailbox, Message};
+use crate::proto::imap::{FlagList, Name};
+
+/// Export the mail of one account or of all of them.
+#[derive(Args, Debug)]
+#[command(
+    group = ArgGroup::new("target").required(true),
+    after_help = "\
+Examples:
+  ringpost store export --account alice@example.org --maildir /backup/alice
+  ringpost store export --maildir /backup/everybody        one folder for each account
+  ringpost store export --account alice@example.org --mbox /backup/alice    INBOX.mbox, Lists.Rust.mbox, …
+
+DIR must not be there yet, or be empty. A Maildir gets folders (Lists/Rust becomes .Lists.Rust), flags, keywords, dates,
+subscriptions and a dovecot-uidlist, so that Ringpost and Dovecot can take it over with all UIDs. An mbox is quoted
+as mboxrd does, and carries flags and keywords in Status, X-Status and X-Keywords.
+
+A message that is damaged on disk is named, the rest is exported, and the exit code is 1.")]
+pub(super) struct ExportArgs {
+    /// Whose mail [default: everybody's].
+    #[arg(long, value_name = "ADDRESS")]
+    account: Option<String>,
+    /// Write Maildir++ there.
+    #[arg(long, value_name = "DIR", group = "target")]
+    maildir: Option<PathBuf>,
+    /// Write an mbox file for each mailbox there.
+    #[arg(long, value_name = "DIR", group = "target")]
+    mbox: Option<PathBuf>,
+    #[command(flatten)]
+    at: At,
+}
+
+pub(super) fn run(args: &ExportArgs) -> Result<(), String> {
+    let (dir, mbox) = match (&args.maildir, &args.mbox) {
+        (Some(dir), _) => (dir, false),
+        (None, Some(dir)) => (dir, true),
+        (None, None) => return Err("there is nothing to write to".to_owned()),
+    };
+    make_empty(dir).map_err(|complaint| complaint.to_string())?;
+    desk::with_session(&args.at.data, |session| {
+        let addresses = match &args.account {
+            Some(address) => vec![address.clone()],
+            None => match session.ask(&Request::AccountList { domain: None }, &[])? {
+                (Response::Accounts { accounts }, _) => accounts.into_iter().map(|a| a.address).collect(),
+                (other, _) => return Err(desk::strange(&other)),
+            },
+        };
+        let mut progress = Progress::new();
+        for address in addresses {
+            let dir = match args.account {
+                Some(_) => dir.clone(),
+                // The one sign of an address that means something in a path.
+                None => dir.join(address.replace('/', "%2f")),
+            };
+            make_empty(&dir).map_err(|complaint| complaint.to_string())?;
+            let account = Account::of(session, &address);
+            let target = if mbox { Target::Mbox(dir) } else { Target::Maildir(Writer::new(&dir)) };
+            Export { account, progress: &mut progress, target, messages: 0, octets: 0 }.run()?;
+        }
+        let synced = File::open(dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
+        synced.map_err(|why| format!("{}: {why}: what was written may not be on the disk", dir.display()))?;
+        progress.end("the rest was exported")
+    })
+}
+
+struct Export<'a> {
+    account: Account<'a>,
+    progress: &'a mut Progress,
+    target: Target,
+    messages: u64,
+    octets: u64,
+}
+
+enum Target {
+    Maildir(Writer),
+    /// Files go there.
+    Mbox(PathBuf),
+}
+
+/// A mailbox being written.
+enum Out {
+    Folder(Box<FolderWriter>),
+    Mbox(PathBuf, BufWriter<File>),
+}
+
+impl Export<'_> {
+    fn run(mut self) -> Result<(), String> {
+        let (mailboxes, subscriptions) = self.account.mailboxes()?;
+        for mailbox in &mailboxes {
+            self.mailbox(mailbox)?;
+        }
+        if let Target::Maildir(writer) = &self.target {
+            let names: Vec<Name> = subscriptions.iter().filter_map(|name| Name::of(name).ok()).collect();
+            writer.subscriptions(&names).map_err(|complaint| complaint.to_string())?;
+        }
+        let (messages, octets, count) = (self.messages, self.octets, mailboxes.len());
+        let whose = self.account.address();
+        self.progress.tell(&format!("{whose}: {messages} messages, {octets} octets, in {count} mailboxes"));
+        Ok(())
+    }
+
+    /// An error ends the export: nothing more can be written, or asked.
+    fn mailbox(&mut self, mailbox: &Mailbox) -> Result<(), String> {
+        self.progress.begin(&mailbox.name, mailbox.messages);
+        let mut out = self.begin(mailbox).map_err(|complaint| complaint.to_string())?;
+        let mut after = 0;
+        loop {
+            let (messages, more) = self.account.messages_above(mailbox.mailbox, after)?;
+            for message in messages {
+                after = message.uid;
+                self.progress.step(message.size);
+                match self.account.read(mailbox.mailbox, message.uid, message.size)? {
+                    Content::Octets(octets) => {
+                        self.write(&mut out, &message, &octets).map_err(|complaint| complaint.to_string())?;
+                        self.messages += 1;
+                        self.octets += octets.len() as u64;
+                    }
+                    // Expunged meanwhile.
+                    Content::Gone => {}
+                    Content::Damaged(why) => {
+                        let (whose, name, uid) = (self.account.address(), &mailbox.name, message.uid);
+                        self.progress.problem(format!("{whose}, {name}, UID {uid}: {why}"));
+                    }
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        end(out, mailbox).map_err(|complaint| complaint.to_string())
+    }
+
+    fn begin(&mut self, mailbox: &Mailbox) -> Result<Out, Complaint> {
+        // Names that were no names for us once are exported under their number, like those too long for a file.
+        let plain = format!("mailbox-{}", mailbox.mailbox);
+        let fits = |name: &Name| names::file_of(name).is_some_and(|file| file.len() + 5 <= names::FILE_NAME_BYTES_MAX);
+        let name = Name::of(&mailbox.name).ok().filter(fits).unwrap_or_else(|| {
+            let (whose, name) = (self.account.address(), &mailbox.name);
+            self.progress.problem(format!("{whose}, {name}: no name for a file; it is called {plain}"));
+            Name::of(&plain).expect("a plain name")
+        });
+        match &self.target {
+            Target::Maildir(writer) => {
+                writer.folder(&name, mailbox.uidvalidity).map(|folder| Out::Folder(Box::new(folder)))
+            }
+            Target::Mbox(dir) => {
+                let file = dir.join(names::file_of(&name).expect("it fits") + ".mbox");
+                let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file);
+                made.map(|out| Out::Mbox(file.clone(), BufWriter::new(out))).map_err(|why| Complaint::of(&file, why))
+            }
+        }
+    }
+
+    fn write(&mut self, out: &mut Out, message: &Message, octets: &[u8]) -> Result<(), Complaint> {
+        let flags = FlagList { bits: message.flags, keywords: message.keywords.clone() };
+        match out {
+            Out::Mbox(file, out) => {
+                mbox_writer::write(out, octets, &flags, message.internal_ms).map_err(|why| Complaint::of(file, why))
+            }
+            Out::Folder(folder) => {
+                let written =
+                    Written { uid: message.uid, uidl: None, flags: &flags, internal_ms: message.internal_ms, octets };
+                for keyword in folder.add(&written)? {
+                    let (whose, uid) = (self.account.address(), message.uid);
+                    self.progress.problem(format!("{whose}, UID {uid}: no letter is left for the keyword {keyword}"));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn end(out: Out, mailbox: &Mailbox) -> Result<(), Complaint> {
+    match out {
+        Out::Folder(folder) => folder.finish(mailbox.uidnext),
+        Out::Mbox(file, mut out) => out.flush().map_err(|why| Complaint::of(Path::new(&file), why)),
+    }
+}

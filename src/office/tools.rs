@@ -1,0 +1,179 @@
+//! What the operator's tools ask of one account: its mailboxes and messages as they are, and as they come from elsewhere.
+//!
+//! Plain values: they travel over the admin socket as JSON, and between shards as they are. The octets of messages travel
+//! beside them, in order.
+
+use ringpost_storage::Uid;
+use serde::{Deserialize, Serialize};
+
+/// Messages of one [`Ask::Append`]. More: refused.
+pub const APPEND_MESSAGES_MAX: usize = 1_000;
+/// Messages told in one answer. More: the next question says from which UID on.
+pub const MESSAGES_TOLD_MAX: usize = 1_000;
+/// Octets of a message read at once. More: the answer has fewer than were asked for.
+pub const READ_BYTES_MAX: u64 = 1 << 20;
+
+/// A question or a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Ask {
+    /// What mailboxes there are, and what is subscribed to.
+    Mailboxes {},
+    /// Makes a mailbox if there is none of the name.
+    PutMailbox {
+        /// In UTF-8.
+        name: String,
+        /// The UIDVALIDITY that it is to have, if it has given no UID yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        uidvalidity: Option<u32>,
+        /// Subscribes a mailbox that is made.
+        #[serde(default)]
+        subscribe: bool,
+    },
+    /// Raises a mailbox's UIDNEXT.
+    RaiseUidnext {
+        /// Its number.
+        mailbox: u32,
+        /// To at least this.
+        uidnext: Uid,
+    },
+    /// Subscribes to a name.
+    Subscribe {
+        /// In UTF-8; there need be no mailbox.
+        name: String,
+    },
+    /// A mailbox's messages, by UID.
+    Messages {
+        /// Its number.
+        mailbox: u32,
+        /// Those above this UID.
+        after: Uid,
+    },
+    /// Octets of a message.
+    Read {
+        /// The mailbox's number.
+        mailbox: u32,
+        /// The message.
+        uid: Uid,
+        /// From here on.
+        offset: u64,
+        /// So many, at most.
+        len: u64,
+    },
+    /// Adds messages, all or none. Their octets come beside it, canonical.
+    Append {
+        /// The mailbox's number.
+        mailbox: u32,
+        /// In order.
+        messages: Vec<Coming>,
+    },
+}
+
+/// A message that comes from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coming {
+    /// How many octets of it come.
+    pub octets: u64,
+    /// The UID that it is to have, where that was not given yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<Uid>,
+    /// System flags, as `ringpost_storage::Flags` has them.
+    #[serde(default)]
+    pub flags: u32,
+    /// Keywords.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<Box<str>>,
+    /// INTERNALDATE, milliseconds since 1970.
+    pub internal_ms: i64,
+}
+
+/// What is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "told", rename_all = "kebab-case")]
+pub enum Told {
+    /// To `Mailboxes`.
+    Mailboxes {
+        /// By number.
+        mailboxes: Vec<Mailbox>,
+        /// Names subscribed to, sorted.
+        subscriptions: Vec<String>,
+    },
+    /// To `PutMailbox`.
+    Mailbox {
+        /// As it is now.
+        mailbox: Mailbox,
+    },
+    /// To `Messages`.
+    Messages {
+        /// By UID.
+        messages: Vec<Message>,
+        /// There are more above them.
+        more: bool,
+    },
+    /// To `Read`. The octets come beside it.
+    Octets {
+        /// How many: none at the end of the message.
+        octets: u64,
+    },
+    /// To `Read`: there is no such message any more.
+    Gone,
+    /// To `Read`: the disk has not what was stored.
+    Damaged {
+        /// A half sentence.
+        why: String,
+    },
+    /// To `Append`: all of them together, or the only one, are more than one batch takes. None was kept.
+    TooLarge,
+    /// To `Append`: the UIDs that were given.
+    Appended {
+        /// In order.
+        uids: Vec<Uid>,
+    },
+    /// To the others.
+    Done,
+}
+
+/// A mailbox as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mailbox {
+    /// Its number.
+    pub mailbox: u32,
+    /// In UTF-8.
+    pub name: String,
+    /// Its UIDVALIDITY.
+    pub uidvalidity: u32,
+    /// Its UIDNEXT.
+    pub uidnext: Uid,
+    /// Messages in it.
+    pub messages: u64,
+    /// Their octets.
+    pub octets: u64,
+}
+
+/// A message as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Its UID.
+    pub uid: Uid,
+    /// Its octets.
+    pub size: u64,
+    /// System flags, as `ringpost_storage::Flags` has them.
+    pub flags: u32,
+    /// Keywords.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keywords: Vec<Box<str>>,
+    /// INTERNALDATE, milliseconds since 1970.
+    pub internal_ms: i64,
+}
+
+impl Ask {
+    /// Octets of messages that come beside it.
+    #[must_use]
+    pub fn octets(&self) -> u64 {
+        match self {
+            Ask::Append { messages, .. } => messages.iter().map(|m| m.octets).fold(0, u64::saturating_add),
+            _ => 0,
+        }
+    }
+}
