@@ -1,18 +1,38 @@
 //! Loading an account: its newest root, the rows that the root names, and the records behind it, oldest first.
 //!
-//! While the disk is read the log goes on: what came meanwhile is read after, until nothing is missing. Then nothing
-//! awaits between the last look and the moment the account is in memory, where `apply` finds it.
+//! While the disk is read the log goes on: `apply` puts aside what comes of the account meanwhile, and that follows. So
+//! an account that changes all the time is loaded as fast as one that does not.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::disk::Disk;
-use crate::index::{Account, Entry};
+use crate::index::{Account, Arrived, Entry};
 use crate::record::{AccountPut, Frame, Record, RootRecord, Row, kind, unpack_rows};
 use crate::recover::FIRST_SEGMENT;
 use crate::salvage::Found;
 use crate::types::{AccountId, AccountInfo, Lsn, Message, Place, Uid};
 use crate::volume::{Inner, ReadError};
+
+/// While it lives, records of an account that become durable are put aside.
+struct Arriving<'a, D: Disk> {
+    inner: &'a Inner<D>,
+    id: AccountId,
+}
+
+impl<D: Disk> Arriving<'_, D> {
+    fn end(self) -> Vec<Arrived> {
+        let arrived = self.inner.index.borrow_mut().arriving.remove(&self.id);
+        arrived.unwrap_or_default()
+    }
+}
+
+impl<D: Disk> Drop for Arriving<'_, D> {
+    fn drop(&mut self) {
+        self.inner.index.borrow_mut().arriving.remove(&self.id);
+        self.inner.load_bell.ring();
+    }
+}
 
 /// What is in a root: the account's records up to this one, the log up to this batch.
 struct Behind {
@@ -29,20 +49,31 @@ impl<D: Disk> Inner<D> {
     /// Brings the account into memory if it is not there. False: there is no such account.
     pub async fn load(&self, id: AccountId) -> Result<bool, ReadError> {
         loop {
+            // One reads, the others wait for it.
+            self.load_bell.until(|| !self.index.borrow().arriving.contains_key(&id)).await;
             let Some(entry) = self.index.borrow().entries.get(id).cloned() else { return Ok(false) };
             if self.index.borrow().account(id).is_some() {
                 return Ok(true);
             }
-            match self.read_account(&entry).await {
-                Ok(account) => {
-                    let mut index = self.index.borrow_mut();
-                    // Something came meanwhile, or somebody else was faster: look again.
-                    if index.entries.get(id) == Some(&entry) && index.account(id).is_none() {
-                        index.insert_loaded(account);
+            self.index.borrow_mut().arriving.insert(id, Vec::new());
+            let arriving = Arriving { inner: self, id };
+            let read = self.read_account(&entry).await;
+            let arrived = arriving.end();
+            let mut index = self.index.borrow_mut();
+            let Some(now) = index.entries.get(id) else { return Ok(false) };
+            match read {
+                Ok(mut account) => {
+                    for Arrived { place, lsn, bytes } in &arrived {
+                        let frame = Frame::read(bytes).expect("it was applied");
+                        if let Ok(Some(record)) = Record::of(&frame) {
+                            let _ = account.apply(*place, *lsn, &record);
+                        }
                     }
+                    index.insert_loaded(account);
+                    return Ok(true);
                 }
-                // What was read of may have been folded and compacted away meanwhile.
-                Err(why) if self.index.borrow().entries.get(id) == Some(&entry) => return Err(why),
+                Err(why) if (now.root, now.put) == (entry.root, entry.put) => return Err(why),
+                // What was read of has been folded and compacted away meanwhile.
                 Err(_) => {}
             }
         }
@@ -75,7 +106,9 @@ impl<D: Disk> Inner<D> {
         };
         let index = self.index.borrow();
         let mut gaps = index.gaps.iter().filter(|gap| gap.lsn > behind.lsn).peekable();
-        for (place, bytes) in tail.iter().filter(|(place, _)| *place > behind.place) {
+        // A search of the log may have found what has come since.
+        let newest = entry.chain().newest().unwrap_or(behind.place);
+        for (place, bytes) in tail.iter().filter(|(place, _)| *place > behind.place && *place <= newest) {
             while let Some(gap) = gaps.next_if(|gap| gap.place < *place) {
                 account.jump(gap, version);
             }

@@ -173,6 +173,8 @@ pub(crate) struct Inner<D: Disk> {
     /// A segment is there, or will not be.
     pub segment_bell: Bell,
     pub closed_bell: Bell,
+    /// An account has been read, or could not be.
+    pub load_bell: Bell,
     pub watches: Rc<Watches>,
     pub on_commit: RefCell<Option<OnCommit>>,
     pub keep_on: Cell<bool>,

@@ -7,7 +7,7 @@
 //! change nothing. No octets that pass [`check`] make this panic.
 
 use super::account::blank;
-use super::{Account, ChangedMailbox, Entry, Index, Jump, Segment, hash_of};
+use super::{Account, Arrived, ChangedMailbox, Entry, Index, Jump, Segment, hash_of};
 use crate::batch::{Header, directory};
 use crate::record::{AccountPut, Bad, Gap, Record, Released, ReleasedList, RootRecord};
 use crate::types::{AccountId, MODSEQ_MAX, MailboxId, Modseq, Place};
@@ -72,6 +72,10 @@ impl Index {
             let at = u32::try_from(directory_at + entry.at as u64).expect("a segment is below 4 GiB");
             let place = Place { segment: header.segment, at };
             let Some(record) = entry.record else { continue };
+            if let Some(arrived) = entry.frame.account.and_then(|id| self.arriving.get_mut(&id)) {
+                let record = bytes[entry.at..entry.at + entry.frame.len].into();
+                arrived.push(Arrived { place, lsn: header.lsn, bytes: record });
+            }
             if self.apply_record(entry.frame.account, place, &record, &mut tally).is_none() {
                 orphans += 1;
             }

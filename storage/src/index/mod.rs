@@ -42,6 +42,8 @@ pub struct Index {
     pub orphans: u64,
     /// Jumps of the numbers over lost batches, as they lie in the log.
     pub gaps: Vec<Jump>,
+    /// Accounts that are being read, with their records that came meanwhile.
+    pub arriving: HashMap<AccountId, Vec<Arrived>>,
     /// What is owed to other volumes, and how far those have sent.
     pub transfers: Transfers,
     /// Octets that were found damaged: segment, offset, length.
@@ -58,6 +60,14 @@ pub struct Index {
     pub changed: Vec<ChangedMailbox>,
     /// False while the log is read at opening: new accounts are not kept in memory, and nobody watches.
     pub live: bool,
+}
+
+/// A record that became durable while its account was being read.
+pub struct Arrived {
+    pub place: Place,
+    pub lsn: Lsn,
+    /// The record with its frame.
+    pub bytes: Rc<[u8]>,
 }
 
 /// A mailbox that the last batch changed.

@@ -74,6 +74,7 @@ pub async fn open<D: Disk>(
         keep_bell: Bell::default(),
         segment_bell: Bell::default(),
         closed_bell: Bell::default(),
+        load_bell: Bell::default(),
         watches: Rc::default(),
         on_commit: RefCell::default(),
         keep_on: Cell::new(true),
