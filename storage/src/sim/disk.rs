@@ -212,6 +212,29 @@ impl SimDisk {
         self.world.faults.borrow_mut().add(kind, fault, when);
     }
 
+    /// How often a planned fault has struck.
+    #[must_use]
+    pub fn struck(&self) -> u64 {
+        self.world.faults.borrow().struck
+    }
+
+    /// Takes the plan of what fails, with its count of strikes, away from here.
+    #[must_use]
+    pub fn take_faults(&self) -> Faults {
+        std::mem::take(&mut *self.world.faults.borrow_mut())
+    }
+
+    /// Puts a plan in the place of the one here: faults that are to outlive a crash.
+    pub fn set_faults(&self, faults: Faults) {
+        *self.world.faults.borrow_mut() = faults;
+    }
+
+    /// What each step waits for.
+    #[must_use]
+    pub fn delay(&self) -> Option<Delay> {
+        self.world.delay.borrow().clone()
+    }
+
     /// Forgets all planned faults.
     pub fn heal(&self) {
         self.world.faults.borrow_mut().clear();
@@ -360,7 +383,7 @@ impl File for SimFile {
         let at = offset as usize;
         if let Some(fault) = fault {
             let some = match fault {
-                Fault::NoSpace => 0,
+                Fault::NoSpace | Fault::Interrupted | Fault::Again => 0,
                 _ => self.disk.world.chance.borrow_mut().random_range(0..=bytes.len() / SECTOR_BYTES) * SECTOR_BYTES,
             };
             self.content.borrow_mut().write(at, &bytes[..some]);
@@ -370,7 +393,9 @@ impl File for SimFile {
         self.content.borrow_mut().write(at, &bytes);
         self.disk.changed();
         if let Some(fault) = self.disk.step(OpKind::Sync).await {
-            self.content.borrow_mut().fail_sync();
+            if fault != Fault::Cancelled {
+                self.content.borrow_mut().fail_sync();
+            }
             self.disk.changed();
             return Err(fault.error());
         }

@@ -3,7 +3,7 @@
 use std::io;
 
 /// A step of the disk that takes time and can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OpKind {
     /// Listing the folder.
     List,
@@ -32,6 +32,12 @@ pub enum Fault {
     NoDescriptor,
     /// Only the front of the write arrives. An error for the caller, as [`crate::disk::File::write_sync`] promises.
     Short,
+    /// EINTR: nothing was done.
+    Interrupted,
+    /// EAGAIN: nothing was done.
+    Again,
+    /// ECANCELED: a link of the chain broke. Of a write some sectors may have arrived; a sync was not begun.
+    Cancelled,
 }
 
 /// How often.
@@ -45,21 +51,23 @@ pub enum When {
 
 /// The plan of what fails.
 #[derive(Default)]
-pub(super) struct Faults {
+pub struct Faults {
     plan: Vec<(OpKind, Fault, When)>,
+    /// So often something went wrong.
+    pub(super) struck: u64,
 }
 
 impl Faults {
-    pub fn add(&mut self, kind: OpKind, fault: Fault, when: When) {
+    pub(super) fn add(&mut self, kind: OpKind, fault: Fault, when: When) {
         self.plan.push((kind, fault, when));
     }
 
-    pub fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.plan.clear();
     }
 
     /// Counts an operation; says what goes wrong with it.
-    pub fn strike(&mut self, kind: OpKind) -> Option<Fault> {
+    pub(super) fn strike(&mut self, kind: OpKind) -> Option<Fault> {
         let mut struck = None;
         self.plan.retain_mut(|(of, fault, when)| {
             if *of != kind {
@@ -80,6 +88,7 @@ impl Faults {
                 }
             }
         });
+        self.struck += u64::from(struck.is_some());
         struck
     }
 }
@@ -91,6 +100,9 @@ impl Fault {
             Fault::NoSpace => io::Error::from(io::ErrorKind::StorageFull),
             Fault::NoDescriptor => io::Error::from_raw_os_error(24),
             Fault::Short => io::Error::new(io::ErrorKind::WriteZero, "simulated short write"),
+            Fault::Interrupted => io::Error::from_raw_os_error(4),
+            Fault::Again => io::Error::from_raw_os_error(11),
+            Fault::Cancelled => io::Error::from_raw_os_error(125),
         }
     }
 }

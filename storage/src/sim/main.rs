@@ -15,7 +15,9 @@ use ringpost_storage::sim::campaign::crash::Trial;
 use ringpost_storage::sim::campaign::images::Images;
 use ringpost_storage::sim::campaign::ledger::{self, Entry};
 use ringpost_storage::sim::campaign::run::{self, Enough, Outcome};
+use ringpost_storage::sim::campaign::scenarios::SCENARIOS;
 use ringpost_storage::sim::campaign::tally::Tally;
+use ringpost_storage::sim::campaign::{exhaust, iofail};
 
 /// Looks for faults of the store: production code, on a simulated disk, held against a model.
 ///
@@ -45,6 +47,26 @@ enum Campaign {
         #[command(flatten)]
         like: Like,
     },
+    /// Every power cut of small work (R2): at each completion every disk that a cut then may leave, whole sectors each for
+    /// itself, and every cut of the recovery where few are in doubt.
+    Exhaust {
+        /// Traces to look at whole.
+        #[arg(long, default_value_t = 50)]
+        traces: u64,
+        #[command(flatten)]
+        like: Like,
+    },
+    /// The n-th step of the disk fails (R3): each kind of step, each error, every n, once and for good, in named scenarios.
+    Iofail {
+        /// How often each scenario is played, with other seeds each time.
+        #[arg(long, default_value_t = 1)]
+        times: u64,
+        /// This scenario alone; `list` names them.
+        #[arg(long, value_name = "NAME")]
+        scenario: Option<String>,
+        #[command(flatten)]
+        like: Like,
+    },
 }
 
 #[derive(Args)]
@@ -68,6 +90,31 @@ fn main() -> ExitCode {
             let outcome =
                 run::run(like.seed, like.jobs, Enough::Images(images), trial, |t, took| progress(t, took, images));
             ("crash", like, outcome)
+        }
+        Campaign::Exhaust { traces, like } => {
+            let seen = Images::default();
+            let trial = |seed| exhaust::run(&seen, seed);
+            let outcome = run::run(like.seed, like.jobs, Enough::Whole(traces), trial, |t, _| {
+                eprint!("\r{} of {traces} traces, {} images ", t.whole, t.images);
+            });
+            ("exhaust", like, outcome)
+        }
+        Campaign::Iofail { times, scenario, like } => {
+            let all = SCENARIOS.len() as u64;
+            let name = scenario.as_deref();
+            let only = name.and_then(|name| SCENARIOS.iter().position(|(n, _)| *n == name));
+            if name.is_some() && only.is_none() {
+                SCENARIOS.iter().for_each(|(name, _)| println!("{name}"));
+                return ExitCode::from(if name == Some("list") { 0 } else { 2 });
+            }
+            let enough = Enough::Seeds(if only.is_some() { times } else { times * all });
+            // A seed is a scenario: the n-th, and again from the first one on.
+            let first = like.seed.next_multiple_of(all);
+            let trial = |n: u64| iofail::run(only.map_or(n, |only| first + (n - first) * all + only as u64));
+            let outcome = run::run(first, like.jobs, enough, trial, |t, _| {
+                eprint!("\r{} of {} scenarios, {} faults ", t.seeds, times * all, t.struck);
+            });
+            ("iofail", like, outcome)
         }
     };
     report(name, &like, &outcome)
@@ -110,6 +157,12 @@ fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
         tally.expunged,
         tally.summaries
     );
+    if tally.whole_points > 0 {
+        println!("  {} crash points looked at whole, {} whole traces", tally.whole_points, tally.whole);
+    }
+    if tally.runs > 0 {
+        println!("  {} runs with a fault planned; it struck in {}", tally.runs, tally.struck);
+    }
     for finding in found {
         println!("FOUND, seed {}: {}", finding.seed, finding.why);
     }

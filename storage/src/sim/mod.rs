@@ -15,4 +15,4 @@ mod faults;
 mod file;
 
 pub use disk::{Delay, SimDisk, SimFile};
-pub use faults::{Fault, OpKind, When};
+pub use faults::{Fault, Faults, OpKind, When};

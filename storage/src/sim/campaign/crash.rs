@@ -6,11 +6,10 @@
 //!                                                   │
 //!                                                   ├─ recovered, compared                      always
 //!                                                   ├─ cut again while it recovers              1 of 12
-//!                                                   └─ works on, and is cut again               1 of 12
+//!                                                   └─ works on, and is cut again               1 of 8
 //! ```
 //!
-//! An image's chance comes from a seed of its own, drawn before anybody asks whether the image is known. So a seed does the
-//! same things alone and in a campaign, where others may have seen its images.
+//! A seed does the same alone and in a campaign: that others have seen an image matters for the count alone.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,7 +18,8 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
 use super::house::{self, Chance, House, NOW_MS};
-use super::images::Images;
+use super::images::{Images, Seen};
+use super::judge::judge;
 use super::look;
 use super::model::{Model, Work};
 use super::said::Said;
@@ -34,10 +34,9 @@ const DEPTH_MAX: u32 = 4;
 
 /// One seed's trial.
 pub struct Trial<'a> {
-    images: &'a Images,
-    /// What was seen.
-    pub tally: Tally,
-    scale: Scale,
+    seen: Seen<'a>,
+    tally: Tally,
+    lives: u64,
 }
 
 /// What becomes of a life.
@@ -66,10 +65,10 @@ impl<'a> Trial<'a> {
     /// # Panics
     /// With a sentence, when production code breaks a promise or panics itself.
     pub fn run(images: &'a Images, seed: u64, faults: bool) -> Tally {
-        let mut trial = Trial { images, tally: Tally::default(), scale: Scale::Mixed };
+        let mut trial = Trial { seen: Seen::new(images), tally: Tally::default(), lives: 0 };
         let chance: Chance = Rc::new(RefCell::new(SmallRng::seed_from_u64(seed)));
         let mut disk = SimDisk::new(seed);
-        let mut said = Said::new(Model::default());
+        let mut said = Said::new(Model::default(), 0);
         if !chance.borrow_mut().random_ratio(1, 8) {
             // Most seeds are not about how a volume comes to be.
             block_on(crate::Volume::create(&disk, &house::facts(seed))).expect("nothing hinders it");
@@ -108,11 +107,13 @@ impl<'a> Trial<'a> {
             Ok(house) => house,
             Err(why) => panic!("opening failed after a crash: {why}"),
         };
-        let found = self.judge(&house, &before);
+        let found = judge(&house, &before);
+        self.tally.judged += 1;
+        self.lives += 1;
         if !(goes_on && may_cut) {
-            return Said::new(found);
+            return Said::new(found, self.lives);
         }
-        let mut said = Said::new(found);
+        let mut said = Said::new(found, self.lives);
         if faults {
             plan(disk, &mut chance.borrow_mut());
         }
@@ -125,20 +126,6 @@ impl<'a> Trial<'a> {
         said
     }
 
-    /// Holds an opened volume against what was said before.
-    fn judge(&mut self, house: &House, before: &Said) -> Model {
-        let recovered = &house.recovered;
-        assert_eq!((&recovered.damaged, recovered.lost_batches), (&vec![], 0), "nothing was damaged, only cut off");
-        let stats = house.volume.stats();
-        assert_eq!((stats.failed, stats.orphan_records), (false, 0));
-        let found = block_on(look::shown(&house.volume)).unwrap_or_else(|why| panic!("unreadable: {why}"));
-        if let Some(why) = before.broken_by(&found) {
-            panic!("{why}");
-        }
-        self.tally.judged += 1;
-        found
-    }
-
     fn work(&mut self, house: &mut House, said: &mut Said, watch: &mut Watch) {
         let transactions = {
             let chance = &mut *watch.chance.borrow_mut();
@@ -147,7 +134,7 @@ impl<'a> Trial<'a> {
         for _ in 0..transactions {
             let (work, now_ms, pace) = {
                 let chance = &mut *watch.chance.borrow_mut();
-                let work = Work::random(chance, self.scale, said.last(), said.durable());
+                let work = Work::random(chance, Scale::Mixed, said.last(), said.durable());
                 // The clock jumps as it likes.
                 (work, NOW_MS + chance.random_range(-1_000_000..1_000_000), chance.random_range(0..8))
             };
@@ -228,12 +215,9 @@ impl<'a> Trial<'a> {
                 continue;
             }
             let image = watch.disk.fork_crashed(seed);
-            if self.images.insert(image.digest()) {
-                self.tally.images += 1;
+            if self.seen.asks(&mut self.tally, image.digest(), said.promise()) {
                 self.tally.at_depth(watch.depth);
                 self.image(&image, said, seed, watch.depth, false);
-            } else {
-                self.tally.known += 1;
             }
         }
     }
@@ -241,7 +225,7 @@ impl<'a> Trial<'a> {
     fn image(&mut self, image: &SimDisk, said: &Said, seed: u64, depth: u32, killed: bool) {
         let chance = Rc::new(RefCell::new(SmallRng::seed_from_u64(seed)));
         // What a kill leaves un-synced is a matter for the next cut.
-        let goes_on = killed || chance.borrow_mut().random_ratio(1, 12);
+        let goes_on = killed || chance.borrow_mut().random_ratio(1, 8);
         self.life(image, said.promised(), &chance, Course { depth: depth + 1, faults: false, goes_on });
     }
 }

@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use super::model::Work;
 use super::tasks::{Tasks, turns};
 use crate::sim::{OpKind, SimDisk};
-use crate::{Create, Decided, OpenError, Recovered, Refused, Settings, Volume, VolumeId};
+use crate::{Create, Decided, OpenError, ReadError, Recovered, Refused, Settings, Volume, VolumeId};
 
 /// The store of all volumes under trial.
 pub const STORE: uuid::Uuid = uuid::Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
@@ -99,9 +99,10 @@ impl House {
     }
 
     /// Brings the accounts of some work into memory, which may take a while, and decides it; `each_turn` as for [`open`].
+    /// [`Refused::NotLoaded`] when the disk does not let it read them.
     ///
     /// # Panics
-    /// When an account cannot be read.
+    /// When an account is damaged.
     pub fn decide(
         &mut self,
         work: &Work,
@@ -114,7 +115,14 @@ impl House {
         self.tasks.spawn(async move {
             let mut held = Vec::new();
             for account in accounts {
-                held.extend(volume.load(account).await.unwrap_or_else(|why| panic!("loading an account: {why}")));
+                match volume.load(account).await {
+                    Ok(loaded) => held.extend(loaded),
+                    Err(ReadError::Io(_)) => {
+                        *tell.borrow_mut() = Some(Err(Refused::NotLoaded));
+                        return;
+                    }
+                    Err(why) => panic!("loading an account: {why}"),
+                }
             }
             *tell.borrow_mut() = Some(volume.decide(transaction, now_ms));
         });

@@ -44,6 +44,8 @@ impl Entry<'_> {
             ("images_at", format!("{:?}", tally.images_at)),
             ("known", tally.known.to_string()),
             ("judged", tally.judged.to_string()),
+            ("whole_traces", tally.whole.to_string()),
+            ("faults", tally.struck.to_string()),
             ("unsynced_mean", format!("{:.2}", tally.unsynced_mean())),
             ("doubts_mean", format!("{:.2}", tally.doubts_mean())),
             ("found", format!("[{}]", found.join(", "))),

@@ -1,5 +1,6 @@
 //! Seeds on several threads, until enough was seen or one of them found something.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -23,6 +24,8 @@ pub enum Enough {
     Images(u64),
     /// So many seeds.
     Seeds(u64),
+    /// So many traces looked at whole.
+    Whole(u64),
 }
 
 /// What was seen, and how long it took.
@@ -74,7 +77,11 @@ pub fn run(
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            let seen = matches!(enough, Enough::Images(n) if tally.images >= n);
+            let seen = match enough {
+                Enough::Images(n) => tally.images >= n,
+                Enough::Whole(n) => tally.whole >= n,
+                Enough::Seeds(_) => false,
+            };
             if seen || !found.is_empty() {
                 stop.store(true, Ordering::Relaxed);
             }
@@ -93,12 +100,13 @@ pub fn run(
 /// # Errors
 /// What it found: the words of the panic that ended it.
 pub fn one(seed: u64, trial: impl Fn(u64) -> Tally) -> Result<Tally, Finding> {
-    catch_unwind(AssertUnwindSafe(|| trial(seed))).map_err(|why| {
-        let why = why
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| why.downcast_ref::<&str>().map(ToString::to_string))
-            .unwrap_or_else(|| "a panic without words".to_owned());
-        Finding { seed, why }
-    })
+    catch_unwind(AssertUnwindSafe(|| trial(seed))).map_err(|why| Finding { seed, why: words(&*why) })
+}
+
+/// The words of a panic.
+pub(super) fn words(why: &(dyn Any + Send)) -> String {
+    let words = why.downcast_ref::<String>().cloned();
+    words
+        .or_else(|| why.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "a panic without words".to_owned())
 }

@@ -19,13 +19,23 @@ pub struct Said {
     acked: usize,
     not_written: Option<usize>,
     unknown: bool,
+    /// Tells this life from others of the trial.
+    life: u64,
 }
 
 impl Said {
-    /// A life that begins with this.
+    /// A life that begins with this. `life` is another number for each of a trial.
     #[must_use]
-    pub fn new(model: Model) -> Self {
-        Said { states: vec![model], waiting: vec![], acked: 0, not_written: None, unknown: false }
+    pub fn new(model: Model, life: u64) -> Self {
+        Said { states: vec![model], waiting: vec![], acked: 0, not_written: None, unknown: false, life }
+    }
+
+    /// Another number for each promise: for each life and what it has decided and acknowledged.
+    #[must_use]
+    pub fn promise(&self) -> u64 {
+        let end = self.not_written.unwrap_or(self.states.len());
+        let mix = |a: u64, b: usize| (a ^ b as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        mix(mix(mix(self.life, 1), self.acked), end)
     }
 
     /// After everything decided.
@@ -92,6 +102,7 @@ impl Said {
             acked: 0,
             not_written: None,
             unknown: false,
+            life: self.promise(),
         }
     }
 

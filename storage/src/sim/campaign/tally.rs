@@ -16,6 +16,14 @@ pub struct Tally {
     pub images_at: [u64; 4],
     /// Images that were seen before.
     pub known: u64,
+    /// Crash points of which every image was judged.
+    pub whole_points: u64,
+    /// Traces all of whose crash points are such.
+    pub whole: u64,
+    /// Runs with a fault planned.
+    pub runs: u64,
+    /// Those in which it struck.
+    pub struck: u64,
     /// Processes killed.
     pub kills: u64,
     /// Recoveries judged.
@@ -89,12 +97,16 @@ impl Tally {
         self.images_at.iter_mut().zip(other.images_at).for_each(|(mine, more)| *mine += more);
     }
 
-    fn fields(&mut self) -> [&mut u64; 19] {
+    fn fields(&mut self) -> [&mut u64; 23] {
         [
             &mut self.seeds,
             &mut self.points,
             &mut self.images,
             &mut self.known,
+            &mut self.whole_points,
+            &mut self.whole,
+            &mut self.runs,
+            &mut self.struck,
             &mut self.kills,
             &mut self.judged,
             &mut self.looks,

@@ -82,7 +82,7 @@ fn delivery(chance: &mut SmallRng, scale: Scale, model: &Model, work: &mut Work)
 
 fn letter(chance: &mut SmallRng, scale: Scale) -> Rc<[u8]> {
     let len = match scale {
-        Scale::Tiny => chance.random_range(0..1_200),
+        Scale::Tiny => chance.random_range(0..2_500),
         Scale::Mixed if chance.random_ratio(1, 10) => 20_000,
         Scale::Mixed => chance.random_range(0..3_000),
     };
