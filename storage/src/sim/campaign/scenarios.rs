@@ -9,8 +9,11 @@ use crate::{AccountId, Flags, FlagsHow, MailboxId, NewMailbox, Op, Target, Uid};
 
 const INBOX: MailboxId = MailboxId::INBOX;
 
-/// All of them, by name.
-pub const SCENARIOS: &[(&str, fn(&mut Stage))] = &[
+/// A name, and what happens.
+pub type Scenario = (&'static str, fn(&mut Stage));
+
+/// All of them.
+pub const SCENARIOS: &[Scenario] = &[
     ("making", |s| s.open()),
     ("opening an empty one", |s| {
         s.open();

@@ -55,7 +55,8 @@ impl Work {
     #[must_use]
     pub fn random(chance: &mut SmallRng, scale: Scale, last: &Model, durable: &Model) -> Work {
         let mut work = Work { texts: vec![], ops: vec![] };
-        if chance.random_ratio(1, 8) && !last.accounts.is_empty() {
+        let deliveries = if scale == Scale::Tiny { 2 } else { 8 };
+        if chance.random_ratio(1, deliveries) && !last.accounts.is_empty() {
             delivery(chance, scale, last, &mut work);
             return work;
         }

@@ -1,0 +1,24 @@
+//! The campaigns other than crashes (tests/crash.rs), as much of each as an unoptimised build does in seconds.
+#![cfg(feature = "sim")]
+
+use ringpost_storage::sim::campaign::images::Images;
+use ringpost_storage::sim::campaign::scenarios::SCENARIOS;
+use ringpost_storage::sim::campaign::tally::Tally;
+use ringpost_storage::sim::campaign::{exhaust, iofail};
+
+#[test]
+fn every_power_cut_of_small_work_is_survived() {
+    let images = Images::default();
+    let mut all = Tally::default();
+    (0..4).for_each(|seed| all.add(&exhaust::run(&images, seed)));
+    assert!(all.whole >= 3 && all.images > 200 && all.images_at[1] > 0, "{all:?}");
+}
+
+#[test]
+fn every_step_of_the_disk_may_fail_under_a_letter_and_a_move() {
+    for wanted in ["a letter", "move"] {
+        let n = SCENARIOS.iter().position(|(name, _)| *name == wanted).expect("it is one of them");
+        let tally = iofail::run(n as u64);
+        assert!(tally.struck > 100 && tally.struck + 20 > tally.runs, "{tally:?}");
+    }
+}
