@@ -64,6 +64,8 @@ pub struct Superblock {
     pub last_account: u64,
     /// Secret of this volume: seed of the checksums of batches, so that no message body can pass for a batch.
     pub seed: u64,
+    /// Losses of batches up to this LSN were accepted by the operator: nobody waits for them to come back.
+    pub accepted_lsn: Lsn,
 }
 
 /// What four copies say together.
@@ -108,6 +110,7 @@ impl Superblock {
         out.u64(self.seed);
         // The checkpoint's address: segment, length, offset, checksum. None yet.
         out.bytes(&[0; 32]);
+        out.u64(self.accepted_lsn);
         out.resize(COPY_BYTES, 0);
         let check = xxh3_128(&out[COVERED_FROM..]);
         out[8..24].copy_from_slice(&check.to_le_bytes());
@@ -151,6 +154,10 @@ impl Superblock {
             },
             last_account: r.u64()?,
             seed: r.u64()?,
+            accepted_lsn: {
+                r.take(32)?;
+                r.u64()?
+            },
         })
     }
 }
@@ -211,6 +218,7 @@ pub(crate) mod tests {
             last_uidvalidity: 1_700_000_000,
             last_account: 9,
             seed: 0x0123_4567_89ab_cdef,
+            accepted_lsn: 0,
         }
     }
 

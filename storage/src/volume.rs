@@ -333,10 +333,22 @@ impl<D: Disk> Volume<D> {
         VolumeStats { orphan_records: self.0.index.borrow().orphans, ..self.0.log.borrow().stats }
     }
 
-    /// False when acknowledged batches are lost: domains, accounts or mailboxes that are not here may have been in them.
+    /// False when acknowledged batches are lost and nobody has accepted that: domains, accounts or mailboxes that are not here
+    /// may have been in them.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.0.log.borrow().stats.lost_batches == 0
+        self.0.log.borrow().whole
+    }
+
+    /// Accepts the loss of all batches that are lost so far: what is not here is nowhere, and the volume is whole again. It is
+    /// on disk when the volume was closed, at the latest.
+    pub fn accept_loss(&self) {
+        let mut log = self.0.log.borrow_mut();
+        log.accepted = log.durable;
+        log.whole = true;
+        log.superblock_due = true;
+        drop(log);
+        self.0.keep_bell.ring();
     }
 
     /// All domains with their opaque info, by name.

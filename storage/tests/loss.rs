@@ -178,3 +178,35 @@ fn a_move_is_lost_whole_and_a_copy_needs_nothing_between_it_and_its_letter() {
         }
     }
 }
+
+#[test]
+fn a_loss_that_was_accepted_leaves_the_volume_whole_and_a_later_one_does_not() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    for n in 0..3 {
+        v.deliver(alice, &text(100, n));
+    }
+    v.close();
+    let lose = |n: usize| {
+        let all = batches(&disk);
+        spoil(&disk, FIRST, |b| b[all[n]..all[n + 1]].fill(0));
+    };
+    lose(1);
+    let v = open(&disk);
+    assert!(!v.volume.is_whole());
+    v.volume.accept_loss();
+    assert!(v.volume.is_whole());
+    v.close();
+
+    let mut v = open(&disk);
+    assert!(v.volume.is_whole() && v.recovered.lost_batches == 1, "it is lost all the same");
+    v.deliver(alice, b"later\r\n");
+    v.deliver(alice, b"and later\r\n");
+    v.close();
+    let name = "segment-00000002";
+    let bytes = disk.peek(name).expect("the log goes on behind the damage");
+    let at = find(&bytes, b"later\r\n");
+    spoil(&disk, name, |b| b[at / 512 * 512 - 512..at].fill(0));
+    assert!(!open(&disk).volume.is_whole(), "nobody has accepted this one");
+}

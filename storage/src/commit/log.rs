@@ -58,6 +58,10 @@ pub struct Log<F> {
     pub free: Option<(i64, u64)>,
     pub superblock_due: bool,
     pub stats: VolumeStats,
+    /// No batch is lost whose loss was not accepted.
+    pub whole: bool,
+    /// Losses up to this LSN are accepted.
+    pub accepted: Lsn,
 }
 
 /// How much a transaction will take, at most.
@@ -235,6 +239,7 @@ impl<F> Log<F> {
             durable_lsn: self.durable,
             last_uidvalidity,
             last_account,
+            accepted_lsn: self.accepted,
             ..self.superblock.clone()
         }
     }

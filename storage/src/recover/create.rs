@@ -72,6 +72,7 @@ pub async fn create<D: Disk>(disk: &D, facts: &Create) -> io::Result<()> {
         last_uidvalidity: 0,
         last_account: 0,
         seed: facts.seed,
+        accepted_lsn: 0,
     };
     commit::write_copies(&superblock_file, &superblock).await
 }

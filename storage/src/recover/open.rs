@@ -171,6 +171,8 @@ async fn settle<D: Disk>(
         free: None,
         superblock_due: false,
         stats: VolumeStats::default(),
+        whole: scan.lost.iter().all(|(_, last)| *last <= superblock.accepted_lsn),
+        accepted: superblock.accepted_lsn,
         superblock,
     };
     let shut_out = scan.torn_to.is_some() || scan.ends_in_damage;
