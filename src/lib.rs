@@ -13,6 +13,7 @@ pub mod directory;
 pub mod office;
 pub mod route;
 pub mod mailbox;
+pub mod courier;
 pub mod intake;
 pub mod admin;
 pub mod serve;

@@ -123,6 +123,12 @@ pub const SIDE_QUEUE_MAX: usize = 64;
 pub const MESH_REQUESTS_MAX: usize = 256;
 /// Body bytes in flight from one shard to another; one body is always allowed. More: 451.
 pub const MESH_BODY_BYTES_MAX: u64 = 32 << 20;
+/// Transfers carried to another volume at once. More go with the next load.
+pub const LOAD_TRANSFERS_MAX: usize = 64;
+/// Octets of one load; a single larger transfer is a load of its own. More go with the next.
+pub const LOAD_BYTES_MAX: u64 = 4 << 20;
+/// The longest a courier waits before it tries again, milliseconds.
+pub const COURIER_WAIT_MS_MAX: u64 = 30_000;
 
 const _: () = {
     assert!(IMAP_LINE_BYTES_MAX_BEFORE_LOGIN <= IMAP_LINE_BYTES_MAX);
@@ -138,4 +144,5 @@ const _: () = {
     assert!(POP3_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX);
     assert!(SMTP_LOGINS_REFUSED_MAX < SMTP_ERRORS_MAX);
     assert!(HTTP_LINE_BYTES_MAX < HTTP_HEADER_BYTES_MAX);
+    assert!(LOAD_BYTES_MAX < MESH_BODY_BYTES_MAX);
 };

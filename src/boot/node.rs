@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::admin;
 use crate::boot::{home, welcome};
 use crate::config::{DoorPlan, Founders};
+use crate::courier;
 use crate::directory::{Change, Home};
 use crate::observe::{self, Measure};
 use crate::office::{Office, Reply, Request, Settings};
@@ -97,7 +98,14 @@ pub async fn node(
     shard::spawn("pulse", pulse());
     let answering = office.clone();
     office.mesh.serve(move |_from, request| serve::mesh::answer(answering.clone(), request));
-    let served = if meet(&node, &office, told).await? { attend(&node, &office, settled).await } else { Ok(()) };
+    let served = if meet(&node, &office, told).await? {
+        for (id, volume) in office.volumes() {
+            shard::spawn("courier", courier::keep(office.clone(), id, volume));
+        }
+        attend(&node, &office, settled).await
+    } else {
+        Ok(())
+    };
     for (_, volume) in office.volumes() {
         volume.close().await;
     }

@@ -1,8 +1,9 @@
-//! The deciding batch: hands a letter to the volume that owns its recipients, here or across the mesh.
+//! The deciding batch: hands a letter to the volume that decides it, here or across the mesh. What that volume owes to others
+//! then is the courier's.
 
 use std::rc::Rc;
 
-use ringpost_storage::{Flags, Op, Refused, Transaction, Volume};
+use ringpost_storage::{Carried, Flags, Op, Refused, Transaction, TransferOp, Volume, VolumeId};
 
 use crate::office::durable::{Undone, make_durable, make_durable_and_return};
 use crate::office::{Copy, Deliver, Deliverable, Office, Reply, Request};
@@ -29,15 +30,22 @@ pub async fn commit(office: &Rc<Office>, letter: Deliver) -> Deliverable {
 
 /// Stores a letter in a volume of this shard.
 pub async fn store(office: &Rc<Office>, letter: Deliver) -> Deliverable {
+    let (id, owes) = (letter.volume, !letter.owed.is_empty());
     let Some((volume, transaction)) = asked(office, letter) else { return Deliverable::NoVolume };
-    fate(make_durable(&volume, transaction).await.map(drop))
+    let fate = fate(make_durable(&volume, transaction).await.map(drop));
+    call_courier(office, id, owes && fate == Deliverable::Stored);
+    fate
 }
 
 /// As [`store`], and gives the buffers of a stored body back to whoever filled them.
 pub async fn store_and_return(office: &Rc<Office>, letter: Deliver) -> (Deliverable, Vec<Vec<u8>>) {
+    let (id, owes) = (letter.volume, !letter.owed.is_empty());
     let Some((volume, transaction)) = asked(office, letter) else { return (Deliverable::NoVolume, Vec::new()) };
     match make_durable_and_return(&volume, transaction).await {
-        Ok((_, buffers)) => (Deliverable::Stored, buffers),
+        Ok((_, buffers)) => {
+            call_courier(office, id, owes);
+            (Deliverable::Stored, buffers)
+        }
         Err(undone) => (fate(Err(undone)), Vec::new()),
     }
 }
@@ -53,8 +61,18 @@ fn asked(office: &Office, letter: Deliver) -> Option<(Volume<Disk>, Transaction)
         flags: Flags::none(),
         internal_ms: received_ms,
     };
-    let ops = letter.copies.into_iter().map(append).collect();
+    let send = |(target, copies)| {
+        let what = Carried::Body(0);
+        Op::Transfer(TransferOp::Send { target, what, copies, internal_ms: received_ms })
+    };
+    let ops = letter.copies.into_iter().map(append).chain(letter.owed.into_iter().map(send)).collect();
     Some((volume, Transaction { bodies: vec![letter.body], ops }))
+}
+
+fn call_courier(office: &Office, volume: VolumeId, owes: bool) {
+    if owes {
+        office.couriers.ring(volume);
+    }
 }
 
 fn fate(durable: Result<(), Undone>) -> Deliverable {

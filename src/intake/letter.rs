@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ringpost_storage::{Body, MailboxId, VolumeId};
+use ringpost_storage::{Body, MailboxId, TransferCopy};
 use uuid::Uuid;
 
 use crate::directory::Home;
@@ -28,14 +28,19 @@ impl Recipient {
         trace::delivered_to(&mut prefix, &self.name);
         Copy { account: self.home.account, mailbox: MailboxId::INBOX, prefix }
     }
+
+    /// The same, to be made in another volume than the one that decides.
+    #[must_use]
+    pub fn transfer(&self) -> TransferCopy {
+        let Copy { account, mailbox, prefix } = self.copy();
+        TransferCopy { account, mailbox, name: self.name.clone(), prefix, bits: 0, keywords: Vec::new() }
+    }
 }
 
 /// A letter being received.
 pub struct Letter {
     /// Our own name for it, time-ordered (UUID version 7, RFC 9562 §5.7). Never the Message-ID field.
     pub id: Uuid,
-    /// The volume that decides first: that of the first recipient.
-    pub volume: VolumeId,
     /// At least one, without duplicates.
     pub recipients: Vec<Recipient>,
     /// When it came, milliseconds since 1970.
@@ -51,11 +56,10 @@ pub struct Letter {
 impl Letter {
     /// A letter without a body. `peer`: who sends it; `hint`: octets to expect.
     #[must_use]
-    pub fn new(office: &Rc<Office>, peer: Peer, volume: VolumeId, recipients: Vec<Recipient>, hint: u64) -> Self {
+    pub fn new(office: &Rc<Office>, peer: Peer, recipients: Vec<Recipient>, hint: u64) -> Self {
         let wall_ms = shard::wall_ms();
         Letter {
             id: new_id(wall_ms),
-            volume,
             recipients,
             received_ms: i64::try_from(wall_ms).unwrap_or(i64::MAX),
             body: Body::with_hint(usize::try_from(hint).unwrap_or(usize::MAX).saturating_add(1_024)),

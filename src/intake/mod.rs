@@ -1,26 +1,23 @@
 //! From end-of-data to the durable verdict: judge, expand, commit.
 //!
 //! ```text
-//!   Letter (body with its trace fields, recipients of one volume)
+//!   Letter (body with its trace fields, recipients)
 //!      │ judge    header bounds, loops                         → refuse, for good
-//!      │ expand   recipients → copies with their Delivered-To
-//!      │ commit   ONE batch in the volume that owns the copies → stored | refused | unknown
+//!      │ expand   recipients → copies with their Delivered-To, and which volume decides
+//!      │ commit   ONE batch in that volume: its copies, and what it owes to the others → stored | refused | unknown
 //!      ▼
-//!   Verdict
+//!   Verdict                                     what is owed ─► courier
 //! ```
-//!
-//! *Liberty, until transfers exist:* all recipients of one letter from another host live in one volume; `serve::smtp`
-//! tells the recipients of a second volume to come back (452 4.5.3), which every such sender does at once. A mail program
-//! does not: its letter is decided in one batch a volume, one after the other, and answered when all of them are durable.
-//! Should a later one be refused, the sender is told to send again and the first recipients may have the letter twice.
 
 pub mod commit;
 pub mod judge;
 pub mod letter;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ringpost_storage::{Body, Refused, VolumeId};
+use ringpost_storage::{Refused, VolumeId};
 
 pub use letter::{Letter, Recipient};
 
@@ -30,7 +27,7 @@ use crate::office::{BodyCharge, Deliver, Deliverable, Office};
 /// What becomes of a letter. Each names whose fault it is and what comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Durable in every mailbox.
+    /// Durable, and in every mailbox here now or in a moment.
     Stored,
     /// The letter itself is at fault, for good.
     Unacceptable(judge::Fault),
@@ -60,10 +57,9 @@ pub async fn accept(office: &Rc<Office>, letter: Letter) -> Verdict {
     let verdict = match judge::judge(&letter, &office.settings.hostname) {
         Err(fault) => Verdict::Unacceptable(fault),
         Ok(()) => {
-            let Letter { volume, recipients, received_ms, body, charge, .. } = letter;
-            let (here, elsewhere) = recipients.into_iter().partition(|r| r.home.volume == volume);
-            let fate = decide(office, Parts { volume, here, elsewhere, received_ms, _charge: charge }, body).await;
-            weigh(fate)
+            // Its octets are charged until they are committed.
+            let (deliver, _charge) = expand(office, letter);
+            weigh(commit::commit(office, deliver).await)
         }
     };
     observe::count(match verdict {
@@ -74,46 +70,31 @@ pub async fn accept(office: &Rc<Office>, letter: Letter) -> Verdict {
     verdict
 }
 
-/// A letter's recipients: those of the volume that decides now, and those of later ones.
-struct Parts {
-    volume: VolumeId,
-    here: Vec<Recipient>,
-    elsewhere: Vec<Recipient>,
-    received_ms: i64,
-    /// What its octets are charged to until they are committed.
-    _charge: BodyCharge,
+/// Which volume decides, and what is to be made of the letter there.
+fn expand(office: &Office, letter: Letter) -> (Deliver, BodyCharge) {
+    let Letter { recipients, received_ms, body, charge, .. } = letter;
+    let mut by_volume: BTreeMap<VolumeId, Vec<Recipient>> = BTreeMap::new();
+    for recipient in recipients {
+        by_volume.entry(recipient.home.volume).or_default().push(recipient);
+    }
+    let sizes = by_volume.iter().map(|(volume, recipients)| (*volume, recipients.len()));
+    let volume = deciding(sizes, |volume| !office.has_failed(volume), |volume| office.volume(volume).is_some());
+    let copies = by_volume.remove(&volume).unwrap_or_default().iter().map(Recipient::copy).collect();
+    let owed = by_volume.into_iter().map(|(to, them)| (to, them.iter().map(Recipient::transfer).collect())).collect();
+    (Deliver { volume, body, copies, owed, received_ms }, charge)
 }
 
-/// One batch in each volume. The first that does not store it ends it.
-async fn decide(office: &Rc<Office>, mut parts: Parts, mut body: Body) -> Deliverable {
-    loop {
-        let Some(next) = parts.elsewhere.first().map(|r| r.home.volume) else {
-            return commit::commit(office, parts.deliver(body)).await;
-        };
-        // The batch takes the body along: the next volume's is a copy. So such a letter holds up to twice what it is
-        // charged with, and only users who logged in can send one.
-        let mut copy = Body::with_hint(usize::try_from(body.len()).unwrap_or(usize::MAX));
-        body.parts().for_each(|part| copy.push(part));
-        let fate = commit::commit(office, parts.deliver(body)).await;
-        if fate != Deliverable::Stored {
-            return fate;
-        }
-        body = copy;
-        let (here, elsewhere) = parts.elsewhere.into_iter().partition(|r| r.home.volume == next);
-        parts = Parts { volume: next, here, elsewhere, ..parts };
-    }
-}
-
-impl Parts {
-    /// The copies of the volume that decides now.
-    fn deliver(&self, body: Body) -> Deliver {
-        Deliver {
-            volume: self.volume,
-            copies: self.here.iter().map(Recipient::copy).collect(),
-            received_ms: self.received_ms,
-            body,
-        }
-    }
+/// Of the volumes with so many recipients each, the one that decides: one that takes letters; of those where most of the
+/// recipients are, one of this shard, or the first.
+fn deciding(
+    sizes: impl Iterator<Item = (VolumeId, usize)>,
+    well: impl Fn(VolumeId) -> bool,
+    here: impl Fn(VolumeId) -> bool,
+) -> VolumeId {
+    sizes
+        .max_by_key(|(volume, size)| (well(*volume), *size, here(*volume), Reverse(*volume)))
+        .map(|(volume, _)| volume)
+        .expect("a letter has a recipient")
 }
 
 fn weigh(fate: Deliverable) -> Verdict {
@@ -138,6 +119,19 @@ fn weigh(fate: Deliverable) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_volume_of_most_recipients_decides_if_it_can() {
+        let decides = |sizes: &[(VolumeId, usize)], failed: VolumeId, here: VolumeId| {
+            deciding(sizes.iter().copied(), |v| v != failed, |v| v == here)
+        };
+        assert_eq!(decides(&[(0, 1)], 9, 9), 0);
+        assert_eq!(decides(&[(0, 1), (1, 2), (2, 1)], 9, 0), 1);
+        assert_eq!(decides(&[(0, 2), (1, 2), (2, 2)], 9, 1), 1, "of equals the one on this shard");
+        assert_eq!(decides(&[(0, 2), (1, 2)], 9, 9), 0);
+        assert_eq!(decides(&[(0, 1), (1, 2)], 1, 1), 0, "one that failed takes nothing");
+        assert_eq!(decides(&[(1, 2)], 1, 1), 1, "which it says itself");
+    }
 
     #[test]
     fn a_mailbox_without_uids_is_full_and_no_letter_is_too_large_for_it() {

@@ -109,6 +109,11 @@ families! {
         "accept_paused_total", "Multishot accepts ended for want of descriptors" => AcceptPaused {};
         "mesh_requests_total", "Requests sent to another shard" => MeshRequests {};
         "mesh_full_total", "Requests refused for want of a slot or byte credit" => MeshFull {};
+        "transfers_sent_total", "Transfers to another volume that ended there" => TransfersSent {};
+        "transfers_received_total", "Transfers of another volume that became durable here" => TransfersReceived {};
+        "transfers_bounced_total", "Copies for another volume whose account or mailbox was gone there" => TransfersBounced {};
+        "transfers_dropped_total", "Copies that bounced and that no postmaster could be given" => TransfersDropped {};
+        "transfers_gap_total", "Loads refused because the other volume misses transfers before them" => TransfersGap {};
         "side_jobs_total", "Jobs given to the side pool" => SideJobs {};
         "side_full_total", "Jobs refused because the side pool's queue was full" => SideFull {};
         "logins_total", "Logins that succeeded" => Logins {};

@@ -21,6 +21,7 @@ use crate::shard::{self, Disk, Mesh, MeshError, Peer, ShardId};
 pub mod login;
 pub mod remembered;
 pub mod charge;
+pub mod couriers;
 pub mod doors;
 pub mod durable;
 pub mod tools;
@@ -28,6 +29,7 @@ pub mod words;
 
 pub use crate::directory::secrets::Argon2Cost;
 pub use charge::{BodyCharge, Budget};
+pub use couriers::Couriers;
 pub use doors::Doors;
 pub use login::Login;
 use remembered::Remembered;
@@ -106,6 +108,8 @@ pub struct Office {
     shard_count: u16,
     /// Message octets on their way in.
     pub budget: Budget,
+    /// Who carries what the volumes here owe to others.
+    pub couriers: Couriers,
     /// This shard's doors.
     pub doors: Doors,
     doors_may_open: Cell<bool>,
@@ -155,6 +159,7 @@ impl Office {
             volume_count,
             shard_count,
             budget: Budget::default(),
+            couriers: Couriers::default(),
             doors: Doors::default(),
             doors_may_open: Cell::new(false),
             doors_open: Cell::new(0),
@@ -195,6 +200,13 @@ impl Office {
     #[must_use]
     pub fn shard_of(&self, volume: VolumeId) -> ShardId {
         volume % self.shard_count
+    }
+
+    /// The volume that decides what this shard takes in and no volume is named for: the first it has, or one assigned to it.
+    #[must_use]
+    pub fn deciding_volume(&self) -> VolumeId {
+        let here = self.volumes.borrow().keys().next().copied();
+        here.unwrap_or_else(|| shard::id() % self.volume_count.max(1))
     }
 
     /// Looks into the directory.

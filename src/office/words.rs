@@ -1,6 +1,6 @@
 //! What offices ask of one another over the mesh, and what they answer. Plain values that may cross threads.
 
-use ringpost_storage::{AccountId, Body, MailboxId, Refused, VolumeId, VolumeStats};
+use ringpost_storage::{AccountId, Body, MailboxId, Refused, TransferCopy, TransferNumber, Uid, VolumeId, VolumeStats};
 
 use crate::directory::Change;
 use crate::net::Unwired;
@@ -19,15 +19,17 @@ pub struct Copy {
     pub prefix: Vec<u8>,
 }
 
-/// A letter ready to be stored: its recipients all live in one volume, which decides.
+/// A letter ready to be stored: one volume decides, with its own copies and what it owes to others.
 #[derive(Debug)]
 pub struct Deliver {
-    /// Their volume.
+    /// It.
     pub volume: VolumeId,
     /// The body, trace fields first, canonical CRLF.
     pub body: Body,
-    /// At least one.
+    /// Its own.
     pub copies: Vec<Copy>,
+    /// Copies for other volumes, each volume once.
+    pub owed: Vec<(VolumeId, Vec<TransferCopy>)>,
     /// When it was received, milliseconds since 1970.
     pub received_ms: i64,
 }
@@ -35,7 +37,7 @@ pub struct Deliver {
 /// Fate of a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deliverable {
-    /// Durable in every mailbox.
+    /// Durable: its own copies in their mailboxes, the others as transfers.
     Stored,
     /// Not kept; why.
     Refused(Refused),
@@ -43,6 +45,43 @@ pub enum Deliverable {
     Unknown,
     /// The volume is not open on the shard that should have it.
     NoVolume,
+}
+
+/// Transfers of one volume to another, in order, as they are carried.
+#[derive(Debug)]
+pub struct Load {
+    /// From.
+    pub source: VolumeId,
+    /// To.
+    pub target: VolumeId,
+    /// The transfer before the first.
+    pub after: TransferNumber,
+    /// What bounced up to this one the source knows.
+    pub settled: TransferNumber,
+    /// At least one.
+    pub transfers: Vec<Carriage>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub struct Carriage {
+    /// Which.
+    pub number: TransferNumber,
+    /// What its copies are of.
+    pub body: Body,
+    /// At least one.
+    pub copies: Vec<TransferCopy>,
+    /// INTERNALDATE, milliseconds since 1970.
+    pub internal_ms: i64,
+}
+
+/// What became of one transfer at its target, where it is durable.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Landing {
+    /// For each copy its UIDVALIDITY and UID; empty when it was there already.
+    pub uids: Vec<Option<(u32, Uid)>>,
+    /// Copies that could not be made, by position.
+    pub bounced: Vec<u16>,
 }
 
 /// An account's arrival on the shard that owns it.
@@ -124,6 +163,8 @@ pub struct Health {
 pub enum Request {
     /// Store a letter and say when it is durable.
     Deliver(Box<Deliver>),
+    /// Take what another volume owes.
+    Receive(Box<Load>),
     /// The encoded secrets of an account.
     Secrets {
         /// Its volume.
@@ -171,6 +212,13 @@ pub enum Reply {
         /// What became of it.
         fate: Deliverable,
         /// The buffers of its body, to be freed on the core that allocated them.
+        buffers: Vec<Vec<u8>>,
+    },
+    /// To `Receive`: what became of each; or why nothing is known to be durable.
+    Received {
+        /// In the order of the load.
+        landings: Result<Vec<Landing>, Deliverable>,
+        /// The buffers of their bodies, to be freed on the core that allocated them.
         buffers: Vec<Vec<u8>>,
     },
     /// To `Secrets`: `None` when the account is gone or its volume is not here.

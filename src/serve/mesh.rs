@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::admin;
+use crate::courier;
 use crate::intake::commit;
 use crate::limits;
 use crate::observe;
@@ -19,6 +20,7 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             let (fate, buffers) = commit::store_and_return(&office, *letter).await;
             Reply::Delivered { fate, buffers }
         }
+        Request::Receive(load) => courier::land(&office, *load).await,
         Request::Secrets { volume, account } => {
             office.secrets(volume, account).await.map_or(Reply::Unreadable, Reply::Secrets)
         }

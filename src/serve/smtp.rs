@@ -5,14 +5,9 @@
 //!   MAIL ─► room on the disk?      RCPT ─► route: mailbox here | nobody | relaying
 //!   DATA ─► a letter, signed with our trace fields      pieces ─► letter      end ─► intake ─► 250 | 4xx | 5xx | silence
 //! ```
-//!
-//! *Liberty, until transfers exist:* from other hosts, recipients of a second volume get `452 4.5.3` and the sender comes
-//! back with them (RFC 5321 §4.5.3.1.10 makes every sender able to). See `intake` for those of a mail program.
 
 use std::rc::Rc;
 use std::sync::Arc;
-
-use ringpost_storage::VolumeId;
 
 use crate::intake::judge::Fault;
 use crate::intake::{self, Letter, Recipient, Verdict, Why};
@@ -148,10 +143,6 @@ impl SmtpDoor {
                 if self.recipients.iter().any(|r| r.home.account == home.account) {
                     return Answer::Yes;
                 }
-                // A mail program would not come back.
-                if self.account.is_none() && self.volume().is_some_and(|v| v != home.volume) {
-                    return no(452, (4, 5, 3), "This recipient in a transaction of its own, please");
-                }
                 if self.office.has_failed(home.volume) {
                     return later(Why::VolumeFailed);
                 }
@@ -165,17 +156,12 @@ impl SmtpDoor {
         }
     }
 
-    /// The volume of the recipients so far.
-    fn volume(&self) -> Option<VolumeId> {
-        self.recipients.first().map(|r| r.home.volume)
-    }
-
     fn data(&mut self, helo: &Helo, tls: bool, authenticated: bool) -> Answer {
-        let (Some(volume), Some(sender)) = (self.volume(), &self.sender) else {
+        let Some(sender) = self.sender.as_ref().filter(|_| !self.recipients.is_empty()) else {
             return no(503, (5, 5, 1), "Valid RCPT command must precede DATA");
         };
         let recipients = std::mem::take(&mut self.recipients);
-        let mut letter = Letter::new(&self.office, self.peer, volume, recipients, self.size);
+        let mut letter = Letter::new(&self.office, self.peer, recipients, self.size);
         let mut fields = Vec::with_capacity(512);
         trace::return_path(&mut fields, sender);
         let only = match self.paths.as_slice() {

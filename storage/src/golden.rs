@@ -221,9 +221,10 @@ fn the_records_of_transfers_are_these_bytes() {
         mailbox: MailboxId(1),
         name: "bob@x".into(),
         prefix: b"X: y\r\n".to_vec(),
-        flags: Flags { bits: Flags::SEEN, keywords: Some(Rc::new(vec!["work".into()])) },
+        bits: Flags::SEEN,
+        keywords: vec!["work".into()],
     };
-    let copies = [copy.clone(), TransferCopy { prefix: Vec::new(), flags: Flags::none(), ..copy }];
+    let copies = [copy.clone(), TransferCopy { prefix: Vec::new(), bits: 0, keywords: Vec::new(), ..copy }];
     let from = Some((AccountId(3 << 48 | 1), MailboxId(2), 9));
     let transfer = bare(kind::TRANSFER, &|out| {
         let new = NewTransfer {

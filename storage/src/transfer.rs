@@ -45,8 +45,25 @@ pub struct TransferCopy {
     pub name: String,
     /// Header lines of this copy alone. Canonical CRLF, at most 4 KiB.
     pub prefix: Vec<u8>,
-    /// Flags.
-    pub flags: Flags,
+    /// System flags.
+    pub bits: u32,
+    /// Keywords. (Not [`Flags`]: a copy crosses threads.)
+    pub keywords: Vec<Box<str>>,
+}
+
+impl TransferCopy {
+    /// Its flags.
+    #[must_use]
+    pub fn flags(&self) -> Flags {
+        let keywords = (!self.keywords.is_empty()).then(|| self.keywords.clone().into());
+        Flags { bits: self.bits, keywords }
+    }
+
+    /// The same with these flags.
+    #[must_use]
+    pub fn with(self, flags: &Flags) -> Self {
+        TransferCopy { bits: flags.bits, keywords: flags.keywords().to_vec(), ..self }
+    }
 }
 
 /// What a transfer carries.

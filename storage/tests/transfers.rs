@@ -22,7 +22,7 @@ const NONE: TransferNumber = TransferNumber { incarnation: 0, number: 0 };
 
 fn copy(account: AccountId) -> TransferCopy {
     let prefix = format!("Delivered-To: {}\r\n", account.0).into_bytes();
-    TransferCopy { account, mailbox: INBOX, name: "bob@x".into(), prefix, flags: Flags::none() }
+    TransferCopy { account, mailbox: INBOX, name: "bob@x".into(), prefix, bits: 0, keywords: vec![] }
 }
 
 fn sending(body: &[u8], copies: Vec<TransferCopy>) -> Transaction {
@@ -179,7 +179,7 @@ fn a_message_is_carried_as_its_reader_sees_it_and_lives_until_it_is_sent() {
     let ((_, mut a, alice), (_, mut b, bob)) = two();
     a.deliver(alice, &text(30_000, 1));
     let what = Carried::Message { account: alice, mailbox: INBOX, uid: 1, hide: true };
-    let plain = TransferCopy { prefix: vec![], flags: Flags::of(Flags::SEEN), ..copy(bob) };
+    let plain = TransferCopy { prefix: vec![], bits: Flags::SEEN, ..copy(bob) };
     let send = |what| {
         Op::Transfer(TransferOp::Send { target: TARGET, what, copies: vec![plain.clone()], internal_ms: NOW_MS })
     };

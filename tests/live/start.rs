@@ -97,6 +97,7 @@ fn a_later_start_keeps_the_number_of_volumes_and_serves_them_with_fewer_or_more_
     for (first, second, volumes) in [("2", "1", 2), ("1", "2", 1)] {
         let mut house = House::open(&["--shards", first]);
         let password = house.password("bob@ringpost.test");
+        let alices = house.password("alice@ringpost.test");
         crate::house::post(house.smtp(), "", &["bob@ringpost.test"], "Subject: one\r\n\r\n");
         assert_eq!(house.stop(), Some(0), "{}", house.log());
         house.restart_with(&["--shards", second]);
@@ -104,6 +105,21 @@ fn a_later_start_keeps_the_number_of_volumes_and_serves_them_with_fewer_or_more_
             crate::house::post(house.smtp(), "", &["bob@ringpost.test"], "Subject: more\r\n\r\n");
         }
         assert_eq!(crate::house::fetch(house.pop3(), "bob@ringpost.test", &password).len(), 9);
+        // Alice lives in another volume, where there are two. (More of either: `tests/sim/transfers`.) Whoever accepts it, one of them decides.
+        for _ in 0..8 {
+            let said = crate::house::post(
+                house.smtp(),
+                "",
+                &["alice@ringpost.test", "bob@ringpost.test"],
+                "Subject: both\r\n\r\n",
+            );
+            assert!(said.starts_with("250"), "{said}");
+        }
+        let patience = std::time::Instant::now() + crate::house::PATIENCE;
+        let counted = |name: &str, password: &str| crate::house::fetch(house.pop3(), name, password).len();
+        while (counted("alice@ringpost.test", &alices), counted("bob@ringpost.test", &password)) != (8, 17) {
+            assert!(std::time::Instant::now() < patience, "{}", house.log());
+        }
         let found = (0..9).take_while(|v| house.data().join(format!("volume-{v:03}")).is_dir()).count();
         assert_eq!(found, volumes);
     }

@@ -32,4 +32,5 @@ mod stage;
 mod story;
 mod tls;
 mod toy;
+mod transfers;
 mod wall;

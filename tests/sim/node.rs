@@ -82,10 +82,15 @@ pub fn carry_out(world: &World, found: bool, request: Request) {
 }
 
 fn carry_out_as(world: &World, shards: u16, plan: &Node, request: Request) {
+    world.run_until(carry_out_meanwhile(world, shards, plan, request));
+}
+
+/// A run that carries out one request, in a story that is being told.
+pub async fn carry_out_meanwhile(world: &World, shards: u16, plan: &Node, request: Request) {
     let said = Arc::new(Mutex::new(None));
     let errand = Errand::Request { request: Arc::new(Mutex::new(Some(request))), said: said.clone() };
     let node = start_as(world, shards, Node { errand: Some(errand), ..plan.clone() });
-    world.run_until(async { world.ended(node).await.expect("an orderly end") });
+    world.ended(node).await.expect("an orderly end");
     let said = said.lock().expect("no holder of this lock can panic").take();
     assert!(matches!(said, Some(Response::Done | Response::Accounts { .. })), "{said:?}");
 }

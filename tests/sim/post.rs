@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use ringpost::admin::Request;
 use ringpost::boot::node::Node;
 use ringpost::shard;
 use ringpost::shard::sim::{NodeId, OpKind, SimDisk, World};
@@ -43,8 +44,20 @@ impl House {
     }
 
     pub fn tell(&self, story: impl AsyncFnOnce(&House)) {
-        self.world.run_until(story(self));
+        self.tell_and_return(story);
+    }
+
+    pub fn tell_and_return<T>(&self, story: impl AsyncFnOnce(&House) -> T) -> T {
+        let said = self.world.run_until(story(self));
         assert_eq!(self.world.panics(), [""; 0], "seed {}", self.world.seed());
+        said
+    }
+
+    /// Stops in order, carries out a request, and starts again.
+    pub async fn while_stopped(&self, request: Request) {
+        self.world.stop(self.node.get()).await.expect("an orderly stop");
+        node::carry_out_meanwhile(&self.world, self.shards, &self.plan, request).await;
+        self.node.set(node::start_as(&self.world, self.shards, self.plan.clone()));
     }
 
     /// Cuts the power and starts again on the same disks.

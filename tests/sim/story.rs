@@ -150,6 +150,8 @@ impl Story<'_> {
 
     /// Every mailbox is read both ways and held against the ledger; then some of it is removed.
     async fn read(&self, desk: &Desk, chance: &Chance) {
+        // What a volume owes to another one is carried when both are up.
+        shard::sleep(Duration::from_secs(2)).await;
         for Account { name, password } in &self.accounts {
             let imap = imap::read_inbox(self.doors.imap, name, password).await.expect("IMAP answers");
             let pop3 = pop3::fetch_all(self.doors.pop3, name, password).await.expect("POP3 answers");

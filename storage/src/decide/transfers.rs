@@ -29,7 +29,7 @@ fn copies_bytes(copies: &[TransferCopy]) -> Result<u64, Refused> {
     }
     let mut sum = 0;
     for copy in copies {
-        keyword_bytes(&copy.flags)?;
+        keyword_bytes(&copy.flags())?;
         if copy.name.len() > NAME_BYTES_MAX || copy.prefix.len() > PREFIX_BYTES_MAX {
             return Err(Refused::TooLarge);
         }
@@ -131,7 +131,7 @@ impl Step<'_> {
         let mut uids = Vec::with_capacity(copies.len());
         let mut bounced = Vec::new();
         for (n, copy) in (0u16..).zip(copies) {
-            match self.append(copy.account, copy.mailbox, body, &copy.prefix, &copy.flags, internal_ms) {
+            match self.append(copy.account, copy.mailbox, body, &copy.prefix, &copy.flags(), internal_ms) {
                 Ok(Outcome::Appended { uid, uidvalidity, .. }) => uids.push(Some((uidvalidity, uid))),
                 Ok(other) => unreachable!("an append is no {other:?}"),
                 Err(Refused::NoAccount | Refused::NoMailbox | Refused::UidsUsedUp) => {

@@ -115,14 +115,14 @@ impl NewTransfer<'_> {
             out.text(&copy.name);
             out.u16(u16::try_from(copy.prefix.len()).expect("prefixes are bounded before they are decided"));
             out.bytes(&copy.prefix);
-            encode_flags(out, &copy.flags);
+            encode_flags(out, &copy.flags());
         }
     }
 }
 
 /// Octets of a copy in its record.
 pub fn copy_bytes(copy: &TransferCopy) -> u64 {
-    (8 + 4 + 2 + copy.name.len() + 2 + copy.prefix.len() + 5 + keyword_bytes(&copy.flags)) as u64
+    (8 + 4 + 2 + copy.name.len() + 2 + copy.prefix.len() + 5 + keyword_bytes(&copy.flags())) as u64
 }
 
 /// `runs`: first and last of each, rising.
@@ -203,7 +203,7 @@ fn take_copy(r: &mut Reader<'_>) -> Option<TransferCopy> {
     let n = r.u16()?;
     let prefix = r.take(usize::from(n))?.to_vec();
     let flags = FlagsView::decode(r)?.to_flags();
-    Some(TransferCopy { account, mailbox, name, prefix, flags })
+    Some(TransferCopy { account, mailbox, name, prefix, bits: 0, keywords: Vec::new() }.with(&flags))
 }
 
 impl<'a> WatermarkView<'a> {
