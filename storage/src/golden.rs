@@ -52,7 +52,7 @@ fn batch() -> Vec<u8> {
     let put =
         MailboxPut { mailbox, uidvalidity: 1_700_000_000, modseq: 2, special_use: 5, subscribed: true, name: "Sent" };
     g.push_of(kind::MAILBOX_PUT, account, &mut chain, |o| put.encode(o));
-    let pushed = g.push_body(vec![b"Subject: hello\r\n\r\n".to_vec(), b"world\r\n".to_vec()], 25, 9);
+    let pushed = g.push_body(vec![], vec![b"Subject: hello\r\n\r\n".to_vec(), b"world\r\n".to_vec()], 25, 9);
     let message = NewMessage {
         mailbox,
         uid: 1,
@@ -76,7 +76,7 @@ fn batch() -> Vec<u8> {
     g.push_of(kind::EXPUNGE, account, &mut chain, |o| ExpungeRecord::encode(o, mailbox, 5, gone.iter()));
     let packed = pack(&[(1, b"one".to_vec()), (4, b"four".to_vec())]);
     let len = packed.len() as u64;
-    let pushed = g.push_body(vec![packed], len, 9);
+    let pushed = g.push_body(vec![], vec![packed], len, 9);
     let (body, body_len, body_check) = (pushed.place, len as u32, pushed.check);
     let run = RunRecord { mailbox, first: 1, last: 4, count: 2, body, body_len, body_check };
     g.push_with_body(kind::RUN, account, &mut chain, (pushed, RunRecord::BODY_AT), |o| run.encode(o));
@@ -89,7 +89,7 @@ fn batch() -> Vec<u8> {
     g.push(kind::HEARTBEAT, |o| Heartbeat { durable_lsn: 41 }.encode(o));
     // Two pieces and a half, and a list of three.
     let large = vec![b'x'; 640 << 10];
-    g.push_body(vec![large], 640 << 10, 9);
+    g.push_body(vec![], vec![large], 640 << 10, 9);
     g.transactions = 2;
     let like = Header {
         volume: 3,

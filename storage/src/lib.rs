@@ -5,6 +5,7 @@
 //! and on a simulated disk with faults.
 
 mod batch;
+mod body;
 mod codec;
 mod commit;
 mod decide;
@@ -25,20 +26,22 @@ mod superblock;
 pub mod transaction;
 pub mod transfer;
 pub mod types;
+mod upload;
 pub mod volume;
 mod watch;
 
+pub use body::{Body, Pieces};
 pub use decide::{COPY_UIDS_MAX, MAILBOXES_MAX, NAME_BYTES_MAX, PREFIX_BYTES_MAX, SUBSCRIPTIONS_MAX};
 pub use loaded::Loaded;
+pub use read::Reader;
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use transaction::{Changed, FlagsHow, Lost, NewMailbox, Op, Outcome, Refused, Target, Transaction, Uidvalidity};
 pub use transfer::{
     Carried, PendingTransfer, TRANSFER_COPIES_MAX, TRANSFERS_PENDING_MAX, TransferCopy, TransferNumber, TransferOp,
     TransferOutcome, Watermark,
 };
-pub use types::{
-    AccountId, AccountInfo, Body, Flags, Lsn, MailboxId, MailboxInfo, Message, Modseq, Place, Uid, VolumeId,
-};
+pub use types::{AccountId, AccountInfo, Flags, Lsn, MailboxId, MailboxInfo, Message, Modseq, Place, Uid, VolumeId};
+pub use upload::{Putting, Upload};
 pub use volume::{
     Commit, Create, Decided, Mailbox, OpenError, ReadError, Recovered, Settings, Ticket, Volume, VolumeStats,
 };

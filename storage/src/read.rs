@@ -22,7 +22,54 @@ const RECORD_BYTES_GUESS: usize = 4 << 10;
 /// Octets of a message's record beside prefix and keywords, at most.
 const MESSAGE_BYTES_GUESS: u64 = 192;
 
+/// A message that is read a bit at a time. Where its pieces are is looked up once: 20 octets of memory for each 256 KiB.
+pub struct Reader {
+    message: Message,
+    pieces: Option<Vec<Piece>>,
+}
+
+impl Reader {
+    /// Nothing is read yet.
+    #[must_use]
+    pub fn new(message: Message) -> Self {
+        Reader { message, pieces: None }
+    }
+
+    /// What is read.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+}
+
 impl<D: Disk> Inner<D> {
+    /// See [`crate::Volume::read_on`].
+    pub async fn read_on(&self, reader: &mut Reader, offset: u64) -> Result<Vec<u8>, ReadError> {
+        let message = &reader.message;
+        let prefix_len = u64::from(message.prefix_len);
+        if offset >= message.size() {
+            return Ok(Vec::new());
+        }
+        if !message.is_large() || offset < prefix_len {
+            let end = if message.is_large() { prefix_len } else { message.size() };
+            return self.read_range(message, offset, (end - offset) as usize).await;
+        }
+        if reader.pieces.is_none() {
+            reader.pieces = Some(self.pieces(message.body, message.body_check).await?);
+        }
+        let mut at = prefix_len;
+        for piece in reader.pieces.iter().flatten() {
+            let start = at;
+            at += u64::from(piece.len);
+            if at > offset {
+                let mut bytes = self.read_body(piece.place, u64::from(piece.len), piece.check).await?;
+                bytes.drain(..(offset - start) as usize);
+                return Ok(bytes);
+            }
+        }
+        Err(ReadError::Damaged)
+    }
+
     /// See [`crate::Volume::read`].
     pub async fn read(&self, message: &Message) -> Result<Vec<u8>, ReadError> {
         if message.is_large() {

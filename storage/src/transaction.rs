@@ -1,7 +1,8 @@
 //! What a caller asks the volume to make durable, all or nothing, and what the volume decided.
 
+use crate::body::Body;
 use crate::transfer::{TransferNumber, TransferOp, TransferOutcome};
-use crate::types::{AccountId, Body, Flags, MailboxId, Modseq, Uid};
+use crate::types::{AccountId, Flags, MailboxId, Modseq, Uid};
 
 /// One atomic change. It lies in one batch, whole.
 #[derive(Debug, Default)]

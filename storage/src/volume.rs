@@ -19,9 +19,11 @@ use crate::disk::{Bytes, Disk};
 use crate::index::ahead::Ahead;
 use crate::index::{Entry, Index};
 use crate::loaded::Loaded;
+use crate::read::Reader;
 use crate::recover;
 use crate::transaction::{Outcome, Refused, Transaction};
 use crate::types::{AccountId, AccountInfo, Lsn, MailboxId, MailboxInfo, Message, Uid, VolumeId};
+use crate::upload::{Pins, Upload};
 use crate::watch::{Watch, Watches};
 
 pub use crate::commit::Ticket;
@@ -178,6 +180,8 @@ pub(crate) struct Inner<D: Disk> {
     pub watches: Rc<Watches>,
     pub on_commit: RefCell<Option<OnCommit>>,
     pub keep_on: Cell<bool>,
+    /// Segments that have to stay as they are.
+    pub pins: Pins,
 }
 
 type OnCommit = Box<dyn Fn(Commit)>;
@@ -293,6 +297,19 @@ impl<D: Disk> Volume<D> {
         let mut buffers = Vec::new();
         let decided = self.0.decide(transaction, now_ms, Some(&mut buffers))?;
         Ok((decided, buffers))
+    }
+
+    /// Begins a body that is put into the log while it arrives.
+    #[must_use]
+    pub fn upload(&self) -> Upload<D> {
+        Upload::new(self.clone())
+    }
+
+    /// True if so many octets more would be refused with `Busy` now: whoever can wait does, and asks again.
+    #[must_use]
+    pub fn is_busy(&self, octets: u64) -> bool {
+        let waiting = self.0.log.borrow().waiting_bytes;
+        waiting > 0 && waiting.saturating_add(octets) > self.0.settings.gather_bytes_max
     }
 
     /// True if an append of about so many octets would not be refused with `DiskFull` now. A promise of nothing: the
@@ -483,6 +500,15 @@ impl<D: Disk> Volume<D> {
     /// See [`ReadError`].
     pub async fn read_range(&self, message: &Message, offset: u64, len: usize) -> Result<Vec<u8>, ReadError> {
         self.0.read_range(message, offset, len).await
+    }
+
+    /// Reads on in a message that is read a bit at a time: from `offset` on what lies together there, verified; none at its end.
+    /// At most 260 KiB.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn read_on(&self, reader: &mut Reader, offset: u64) -> Result<Vec<u8>, ReadError> {
+        self.0.read_on(reader, offset).await
     }
 
     /// Summaries kept for these messages, `None` where there is none.

@@ -13,6 +13,7 @@ use crate::commit::Fate;
 use crate::disk::Bytes;
 use crate::record::{self, BodyRecord, Chain, LargeRecord, NewRoot, PIECE_BYTES_MAX, Piece, kind};
 use crate::types::{AccountId, Lsn, Place};
+use crate::upload::Pin;
 
 /// A batch that is still taking transactions.
 pub struct Gather {
@@ -32,6 +33,8 @@ pub struct Gather {
     pub touched: Vec<AccountId>,
     pub fate: Rc<Fate>,
     pub payload_bytes: u64,
+    /// Segments that it refers to, which stay until the index knows.
+    pub pins: Vec<Pin>,
     /// Header (still zero) and directory.
     buffer: Vec<u8>,
     bodies: Vec<Bytes>,
@@ -49,15 +52,17 @@ struct Fixup {
     wide: bool,
 }
 
-/// A body of this batch, its place still counting from the start of the bodies.
+/// A body of this batch, or one that is in the log already.
 #[derive(Clone, Copy, Debug)]
 pub struct Pushed {
     pub place: Place,
     pub len: u64,
     /// First 64 bits of its checksum, or over those of its pieces.
     pub check: u64,
-    /// It is a list of pieces, whose place is final already.
+    /// It is a list of pieces.
     pub large: bool,
+    /// Its place still counts from the start of the batch's bodies.
+    pub here: bool,
 }
 
 /// A point to go back to.
@@ -101,6 +106,7 @@ impl Gather {
             touched: Vec::new(),
             fate: Rc::default(),
             payload_bytes: 0,
+            pins: Vec::new(),
             buffer,
             bodies: Vec::new(),
             body_bytes: 0,
@@ -186,7 +192,7 @@ impl Gather {
     ) -> Place {
         let record = self.buffer.len();
         let place = self.push_of(kind, account, chain, payload);
-        if !body.0.large {
+        if body.0.here {
             self.fix(record, record::payload_at(&self.buffer, record) + body.1 + 4, false);
         }
         place
@@ -196,7 +202,7 @@ impl Gather {
     pub fn push_own_with_body(&mut self, kind: u16, body: (Pushed, usize), payload: impl FnOnce(&mut Vec<u8>)) {
         let record = self.buffer.len();
         self.push(kind, payload);
-        if !body.0.large {
+        if body.0.here {
             self.fix(record, record::payload_at(&self.buffer, record) + body.1 + 4, false);
         }
     }
@@ -239,16 +245,17 @@ impl Gather {
         &self.bodies[mark.bodies..]
     }
 
-    /// Adds a body without copying it. One that is too large to be verified whole comes in pieces.
-    pub fn push_body(&mut self, parts: Vec<Vec<u8>>, len: u64, slot: u16) -> Pushed {
-        self.payload_bytes += len;
-        if len <= PIECE_BYTES_MAX {
+    /// Adds a body without copying it: `parts` behind `pieces` that are in the log already. One that is too large to be
+    /// verified whole comes in pieces. `len`: octets of all.
+    pub fn push_body(&mut self, mut pieces: Vec<Piece>, parts: Vec<Vec<u8>>, len: u64, slot: u16) -> Pushed {
+        let there = pieces.len();
+        self.payload_bytes += len - pieces.iter().map(|piece| u64::from(piece.len)).sum::<u64>();
+        if there == 0 && len <= PIECE_BYTES_MAX {
             let check = record::check(&parts);
             let place = self.push_piece(len, check, slot);
             self.take_parts(parts, len);
-            return Pushed { place, len, check: check as u64, large: false };
+            return Pushed { place, len, check: check as u64, large: false, here: true };
         }
-        let mut pieces = Vec::new();
         for part in parts {
             for octets in part.chunks(PIECE_BYTES_MAX as usize) {
                 let check = record::check(&[octets]);
@@ -258,20 +265,21 @@ impl Gather {
             }
             self.bodies.extend((!part.is_empty()).then(|| Rc::new(part)));
         }
-        let (place, check) = self.push_large(&pieces, slot, true);
-        Pushed { place, len, check, large: true }
+        if let ([only], 1) = (&*pieces, there) {
+            return Pushed { place: only.place, len, check: only.check, large: false, here: false };
+        }
+        let (place, check) = self.push_large(&pieces, there, slot);
+        Pushed { place, len, check, large: true, here: false }
     }
 
-    /// Adds the list of a large body's pieces. `here`: they are of this batch and have relative places; otherwise they are
-    /// where they are.
-    pub fn push_large(&mut self, pieces: &[Piece], slot: u16, here: bool) -> (Place, u64) {
+    /// Adds the list of a large body's pieces, of which the first `there` are where they are; the others are of this batch and
+    /// have relative places.
+    pub fn push_large(&mut self, pieces: &[Piece], there: usize, slot: u16) -> (Place, u64) {
         let record = self.buffer.len();
         let put = |out: &mut Vec<u8>| LargeRecord::encode(out, pieces);
         let place = self.put(kind::LARGE, None, slot, &Chain::default(), put);
-        if here {
-            let payload = record::payload_at(&self.buffer, record);
-            (0..pieces.len()).for_each(|n| self.fix(record, payload + LargeRecord::place_at(n) + 4, false));
-        }
+        let payload = record::payload_at(&self.buffer, record);
+        (there..pieces.len()).for_each(|n| self.fix(record, payload + LargeRecord::place_at(n) + 4, false));
         (place, LargeRecord::check(pieces.iter().copied()))
     }
 

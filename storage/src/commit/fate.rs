@@ -12,10 +12,23 @@ use crate::transaction::Lost;
 #[derive(Default)]
 pub struct Fate {
     told: Cell<Option<Result<(), Lost>>>,
+    /// Where the batch's bodies begin in its segment; known when it is sealed.
+    bodies_at: Cell<u32>,
     wakers: RefCell<Vec<Waker>>,
 }
 
 impl Fate {
+    /// Where the bodies begin. Before anybody is told.
+    pub fn set_bodies_at(&self, at: u64) {
+        self.bodies_at.set(u32::try_from(at).expect("a segment is below 4 GiB"));
+    }
+
+    /// Where the bodies of a batch begin that is durable.
+    pub fn bodies_at(&self) -> u32 {
+        assert_eq!(self.told.get(), Some(Ok(())), "asked when it is known");
+        self.bodies_at.get()
+    }
+
     /// Tells all tickets. Call it with nothing borrowed: a waker may run anything.
     pub fn tell(&self, result: Result<(), Lost>) {
         assert!(self.told.get().is_none(), "a batch has one fate");

@@ -181,6 +181,7 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
     if wants_segment {
         inner.keep_bell.ring();
     }
+    fate.set_bodies_at(sealed.header.bodies_at());
     fate.tell(Ok(()));
     inner.watches.ring(gather.lsn, &changed);
 }

@@ -1,6 +1,7 @@
 //! The most a transaction can take of the log, known before anything of it is decided, and the bounds of its parts.
 
 use super::COPY_UIDS_MAX;
+use crate::body::Body;
 use crate::commit::Bound;
 use crate::index::ahead::Ahead;
 use crate::index::{Index, Mailbox};
@@ -9,7 +10,7 @@ use crate::record::{
     ReleasedList,
 };
 use crate::transaction::{Op, Refused, Transaction};
-use crate::types::{AccountId, Body, Flags, MailboxId, Message, Uid};
+use crate::types::{AccountId, Flags, MailboxId, Message, Uid};
 
 /// Octets of a message's prefix. Longer: `TooLarge`.
 pub const PREFIX_BYTES_MAX: usize = 4_096;
@@ -27,8 +28,10 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
     let mut parts = 0;
     let mut appends = false;
     for body in &transaction.bodies {
-        bytes += BodyRecord::taken(body.len()) + body_records_bytes(body);
+        bytes += BodyRecord::taken(body.in_memory()) + body_records_bytes(body);
         parts += body.parts().count().max(1);
+        // Octets without an owner are put into the log to be one's later: see `upload`.
+        appends = true;
         within(usize::try_from(body.len()).unwrap_or(usize::MAX), BODY_BYTES_MAX)?;
     }
     let mut copied = 0;
@@ -121,11 +124,12 @@ fn copied_bytes(index: &Index, ahead: &Ahead, id: AccountId, from: MailboxId, ui
 /// The records of a body: its own, or those of its pieces and the list of them.
 fn body_records_bytes(body: &Body) -> u64 {
     let one = FRAME_BYTES_MAX + 32;
-    if body.len() <= PIECE_BYTES_MAX {
+    if body.len() <= PIECE_BYTES_MAX && body.pieces().is_empty() {
         return one;
     }
-    let pieces: u64 = body.parts().map(|part| (part.len() as u64).div_ceil(PIECE_BYTES_MAX)).sum();
-    FRAME_BYTES_MAX + 8 + pieces * (one + PIECE_ITEM_BYTES as u64)
+    let new: u64 = body.parts().map(|part| (part.len() as u64).div_ceil(PIECE_BYTES_MAX)).sum();
+    let there = body.pieces().len() as u64 * PIECE_ITEM_BYTES as u64;
+    FRAME_BYTES_MAX + 8 + there + new * (one + PIECE_ITEM_BYTES as u64)
 }
 
 /// Bodies that a mailbox lets go when it is removed.

@@ -15,11 +15,13 @@ pub use bound::{NAME_BYTES_MAX, PREFIX_BYTES_MAX};
 pub use copies::COPY_UIDS_MAX;
 pub use mailboxes::{MAILBOXES_MAX, SUBSCRIPTIONS_MAX};
 
+use std::rc::Rc;
+
 use flags::Change;
 use mailboxes::Gone;
 
 use crate::batch::{Gather, Pushed};
-use crate::commit::{Bound, Log, Ticket};
+use crate::commit::{Bound, Fate, Log, Ticket};
 use crate::disk::{Bytes, Disk};
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
 use crate::index::{ACCOUNT_NUMBER_MAX, Entry, Index};
@@ -29,6 +31,7 @@ use crate::record::{
 };
 use crate::transaction::{Changed, FlagsHow, NewMailbox, Op, Outcome, Refused, Transaction};
 use crate::types::{AccountId, Flags, MailboxId, Message, Modseq, Uid};
+use crate::upload::Pin;
 use crate::volume::{Decided, Inner};
 
 /// Above it nothing but our own counting leads, so that a clock in the far future, or a mailbox from elsewhere, cannot use
@@ -45,6 +48,16 @@ impl<D: Disk> Inner<D> {
         now_ms: i64,
         buffers: Option<&mut Vec<Bytes>>,
     ) -> Result<Decided, Refused> {
+        self.take(transaction, now_ms, buffers).map(|taken| taken.decided)
+    }
+
+    /// The same, and what became of the bodies.
+    pub fn take(
+        &self,
+        transaction: Transaction,
+        now_ms: i64,
+        buffers: Option<&mut Vec<Bytes>>,
+    ) -> Result<Taken, Refused> {
         let index = self.index.borrow();
         let mut ahead = self.ahead.borrow_mut();
         let mut log = self.log.borrow_mut();
@@ -58,6 +71,7 @@ impl<D: Disk> Inner<D> {
                 return Err(Refused::DiskFull);
             }
         }
+        let pins: Vec<Pin> = transaction.bodies.iter().filter_map(|body| self.pins.hold_all(body.pieces())).collect();
         let queued = log.queue.len();
         let gather = log.gather(bound, &self.settings)?;
         let mark = gather.mark();
@@ -70,6 +84,7 @@ impl<D: Disk> Inner<D> {
             made: Vec::new(),
             now_ms,
             volume: self.facts.volume,
+            bodies: Vec::new(),
         };
         let outcomes = match step.transaction(transaction) {
             Ok(outcomes) => outcomes,
@@ -83,11 +98,14 @@ impl<D: Disk> Inner<D> {
         };
         assert!(step.gather.bytes_since(mark) <= bound.bytes, "a transaction keeps to its bound");
         gather_done(step.gather, bound);
+        let bodies = std::mem::take(&mut step.bodies);
+        step.gather.pins.extend(pins);
         let gather = log.queue.back().expect("just filled");
         if let Some(buffers) = buffers {
             buffers.extend_from_slice(gather.bodies_since(mark));
         }
-        let ticket = Ticket::new(gather.fate.clone());
+        let fate = gather.fate.clone();
+        let segment = gather.segment;
         let full = gather.bytes() >= self.settings.batch_bytes_max;
         log.waiting_bytes += bound.bytes;
         if full {
@@ -102,7 +120,8 @@ impl<D: Disk> Inner<D> {
         if keep {
             self.keep_bell.ring();
         }
-        Ok(Decided { outcomes, ticket })
+        let decided = Decided { outcomes, ticket: Ticket::new(fate.clone()) };
+        Ok(Taken { decided, bodies, fate, segment })
     }
 
     /// See [`crate::Volume::has_room`].
@@ -131,6 +150,16 @@ impl<D: Disk> Inner<D> {
     }
 }
 
+/// A transaction that is in the gathering batch.
+pub struct Taken {
+    pub decided: Decided,
+    /// Where its bodies are, in their order.
+    pub bodies: Vec<Pushed>,
+    pub fate: Rc<Fate>,
+    /// The batch's.
+    pub segment: u32,
+}
+
 fn gather_done(gather: &mut Gather, bound: Bound) {
     gather.transactions += 1;
     gather.waiting_bytes += bound.bytes;
@@ -148,6 +177,7 @@ struct Step<'a> {
     made: Vec<Made>,
     now_ms: i64,
     volume: u16,
+    bodies: Vec<Pushed>,
 }
 
 /// A mailbox made by an op of this transaction.
@@ -168,10 +198,13 @@ impl Step<'_> {
             .into_iter()
             .map(|body| {
                 let len = body.len();
-                self.gather.push_body(body.into_parts(), len, slot.unwrap_or(0))
+                let (pieces, parts) = body.into_pieces_and_parts();
+                self.gather.push_body(pieces, parts, len, slot.unwrap_or(0))
             })
             .collect();
-        transaction.ops.into_iter().enumerate().map(|(n, op)| self.op(n, op, &bodies)).collect()
+        let outcomes = transaction.ops.into_iter().enumerate().map(|(n, op)| self.op(n, op, &bodies)).collect();
+        self.bodies = bodies;
+        outcomes
     }
 
     fn op(&mut self, n: usize, op: Op, bodies: &[Pushed]) -> Result<Outcome, Refused> {
@@ -441,7 +474,7 @@ impl Step<'_> {
         if len > PIECE_BYTES_MAX {
             return Err(Refused::TooLarge);
         }
-        let body = gather.push_body(vec![packed], len, record::slot(id));
+        let body = gather.push_body(Vec::new(), vec![packed], len, record::slot(id));
         let run =
             RunRecord { mailbox, first, last, count, body: body.place, body_len: len as u32, body_check: body.check };
         let at = (body, RunRecord::BODY_AT);

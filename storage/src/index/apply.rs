@@ -413,7 +413,7 @@ mod tests {
             for _ in 50..100 {
                 g.push(kind::DOMAIN_REMOVE, |out| crate::codec::Put::text(out, "x"));
             }
-            g.push_body(vec![], 0, 0);
+            g.push_body(vec![], vec![], 0, 0);
             g.push_of(kind::EXPUNGE, ALICE, chain, |out| {
                 let gone = [7, 3, 3, 9].map(|uid| Message::sketch(uid, 1, &Flags::none(), 0, 0));
                 ExpungeRecord::encode(out, MailboxId::INBOX, 1, gone.iter());

@@ -20,6 +20,7 @@ use crate::record::{FRAME_BYTES_MAX, Gap, Heartbeat, Truncate, all_known, kind};
 use crate::segment::{self, BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_MAX};
 use crate::superblock::{self, FORMAT_VERSION, INCOMPAT_KNOWN, Quorum, RO_COMPAT_KNOWN, Superblock};
 use crate::types::{LSN_MAX, VolumeId};
+use crate::upload::Pins;
 use crate::volume::{Create, Inner, OpenError, Recovered, Settings, VolumeStats};
 
 /// Octets that a mark needs at the end of a segment, its batch included.
@@ -78,6 +79,7 @@ pub async fn open<D: Disk>(
         watches: Rc::default(),
         on_commit: RefCell::default(),
         keep_on: Cell::new(true),
+        pins: Pins::default(),
     };
     if failed {
         inner.watches.end();
