@@ -6,6 +6,7 @@
 
 mod batch;
 mod body;
+pub mod bugs;
 mod codec;
 mod commit;
 mod decide;

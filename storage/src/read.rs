@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::bugs::{self, Bug};
 use crate::disk::{Disk, File};
 use crate::record::{self, Frame, LargeRecord, MessageRecord, Piece, Record};
 use crate::types::{AccountId, MailboxId, Message, Place, Uid};
@@ -225,7 +226,7 @@ impl<D: Disk> Inner<D> {
 }
 
 fn verify(bytes: &[u8], check: u64) -> Result<(), ReadError> {
-    if xxh3_128(bytes) as u64 == check { Ok(()) } else { Err(ReadError::Damaged) }
+    if bugs::on(Bug::SkipVerify) || xxh3_128(bytes) as u64 == check { Ok(()) } else { Err(ReadError::Damaged) }
 }
 
 /// The prefix in a message's record, after making sure that it is this message's record. (The UID tells nothing: a copy

@@ -12,6 +12,7 @@ use std::task::Poll;
 use super::Fate;
 use super::keep;
 use crate::batch::{Gather, HEADER_BYTES, Header, Sealed};
+use crate::bugs::{self, Bug};
 use crate::disk::{Disk, File};
 use crate::record::{Heartbeat, kind};
 use crate::transaction::Lost;
@@ -136,7 +137,7 @@ async fn reach_segment<D: Disk>(inner: &Inner<D>) -> bool {
         return false;
     };
     // Synced alone and before any batch in it: from here on it vouches for all that came before.
-    if file.write_sync(0, vec![Rc::new(header.encode())]).await.is_err() {
+    if !bugs::on(Bug::SkipSegmentHeader) && file.write_sync(0, vec![Rc::new(header.encode())]).await.is_err() {
         inner.fail();
         return false;
     }
@@ -158,15 +159,32 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
     let buffer = sealed.parts[0].clone();
     let mut in_flight = InFlight { inner, fate: Some(gather.fate.clone()) };
     inner.tell_watch(&gather, Commit::Begun);
-    let result = file.write_sync(sealed.header.offset, sealed.parts.clone()).await;
-    if result.is_err() {
+    if bugs::on(Bug::AckBeforeSync)
+        && let Some(fate) = in_flight.fate.take()
+    {
+        fate.tell(Ok(()));
+    }
+    if bugs::on(Bug::ShowDecided) {
+        inner.index.borrow_mut().apply(&sealed.header, &buffer[HEADER_BYTES..]);
+    }
+    let mut result = file.write_sync(sealed.header.offset, sealed.parts.clone()).await;
+    if bugs::on(Bug::RetrySync) && result.is_err() {
+        result = file.write_sync(sealed.header.offset, Vec::new()).await;
+    }
+    if let Err(why) = &result
+        && !bugs::on(Bug::IgnoreError)
+        && !(bugs::on(Bug::IgnoreShortWrite) && why.kind() == std::io::ErrorKind::WriteZero)
+    {
         return;
     }
-    let fate = in_flight.fate.take().expect("told once");
+    let fate = in_flight.fate.take();
     let Header { transactions, total_bytes, .. } = sealed.header;
     inner.tell_watch(&gather, Commit::Durable { transactions, bytes: total_bytes });
     // The index is told only now: no reader may see what a crash could take back.
-    let orphans = inner.index.borrow_mut().apply(&sealed.header, &buffer[HEADER_BYTES..]);
+    let orphans = match bugs::on(Bug::ShowDecided) {
+        true => 0,
+        false => inner.index.borrow_mut().apply(&sealed.header, &buffer[HEADER_BYTES..]),
+    };
     let changed = std::mem::take(&mut inner.index.borrow_mut().changed);
     assert_eq!(orphans, 0, "what was decided fits what is durable");
     inner.ahead.borrow_mut().settled(gather.lsn, &gather.touched);
@@ -181,8 +199,14 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
     if wants_segment {
         inner.keep_bell.ring();
     }
+<<<<<<< HEAD
     fate.set_bodies_at(sealed.header.bodies_at());
     fate.tell(Ok(()));
+=======
+    if let Some(fate) = fate {
+        fate.tell(Ok(()));
+    }
+>>>>>>> f3586cb (storage: bugs - twenty-two mistakes that can be switched on, to test the tests with)
     inner.watches.ring(gather.lsn, &changed);
 }
 

@@ -2,6 +2,7 @@
 //! so nothing is read and no octet of a message is written again, however large it is.
 
 use super::{Step, flags, in_order};
+use crate::bugs::{self, Bug};
 use crate::record::{self, CopyRecord, kind};
 use crate::transaction::{Outcome, Refused, Target};
 use crate::types::{AccountId, Flags, MailboxId, Message, Modseq, Uid};
@@ -40,7 +41,7 @@ impl Step<'_> {
         to: Target,
     ) -> Result<Outcome, Refused> {
         let Arrived { uidvalidity, pairs, modseq } = self.arrive(id, from, uids, to)?;
-        if !pairs.is_empty() {
+        if !pairs.is_empty() && !bugs::on(Bug::LoseMoveSource) {
             let going = pairs.iter().map(|(uid, _)| *uid).collect();
             self.leave(id, from, going, Some(modseq))?;
         }

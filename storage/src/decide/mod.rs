@@ -21,7 +21,12 @@ use flags::Change;
 use mailboxes::Gone;
 
 use crate::batch::{Gather, Pushed};
+<<<<<<< HEAD
 use crate::commit::{Bound, Fate, Log, Ticket};
+=======
+use crate::bugs::{self, Bug};
+use crate::commit::{Bound, Log, Ticket};
+>>>>>>> f3586cb (storage: bugs - twenty-two mistakes that can be switched on, to test the tests with)
 use crate::disk::{Bytes, Disk};
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
 use crate::index::{ACCOUNT_NUMBER_MAX, Entry, Index};
@@ -265,6 +270,9 @@ impl Step<'_> {
     /// max(now, last + 1), so it never goes back, whatever the clock does.
     fn next_uidvalidity(&mut self) -> Result<u32, Refused> {
         let now = u32::try_from(self.now_ms / 1_000).unwrap_or(0).min(UIDVALIDITY_MAX);
+        if bugs::on(Bug::UidvalidityOfClock) {
+            return Ok(now);
+        }
         let next = now.max(self.ahead.last_uidvalidity.checked_add(1).ok_or(Refused::TooLarge)?);
         self.ahead.last_uidvalidity = next;
         Ok(next)
@@ -413,7 +421,7 @@ impl Step<'_> {
         for (_, new, _) in &changes {
             into.keyword_bytes_max = into.keyword_bytes_max.max(record::keyword_bytes(new));
         }
-        let modseq = account.next_modseq();
+        let modseq = if bugs::on(Bug::KeepModseq) { account.modseq } else { account.next_modseq() };
         let into = account.mailbox(index, id, mailbox).expect("found above");
         into.flags.extend(changes.iter().map(|(uid, new, _)| (*uid, (new.clone(), modseq, lsn))));
         gather.push_of(kind::FLAGS, id, &mut account.chain, |out| {

@@ -3,6 +3,7 @@
 use super::Step;
 use super::bound::{NAME_BYTES_MAX, PREFIX_BYTES_MAX, keyword_bytes};
 use crate::batch::Pushed;
+use crate::bugs::{self, Bug};
 use crate::record::{self, NewTransfer, SENT_BYTES, TRANSFER_HEAD_BYTES, WATERMARK_BYTES, kind};
 use crate::record::{FRAME_BYTES_MAX, encode_sent, encode_watermark};
 use crate::transaction::{Outcome, Refused};
@@ -125,7 +126,7 @@ impl Step<'_> {
         if watermark.number < after || number.incarnation < watermark.number.incarnation {
             return Err(Refused::Gap(watermark.number));
         }
-        if number <= watermark.number {
+        if number <= watermark.number && !bugs::on(Bug::ReceiveTwice) {
             return Ok(TransferOutcome::Received { uids: Vec::new(), bounced: watermark.bounced_of(number) });
         }
         let mut uids = Vec::with_capacity(copies.len());
@@ -143,6 +144,9 @@ impl Step<'_> {
         }
         let watermark = self.ahead.transfers.watermark(&self.index.transfers, source);
         watermark.raise(number, settled, bounced.iter().copied());
+        if bugs::on(Bug::ForgetWatermark) {
+            return Ok(TransferOutcome::Received { uids, bounced });
+        }
         self.gather.push(kind::WATERMARK, |out| encode_watermark(out, source, number, settled, &bounced));
         Ok(TransferOutcome::Received { uids, bounced })
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::names::Names;
 use super::{Jump, Mailbox};
+use crate::bugs::{self, Bug};
 use crate::record::{CopyRecord, MailboxPut, MessageRecord, Record, RootRecord, RunRef};
 use crate::types::{AccountId, AccountInfo, LARGE, Lsn, MODSEQ_MAX, MailboxId, MailboxInfo, Message, Modseq, Place};
 
@@ -143,6 +144,9 @@ impl Account {
                 self.gave(expunge.modseq);
                 let mailbox = self.mailboxes.get_mut(&expunge.mailbox)?;
                 mailbox.expunge(expunge.uids(), expunge.modseq, lsn);
+                if bugs::on(Bug::ReuseUid) && expunge.uids().any(|uid| uid + 1 == mailbox.uidnext) {
+                    mailbox.uidnext -= 1;
+                }
             }
             Record::Run(run) => {
                 let mailbox = self.mailboxes.get_mut(&run.mailbox)?;

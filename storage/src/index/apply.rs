@@ -9,6 +9,7 @@
 use super::account::blank;
 use super::{Account, Arrived, ChangedMailbox, Entry, Index, Jump, Segment, hash_of};
 use crate::batch::{Header, directory};
+use crate::bugs::{self, Bug};
 use crate::record::{AccountPut, Bad, Gap, Record, Released, ReleasedList, RootRecord};
 use crate::types::{AccountId, MODSEQ_MAX, MailboxId, Modseq, Place};
 
@@ -195,6 +196,13 @@ impl Index {
             Record::Expunge(expunge) => {
                 self.link(id, place, expunge.modseq)?.let_go(&expunge.released);
                 tally.released(&expunge.released);
+                if bugs::on(Bug::ReuseUid)
+                    && expunge.mailbox == MailboxId::INBOX
+                    && let Some(entry) = self.entries.get_mut(id)
+                    && expunge.uids().any(|uid| uid + 1 == entry.inbox_uidnext)
+                {
+                    entry.inbox_uidnext -= 1;
+                }
                 changed = Some(expunge.mailbox);
             }
             Record::Run(run) => {
@@ -282,7 +290,10 @@ impl Index {
         let mut new = tally.new.iter().peekable();
         for uses in tally.uses.chunk_by(|a, b| a.0 == b.0) {
             let (place, len, _) = uses[0];
-            let by: i64 = uses.iter().map(|(.., by)| i64::from(*by)).sum();
+            let mut by: i64 = uses.iter().map(|(.., by)| i64::from(*by)).sum();
+            if bugs::on(Bug::DropReference) {
+                by = by.min(1);
+            }
             while let Some((fresh, len)) = new.next_if(|(fresh, _)| *fresh < place) {
                 self.segments.entry(fresh.segment).or_default().come(fresh.at, *len, 0);
             }

@@ -5,6 +5,7 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
+use crate::bugs::{self, Bug};
 use crate::record::{Chain, LINKS_MAX, ReleasedList};
 use crate::types::{AccountId, MODSEQ_MAX, Modseq, Place, Uid};
 
@@ -72,7 +73,9 @@ impl Entry {
     /// A record of it has come.
     pub fn link(&mut self, place: Place, modseq: Modseq) {
         let mut chain = self.chain();
-        chain.push(place);
+        if !bugs::on(Bug::BreakChain) {
+            chain.push(place);
+        }
         self.set_chain(&chain);
         self.unfolded = self.unfolded.saturating_add(1);
         self.modseq = self.modseq.max(modseq.min(MODSEQ_MAX));
@@ -96,6 +99,9 @@ impl Entry {
 
     /// It keeps so much less.
     pub fn let_go(&mut self, released: &ReleasedList<'_>) {
+        if bugs::on(Bug::KeepQuota) {
+            return;
+        }
         self.used_bytes = self.used_bytes.saturating_sub(released.bytes);
         self.used_messages = self.used_messages.saturating_sub(released.messages);
     }

@@ -5,6 +5,7 @@ use std::io;
 use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 
 use crate::batch::{FOOTER_BYTES, Footer, HEADER_BYTES, Header, Seen, directory};
+use crate::bugs::{self, Bug};
 use crate::disk::File;
 use crate::index;
 use crate::record::{Bad, Record};
@@ -142,6 +143,9 @@ impl<F: File> Frames<'_, F> {
 
     /// True when every body of the batch has its checksum. Reads in bounded pieces.
     pub async fn bodies_fit(&self, batch: &Batch) -> Result<bool, OpenError> {
+        if bugs::on(Bug::SkipBodies) {
+            return Ok(true);
+        }
         for entry in directory::entries(&batch.directory) {
             let Some(Record::Body(body)) = entry.expect("checked when it was read").record else { continue };
             let mut hash = xxhash_rust::xxh3::Xxh3::new();

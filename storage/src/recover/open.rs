@@ -12,6 +12,7 @@ use super::create::{FIRST_INCARNATION, read_copies};
 use super::frames::io_error;
 use super::scan::{Scan, scan};
 use crate::batch::HEADER_BYTES;
+use crate::bugs::{self, Bug};
 use crate::commit::{self, Bell, Bound, Cursor, Log};
 use crate::disk::{Disk, File};
 use crate::index::ahead::Ahead;
@@ -180,15 +181,15 @@ async fn settle<D: Disk>(
     let shut_out = scan.torn_to.is_some() || scan.ends_in_damage;
     let unvouched = !scan.unvouched.is_empty();
     if shut_out {
-        log.epoch += 1;
+        log.epoch += u64::from(!bugs::on(Bug::KeepEpoch));
         log.superblock_due = true;
     }
     let room = log.superblock.segment_bytes - scan.offset;
-    let gap = !all_known(&scan.lost, &index.lost());
+    let gap = !all_known(&scan.lost, &index.lost()) && !bugs::on(Bug::ForgetGap);
     // The gap's record lies in no segment that lost anything: whoever loses it too, loses more, and jumps further.
     let elsewhere = scan.ends_in_damage || room < MARK_BYTES || gap;
     if let Some(file) = log.files.get(&scan.segment).cloned() {
-        for &(offset, bytes) in &scan.unvouched {
+        for &(offset, bytes) in scan.unvouched.iter().filter(|_| !bugs::on(Bug::TrustUnsynced)) {
             again(&file, offset, bytes).await?;
         }
         // A segment that the superblock does not know yet: its header may be in the kernel's memory only.

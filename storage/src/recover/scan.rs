@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::frames::{Batch, Frames, Spot, io_error};
 use crate::batch::directory;
+use crate::bugs::{self, Bug};
 use crate::disk::File;
 use crate::index::Index;
 use crate::record::Record;
@@ -188,7 +189,7 @@ impl Walk {
                     let end = at + batch.header.total_bytes;
                     if !batch.footer_fits {
                         self.ask(frames, end, expected + 1).await?;
-                        if expected > self.scan.durable {
+                        if expected > self.scan.durable || bugs::on(Bug::TruncateAtDamage) {
                             torn = true;
                             break;
                         }
@@ -202,7 +203,7 @@ impl Walk {
                     self.knows(header.durable_lsn);
                     let end = at + header.total_bytes;
                     self.ask(frames, end, expected + 1).await?;
-                    if expected > self.scan.durable {
+                    if expected > self.scan.durable || bugs::on(Bug::TruncateAtDamage) {
                         torn = true;
                         break;
                     }
@@ -213,7 +214,7 @@ impl Walk {
                 }
                 _ => {
                     let next = self.ask(frames, at + BLOCK_BYTES, expected).await?;
-                    if expected > self.scan.durable {
+                    if expected > self.scan.durable || bugs::on(Bug::TruncateAtDamage) {
                         break;
                     }
                     let Some(next) = next else {

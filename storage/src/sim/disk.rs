@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::faults::{Fault, Faults, OpKind, When};
 use super::file::{Content, Mood, SECTOR_BYTES};
+use crate::bugs::{self, Bug};
 use crate::disk::{BLOCK_BYTES, Bytes, Disk, File, PARTS_MAX};
 
 /// A wait before a step of the disk.
@@ -322,7 +323,9 @@ impl Disk for SimDisk {
         self.world.making.borrow_mut().insert(name.to_owned(), len);
         self.changed();
         let result = self.simple_step(OpKind::Create).await;
-        self.world.making.borrow_mut().remove(name);
+        if !bugs::on(Bug::SkipDirectorySync) {
+            self.world.making.borrow_mut().remove(name);
+        }
         self.changed();
         result?;
         let Some(left) = self.world.free_bytes.get().checked_sub(len) else {

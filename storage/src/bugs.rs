@@ -1,0 +1,101 @@
+//! Faults on purpose: what the tests are tested with.
+//!
+//! Each is a mistake that somebody could make in this code, at the very place where it would be made. In a build with the
+//! feature `bugs` one of them can be switched on for a thread; in any other build [`on`] is false at compile time. Who
+//! catches which is in `tests/bugs.rs`.
+
+macro_rules! bugs {
+    ($($(#[doc = $doc:literal])* $bug:ident = $name:literal,)*) => {
+        /// A mistake.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Bug {
+            $($(#[doc = $doc])* $bug,)*
+        }
+
+        impl Bug {
+            /// All of them.
+            pub const ALL: &[Bug] = &[$(Bug::$bug,)*];
+
+            /// Its name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Bug::$bug => $name,)*
+                }
+            }
+        }
+    };
+}
+
+bugs! {
+    /// A commit is acknowledged before its sync.
+    AckBeforeSync = "ack-before-sync",
+    /// A new file's name is not synced.
+    SkipDirectorySync = "skip-directory-sync",
+    /// The highest UID is given again when its message is expunged.
+    ReuseUid = "reuse-uid",
+    /// Opening takes the first octets that do not verify for the end of the log.
+    TruncateAtDamage = "truncate-at-damage",
+    /// A failed sync is tried again, and believed.
+    RetrySync = "retry-sync",
+    /// A short write counts as a write.
+    IgnoreShortWrite = "ignore-short-write",
+    /// MOVE forgets to take the message from where it was.
+    LoseMoveSource = "lose-move-source",
+    /// The epoch stays when a torn tail is discarded.
+    KeepEpoch = "keep-epoch",
+    /// A second user of a body is not counted.
+    DropReference = "drop-reference",
+    /// A transfer is received once more.
+    ReceiveTwice = "receive-twice",
+    /// A batch is shown before it is durable.
+    ShowDecided = "show-decided",
+    /// The copies of a transfer become durable without their watermark.
+    ForgetWatermark = "forget-watermark",
+    /// A segment is begun without its header.
+    SkipSegmentHeader = "skip-segment-header",
+    /// What is read is not verified.
+    SkipVerify = "skip-verify",
+    /// UIDVALIDITY is the clock's.
+    UidvalidityOfClock = "uidvalidity-of-clock",
+    /// Opening believes in what nobody has synced.
+    TrustUnsynced = "trust-unsynced",
+    /// Bodies at the end of the log are not verified when it is opened.
+    SkipBodies = "skip-bodies",
+    /// Numbers do not jump over what was lost.
+    ForgetGap = "forget-gap",
+    /// A record is no link of its account's chain.
+    BreakChain = "break-chain",
+    /// A change of flags has the MODSEQ of the change before.
+    KeepModseq = "keep-modseq",
+    /// A failed write is acknowledged.
+    IgnoreError = "ignore-error",
+    /// What is expunged still counts for the quota.
+    KeepQuota = "keep-quota",
+}
+
+#[cfg(feature = "bugs")]
+thread_local! {
+    static NOW: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+}
+
+/// Switches one on for this thread, or all off.
+#[cfg(feature = "bugs")]
+pub fn switch(bug: Option<Bug>) {
+    NOW.with(|now| now.set(bug));
+}
+
+/// True if the mistake is to be made.
+#[cfg(feature = "bugs")]
+#[must_use]
+pub fn on(bug: Bug) -> bool {
+    NOW.with(|now| now.get() == Some(bug))
+}
+
+/// True if the mistake is to be made.
+#[cfg(not(feature = "bugs"))]
+#[inline(always)]
+#[must_use]
+pub const fn on(_: Bug) -> bool {
+    false
+}
