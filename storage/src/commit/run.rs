@@ -199,14 +199,10 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
     if wants_segment {
         inner.keep_bell.ring();
     }
-<<<<<<< HEAD
-    fate.set_bodies_at(sealed.header.bodies_at());
-    fate.tell(Ok(()));
-=======
     if let Some(fate) = fate {
+        fate.set_bodies_at(sealed.header.bodies_at());
         fate.tell(Ok(()));
     }
->>>>>>> f3586cb (storage: bugs - twenty-two mistakes that can be switched on, to test the tests with)
     inner.watches.ring(gather.lsn, &changed);
 }
 

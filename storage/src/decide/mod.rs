@@ -21,12 +21,8 @@ use flags::Change;
 use mailboxes::Gone;
 
 use crate::batch::{Gather, Pushed};
-<<<<<<< HEAD
-use crate::commit::{Bound, Fate, Log, Ticket};
-=======
 use crate::bugs::{self, Bug};
-use crate::commit::{Bound, Log, Ticket};
->>>>>>> f3586cb (storage: bugs - twenty-two mistakes that can be switched on, to test the tests with)
+use crate::commit::{Bound, Fate, Log, Ticket};
 use crate::disk::{Bytes, Disk};
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
 use crate::index::{ACCOUNT_NUMBER_MAX, Entry, Index};
