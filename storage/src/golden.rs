@@ -9,9 +9,9 @@ use std::rc::Rc;
 use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
 use crate::index;
 use crate::record::{
-    self, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Gap, Heartbeat, MailboxPut,
-    MailboxRemove, NewMessage, NewTransfer, Record, Released, ReleasedList, Renumber, RunRecord, Subscription,
-    TransferRecord, Truncate, encode_sent, encode_watermark, kind, pack,
+    self, AccountGone, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Forward, Gap, Heartbeat,
+    MailboxPut, MailboxRemove, NewMessage, NewTransfer, Record, Released, ReleasedList, Renumber, Retired, RunRecord,
+    Subscription, TransferRecord, Truncate, encode_sent, encode_watermark, kind, pack,
 };
 use crate::transfer::{TransferCopy, TransferNumber};
 use crate::types::{AccountId, Flags, MailboxId, Message, Place};
@@ -141,6 +141,40 @@ fn a_record_of_a_gap_is_these_bytes() {
     let Some(Record::Gap(gap)) = entry.record else { panic!("a gap") };
     assert_eq!((gap.numbers, gap.modseqs), ((64 << 20) / 48 + 1, (2 << 20) + 1));
     assert_eq!(gap.ranges().collect::<Vec<_>>(), [(7, 7), (9, 12)]);
+}
+
+/// A record of the volume itself, framed.
+fn bare(kind: u16, payload: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    let at = record::begin(&mut out, kind, 0, None, 0, &Chain::default());
+    payload(&mut out);
+    record::finish(&mut out, at);
+    out
+}
+
+#[test]
+fn the_records_of_compaction_are_these_bytes() {
+    let new = Place { segment: 9, at: 77_000 };
+    let forward = bare(kind::FORWARD, |out| Forward::encode(out, 6, &[(4_300, new), (9_000, Place { at: 8, ..new })]));
+    golden("record-forward-v2", &forward);
+    let entry = directory::entries(&forward).next().unwrap().unwrap();
+    let Some(Record::Forward(view)) = entry.record else { panic!("a forward") };
+    let olds: Vec<_> = view.items().collect();
+    assert_eq!(olds[0], (Place { segment: 6, at: 4_300 }, new));
+    assert_eq!(olds[1], (Place { segment: 6, at: 9_000 }, Place { segment: 9, at: 8 }));
+
+    let retired = bare(kind::RETIRED, |out| Retired::encode(out, 4, &[(5, 5), (7, 9)]));
+    golden("record-retired-v2", &retired);
+    let entry = directory::entries(&retired).next().unwrap().unwrap();
+    let Some(Record::Retired(view)) = entry.record else { panic!("segments that are gone") };
+    assert_eq!((view.head, view.runs().collect::<Vec<_>>()), (4, vec![(5, 5), (7, 9)]));
+
+    let gone = [(AccountId(3 << 48 | 1), 6), (AccountId(3 << 48 | 9), 2)];
+    let record = bare(kind::ACCOUNT_GONE, |out| AccountGone::encode(out, &gone));
+    golden("record-account-gone-v2", &record);
+    let entry = directory::entries(&record).next().unwrap().unwrap();
+    let Some(Record::AccountGone(view)) = entry.record else { panic!("accounts that are gone") };
+    assert_eq!(view.items().collect::<Vec<_>>(), gone);
 }
 
 /// A record of an account, framed.

@@ -69,6 +69,7 @@ impl<D: Disk> Inner<D> {
                             let _ = account.apply(*place, *lsn, &record);
                         }
                     }
+                    account.refresh(&index.forwards);
                     index.insert_loaded(account);
                     return Ok(true);
                 }

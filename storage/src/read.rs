@@ -154,7 +154,9 @@ impl<D: Disk> Inner<D> {
         let bytes = self.read_record(list, RECORD_BYTES_GUESS).await?;
         let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
         match Record::of(&frame) {
-            Ok(Some(Record::Large(large))) if LargeRecord::check(large.pieces()) == check => {
+            Ok(Some(Record::Large(large) | Record::MovedLarge(large)))
+                if LargeRecord::check(large.pieces()) == check =>
+            {
                 Ok(large.pieces().collect())
             }
             _ => Err(ReadError::Damaged),
@@ -179,7 +181,7 @@ impl<D: Disk> Inner<D> {
 
     /// Where what was at a place is now.
     pub fn resolve(&self, place: Place) -> Place {
-        place
+        self.index.borrow().forwards.resolve(place)
     }
 
     async fn read_prefix(&self, message: &Message) -> Result<Vec<u8>, ReadError> {

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::{xxh3_128, xxh3_128_with_seed};
 use super::{FOOTER_BYTES, Footer, HEADER_BYTES, Header};
 use crate::commit::Fate;
 use crate::disk::Bytes;
-use crate::record::{self, BodyRecord, Chain, LargeRecord, NewRoot, PIECE_BYTES_MAX, Piece, kind};
+use crate::record::{self, BodyRecord, Chain, Forward, LargeRecord, NewRoot, PIECE_BYTES_MAX, Piece, kind};
 use crate::types::{AccountId, Lsn, Place};
 use crate::upload::Pin;
 
@@ -219,6 +219,17 @@ impl Gather {
             self.finish_root(record);
         }
         self.touch(account);
+        place
+    }
+
+    /// Adds where things of an old segment are now: octet there, new place, and whether that is a body of this batch.
+    pub fn push_forward(&mut self, segment: u32, items: &[(u32, Place, bool)]) -> Place {
+        let record = self.buffer.len();
+        let places: Vec<(u32, Place)> = items.iter().map(|(at, new, _)| (*at, *new)).collect();
+        let place = self.push(kind::FORWARD, |out| Forward::encode(out, segment, &places));
+        let payload = record::payload_at(&self.buffer, record);
+        let bodies = items.iter().enumerate().filter(|(_, (.., body))| *body);
+        bodies.for_each(|(n, _)| self.fix(record, payload + Forward::new_at(n), false));
         place
     }
 

@@ -79,7 +79,7 @@ impl Step<'_> {
         gather.push_of(kind::COPY, id, &mut account.chain, |out| {
             CopyRecord::encode_head(out, to, modseq, from, saved_s, count);
             for ((original, flags), uid) in originals.iter().zip(first..) {
-                CopyRecord::encode_item(out, uid, original, flags);
+                CopyRecord::encode_item(out, uid, &index.fresh(original), flags);
             }
         });
         let pairs = originals.iter().map(|(m, _)| m.uid).zip(first..).collect();

@@ -2,8 +2,8 @@
 //! changes in one transaction each sees those before it.
 
 use super::{Made, Step, UIDVALIDITY_MAX};
-use crate::index::Mailbox;
 use crate::index::ahead::MailboxAhead;
+use crate::index::{Index, Mailbox};
 use crate::record::{MailboxPut, MailboxRemove, Released, Renumber, Subscription, kind};
 use crate::transaction::{Outcome, Refused, Uidvalidity};
 use crate::types::{AccountId, MailboxId, Message, Uid};
@@ -23,13 +23,13 @@ pub(super) struct Gone {
 
 impl Gone {
     /// Everything that a mailbox has, but for messages that are going already.
-    pub fn mailbox(&mut self, durable: Option<&Mailbox>, ahead: Option<&MailboxAhead>) {
+    pub fn mailbox(&mut self, index: &Index, durable: Option<&Mailbox>, ahead: Option<&MailboxAhead>) {
         let Some(durable) = durable else { return };
         let going = |m: &&Message| ahead.is_some_and(|a| a.expunged.contains_key(&m.uid));
         for message in durable.messages.iter().filter(|m| !going(m)) {
             self.bytes += message.size();
             self.messages += 1;
-            self.released.push(Released::of(message));
+            self.released.push(Released::of(&index.fresh(message)));
         }
         let rows = durable.rows.iter().map(|run| (run.body, run.len));
         let runs = durable.runs.iter().map(|run| (run.body, run.body_len));
@@ -118,7 +118,7 @@ impl Step<'_> {
             return Err(Refused::Busy);
         }
         let mut gone = Gone::default();
-        gone.mailbox(index.mailbox(id, mailbox), account.peek(mailbox));
+        gone.mailbox(index, index.mailbox(id, mailbox), account.peek(mailbox));
         account.remove_mailbox(index, id, mailbox).expect("it has a name");
         account.let_go(gone.bytes, gone.messages);
         let modseq = account.next_modseq();

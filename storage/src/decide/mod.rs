@@ -318,7 +318,7 @@ impl Step<'_> {
         for mailbox in index.account(id).into_iter().flat_map(|a| a.mailboxes.values()) {
             let ahead = account.peek(mailbox.info.id);
             if ahead.is_none_or(|ahead| !ahead.is_removed()) {
-                gone.mailbox(Some(mailbox), ahead);
+                gone.mailbox(index, Some(mailbox), ahead);
             }
         }
         let name = match &account.made {
@@ -454,7 +454,8 @@ impl Step<'_> {
             return Ok((uids, account.modseq));
         }
         leaving.expunged.extend(uids.iter().map(|uid| (*uid, lsn)));
-        let gone = uids.iter().filter_map(|uid| durable?.by_uid(*uid));
+        let gone: Vec<_> = uids.iter().filter_map(|uid| durable?.by_uid(*uid)).map(|m| index.fresh(m)).collect();
+        let gone = gone.iter().map(|m| &**m);
         account.let_go(gone.clone().map(Message::size).sum(), uids.len() as u32);
         let modseq = modseq.unwrap_or_else(|| account.next_modseq());
         let (account, gather) = self.account(id)?;

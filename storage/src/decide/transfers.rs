@@ -108,7 +108,7 @@ impl Step<'_> {
         if ahead.expunged.contains_key(&uid) {
             return Ok(None);
         }
-        Ok(index.mailbox(id, mailbox).and_then(|m| m.by_uid(uid)).cloned())
+        Ok(index.mailbox(id, mailbox).and_then(|m| m.by_uid(uid)).map(|m| index.fresh(m).into_owned()))
     }
 
     #[allow(clippy::too_many_arguments, reason = "the fields of one op")]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::names::Names;
-use super::{Jump, Mailbox};
+use super::{Forwards, Jump, Mailbox};
 use crate::bugs::{self, Bug};
 use crate::record::{CopyRecord, MailboxPut, MessageRecord, Record, RootRecord, RunRef};
 use crate::types::{AccountId, AccountInfo, LARGE, Lsn, MODSEQ_MAX, MailboxId, MailboxInfo, Message, Modseq, Place};
@@ -184,6 +184,17 @@ impl Account {
     pub fn usage(&self) -> (u64, u32) {
         let all = || self.mailboxes.values().flat_map(|m| m.messages.iter());
         (all().map(Message::size).sum(), u32::try_from(all().count()).unwrap_or(u32::MAX))
+    }
+
+    /// Its messages are where they have been moved to, before anybody sees it.
+    pub fn refresh(&mut self, forwards: &Forwards) {
+        if forwards.is_empty() {
+            return;
+        }
+        for message in self.mailboxes.values_mut().flat_map(|m| m.messages.iter_mut()) {
+            message.prefix = forwards.resolve(message.prefix);
+            message.body = forwards.resolve(message.body);
+        }
     }
 
     fn gave(&mut self, modseq: Modseq) {

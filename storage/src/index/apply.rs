@@ -10,7 +10,8 @@ use super::account::blank;
 use super::{Account, Arrived, ChangedMailbox, Entry, Index, Jump, Segment, hash_of};
 use crate::batch::{Header, directory};
 use crate::bugs::{self, Bug};
-use crate::record::{AccountPut, Bad, Gap, Record, Released, ReleasedList, RootRecord};
+use crate::record::{AccountPut, Bad, Gap, Record, Released, ReleasedList, Retired, RootRecord};
+use crate::segment::SEGMENTS_MAX;
 use crate::types::{AccountId, MODSEQ_MAX, MailboxId, Modseq, Place};
 
 /// Accounts of one volume are numbered up to this: the volume has the upper 16 bits.
@@ -43,6 +44,8 @@ struct Tally {
     new: Vec<(Place, u64)>,
     /// Lists of pieces that lost a user.
     large: Vec<Place>,
+    /// What compaction moved, from where to where.
+    moved: Vec<(Place, Place)>,
 }
 
 impl Tally {
@@ -117,6 +120,13 @@ impl Index {
                     }
                 }
             }
+            Record::Forward(forward) => {
+                tally.moved.extend(forward.items());
+                self.forwards.add(forward.segment, self.applied, place, forward.items());
+            }
+            Record::MovedLarge(_) => tally.new.push((place, 0)),
+            Record::Retired(retired) => self.retire(retired),
+            Record::AccountGone(gone) => gone.items().for_each(|(account, _)| self.remove_account(account)),
             Record::Truncate(_) | Record::Heartbeat(_) | Record::Moved(_) => {}
             Record::Gap(gap) => self.jump(place, gap),
             Record::Transfer(record) => {
@@ -135,11 +145,9 @@ impl Index {
         let mut changed = None;
         match record {
             Record::AccountRemove(list) => {
-                let entry = self.entries.remove(id)?;
-                drop(entry);
-                self.loaded.remove(&id);
+                self.entries.get(id)?;
+                self.remove_account(id);
                 tally.released(list);
-                self.notice(id, None, true);
                 return Some(());
             }
             Record::MailboxPut(put) => {
@@ -220,6 +228,29 @@ impl Index {
         }
     }
 
+    fn remove_account(&mut self, id: AccountId) {
+        if self.entries.remove(id).is_some() {
+            self.loaded.remove(&id);
+            self.notice(id, None, true);
+        }
+    }
+
+    /// Segments are gone.
+    fn retire(&mut self, retired: &Retired<'_>) {
+        self.head = self.head.max(retired.head);
+        self.retired = retired.runs().flat_map(|(first, last)| first..=last.min(SEGMENTS_MAX)).collect();
+        let gone: Vec<u32> = self.segments.keys().copied().filter(|n| self.is_retired(*n)).collect();
+        for segment in gone {
+            self.segments.remove(&segment);
+            self.forwards.shorten(segment);
+        }
+    }
+
+    /// True if a segment is gone, and nothing is missing with it.
+    pub fn is_retired(&self, segment: u32) -> bool {
+        segment < self.head || self.retired.contains(&segment)
+    }
+
     fn notice(&mut self, account: AccountId, mailbox: Option<MailboxId>, gone: bool) {
         if self.live {
             self.changed.push(ChangedMailbox { account, mailbox, gone });
@@ -285,8 +316,23 @@ impl Index {
 
     /// Counts the users of bodies, each body once. One whose segment or batch is damaged is not there to be counted.
     fn settle(&mut self, mut tally: Tally) {
-        tally.uses.sort_unstable_by_key(|(place, ..)| *place);
         tally.new.sort_unstable_by_key(|(place, _)| *place);
+        if !self.forwards.is_empty() {
+            tally.uses.iter_mut().for_each(|(place, ..)| *place = self.forwards.resolve(*place));
+            tally.large.iter_mut().for_each(|place| *place = self.forwards.resolve(*place));
+        }
+        for (old, new) in tally.moved {
+            // Message records are moved too, and have no users.
+            let Ok(at) = tally.new.binary_search_by_key(&new, |(place, _)| *place) else { continue };
+            let Some(segment) = self.segments.get_mut(&old.segment) else { continue };
+            let len = tally.new[at].1;
+            let users = segment.leave(old.at, len);
+            tally.uses.push((new, len as u32, i32::try_from(users).unwrap_or(i32::MAX)));
+            if self.debts.remove(&old) {
+                self.debts.insert(new);
+            }
+        }
+        tally.uses.sort_unstable_by_key(|(place, ..)| *place);
         let mut new = tally.new.iter().peekable();
         for uses in tally.uses.chunk_by(|a, b| a.0 == b.0) {
             let (place, len, _) = uses[0];
@@ -384,6 +430,91 @@ mod tests {
         let inbox = index.mailbox(ALICE, MailboxId::INBOX).unwrap();
         let shown: Vec<_> = inbox.messages().iter().map(|m| (m.uid, m.modseq)).collect();
         assert_eq!((shown, inbox.uidnext()), (vec![(3, 20), (4, 10), (6, 20)], 7));
+    }
+
+    /// One letter, and the place of its body.
+    fn letter(index: &mut Index, offset: u64) -> Place {
+        apply(index, offset, |g, chain| {
+            let put =
+                AccountPut { modseq: 1, generation: 1, limit_bytes: 0, limit_messages: 0, name: "a@x", secrets: b"" };
+            g.push_of(kind::ACCOUNT_PUT, ALICE, chain, |out| put.encode(out));
+            let mailbox = MailboxId::INBOX;
+            let put =
+                MailboxPut { mailbox, uidvalidity: 1, modseq: 1, special_use: 0, subscribed: true, name: "INBOX" };
+            g.push_of(kind::MAILBOX_PUT, ALICE, chain, |out| put.encode(out));
+            let body = g.push_body(vec![b"hello".to_vec()], 5, 0);
+            let new = NewMessage {
+                mailbox,
+                uid: 1,
+                modseq: 2,
+                size: 5,
+                saved_s: 0,
+                internal_ms: 0,
+                body: body.place,
+                body_check: body.check,
+                large: false,
+                flags: &Flags::none(),
+                prefix: b"",
+            };
+            g.push_with_body(kind::MESSAGE, ALICE, chain, (body, NewMessage::BODY_AT), |out| new.encode(out));
+        });
+        index.mailbox(ALICE, MailboxId::INBOX).unwrap().messages()[0].body
+    }
+
+    fn forward(g: &mut Gather, old: Place) {
+        let body = g.push_body(vec![b"hello".to_vec()], 5, 0);
+        g.push_forward(old.segment, &[(old.at, body.place, true)]);
+    }
+
+    #[test]
+    fn who_comes_and_goes_while_a_body_is_moved_is_counted_where_it_is() {
+        let mut index = Index::default();
+        let old = letter(&mut index, 4_096);
+        let message = index.mailbox(ALICE, MailboxId::INBOX).unwrap().messages()[0].clone();
+        let copy = |g: &mut Gather, chain: &mut Chain, uid: u32| {
+            g.push_of(kind::COPY, ALICE, chain, |out| {
+                CopyRecord::encode_head(out, MailboxId::INBOX, 3, MailboxId::INBOX, 0, 1);
+                CopyRecord::encode_item(out, uid, &message, &Flags::none());
+            });
+        };
+        // Before the forward and behind it in its batch, and in a batch that was decided before it was durable.
+        apply(&mut index, 8_192, |g, chain| {
+            copy(g, chain, 5);
+            forward(g, old);
+            copy(g, chain, 6);
+        });
+        let new = index.forwards.resolve(old);
+        assert_ne!(new, old);
+        let users = |index: &Index, place: Place| index.segments[&place.segment].users(place.at);
+        assert_eq!((users(&index, old), users(&index, new), index.segments[&1].live), (0, 3, 5));
+        apply(&mut index, 16_384, |g, chain| copy(g, chain, 7));
+        assert_eq!((users(&index, old), users(&index, new)), (0, 4));
+        apply(&mut index, 20_480, |g, chain| {
+            g.push_of(kind::EXPUNGE, ALICE, chain, |out| {
+                let inbox = index_free_copies(&message, &[1, 5, 6, 7]);
+                ExpungeRecord::encode(out, MailboxId::INBOX, 9, inbox.iter());
+            });
+        });
+        assert_eq!((users(&index, new), index.segments[&1].live), (0, 0));
+    }
+
+    fn index_free_copies(message: &Message, uids: &[u32]) -> Vec<Message> {
+        uids.iter().map(|uid| Message { uid: *uid, ..message.clone() }).collect()
+    }
+
+    #[test]
+    fn a_body_that_nobody_wants_any_more_when_it_is_moved_arrives_dead() {
+        let mut index = Index::default();
+        let old = letter(&mut index, 4_096);
+        let message = index.mailbox(ALICE, MailboxId::INBOX).unwrap().messages()[0].clone();
+        apply(&mut index, 8_192, |g, chain| {
+            forward(g, old);
+            g.push_of(kind::EXPUNGE, ALICE, chain, |out| {
+                ExpungeRecord::encode(out, MailboxId::INBOX, 3, [&message].into_iter());
+            });
+        });
+        let new = index.forwards.resolve(old);
+        assert_eq!((index.segments[&1].users(new.at), index.segments[&1].live), (0, 0));
     }
 
     #[test]

@@ -8,22 +8,25 @@ mod account;
 pub mod ahead;
 mod apply;
 mod entries;
+mod forwards;
 mod mailbox;
 mod names;
 mod segments;
 mod transfers;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 pub use account::Account;
 pub use apply::{ACCOUNT_NUMBER_MAX, check};
 pub use entries::{Entries, Entry, hash_of};
+pub use forwards::{Forwards, Table};
 pub use mailbox::Mailbox;
 pub use segments::Segment;
 pub use transfers::{Transfers, TransfersAhead};
 
-use crate::types::{AccountId, Lsn, MailboxId, Modseq, Place};
+use crate::types::{AccountId, Lsn, MailboxId, Message, Modseq, Place};
 
 /// Everything durable.
 #[derive(Default)]
@@ -48,6 +51,11 @@ pub struct Index {
     pub transfers: Transfers,
     /// Octets that were found damaged: segment, offset, length.
     pub damaged: Vec<(u32, u64, u64)>,
+    /// Where things are that were moved.
+    pub forwards: Forwards,
+    /// Segments that are gone, from the first that is not on, and the first that is not.
+    pub retired: BTreeSet<u32>,
+    pub head: u32,
     /// Lists of pieces of which the last user is gone, and whose pieces are still counted.
     pub debts: BTreeSet<Place>,
     /// LSN of the last batch that was applied.
@@ -104,6 +112,15 @@ impl Index {
     /// The mailbox, if its account is in memory.
     pub fn mailbox(&self, account: AccountId, mailbox: MailboxId) -> Option<&Mailbox> {
         self.loaded.get(&account)?.mailboxes.get(&mailbox)
+    }
+
+    /// A message as it is to be written: what it has been moved to, where that is known.
+    pub fn fresh<'m>(&self, message: &'m Message) -> Cow<'m, Message> {
+        let (prefix, body) = (self.forwards.resolve(message.prefix), self.forwards.resolve(message.body));
+        match (prefix, body) == (message.prefix, message.body) {
+            true => Cow::Borrowed(message),
+            false => Cow::Owned(Message { prefix, body, ..message.clone() }),
+        }
     }
 
     /// Lost batches that the numbers have jumped over.

@@ -34,6 +34,16 @@ impl Segment {
         }
     }
 
+    /// A body is somewhere else from now on, with all its users. Returns how many they were.
+    pub fn leave(&mut self, at: u32, len: u64) -> u32 {
+        let users = self.users(at);
+        self.odd.insert(at, 0);
+        if users > 0 {
+            self.live = self.live.saturating_sub(len);
+        }
+        users
+    }
+
     /// A body that is there has so many users more or less. Returns true if it is dead now and was not.
     pub fn count(&mut self, at: u32, len: u64, by: i64) -> bool {
         let was = self.users(at);

@@ -1,7 +1,8 @@
 //! Account put: makes an account or replaces its secrets and limits. Account remove lists all that the account had.
+//! Account gone says the same of accounts whose remove was compacted away, while older segments may have records of them.
 
 use crate::codec::{Put, Reader};
-use crate::types::Modseq;
+use crate::types::{AccountId, Modseq};
 
 /// Kind 8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,5 +37,36 @@ impl<'a> AccountPut<'a> {
             name: r.text()?,
             secrets: r.blob()?,
         })
+    }
+}
+
+/// Kind 111: removed accounts, and in which segment their remove was. Older segments may have records of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountGone<'a> {
+    items: &'a [u8],
+}
+
+impl<'a> AccountGone<'a> {
+    /// Octets of one.
+    pub const ITEM_BYTES: usize = 12;
+
+    pub fn encode(out: &mut Vec<u8>, gone: &[(AccountId, u32)]) {
+        out.u32(u32::try_from(gone.len()).expect("a transaction is smaller than a segment"));
+        out.u32(0);
+        for (account, segment) in gone {
+            out.u64(account.0);
+            out.u32(*segment);
+        }
+    }
+
+    pub fn decode(r: &mut Reader<'a>) -> Option<Self> {
+        let count = usize::try_from(r.u32()?).ok()?;
+        r.u32()?;
+        Some(AccountGone { items: r.take(count.checked_mul(Self::ITEM_BYTES)?)? })
+    }
+
+    pub fn items(&self) -> impl Iterator<Item = (AccountId, u32)> + use<'a> {
+        let mut r = Reader::new(self.items);
+        std::iter::from_fn(move || Some((AccountId(r.u64()?), r.u32()?)))
     }
 }

@@ -11,6 +11,7 @@ mod copy;
 mod domain;
 mod expunge;
 mod flags;
+mod forward;
 mod frame;
 mod gap;
 mod large;
@@ -25,12 +26,13 @@ mod run;
 mod subscription;
 mod transfer;
 
-pub use account::AccountPut;
+pub use account::{AccountGone, AccountPut};
 pub use body::{BodyRecord, PIECE_BYTES_MAX, check};
 pub use copy::{COPIED_BYTES, COPY_HEAD_BYTES, CopyRecord};
 pub use domain::DomainPut;
 pub use expunge::ExpungeRecord;
 pub use flags::{FlagsRecord, KEYWORD_BYTES_MAX, KEYWORDS_MAX, keyword_bytes};
+pub use forward::{FORWARD_HEAD_BYTES, FORWARD_ITEM_BYTES, Forward, Retired};
 pub use frame::{
     Bad, Chain, FRAME_BYTES_MAX, Frame, IGNORABLE, LINKS_MAX, begin, check_again, finish, payload_at, slot,
 };
@@ -52,8 +54,7 @@ pub use transfer::{
 
 use crate::codec::Reader;
 
-/// The numbers of the kinds. Free and promised: 64–79 queue, 83–87 and 89–95 transfer, 96–103 catalogue,
-/// 105 and 109–111 forwarding.
+/// The numbers of the kinds. Free and promised: 64–79 queue, 83–87 and 89–95 transfer, 96–103 catalogue.
 pub mod kind {
     pub const DOMAIN_PUT: u16 = 1;
     pub const DOMAIN_REMOVE: u16 = 2;
@@ -77,9 +78,13 @@ pub mod kind {
     pub const ANEW: u16 = 82;
     pub const WATERMARK: u16 = 88;
     pub const ROOT: u16 = 104;
+    pub const FORWARD: u16 = 105;
     pub const MOVED: u16 = 106;
     pub const LARGE: u16 = 107;
     pub const RELEASE: u16 = 108;
+    pub const RETIRED: u16 = 109;
+    pub const MOVED_LARGE: u16 = 110;
+    pub const ACCOUNT_GONE: u16 = 111;
 }
 
 /// A record's payload, borrowing from the directory.
@@ -101,10 +106,18 @@ pub enum Record<'a> {
     Body(BodyRecord),
     Large(LargeRecord<'a>),
     Root(RootRecord<'a>),
+    /// Where compaction has put things.
+    Forward(Forward<'a>),
     /// A message record that was moved for its prefix.
     Moved(MessageRecord<'a>),
     /// Pieces of large bodies that nobody has any more: of which list, and the pieces.
     Release(ReleasedList<'a>),
+    /// Segments that are gone.
+    Retired(Retired<'a>),
+    /// A list of pieces that was moved: the pieces have it as their user already.
+    MovedLarge(LargeRecord<'a>),
+    /// Accounts that were removed, by records that are gone.
+    AccountGone(AccountGone<'a>),
     Truncate(Truncate),
     Heartbeat(Heartbeat),
     Gap(Gap<'a>),
@@ -136,8 +149,12 @@ impl<'a> Record<'a> {
             kind::BODY if known => BodyRecord::decode(&mut r).map(Record::Body),
             kind::LARGE if known => LargeRecord::decode(&mut r).map(Record::Large),
             kind::ROOT if known => RootRecord::decode(&mut r).map(Record::Root),
+            kind::FORWARD if known => Forward::decode(&mut r).map(Record::Forward),
             kind::MOVED if known => MessageRecord::decode(&mut r).map(Record::Moved),
             kind::RELEASE if known => ReleasedList::decode(&mut r).map(Record::Release),
+            kind::RETIRED if known => Retired::decode(&mut r).map(Record::Retired),
+            kind::MOVED_LARGE if known => LargeRecord::decode(&mut r).map(Record::MovedLarge),
+            kind::ACCOUNT_GONE if known => AccountGone::decode(&mut r).map(Record::AccountGone),
             kind::TRUNCATE if known => Truncate::decode(&mut r).map(Record::Truncate),
             kind::HEARTBEAT if known => Heartbeat::decode(&mut r).map(Record::Heartbeat),
             kind::GAP if known => Gap::decode(&mut r).map(Record::Gap),
@@ -199,6 +216,9 @@ mod tests {
                     Ok(Some(Record::Flags(f))) => { f.items().count(); }
                     Ok(Some(Record::Expunge(e))) => { e.uids().count(); }
                     Ok(Some(Record::Message(m))) => { let _ = m.flags.to_flags(); }
+                    Ok(Some(Record::Forward(f))) => { f.items().count(); }
+                    Ok(Some(Record::Retired(r))) => { r.runs().count(); }
+                    Ok(Some(Record::AccountGone(g))) => { g.items().count(); }
                     Ok(Some(Record::Large(l))) => { l.pieces().count(); }
                     Ok(Some(Record::Root(r))) => { let _ = r.mailboxes(); }
                     Ok(Some(Record::Copy(c))) => { c.items().for_each(|c| drop(c.flags.to_flags())); }

@@ -1,0 +1,165 @@
+//! Forwarding: where things are that compaction has moved, a sorted table for each segment they were moved out of.
+//!
+//! Places in snapshots and in records stay as they were written, until their account is folded; so whoever follows a place
+//! asks here first. A table is kept while anything may name its segment: see [`Forwards::drop_table`].
+
+use std::collections::BTreeMap;
+
+use crate::types::{Lsn, Place};
+
+/// Steps that a place is followed. Tables are shortened when the segment they lead to is retired, so nothing takes more
+/// than two; what takes more than this is damage, and is taken to be where it is.
+const STEPS_MAX: usize = 64;
+
+/// All tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forwards {
+    tables: BTreeMap<u32, Table>,
+}
+
+/// What was moved out of one segment: about 12 octets each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Octet in the old segment, new place; rising, each octet once.
+    entries: Vec<(u32, Place)>,
+    /// The batch of the last forward that brought something new.
+    pub lsn: Lsn,
+    /// Where that forward lies.
+    pub place: Place,
+}
+
+impl Table {
+    /// Octet in the old segment, new place; rising.
+    pub fn entries(&self) -> &[(u32, Place)] {
+        &self.entries
+    }
+
+    fn find(&self, at: u32) -> Option<Place> {
+        self.entries.binary_search_by_key(&at, |(old, _)| *old).ok().map(|i| self.entries[i].1)
+    }
+}
+
+impl Forwards {
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// By segment.
+    pub fn tables(&self) -> impl Iterator<Item = (u32, &Table)> {
+        self.tables.iter().map(|(segment, table)| (*segment, table))
+    }
+
+    pub fn table(&self, segment: u32) -> Option<&Table> {
+        self.tables.get(&segment)
+    }
+
+    /// Where what was at a place is now.
+    pub fn resolve(&self, place: Place) -> Place {
+        let mut now = place;
+        for _ in 0..STEPS_MAX {
+            match self.tables.get(&now.segment).and_then(|table| table.find(now.at)) {
+                Some(next) => now = next,
+                None => return now,
+            }
+        }
+        place
+    }
+
+    /// A forward has come: `items` are old places of one segment, and new ones. Of two for one place the later counts.
+    pub fn add(&mut self, segment: u32, lsn: Lsn, place: Place, items: impl Iterator<Item = (Place, Place)>) {
+        let table = self.tables.entry(segment).or_default();
+        let sorted = table.entries.len();
+        let last = table.entries.last().map(|(at, _)| *at);
+        // What leads to itself leads nowhere.
+        table.entries.extend(items.filter(|(old, new)| old != new).map(|(old, new)| (old.at, new)));
+        let rises = table.entries[sorted..].is_sorted_by(|a, b| a.0 < b.0);
+        if !rises || table.entries.get(sorted).is_some_and(|(at, _)| last.is_some_and(|last| last >= *at)) {
+            // A stable sort of two runs, nearly: of equal ones the later stands behind.
+            table.entries.sort_by_key(|(at, _)| *at);
+            table.entries.reverse();
+            table.entries.dedup_by_key(|(at, _)| *at);
+            table.entries.reverse();
+        }
+        // What is only said again does not make the table younger.
+        if table.entries.len() > sorted {
+            (table.lsn, table.place) = (lsn, place);
+        }
+    }
+
+    /// A segment goes: nothing leads there any more. What is not moved on from there is not needed by anybody.
+    pub fn shorten(&mut self, gone: u32) {
+        let Some(there) = self.tables.get(&gone).cloned() else {
+            self.tables.values_mut().for_each(|table| table.entries.retain(|(_, new)| new.segment != gone));
+            return;
+        };
+        for table in self.tables.values_mut() {
+            table.entries.retain_mut(|(_, new)| {
+                if new.segment == gone {
+                    match there.find(new.at) {
+                        Some(next) => *new = next,
+                        None => return false,
+                    }
+                }
+                true
+            });
+            table.entries.shrink_to_fit();
+        }
+    }
+
+    /// Nobody names places of this segment any more.
+    pub fn drop_table(&mut self, segment: u32) {
+        self.tables.remove(&segment);
+    }
+
+    /// Octets of memory, about.
+    pub fn bytes(&self) -> usize {
+        self.tables.values().map(|table| table.entries.capacity() * size_of::<(u32, Place)>()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(segment: u32, at: u32) -> Place {
+        Place { segment, at }
+    }
+
+    fn moved(forwards: &mut Forwards, from: u32, to: u32, ats: &[(u32, u32)]) {
+        let items = ats.iter().map(|(old, new)| (place(from, *old), place(to, *new)));
+        forwards.add(from, 1, place(to, 0), items);
+    }
+
+    #[test]
+    fn a_place_is_followed_as_often_as_it_was_moved() {
+        let mut forwards = Forwards::default();
+        moved(&mut forwards, 1, 5, &[(10, 100), (30, 300)]);
+        moved(&mut forwards, 1, 5, &[(20, 200)]);
+        moved(&mut forwards, 5, 9, &[(200, 7), (300, 8)]);
+        let now = [10, 20, 30, 40].map(|at| forwards.resolve(place(1, at)));
+        assert_eq!(now, [place(5, 100), place(9, 7), place(9, 8), place(1, 40)]);
+    }
+
+    #[test]
+    fn tables_are_shortened_when_a_segment_goes_and_forget_what_was_not_moved_on() {
+        let mut forwards = Forwards::default();
+        moved(&mut forwards, 1, 5, &[(10, 100), (20, 200), (30, 300)]);
+        moved(&mut forwards, 2, 6, &[(10, 100)]);
+        moved(&mut forwards, 5, 9, &[(200, 7)]);
+        forwards.shorten(5);
+        assert_eq!(forwards.table(1).unwrap().entries(), [(20, place(9, 7))]);
+        assert_eq!(forwards.resolve(place(2, 10)), place(6, 100));
+        forwards.shorten(6);
+        assert_eq!(forwards.table(2).unwrap().entries(), []);
+    }
+
+    #[test]
+    fn of_two_forwards_of_one_place_the_later_counts_and_circles_end() {
+        let mut forwards = Forwards::default();
+        moved(&mut forwards, 1, 5, &[(20, 200), (10, 100)]);
+        moved(&mut forwards, 1, 6, &[(10, 1)]);
+        assert_eq!((forwards.resolve(place(1, 10)), forwards.resolve(place(1, 20))), (place(6, 1), place(5, 200)));
+        moved(&mut forwards, 6, 1, &[(1, 10)]);
+        assert_eq!(forwards.resolve(place(1, 10)), place(1, 10), "what leads in a circle is where it is");
+    }
+}
