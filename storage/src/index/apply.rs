@@ -442,7 +442,7 @@ mod tests {
             let put =
                 MailboxPut { mailbox, uidvalidity: 1, modseq: 1, special_use: 0, subscribed: true, name: "INBOX" };
             g.push_of(kind::MAILBOX_PUT, ALICE, chain, |out| put.encode(out));
-            let body = g.push_body(vec![b"hello".to_vec()], 5, 0);
+            let body = g.push_body(vec![], vec![b"hello".to_vec()], 5, 0);
             let new = NewMessage {
                 mailbox,
                 uid: 1,
@@ -462,7 +462,7 @@ mod tests {
     }
 
     fn forward(g: &mut Gather, old: Place) {
-        let body = g.push_body(vec![b"hello".to_vec()], 5, 0);
+        let body = g.push_body(vec![], vec![b"hello".to_vec()], 5, 0);
         g.push_forward(old.segment, &[(old.at, body.place, true)]);
     }
 
