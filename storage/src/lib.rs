@@ -7,6 +7,7 @@
 mod batch;
 mod body;
 pub mod bugs;
+pub mod check;
 mod codec;
 mod commit;
 mod decide;
@@ -16,6 +17,7 @@ mod golden;
 mod index;
 mod load;
 mod loaded;
+pub mod overlay;
 mod read;
 mod record;
 mod recover;

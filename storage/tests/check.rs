@@ -1,0 +1,105 @@
+//! Looking at a volume from outside: a good one is called good, and what is broken is named.
+#![cfg(feature = "sim")]
+
+mod support;
+
+use ringpost_storage::check::{Broken, Report, check};
+use ringpost_storage::sim::SimDisk;
+use support::*;
+
+fn look(disk: &SimDisk) -> (Report, Vec<Broken>) {
+    let mut broken = Vec::new();
+    let before = disk.files();
+    let digest = disk.digest();
+    let report = block_on(check(disk.clone(), None, |what| broken.push(what), |_| {})).expect("it opens");
+    assert_eq!((disk.files(), disk.digest()), (before, digest), "nothing is written");
+    assert_eq!(report.broken, broken.len() as u64);
+    (report, broken)
+}
+
+/// Three letters of alice and one of bob, over several segments.
+fn letters() -> SimDisk {
+    let disk = made();
+    let mut v = open(&disk);
+    let (alice, bob) = (v.account("alice@x"), v.account("bob@x"));
+    for n in 0..3 {
+        v.deliver(alice, &text(30_000, n));
+    }
+    v.deliver(bob, &text(5_000, 9));
+    v.close();
+    disk
+}
+
+#[test]
+fn a_good_volume_is_called_good_also_after_a_power_cut() {
+    let disk = letters();
+    let (report, broken) = look(&disk);
+    assert_eq!((broken, report.whole), (vec![], true));
+    assert_eq!((report.accounts, report.messages, report.orphans), (2, 4, 0));
+    assert!(report.segments >= 2 && report.message_bytes >= 95_000 && report.batch_bytes > report.message_bytes);
+    let mut v = open(&disk);
+    let carol = v.account("carol@x");
+    v.deliver(carol, &text(2_000, 3));
+    let (report, broken) = look(&disk.crash());
+    assert_eq!((broken, report.accounts, report.messages), (vec![], 3, 5));
+}
+
+#[test]
+fn a_damaged_body_is_named_with_the_message_that_has_it() {
+    let disk = letters();
+    let body = text(30_000, 1);
+    let (name, at) = disk
+        .files()
+        .iter()
+        .find_map(|(name, _)| {
+            let bytes = disk.peek(name)?;
+            bytes.windows(64).position(|w| *w == body[..64]).map(|at| (name.clone(), at))
+        })
+        .expect("the letter lies somewhere");
+    spoil(&disk, &name, |b| b[at + 20_000] ^= 1);
+    let (report, broken) = look(&disk);
+    let [Broken::Body { offset, octets, .. }, Broken::Message { account, mailbox, uid, .. }] = &broken[..] else {
+        panic!("{broken:?}")
+    };
+    assert_eq!((*offset, *octets), (at as u64, 30_000));
+    assert_eq!((account.as_str(), mailbox.as_str(), *uid), ("alice@x", "INBOX", 2));
+    assert!(report.whole, "no batch is lost with it");
+    assert_eq!(report.messages, 4);
+}
+
+#[test]
+fn a_hole_in_the_log_is_named_until_its_loss_is_accepted() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("alice@x");
+    for n in 0..4 {
+        v.deliver(alice, &text(2_000, n));
+    }
+    v.close();
+    let all = batches(&disk);
+    let (from, to) = (all[2], all[3]);
+    spoil(&disk, FIRST, |b| b[from..to].fill(0));
+    let hole = Broken::Log { segment: 1, offset: from as u64, octets: (to - from) as u64 };
+    let (report, broken) = look(&disk);
+    assert_eq!((broken, report.whole, report.messages), (vec![hole.clone()], false, 3));
+    let v = open(&disk);
+    let (_, broken) = look(&disk);
+    assert_eq!(broken, [hole], "being opened does not heal it");
+    v.volume.accept_loss();
+    v.close();
+    let (report, broken) = look(&disk);
+    assert_eq!((broken, report.whole, report.accepted), (vec![], true, 1));
+}
+
+#[test]
+fn a_segment_that_is_missing_or_has_no_header_is_named() {
+    let disk = letters();
+    spoil(&disk, "segment-00000002", |b| b[100] ^= 1);
+    let (report, broken) = look(&disk);
+    assert_eq!((broken, report.messages), (vec![Broken::Log { segment: 2, offset: 0, octets: 4_096 }], 4));
+    let disk = letters();
+    block_on(ringpost_storage::disk::Disk::remove(&disk, FIRST)).expect("removing");
+    let (report, broken) = look(&disk);
+    assert!(matches!(broken[..], [Broken::Log { segment: 1, offset: 0, .. }, ..]), "{broken:?}");
+    assert!(!report.whole);
+}
