@@ -25,6 +25,7 @@ mod salvage;
 mod segment;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod space;
 mod superblock;
 pub mod transaction;
 pub mod transfer;

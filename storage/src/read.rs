@@ -131,6 +131,23 @@ impl<D: Disk> Inner<D> {
         Ok(out)
     }
 
+    /// See [`crate::Volume::read_as_is`].
+    pub async fn read_as_is(&self, message: &Message) -> Result<Vec<u8>, ReadError> {
+        let mut whole =
+            if message.prefix_len == 0 { Vec::new() } else { self.read_prefix(message).await.unwrap_or_default() };
+        let pieces: Vec<(Place, u64)> = if message.is_large() {
+            let pieces = self.pieces(message.body, message.body_check).await?;
+            pieces.into_iter().map(|piece| (piece.place, u64::from(piece.len))).collect()
+        } else {
+            vec![(message.body, message.body_len())]
+        };
+        for (place, len) in pieces {
+            let place = self.resolve(place);
+            whole.extend_from_slice(&self.read_span(place.segment, u64::from(place.at), len).await?);
+        }
+        Ok(whole)
+    }
+
     /// See [`crate::Volume::summaries`].
     pub async fn summaries(&self, account: AccountId, mailbox: MailboxId, uids: &[Uid]) -> Vec<Option<Rc<[u8]>>> {
         let runs = self.index.borrow().mailbox(account, mailbox).map(|m| m.runs.clone()).unwrap_or_default();

@@ -511,6 +511,15 @@ impl<D: Disk> Volume<D> {
         self.0.read_on(reader, offset).await
     }
 
+    /// Reads a message as it lies on the disk, though it is damaged: nothing of its body is verified, and a prefix that cannot be
+    /// read is left out. For people who want to save what is left.
+    ///
+    /// # Errors
+    /// There is nothing to be read in its place.
+    pub async fn read_as_is(&self, message: &Message) -> Result<Vec<u8>, ReadError> {
+        self.0.read_as_is(message).await
+    }
+
     /// Summaries kept for these messages, `None` where there is none.
     pub async fn summaries(&self, account: AccountId, mailbox: MailboxId, uids: &[Uid]) -> Vec<Option<Rc<[u8]>>> {
         self.0.summaries(account, mailbox, uids).await

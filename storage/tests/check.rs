@@ -65,6 +65,16 @@ fn a_damaged_body_is_named_with_the_message_that_has_it() {
     assert_eq!((account.as_str(), mailbox.as_str(), *uid), ("alice@x", "INBOX", 2));
     assert!(report.whole, "no batch is lost with it");
     assert_eq!(report.messages, 4);
+    // What is left of it can be saved.
+    let v = open(&disk);
+    let alice = v.volume.account_named("alice@x").unwrap();
+    let loaded = block_on(v.volume.load(alice)).unwrap().unwrap();
+    let message = loaded.mailbox(INBOX, |m| m.by_uid(2).cloned()).flatten().unwrap();
+    assert!(block_on(v.volume.read(&message)).is_err());
+    let mut spoilt = prefixed(alice, &body);
+    let prefix = spoilt.len() - body.len();
+    spoilt[prefix + 20_000] ^= 1;
+    assert_eq!(block_on(v.volume.read_as_is(&message)).unwrap(), spoilt);
 }
 
 #[test]
@@ -102,4 +112,15 @@ fn a_segment_that_is_missing_or_has_no_header_is_named() {
     let (report, broken) = look(&disk);
     assert!(matches!(broken[..], [Broken::Log { segment: 1, offset: 0, .. }, ..]), "{broken:?}");
     assert!(!report.whole);
+}
+
+#[test]
+fn a_volume_knows_how_much_it_holds() {
+    let disk = letters();
+    let v = open(&disk);
+    let space = v.volume.space();
+    assert_eq!((space.accounts, space.messages), (2, 4));
+    assert!(space.message_bytes > 95_000 && space.live_bytes >= 95_000);
+    assert!(space.live_bytes < space.written_bytes && space.written_bytes < space.segment_bytes);
+    assert_eq!(space.segment_bytes, space.segments * SEGMENT);
 }
