@@ -80,7 +80,7 @@ fn batch() -> Vec<u8> {
     let (body, body_len, body_check) = (pushed.place, len as u32, pushed.check);
     let run = RunRecord { mailbox, first: 1, last: 4, count: 2, body, body_len, body_check };
     g.push_with_body(kind::RUN, account, &mut chain, (pushed, RunRecord::BODY_AT), |o| run.encode(o));
-    let released = Released { body: Place { segment: 6, at: 4_224 }, len: 3_990, large: false };
+    let released = Released { body: Place { segment: 6, at: 4_224 }, len: 3_990, large: false, rows: false };
     g.push_of(kind::MAILBOX_REMOVE, account, &mut chain, |o| {
         MailboxRemove::encode(o, mailbox, 6, (4_000, 1), &[released]);
     });

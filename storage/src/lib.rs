@@ -12,6 +12,7 @@ mod codec;
 mod commit;
 mod decide;
 pub mod disk;
+mod fold;
 #[cfg(test)]
 mod golden;
 mod index;
@@ -36,6 +37,7 @@ mod watch;
 
 pub use body::{Body, Pieces};
 pub use decide::{COPY_UIDS_MAX, MAILBOXES_MAX, NAME_BYTES_MAX, PREFIX_BYTES_MAX, SUBSCRIPTIONS_MAX};
+pub use fold::FoldError;
 pub use loaded::Loaded;
 pub use read::Reader;
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::disk::Disk;
-use crate::index::{Account, Arrived, Entry};
+use crate::index::{Account, Arrived, Entry, blank};
 use crate::record::{AccountPut, Frame, Record, RootRecord, Row, kind, unpack_rows};
 use crate::recover::FIRST_SEGMENT;
 use crate::salvage::Found;
@@ -125,6 +125,24 @@ impl<D: Disk> Inner<D> {
         Ok(account)
     }
 
+    /// The account without the rows of its root, if the records behind that only add to it. Without its name, too.
+    pub async fn read_without_rows(&self, entry: &Entry, version: u64) -> Result<Option<Account>, ReadError> {
+        let info = blank(entry.id).info;
+        let (mut account, behind) = match entry.root.is_somewhere() {
+            true => self.read_bare_root(entry, entry.root, &info, version).await?,
+            false => (Account::new(info), Behind { place: Place::NOWHERE, lsn: 0 }),
+        };
+        for (place, bytes) in self.read_tail(entry, behind.place).await? {
+            let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
+            match Record::of(&frame) {
+                Ok(Some(Record::Flags(_) | Record::Expunge(_))) => return Ok(None),
+                Ok(Some(record)) => drop(account.apply(place, version, &record)),
+                _ => {}
+            }
+        }
+        Ok(Some(account))
+    }
+
     /// The account as the root at `place` has it.
     async fn read_root(
         &self,
@@ -136,14 +154,26 @@ impl<D: Disk> Inner<D> {
         if !place.is_somewhere() {
             return Ok((Account::new(info.clone()), Behind { place: Place::NOWHERE, lsn: 0 }));
         }
+        let (mut account, behind) = self.read_bare_root(entry, place, info, version).await?;
+        self.read_rows(&mut account).await?;
+        Ok((account, behind))
+    }
+
+    /// The same without the messages.
+    async fn read_bare_root(
+        &self,
+        entry: &Entry,
+        place: Place,
+        info: &AccountInfo,
+        version: u64,
+    ) -> Result<(Account, Behind), ReadError> {
         let bytes = self.read_record(place, ROOT_BYTES_GUESS).await?;
         let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
         let root = match Record::of(&frame) {
             Ok(Some(Record::Root(root))) if frame.account == Some(entry.id) && RootRecord::fits(frame.payload) => root,
             _ => return Err(ReadError::Damaged),
         };
-        let mut account = Account::of_root(info.clone(), &root, version);
-        self.read_rows(&mut account).await?;
+        let account = Account::of_root(info.clone(), &root, version);
         Ok((account, Behind { place: root.through, lsn: root.through_lsn }))
     }
 

@@ -20,7 +20,7 @@ pub struct Loaded<D: Disk> {
 impl<D: Disk> Loaded<D> {
     /// The account is in memory.
     pub(crate) fn new(volume: Volume<D>, account: AccountId) -> Self {
-        volume.hold(account, 1);
+        volume.0.hold(account, 1);
         Loaded { volume, account }
     }
 
@@ -73,6 +73,6 @@ impl<D: Disk> Clone for Loaded<D> {
 
 impl<D: Disk> Drop for Loaded<D> {
     fn drop(&mut self) {
-        self.volume.hold(self.account, -1);
+        self.volume.0.hold(self.account, -1);
     }
 }

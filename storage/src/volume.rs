@@ -11,11 +11,13 @@
 //! `decide`, which may be called from anywhere.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::future::Future;
 use std::rc::Rc;
 
 use crate::commit::{self, Bell, Log};
 use crate::disk::{Bytes, Disk};
+use crate::fold::{FoldError, House, Rewrite};
 use crate::index::ahead::Ahead;
 use crate::index::{Entry, Index};
 use crate::loaded::Loaded;
@@ -177,6 +179,11 @@ pub(crate) struct Inner<D: Disk> {
     pub closed_bell: Bell,
     /// An account has been read, or could not be.
     pub load_bell: Bell,
+    /// A batch is durable, or none will be; or somebody has done with folding an account.
+    pub settled_bell: Bell,
+    /// Accounts that somebody folds.
+    pub turns: RefCell<HashSet<AccountId>>,
+    pub house: House,
     pub watches: Rc<Watches>,
     pub on_commit: RefCell<Option<OnCommit>>,
     pub keep_on: Cell<bool>,
@@ -231,6 +238,10 @@ pub struct VolumeStats {
     pub lost_batches: u64,
     /// Records that could not be applied: what they belong to is lost, or their number is taken.
     pub orphan_records: u64,
+    /// Roots of accounts that were written.
+    pub folds: u64,
+    /// Octets of them and of what came with them.
+    pub folded_bytes: u64,
     /// True after an error of write or sync.
     pub failed: bool,
 }
@@ -408,15 +419,13 @@ impl<D: Disk> Volume<D> {
         Ok(self.0.load(account).await?.then(|| Loaded::new(self.clone(), account)))
     }
 
-    /// Holds an account in memory, or no more.
-    pub(crate) fn hold(&self, account: AccountId, by: i32) {
-        let mut index = self.0.index.borrow_mut();
-        index.looks += 1;
-        let looks = index.looks;
-        if let Some(account) = index.loaded.get_mut(&account) {
-            account.holders = account.holders.saturating_add_signed(by);
-            account.used = looks;
-        }
+    /// Writes a root of the account: loading it reads that, and no records before it. False: there was nothing to do, or
+    /// there is no such account. Who only delivers need not call it: [`Volume::housekeeping`] does.
+    ///
+    /// # Errors
+    /// See [`FoldError`].
+    pub async fn fold(&self, account: AccountId) -> Result<bool, FoldError> {
+        self.0.fold(account, Rewrite::Nothing).await
     }
 
     /// One account. Reads what is not in memory; `Ok(None)`: there is no such account.
@@ -523,5 +532,18 @@ impl<D: Disk> Volume<D> {
     /// Summaries kept for these messages, `None` where there is none.
     pub async fn summaries(&self, account: AccountId, mailbox: MailboxId, uids: &[Uid]) -> Vec<Option<Rc<[u8]>>> {
         self.0.summaries(account, mailbox, uids).await
+    }
+}
+
+impl<D: Disk> Inner<D> {
+    /// Holds an account in memory, or no more.
+    pub fn hold(&self, account: AccountId, by: i32) {
+        let mut index = self.index.borrow_mut();
+        index.looks += 1;
+        let looks = index.looks;
+        if let Some(account) = index.loaded.get_mut(&account) {
+            account.holders = account.holders.saturating_add_signed(by);
+            account.used = looks;
+        }
     }
 }

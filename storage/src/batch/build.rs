@@ -283,6 +283,24 @@ impl Gather {
         Pushed { place, len, check, large: true, here: false }
     }
 
+    /// Adds blobs: bodies that the store itself reads, one after the other in one part. Each is one body, however large,
+    /// because it is read and verified whole. None is empty.
+    pub fn push_blobs(&mut self, octets: Vec<u8>, lens: &[u32], slot: u16) -> Vec<Pushed> {
+        let mut rest = &octets[..];
+        let mut pushed = Vec::with_capacity(lens.len());
+        for &len in lens {
+            let (blob, behind) = rest.split_at(len as usize);
+            rest = behind;
+            let check = record::check(&[blob]);
+            let place = self.push_piece(u64::from(len), check, slot);
+            self.body_bytes += u64::from(len);
+            pushed.push(Pushed { place, len: u64::from(len), check: check as u64, large: false, here: true });
+        }
+        assert!(rest.is_empty() && lens.iter().all(|len| *len > 0), "the blobs are all there is");
+        self.bodies.extend((!octets.is_empty()).then(|| Rc::new(octets)));
+        pushed
+    }
+
     /// Adds the list of a large body's pieces, of which the first `there` are where they are; the others are of this batch and
     /// have relative places.
     pub fn push_large(&mut self, pieces: &[Piece], there: usize, slot: u16) -> (Place, u64) {

@@ -9,6 +9,7 @@
 //! a ticket waits for.
 
 mod fate;
+mod join;
 mod keep;
 mod log;
 mod run;

@@ -61,6 +61,7 @@ impl<D: Disk> Drop for Running<'_, D> {
         drop(log);
         tell(&lost, Lost::NotWritten);
         self.0.closed_bell.ring();
+        self.0.settled_bell.ring();
         self.0.watches.end();
     }
 }
@@ -134,6 +135,7 @@ async fn reach_segment<D: Disk>(inner: &Inner<D>) -> bool {
         let lost = inner.log.borrow_mut().give_up();
         inner.ahead.borrow_mut().forget();
         tell(&lost, Lost::NoRoom);
+        inner.settled_bell.ring();
         return false;
     };
     // Synced alone and before any batch in it: from here on it vouches for all that came before.
@@ -204,6 +206,7 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
         fate.tell(Ok(()));
     }
     inner.watches.ring(gather.lsn, &changed);
+    inner.settled_bell.ring();
 }
 
 /// A batch the disk has. If this is dropped before the disk has answered well, nobody knows.
@@ -258,6 +261,7 @@ impl<D: Disk> Inner<D> {
         self.commit_bell.ring();
         self.segment_bell.ring();
         self.keep_bell.ring();
+        self.settled_bell.ring();
         self.watches.end();
     }
 }

@@ -31,9 +31,10 @@ impl Gone {
             self.messages += 1;
             self.released.push(Released::of(&index.fresh(message)));
         }
-        let rows = durable.rows.iter().map(|run| (run.body, run.len));
-        let runs = durable.runs.iter().map(|run| (run.body, run.body_len));
-        self.released.extend(rows.chain(runs).map(|(body, len)| Released { body, len, large: false }));
+        let rows = durable.rows.iter().map(|run| (run.body, run.len, true));
+        let runs = durable.runs.iter().map(|run| (run.body, run.body_len, false));
+        let released = |(body, len, rows)| Released { body, len, large: false, rows };
+        self.released.extend(rows.chain(runs).map(released));
     }
 }
 

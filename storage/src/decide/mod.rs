@@ -278,8 +278,10 @@ impl Step<'_> {
         if let Some(id) = self.ahead.named(self.index, name) {
             let known = |e: &Entry| (e.generation, e.limit_bytes, e.limit_messages);
             let (generation, limit_bytes, limit_messages) = self.index.entries.get(id).map_or((1, 0, 0), known);
+            let lsn = self.lsn;
             let (account, gather) = self.account(id).expect("a name leads to an account");
             let modseq = account.modseq;
+            account.put = lsn;
             gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
                 AccountPut { modseq, generation, limit_bytes, limit_messages, name, secrets }.encode(out);
             });

@@ -2,7 +2,7 @@
 //!
 //! The same function makes of it what a live commit says and what loading reads, record by record in the order of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use super::names::Names;
@@ -203,10 +203,15 @@ impl Account {
 
     /// A root of what is here was written: rows are where it says, and nothing is new any more.
     fn folded(&mut self, root: &RootRecord<'_>) {
+        let released: HashSet<Place> = root.released.items().map(|released| released.body).collect();
         for m in root.mailboxes() {
             if let Some(mailbox) = self.mailboxes.get_mut(&m.id) {
+                // Runs of summaries that came after the root was decided are in none yet.
+                let known: HashSet<Place> = m.runs.iter().map(|run| run.body).collect();
+                let later = |run: &RunRef| !known.contains(&run.body) && !released.contains(&run.body);
+                let later: Vec<RunRef> = mailbox.runs.iter().copied().filter(later).collect();
                 mailbox.rows = m.rows;
-                mailbox.runs = m.runs;
+                mailbox.runs = [m.runs, later].concat();
                 mailbox.clean(root.through_lsn);
             }
         }

@@ -35,6 +35,8 @@ pub struct AccountAhead {
     pub removed: bool,
     /// The batch that brings a root; 0: there is none on its way.
     pub folding: Lsn,
+    /// The last batch that brings its put; 0: that is durable.
+    pub put: Lsn,
     /// Its name, when it was made here.
     pub made: Option<String>,
     /// Highest mailbox id given here; 0: none was.
@@ -132,6 +134,7 @@ impl Ahead {
             chain: Chain::default(),
             removed: false,
             folding: 0,
+            put: 0,
             made: Some(name.to_owned()),
             last_mailbox: 0,
             mailboxes: SmallVec::new(),
@@ -178,6 +181,9 @@ impl Ahead {
             if account.folding <= lsn {
                 account.folding = 0;
             }
+            if account.put <= lsn {
+                account.put = 0;
+            }
             account.mailboxes.retain(|m| m.lsn > lsn);
             let AccountAhead { given, mailboxes, .. } = account;
             given.retain(|_, id| mailboxes.binary_search_by_key(id, |m| m.id).is_ok());
@@ -209,6 +215,7 @@ impl AccountAhead {
             chain: entry.chain(),
             removed: false,
             folding: 0,
+            put: 0,
             made: None,
             last_mailbox: 0,
             mailboxes: SmallVec::new(),
@@ -235,6 +242,11 @@ impl AccountAhead {
     /// True while something is on its way to a mailbox, or to all of them, that nobody in memory has yet.
     pub fn is_coming(&self) -> bool {
         self.folding > 0 || self.mailboxes.iter().any(|m| m.coming > 0)
+    }
+
+    /// True while its removal, or that of one of its mailboxes, is on its way.
+    pub fn is_losing(&self) -> bool {
+        self.removed || self.mailboxes.iter().any(|m| m.removed)
     }
 
     pub fn next_modseq(&mut self) -> Modseq {

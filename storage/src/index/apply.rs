@@ -46,6 +46,8 @@ struct Tally {
     large: Vec<Place>,
     /// What compaction moved, from where to where.
     moved: Vec<(Place, Place)>,
+    /// Runs of rows that come and go: their segments, how many more or less.
+    rows: Vec<(u32, i32)>,
 }
 
 impl Tally {
@@ -53,6 +55,9 @@ impl Tally {
         self.uses.push((body.body, body.len, by));
         if body.large && by < 0 {
             self.large.push(body.body);
+        }
+        if body.rows {
+            self.rows.push((body.body.segment, by));
         }
     }
 
@@ -303,9 +308,7 @@ impl Index {
     }
 
     fn root(&mut self, id: AccountId, place: Place, root: &RootRecord<'_>, tally: &mut Tally) -> Option<()> {
-        for (body, len) in root.added() {
-            tally.uses.push((body, len, 1));
-        }
+        root.added().for_each(|added| tally.used(added, 1));
         tally.released(&root.released);
         self.entries.get_mut(id)?.folded(place, root.folds);
         match self.loaded.get_mut(&id) {
@@ -352,6 +355,10 @@ impl Index {
         }
         for (fresh, len) in new {
             self.segments.entry(fresh.segment).or_default().come(fresh.at, *len, 0);
+        }
+        for (segment, by) in tally.rows {
+            let blobs = self.segments.get_mut(&segment).map(|segment| &mut segment.blobs);
+            blobs.into_iter().for_each(|blobs| *blobs = blobs.saturating_add_signed(by));
         }
         for place in tally.large {
             if self.segments.get(&place.segment).is_none_or(|s: &Segment| s.users(place.at) == 0) {

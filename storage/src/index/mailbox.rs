@@ -134,6 +134,11 @@ impl Mailbox {
         uids
     }
 
+    /// How many they are, at most.
+    pub(crate) fn dirty_count(&self) -> u64 {
+        self.dirty.len() as u64
+    }
+
     /// All rows are as the last root has them, but for later batches.
     pub(crate) fn clean(&mut self, through: Lsn) {
         self.dirty.retain(|(_, lsn)| *lsn > through);

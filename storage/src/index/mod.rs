@@ -18,7 +18,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-pub use account::Account;
+pub use account::{Account, blank};
 pub use apply::{ACCOUNT_NUMBER_MAX, check};
 pub use entries::{Entries, Entry, hash_of};
 pub use forwards::{Forwards, Table};

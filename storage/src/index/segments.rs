@@ -14,7 +14,7 @@ pub struct Segment {
     pub live: u64,
     /// Users of bodies, by place, where they are not one. 0: dead, waiting for compaction.
     pub odd: BTreeMap<u32, u32>,
-    /// Blobs of snapshots (roots' runs of rows) that somebody uses.
+    /// Runs of rows that a root uses.
     pub blobs: u32,
 }
 

@@ -43,9 +43,9 @@ pub use mark::{Heartbeat, Truncate};
 pub use message::{MessageRecord, NewMessage};
 pub use released::{Released, ReleasedList};
 pub use renumber::Renumber;
-pub use root::{EXPUNGED_KEPT, MailboxRoot, NewRoot, RootRecord, RowRun, RunRef};
+pub use root::{EXPUNGED_KEPT, MailboxRoot, NewRoot, RootRecord, RowRun, RunRef, here};
 pub use rows::{ROW_BYTES, ROWS_HEAD_BYTES, Row, pack_rows, unpack_rows};
-pub use run::{RunRecord, find, pack};
+pub use run::{RunRecord, find, pack, unpack};
 pub use subscription::Subscription;
 pub use transfer::{
     NewTransfer, SENT_BYTES, SENT_RUNS_MAX, SentView, TRANSFER_HEAD_BYTES, TransferRecord, TransferView,

@@ -14,7 +14,12 @@ pub struct Released {
     pub len: u32,
     /// The place is that of a list of pieces.
     pub large: bool,
+    /// It is a run of rows, which may name places that have moved.
+    pub rows: bool,
 }
+
+const LARGE: u32 = 1;
+const ROWS: u32 = 2;
 
 /// A list of them, with what goes off the account's quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,17 +34,23 @@ pub struct ReleasedList<'a> {
 impl Released {
     pub fn of(message: &Message) -> Self {
         let large = message.is_large();
-        Released { body: message.body, len: if large { 0 } else { message.body_len() as u32 }, large }
+        Released { body: message.body, len: if large { 0 } else { message.body_len() as u32 }, large, rows: false }
     }
 
     fn put(self, out: &mut Vec<u8>) {
         out.place(self.body);
-        out.u32(self.len);
-        out.u32(u32::from(self.large));
+        self.put_rest(out);
     }
 
-    fn take(r: &mut Reader<'_>) -> Option<Self> {
-        Some(Released { body: r.place()?, len: r.u32()?, large: r.u32()? != 0 })
+    /// All but the place.
+    pub fn put_rest(self, out: &mut Vec<u8>) {
+        out.u32(self.len);
+        out.u32(if self.large { LARGE } else { 0 } | if self.rows { ROWS } else { 0 });
+    }
+
+    pub fn take(r: &mut Reader<'_>) -> Option<Self> {
+        let (body, len, bits) = (r.place()?, r.u32()?, r.u32()?);
+        Some(Released { body, len, large: bits & LARGE != 0, rows: bits & ROWS != 0 })
     }
 }
 

@@ -7,7 +7,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::released::ReleasedList;
+use super::released::{RELEASED_BYTES, Released, ReleasedList};
 use crate::codec::{Put, Reader};
 use crate::types::{Lsn, MailboxId, Modseq, Place, Uid};
 
@@ -84,8 +84,18 @@ pub struct MailboxRoot {
     pub runs: Vec<RunRef>,
 }
 
-/// What [`NewRoot::encode`] writes. Places of bodies in `added` are relative until the batch is sealed.
+/// A body of the root's own batch, so many octets behind the start of the bodies there.
+pub fn here(offset: u32) -> Place {
+    Place { segment: HERE, at: offset }
+}
+
+/// The segment of such a place. No segment has the number.
+const HERE: u32 = 0;
+
+/// What [`NewRoot::encode`] writes. Bodies of the same batch have places that [`here`] makes.
 pub struct NewRoot<'a> {
+    /// The segment of the batch.
+    pub segment: u32,
     pub name_hash: u128,
     pub put: Place,
     pub through: Place,
@@ -99,9 +109,9 @@ pub struct NewRoot<'a> {
     pub inbox_uidnext: Uid,
     pub inbox_uidvalidity: u32,
     pub last_mailbox: u32,
-    /// Bodies pushed for this root, with their lengths.
-    pub added: &'a [(Place, u32)],
-    pub released: &'a [super::Released],
+    /// Bodies pushed for this root.
+    pub added: &'a [Released],
+    pub released: &'a [Released],
     pub subscriptions: &'a [Box<str>],
     pub mailboxes: &'a [MailboxRoot],
 }
@@ -127,16 +137,21 @@ impl NewRoot<'_> {
         out.u32(self.inbox_uidvalidity);
         out.u32(self.last_mailbox);
         out.u32(self.added.len() as u32);
-        for (place, len) in self.added {
-            places.push(out.len() - start);
-            out.place(*place);
-            out.u32(*len);
+        let mut put = |out: &mut Vec<u8>, place: Place| match place.segment {
+            HERE => {
+                places.push(out.len() - start);
+                out.place(Place { segment: self.segment, ..place });
+            }
+            _ => out.place(place),
+        };
+        for added in self.added {
+            put(out, added.body);
+            added.put_rest(out);
         }
         ReleasedList::encode(out, 0, 0, self.released);
         out.u32(self.subscriptions.len() as u32);
         self.subscriptions.iter().for_each(|name| out.text(name));
         out.u32(self.mailboxes.len() as u32);
-        let is_new = |place: Place| self.added.iter().any(|(added, _)| *added == place);
         for m in self.mailboxes {
             out.u32(m.id.0);
             out.u32(m.uidvalidity);
@@ -154,10 +169,7 @@ impl NewRoot<'_> {
             }
             out.u32(m.rows.len() as u32);
             for run in &m.rows {
-                if is_new(run.body) {
-                    places.push(out.len() - start);
-                }
-                out.place(run.body);
+                put(out, run.body);
                 out.u32(run.len);
                 out.u32(run.rows);
                 out.u64(run.check);
@@ -167,10 +179,7 @@ impl NewRoot<'_> {
                 out.u32(run.first);
                 out.u32(run.last);
                 out.u32(run.count);
-                if is_new(run.body) {
-                    places.push(out.len() - start);
-                }
-                out.place(run.body);
+                put(out, run.body);
                 out.u32(run.body_len);
                 out.u64(run.body_check);
             }
@@ -195,7 +204,7 @@ impl<'a> RootRecord<'a> {
         let (used_messages, limit_messages) = (r.u32()?, r.u32()?);
         let (inbox_uidnext, inbox_uidvalidity, last_mailbox) = (r.u32()?, r.u32()?, r.u32()?);
         let count = usize::try_from(r.u32()?).ok()?;
-        let added = r.take(count.checked_mul(12)?)?;
+        let added = r.take(count.checked_mul(RELEASED_BYTES)?)?;
         let released = ReleasedList::decode(r)?;
         let root = RootRecord {
             name_hash,
@@ -225,9 +234,9 @@ impl<'a> RootRecord<'a> {
     }
 
     /// Bodies of the same batch that have this root as their user.
-    pub fn added(&self) -> impl Iterator<Item = (Place, u32)> + use<'a> {
+    pub fn added(&self) -> impl Iterator<Item = Released> + use<'a> {
         let mut r = Reader::new(self.added);
-        std::iter::from_fn(move || Some((r.place()?, r.u32()?)))
+        std::iter::from_fn(move || Released::take(&mut r))
     }
 
     /// Subscriptions.

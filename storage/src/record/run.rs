@@ -70,6 +70,23 @@ pub fn pack(items: &[(Uid, Vec<u8>)]) -> Vec<u8> {
     out
 }
 
+/// All summaries in a run's body; `None` when it is none.
+pub fn unpack(run: &[u8]) -> Option<Vec<(Uid, Vec<u8>)>> {
+    let mut r = Reader::new(run);
+    let count = usize::try_from(r.u32()?).ok()?;
+    r.u32()?;
+    let mut table = Reader::new(r.take(count.checked_mul(8)?)?);
+    let blobs = r.rest();
+    let mut start = 0;
+    let items = (0..count).map(|_| {
+        let (uid, end) = (table.u32()?, usize::try_from(table.u32()?).ok()?);
+        let summary = blobs.get(start..end)?.to_vec();
+        start = end;
+        Some((uid, summary))
+    });
+    items.collect()
+}
+
 /// The summary of `uid` in a run's body.
 pub fn find(run: &[u8], uid: Uid) -> Option<&[u8]> {
     let mut r = Reader::new(run);
@@ -103,13 +120,14 @@ mod tests {
             assert_eq!(find(&run, *uid), Some(&summary[..]));
             assert_eq!(find(&run, uid + 1), None);
         }
+        assert_eq!(unpack(&run), Some(items));
         assert_eq!(find(&pack(&[]), 1), None);
     }
 
     proptest! {
         #[test]
         fn no_bytes_make_the_search_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), uid: u32) {
-            let _ = find(&bytes, uid);
+            let _ = (find(&bytes, uid), unpack(&bytes));
         }
     }
 }

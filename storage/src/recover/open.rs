@@ -15,6 +15,7 @@ use crate::batch::HEADER_BYTES;
 use crate::bugs::{self, Bug};
 use crate::commit::{self, Bell, Bound, Cursor, Log};
 use crate::disk::{Disk, File};
+use crate::fold::House;
 use crate::index::ahead::Ahead;
 use crate::index::{ACCOUNT_NUMBER_MAX, Index};
 use crate::record::{FRAME_BYTES_MAX, Gap, Heartbeat, Truncate, all_known, kind};
@@ -77,6 +78,9 @@ pub async fn open<D: Disk>(
         segment_bell: Bell::default(),
         closed_bell: Bell::default(),
         load_bell: Bell::default(),
+        settled_bell: Bell::default(),
+        turns: RefCell::default(),
+        house: House::default(),
         watches: Rc::default(),
         on_commit: RefCell::default(),
         keep_on: Cell::new(true),

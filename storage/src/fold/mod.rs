@@ -1,0 +1,228 @@
+//! Folding: what the log says of an account becomes a root, so that loading reads that and a short tail of records.
+//!
+//! ```text
+//! plan: which runs are merged ─► read those ─► decide: rows that changed, root ─► sync
+//! └─ again, if the account changed and is not in memory ────────┘
+//! ```
+//!
+//! A root has everything of the account that is durable when it is decided, and nothing beyond. Nobody waits for it: it
+//! joins the gathering batch as transactions do, and records decided meanwhile lie behind it. What it costs: one new run
+//! for each mailbox with changed rows, and the root itself, which is written whole.
+//!
+//! An account that is not in memory is folded without its rows where the records behind its root only add to it.
+//! DESIGN §7.6.
+
+mod draft;
+mod house;
+mod plan;
+mod runs;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
+
+pub use house::House;
+
+use draft::Draft;
+use plan::Plan;
+
+use crate::disk::Disk;
+use crate::index::{Account, Entry};
+use crate::transaction::{Lost, Refused};
+use crate::types::AccountId;
+use crate::volume::{Inner, ReadError};
+
+/// Tries to fold an account without its rows, while others change it. After them it is loaded.
+const TRIES_MAX: u32 = 3;
+
+/// Times that an account is folded to write again what lies in one segment: each does half a segment. After them whoever
+/// asked finds what is left there, and asks again.
+const REWRITES_MAX: u32 = 8;
+
+/// What is written again besides what changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// Nothing.
+    Nothing,
+    /// What lies in this segment of the account's runs, its root, its put and the records behind its root.
+    In(u32),
+}
+
+/// Why an account was not folded.
+#[derive(Debug, thiserror::Error)]
+pub enum FoldError {
+    /// What has to be read cannot be.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The log does not take the root: `TooLarge` for a segment, `DiskFull`, `Failed`.
+    #[error("the log does not take it: {0:?}")]
+    Refused(Refused),
+    /// Its batch was not vouched for.
+    #[error("its batch is lost: {0:?}")]
+    Lost(Lost),
+}
+
+/// An account to be folded.
+enum Source {
+    /// It is in memory whole.
+    Loaded,
+    /// As its root and the records behind it say, without the rows of the root.
+    Bare(Box<(Entry, Account)>),
+}
+
+impl<D: Disk> Inner<D> {
+    /// Folds an account, and writes again what is asked; resolves when the root is durable. False: there was nothing to
+    /// do, or there is no such account.
+    ///
+    /// # Errors
+    /// See [`FoldError`]; the account is as it was.
+    pub async fn fold(&self, id: AccountId, rewrite: Rewrite) -> Result<bool, FoldError> {
+        let _turn = self.turn(id).await;
+        let mut done = false;
+        // What has to be written again of one account may be more than a batch takes.
+        let times = if rewrite == Rewrite::Nothing { 1 } else { REWRITES_MAX };
+        for _ in 0..times {
+            if !self.fold_once(id, rewrite).await? {
+                break;
+            }
+            done = true;
+        }
+        Ok(done)
+    }
+
+    async fn fold_once(&self, id: AccountId, rewrite: Rewrite) -> Result<bool, FoldError> {
+        let mut tries = 0;
+        loop {
+            let Some(entry) = self.index.borrow().entries.get(id).cloned() else { return Ok(false) };
+            if rewrite == Rewrite::Nothing && entry.unfolded == 0 {
+                return Ok(false);
+            }
+            tries += 1;
+            let bare = if tries <= TRIES_MAX && self.index.borrow().account(id).is_none() {
+                // What cannot be read so may be read by loading, which looks for it elsewhere.
+                self.read_bare(&entry).await.ok().flatten()
+            } else {
+                None
+            };
+            let (source, _held) = match bare {
+                Some(account) => (Source::Bare(Box::new((entry, account))), None),
+                None if self.load(id).await? => (Source::Loaded, Some(self.held(id))),
+                None => return Ok(false),
+            };
+            let Some(plan) = self.plan(id, &source, rewrite).await? else { return Ok(false) };
+            self.settled_bell.until(|| self.may_fold(id, plan.put.is_some())).await;
+            match self.decide_root(id, &source, &plan, rewrite) {
+                Ok(Some(ticket)) => return ticket.await.map(|()| true).map_err(FoldError::Lost),
+                Ok(None) => {}
+                Err(Refused::Busy) => self.settled().await,
+                Err(why) => return Err(FoldError::Refused(why)),
+            }
+        }
+    }
+
+    /// True while nothing is on its way that a root must not cross: another root, a removal, and the account's put if that
+    /// is written again. Also when it is gone.
+    fn may_fold(&self, id: AccountId, put: bool) -> bool {
+        if self.log.borrow().failed {
+            return true;
+        }
+        let ahead = self.ahead.borrow();
+        ahead.peek(id).is_none_or(|a| a.folding == 0 && !a.is_losing() && !(put && a.put > 0))
+    }
+
+    /// Resolves when the next batch is durable, or none will be.
+    async fn settled(&self) {
+        let waited = std::cell::Cell::new(false);
+        self.settled_bell.until(|| waited.replace(true) || self.log.borrow().failed).await;
+    }
+
+    /// Puts the root into the gathering batch. `None`: the account has changed, and has to be looked at again.
+    fn decide_root(
+        &self,
+        id: AccountId,
+        source: &Source,
+        plan: &Plan,
+        rewrite: Rewrite,
+    ) -> Result<Option<crate::commit::Ticket>, Refused> {
+        let draft = {
+            let index = self.index.borrow();
+            let Some(entry) = index.entries.get(id) else { return Ok(None) };
+            let account = match source {
+                Source::Loaded => index.account(id),
+                Source::Bare(bare) => Some(&bare.1).filter(|_| bare.0 == *entry),
+            };
+            let Some(account) = account else { return Ok(None) };
+            match Draft::new(account, matches!(source, Source::Loaded), plan, self.rows_max(), &|p| self.resolve(p)) {
+                Some(draft) => draft,
+                None => return Ok(None),
+            }
+        };
+        let bytes = draft.blobs.len() as u64;
+        let bound = draft.bound(rewrite == Rewrite::Nothing);
+        let joined = self.join(bound, |index, ahead, gather| draft.put(id, index, ahead, gather))?;
+        Ok(joined.map(|((), ticket)| {
+            let mut log = self.log.borrow_mut();
+            log.stats.folds += 1;
+            log.stats.folded_bytes += bytes + draft.root_bytes();
+            ticket
+        }))
+    }
+
+    /// The account as its root and the records behind it say, if those only add to it.
+    async fn read_bare(&self, entry: &Entry) -> Result<Option<Account>, ReadError> {
+        // After a loss UIDs may be taken, and all rows are changed.
+        if !self.index.borrow().gaps.is_empty() {
+            return Ok(None);
+        }
+        let version = self.index.borrow().applied;
+        self.read_without_rows(entry, version).await
+    }
+
+    /// Waits until nobody else folds the account.
+    async fn turn(&self, id: AccountId) -> Turn<'_, D> {
+        self.settled_bell.until(|| self.turns.borrow_mut().insert(id)).await;
+        Turn { inner: self, id }
+    }
+
+    /// Holds an account that is in memory.
+    pub fn held(&self, id: AccountId) -> Held<'_, D> {
+        self.hold(id, 1);
+        Held { inner: self, id }
+    }
+}
+
+/// Who folds an account. One does at a time.
+struct Turn<'a, D: Disk> {
+    inner: &'a Inner<D>,
+    id: AccountId,
+}
+
+impl<D: Disk> Drop for Turn<'_, D> {
+    fn drop(&mut self) {
+        self.inner.turns.borrow_mut().remove(&self.id);
+        self.inner.settled_bell.ring();
+    }
+}
+
+/// Keeps an account in memory.
+pub struct Held<'a, D: Disk> {
+    inner: &'a Inner<D>,
+    id: AccountId,
+}
+
+impl<D: Disk> Drop for Held<'_, D> {
+    fn drop(&mut self) {
+        self.inner.hold(self.id, -1);
+    }
+}
+
+/// Records behind a root before the account is folded, when its root has so many octets: the root is written whole, so a
+/// large one is written seldom.
+pub fn folds_at(root_bytes: u32) -> u32 {
+    (root_bytes / ROOT_BYTES_A_RECORD).clamp(UNFOLDED_MIN, UNFOLDED_MAX)
+}
+
+/// Records behind the root of an account that is small.
+const UNFOLDED_MIN: u32 = 64;
+/// Records behind any root. More: the account is folded when it is loaded, if nobody did before.
+pub const UNFOLDED_MAX: u32 = 1_024;
+/// Octets of a root that one record is to pay for.
+const ROOT_BYTES_A_RECORD: u32 = 256;
