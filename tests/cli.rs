@@ -38,6 +38,8 @@ fn every_help_shows_an_example() {
         &["store"],
         &["store", "import"],
         &["store", "export"],
+        &["store", "stat"],
+        &["store", "check"],
         &["stats"],
         &["stop"],
         &["config"],

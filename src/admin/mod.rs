@@ -32,6 +32,7 @@ use crate::shard;
 mod accounts;
 mod deeds;
 mod domains;
+mod look;
 mod names;
 mod report;
 mod stats;
@@ -42,6 +43,7 @@ mod tests;
 pub use accounts::found_account;
 pub use deeds::do_deeds;
 pub use domains::found_domain;
+pub use look::{Looked, look};
 pub use report::{Report, report};
 pub use store::answer_tool;
 
@@ -103,6 +105,8 @@ pub enum Request {
         /// What is wanted.
         ask: tools::Ask,
     },
+    /// How much each volume holds.
+    StoreStat {},
     /// Stops the server in order.
     Stop {},
 }
@@ -165,6 +169,11 @@ pub enum Response {
         /// What is told.
         told: tools::Told,
     },
+    /// To `StoreStat`.
+    Volumes {
+        /// By number.
+        volumes: Vec<tools::VolumeSpace>,
+    },
     /// The request is wrong; nothing was done.
     Refused {
         /// A sentence.
@@ -188,6 +197,7 @@ impl Request {
                 | Request::DomainList {}
                 | Request::AccountList { .. }
                 | Request::Store { .. }
+                | Request::StoreStat {}
                 | Request::Stop {}
         )
     }
@@ -230,6 +240,7 @@ impl Request {
             Request::AccountList { domain } => ("account-list", domain.as_deref().unwrap_or("")),
             Request::AccountPasswd { account } => ("account-passwd", &account.address),
             Request::Store { account, .. } => ("store", account),
+            Request::StoreStat {} => ("store-stat", ""),
             Request::Stop {} => ("stop", ""),
         }
     }
@@ -259,6 +270,7 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
             octets = beside;
             response
         }
+        Request::StoreStat {} => store::stat(office).await,
         Request::Stop {} => {
             shard::request_stop();
             Response::Done

@@ -5,13 +5,14 @@
 use std::rc::Rc;
 
 use ringpost_storage::{
-    AccountId, Body, Flags, Loaded, Mailbox, MailboxId, Op, Outcome, ReadError, Refused, Transaction, Uid, Uidvalidity,
-    Volume, VolumeId,
+    AccountId, Body, Flags, Loaded, Mailbox, MailboxId, Op, Outcome, Refused, Transaction, Uid, Uidvalidity, Volume,
+    VolumeId,
 };
 
+use super::look::{look, look_into, told_of};
 use super::{Response, Trouble, accounts};
 use crate::office::durable::{Undone, make_durable};
-use crate::office::tools::{self, APPEND_MESSAGES_MAX, Ask, Coming, MESSAGES_TOLD_MAX, READ_BYTES_MAX, Told};
+use crate::office::tools::{APPEND_MESSAGES_MAX, Ask, Coming, Told};
 use crate::office::{Office, Reply, Request};
 use crate::proto::imap::Name;
 use crate::shard::{Disk, MeshError};
@@ -38,6 +39,19 @@ async fn try_ask(office: &Rc<Office>, address: &str, ask: Ask, bodies: Vec<Body>
     }
 }
 
+/// How much each volume holds.
+pub(super) async fn stat(office: &Office) -> Response {
+    let mut volumes = Vec::new();
+    for (shard, answer) in office.ask_all(|| Request::Space).await {
+        match answer {
+            Some(Reply::Space(told)) => volumes.extend(told),
+            _ => return Trouble::Failed(format!("shard {shard} does not answer")).into(),
+        }
+    }
+    volumes.sort_unstable_by_key(|of| of.volume);
+    Response::Volumes { volumes }
+}
+
 /// Answers a question about an account of a volume of this shard: the answer to [`Request::Tool`]. Asks no other shard anything.
 pub async fn answer_tool(office: &Office, volume: VolumeId, account: AccountId, ask: Ask, bodies: Vec<Body>) -> Reply {
     let Some(volume) = office.volume(volume) else {
@@ -59,8 +73,11 @@ struct Desk {
 
 impl Desk {
     async fn answer(&self, ask: Ask, bodies: Vec<Body>) -> Result<(Told, Vec<u8>), String> {
+        if let Some(looked) = look(&self.volume, &self.loaded, &ask).await {
+            return looked;
+        }
         let told = match ask {
-            Ask::Mailboxes {} => self.mailboxes(),
+            Ask::Mailboxes {} | Ask::Messages { .. } | Ask::Read { .. } => unreachable!("answered by looking"),
             Ask::PutMailbox { name, uidvalidity, subscribe } => self.put_mailbox(&name, uidvalidity, subscribe).await?,
             Ask::RaiseUidnext { mailbox, uidnext } => {
                 self.renumber(MailboxId(mailbox), Uidvalidity::Keep, uidnext).await.map_err(|why| why.to_string())?;
@@ -71,21 +88,13 @@ impl Desk {
                 self.change(Op::Subscribe { account: self.account, name, on: true }).await?;
                 Told::Done
             }
-            Ask::Messages { mailbox, after } => self.messages(MailboxId(mailbox), after)?,
-            Ask::Read { mailbox, uid, offset, len } => return self.read(MailboxId(mailbox), uid, offset, len).await,
             Ask::Append { mailbox, messages } => self.append(MailboxId(mailbox), messages, bodies).await?,
         };
         Ok((told, Vec::new()))
     }
 
     fn look<T>(&self, mailbox: MailboxId, look: impl FnOnce(&Mailbox) -> T) -> Result<T, String> {
-        self.loaded.mailbox(mailbox, look).ok_or_else(|| format!("there is no mailbox {}", mailbox.0))
-    }
-
-    fn mailboxes(&self) -> Told {
-        let ids = self.loaded.mailboxes().into_iter().map(|info| info.id);
-        let mailboxes = ids.filter_map(|id| self.look(id, told_of).ok()).collect();
-        Told::Mailboxes { mailboxes, subscriptions: self.loaded.subscriptions() }
+        look_into(&self.loaded, mailbox, look)
     }
 
     async fn put_mailbox(&self, name: &str, uidvalidity: Option<u32>, subscribe: bool) -> Result<Told, String> {
@@ -122,34 +131,6 @@ impl Desk {
         let done = make_durable(&self.volume, Transaction { bodies: Vec::new(), ops: vec![op] }).await;
         let mut outcomes = done.map_err(|why| why.to_string())?;
         Ok(outcomes.pop().expect("one for each op"))
-    }
-
-    fn messages(&self, mailbox: MailboxId, after: Uid) -> Result<Told, String> {
-        self.look(mailbox, |m| {
-            let from = m.messages().partition_point(|message| message.uid <= after);
-            let rest = &m.messages()[from..];
-            let told = |message: &ringpost_storage::Message| tools::Message {
-                uid: message.uid,
-                size: message.size(),
-                flags: message.bits(),
-                keywords: message.keywords().to_vec(),
-                internal_ms: message.internal_ms,
-            };
-            let messages = rest.iter().take(MESSAGES_TOLD_MAX).map(told).collect();
-            Told::Messages { messages, more: rest.len() > MESSAGES_TOLD_MAX }
-        })
-    }
-
-    async fn read(&self, mailbox: MailboxId, uid: Uid, offset: u64, len: u64) -> Result<(Told, Vec<u8>), String> {
-        let Some(message) = self.look(mailbox, |m| m.by_uid(uid).cloned())? else {
-            return Ok((Told::Gone, Vec::new()));
-        };
-        let len = usize::try_from(len.min(READ_BYTES_MAX)).expect("bounded");
-        match self.volume.read_range(&message, offset, len).await {
-            Ok(octets) => Ok((Told::Octets { octets: octets.len() as u64 }, octets)),
-            Err(ReadError::Gone) => Ok((Told::Gone, Vec::new())),
-            Err(why) => Ok((Told::Damaged { why: why.to_string() }, Vec::new())),
-        }
     }
 
     async fn append(&self, mailbox: MailboxId, messages: Vec<Coming>, bodies: Vec<Body>) -> Result<Told, String> {
@@ -216,17 +197,6 @@ fn is_canonical(body: &Body) -> bool {
 
 fn checked(name: &str) -> Result<Name, String> {
     Name::of(name).map_err(|why| format!("`{}` is no mailbox name: {why}", name.escape_debug()))
-}
-
-fn told_of(mailbox: &Mailbox) -> tools::Mailbox {
-    tools::Mailbox {
-        mailbox: mailbox.info().id.0,
-        name: mailbox.info().name.clone(),
-        uidvalidity: mailbox.info().uidvalidity,
-        uidnext: mailbox.uidnext(),
-        messages: mailbox.messages().len() as u64,
-        octets: mailbox.messages().iter().map(ringpost_storage::Message::size).sum(),
-    }
 }
 
 #[cfg(test)]

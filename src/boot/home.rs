@@ -22,6 +22,8 @@ use uuid::Uuid;
 
 use crate::shard::StartError;
 
+/// Locked by the process that has the directory.
+const LOCK: &str = "ringpost.lock";
 /// Newest format of the store file that this program reads.
 const STORE_FORMAT: u32 = 1;
 /// Tries to take what a killed predecessor may still hold for a moment: the kernel ends a ring, and with it its lock and
@@ -135,6 +137,46 @@ impl Home {
     }
 }
 
+/// A data directory or a backup of one that is only looked at. No server can have it meanwhile; where none ever had it there
+/// is nothing to be locked, and nothing is written.
+#[derive(Debug)]
+pub struct Look {
+    /// The store's identity.
+    pub store: Uuid,
+    /// Its volumes.
+    pub volumes: u16,
+    _lock: Option<File>,
+}
+
+impl Look {
+    /// Looks at a directory that is there.
+    ///
+    /// # Errors
+    /// It is none of ours, a server has it, or its format is newer.
+    pub fn at(dir: &Path) -> Result<Look, StartError> {
+        let path = dir.join("store");
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let why = "there is no store here: name the data directory or a backup with --data DIR".to_owned();
+                return Err(StartError::Data { dir: dir.to_path_buf(), why });
+            }
+            Err(why) => return Err(at(&path, "reading", why)),
+        };
+        let found = read(dir, &text)?;
+        let path = dir.join(LOCK);
+        let lock = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
+            Ok(mut file) => {
+                take(dir, &mut file)?;
+                Some(file)
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(why) => return Err(at(&path, "opening", why)),
+        };
+        Ok(Look { store: found.store, volumes: found.volumes, _lock: lock })
+    }
+}
+
 /// The folder of a volume.
 #[must_use]
 pub fn volume_dir(data: &Path, volume: u16) -> PathBuf {
@@ -201,7 +243,7 @@ pub fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, not_yet: impl 
 }
 
 fn lock(dir: &Path) -> Result<File, StartError> {
-    let path = dir.join("ringpost.lock");
+    let path = dir.join(LOCK);
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -211,9 +253,18 @@ fn lock(dir: &Path) -> Result<File, StartError> {
         .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
         .map_err(|why| at(&path, "opening", why))?;
+    take(dir, &mut file)?;
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let note = format!("process {}, boot {}\n", std::process::id(), boot.trim());
+    file.set_len(0).and_then(|()| file.write_all(note.as_bytes())).map_err(|why| at(&path, "writing", why))?;
+    Ok(file)
+}
+
+/// Locks the lock file.
+fn take(dir: &Path, file: &mut File) -> Result<(), StartError> {
     let taken = |e: &rustix::io::Errno| *e == rustix::io::Errno::WOULDBLOCK;
-    match patiently(|| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive), taken) {
-        Ok(()) => {}
+    match patiently(|| rustix::fs::flock(&*file, FlockOperation::NonBlockingLockExclusive), taken) {
+        Ok(()) => Ok(()),
         Err(e) if taken(&e) => {
             let mut holder = String::new();
             // Who cannot be read did not say who it is.
@@ -222,14 +273,10 @@ fn lock(dir: &Path) -> Result<File, StartError> {
                 Some(line) if !line.trim().is_empty() => line.trim().to_owned(),
                 _ => "it did not say who it is".to_owned(),
             };
-            return Err(StartError::DataInUse { dir: dir.to_path_buf(), holder });
+            Err(StartError::DataInUse { dir: dir.to_path_buf(), holder })
         }
-        Err(why) => return Err(at(&path, "locking", why.into())),
+        Err(why) => Err(at(&dir.join(LOCK), "locking", why.into())),
     }
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let note = format!("process {}, boot {}\n", std::process::id(), boot.trim());
-    file.set_len(0).and_then(|()| file.write_all(note.as_bytes())).map_err(|why| at(&path, "writing", why))?;
-    Ok(file)
 }
 
 #[cfg(test)]

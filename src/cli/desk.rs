@@ -60,6 +60,11 @@ pub(super) fn with_session<T>(data: &Path, work: impl FnOnce(&mut Session) -> Re
     boot::with_desk(&settings.config(), talk).map_err(|why| why.to_string())?
 }
 
+/// A conversation with the running server; `None`: none is running.
+pub(super) fn running(data: &Path) -> Result<Option<Session>, String> {
+    Ok(Server::call(data)?.map(Session::with))
+}
+
 /// The settings of a data directory that is there.
 fn settings(data: &Path) -> Result<config::Effective, String> {
     if !data.exists() {

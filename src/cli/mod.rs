@@ -114,7 +114,13 @@ pub fn main() -> ExitCode {
         }
         Verb::Domain(args) => domain::run(args),
         Verb::Account(args) => account::run(args),
-        Verb::Store(args) => store::run(*args),
+        Verb::Store(args) => match store::run(*args) {
+            Ok(code) => {
+                drop(log);
+                return code;
+            }
+            Err(why) => Err(why),
+        },
         Verb::Stats(args) => stats::run(&args),
         Verb::Stop(args) => stop::run(&args),
         Verb::Serve(_) => unreachable!("served above"),

@@ -3,7 +3,8 @@
 //! Plain values: they travel over the admin socket as JSON, and between shards as they are. The octets of messages travel
 //! beside them, in order.
 
-use ringpost_storage::Uid;
+use ringpost_storage::space::Space;
+use ringpost_storage::{Uid, VolumeId};
 use serde::{Deserialize, Serialize};
 
 /// Messages of one [`Ask::Append`]. More: refused.
@@ -59,6 +60,9 @@ pub enum Ask {
         offset: u64,
         /// So many, at most.
         len: u64,
+        /// As they lie on the disk, though they are damaged.
+        #[serde(default)]
+        as_is: bool,
     },
     /// Adds messages, all or none. Their octets come beside it, canonical.
     Append {
@@ -175,5 +179,35 @@ impl Ask {
             Ask::Append { messages, .. } => messages.iter().map(|m| m.octets).fold(0, u64::saturating_add),
             _ => 0,
         }
+    }
+}
+
+/// How much a volume holds, and what it takes for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeSpace {
+    /// Its number.
+    pub volume: VolumeId,
+    /// Accounts in it.
+    pub accounts: u64,
+    /// Their messages.
+    pub messages: u64,
+    /// Octets of those, as their readers see them.
+    pub message_bytes: u64,
+    /// Segments there are.
+    pub segments: u64,
+    /// Octets that they take on the disk.
+    pub segment_bytes: u64,
+    /// Octets of the log in them.
+    pub written_bytes: u64,
+    /// Octets of bodies that somebody has.
+    pub live_bytes: u64,
+}
+
+impl VolumeSpace {
+    /// What a volume says of itself.
+    #[must_use]
+    pub fn of(volume: VolumeId, space: &Space) -> VolumeSpace {
+        let Space { accounts, messages, message_bytes, segments, segment_bytes, written_bytes, live_bytes } = *space;
+        VolumeSpace { volume, accounts, messages, message_bytes, segments, segment_bytes, written_bytes, live_bytes }
     }
 }

@@ -196,6 +196,8 @@ pub enum Request {
     Visit(Box<Visitor>),
     /// What this shard has done.
     Stats,
+    /// How much the volumes of this shard hold.
+    Space,
     /// How it is with this shard.
     Health,
     /// The store is ready: open your doors.
@@ -231,6 +233,8 @@ pub enum Reply {
     Did(Result<Vec<Option<AccountId>>, Deliverable>),
     /// To `Tool`: what is told, and octets of a message beside it; or a sentence.
     Told(Result<Box<(tools::Told, Vec<u8>)>, String>),
+    /// To `Space`.
+    Space(Vec<tools::VolumeSpace>),
     /// To `Stats`.
     Stats(Box<ShardStats>),
     /// To `Health`.

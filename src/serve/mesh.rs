@@ -8,6 +8,7 @@ use crate::courier;
 use crate::intake::commit;
 use crate::limits;
 use crate::observe;
+use crate::office::tools::VolumeSpace;
 use crate::office::words::{Health, ShardStats};
 use crate::office::{Office, Reply, Request};
 use crate::serve::handoff;
@@ -41,6 +42,10 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             volumes: office.volumes().into_iter().map(|(id, volume)| (id, volume.stats())).collect(),
             bodies_in_flight_bytes: office.budget.octets(),
         })),
+        Request::Space => {
+            let spaces = office.volumes().into_iter().map(|(id, volume)| VolumeSpace::of(id, &volume.space()));
+            Reply::Space(spaces.collect())
+        }
         Request::Health => Reply::Health(Health {
             doors_shut: office.doors.shut(),
             accept_paused: shard::accept_paused()

@@ -222,3 +222,55 @@ fn what_cannot_be_imported_is_named_and_the_rest_is_imported() {
         assert!(code == 1 && wrong.contains(what), "{what}: {wrong}");
     }
 }
+
+/// Changes an octet of the letter with this text, where it lies in the store.
+fn spoil(data: &Path, text: &[u8]) {
+    let mut spoilt = 0;
+    for volume in fs::read_dir(data).expect("the data directory").flatten() {
+        let Ok(files) = fs::read_dir(volume.path()) else { continue };
+        for file in files.flatten().filter(|f| f.file_name().to_string_lossy().starts_with("segment-")) {
+            let mut octets = fs::read(file.path()).expect("a segment");
+            if let Some(at) = octets.windows(text.len()).position(|w| w == text) {
+                octets[at] ^= 1;
+                fs::write(file.path(), octets).expect("writing");
+                spoilt += 1;
+            }
+        }
+    }
+    assert_eq!(spoilt, 1, "the letter lies somewhere, once");
+}
+
+#[test]
+fn a_damaged_letter_is_named_and_what_is_left_of_it_is_saved() {
+    let (dir, data) = store();
+    let source = dir.path().join("source");
+    python("maildir", &source);
+    uidlist(&source, 77, 900);
+    assert_eq!(verb(&data, &["store", "import", "--account", BOB, "--maildir", path(&source)], "").0, 0);
+    let (code, said, wrong) = verb(&data, &["store", "check"], "");
+    assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
+    assert!(said.contains("whole") && said.contains("13 messages"), "{said}");
+    let (code, said, _) = verb(&data, &["store", "stat", "--json"], "");
+    let volumes: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    let messages: u64 =
+        volumes.as_array().expect("volumes").iter().map(|v| v["messages"].as_u64().expect("a number")).sum();
+    assert_eq!((code, messages), (0, 13), "{said}");
+
+    spoil(&data, "Message-ID: <21@x.test>".as_bytes());
+    let (code, said, wrong) = verb(&data, &["store", "check"], "");
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("DAMAGED") && wrong.contains("a body that is damaged"), "{said}{wrong}");
+    assert!(wrong.contains(&format!("{BOB}, Entwürfe, UID 2: the message is damaged on disk")), "{wrong}");
+
+    let (some, all) = (dir.path().join("some"), dir.path().join("all"));
+    let (code, said, _) = verb(&data, &["store", "export", "--account", BOB, "--maildir", path(&some)], "");
+    assert!(code == 1 && said.contains("12 messages"), "{said}");
+    let export = ["store", "export", "--account", BOB, "--damaged", "--maildir", path(&all)];
+    let (code, said, _) = verb(&data, &export, "");
+    assert!(code == 1 && said.contains("13 messages"), "{said}");
+    let keywords = fs::read_to_string(all.join(".Entw&APw-rfe/dovecot-keywords")).expect("keywords");
+    assert_eq!(keywords, "0 $Damaged\n");
+
+    let (code, _, wrong) = verb(&dir.path().join("nowhere"), &["store", "check"], "");
+    assert!(code == 2 && wrong.contains("there is no store here"), "{wrong}");
+}

@@ -3,12 +3,20 @@
 use std::collections::VecDeque;
 
 use super::super::desk::{Session, strange};
+use super::stopped::Stopped;
 use crate::admin::{Request, Response};
 use crate::office::tools::{Ask, Coming, Mailbox, Message, READ_BYTES_MAX, Told};
 
 pub(super) struct Account<'a> {
-    session: &'a mut Session,
+    way: Way<'a>,
     address: String,
+}
+
+/// Where it is asked for.
+pub(super) enum Way<'a> {
+    Session(&'a mut Session),
+    /// Only looked at.
+    Stopped(&'a Stopped),
 }
 
 /// A message as it could be read.
@@ -28,8 +36,8 @@ pub(super) enum Added {
 }
 
 impl<'a> Account<'a> {
-    pub(super) fn of(session: &'a mut Session, address: &str) -> Account<'a> {
-        Account { session, address: address.to_owned() }
+    pub(super) fn of(way: Way<'a>, address: &str) -> Account<'a> {
+        Account { way, address: address.to_owned() }
     }
 
     pub(super) fn address(&self) -> &str {
@@ -75,13 +83,25 @@ impl<'a> Account<'a> {
 
     /// A message whole.
     pub(super) fn read(&mut self, mailbox: u32, uid: u32, size: u64) -> Result<Content, String> {
+        self.read_how(mailbox, uid, size, false)
+    }
+
+    /// A message as it lies on the disk, though it is damaged.
+    pub(super) fn read_as_is(&mut self, mailbox: u32, uid: u32, size: u64) -> Result<Content, String> {
+        self.read_how(mailbox, uid, size, true)
+    }
+
+    fn read_how(&mut self, mailbox: u32, uid: u32, size: u64, as_is: bool) -> Result<Content, String> {
         let mut all = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         loop {
             let offset = all.len() as u64;
-            match self.ask(Ask::Read { mailbox, uid, offset, len: READ_BYTES_MAX }, &[])? {
+            match self.ask(Ask::Read { mailbox, uid, offset, len: READ_BYTES_MAX, as_is }, &[])? {
                 (Told::Octets { .. }, mut octets) => {
                     all.append(&mut octets);
                     if all.len() as u64 >= size {
+                        return Ok(Content::Octets(all));
+                    }
+                    if all.len() as u64 == offset && as_is {
                         return Ok(Content::Octets(all));
                     }
                     if all.len() as u64 == offset {
@@ -104,7 +124,11 @@ impl<'a> Account<'a> {
     }
 
     fn ask(&mut self, ask: Ask, messages: &[&[u8]]) -> Result<(Told, Vec<u8>), String> {
-        match self.session.ask(&Request::Store { account: self.address.clone(), ask }, messages)? {
+        let session = match &mut self.way {
+            Way::Session(session) => session,
+            Way::Stopped(stopped) => return stopped.ask(&self.address, &ask),
+        };
+        match session.ask(&Request::Store { account: self.address.clone(), ask }, messages)? {
             (Response::Store { told }, octets) => Ok((told, octets)),
             (other, _) => Err(strange(&other)),
         }

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::{ArgGroup, Args};
 
 use super::super::{At, desk};
-use super::account::{Account, Content};
+use super::account::{Account, Content, Way};
 use super::progress::Progress;
+use super::stopped::Stopped;
 use crate::admin::{Request, Response};
 use crate::archive::maildir_writer::{FolderWriter, Writer, Written, make_empty};
-use crate::archive::{Complaint, mbox_writer, names};
+use crate::archive::{Complaint, line_ends, mbox_writer, names};
 use crate::office::tools::{Mailbox, Message};
 use crate::proto::imap::{FlagList, Name};
 
@@ -30,7 +31,8 @@ DIR must not be there yet, or be empty. A Maildir gets folders (Lists/Rust becom
 subscriptions and a dovecot-uidlist, so that Ringpost and Dovecot can take it over with all UIDs. An mbox is quoted
 as mboxrd does, and carries flags and keywords in Status, X-Status and X-Keywords.
 
-A message that is damaged on disk is named, the rest is exported, and the exit code is 1.")]
+A message that is damaged on disk is named, the rest is exported, and the exit code is 1. With --damaged what is left of
+it is exported too, with the keyword $Damaged. A stopped store is only read, and so may be a backup (--data BACKUP).")]
 pub(super) struct ExportArgs {
     /// Whose mail [default: everybody's].
     #[arg(long, value_name = "ADDRESS")]
@@ -41,9 +43,15 @@ pub(super) struct ExportArgs {
     /// Write an mbox file for each mailbox there.
     #[arg(long, value_name = "DIR", group = "target")]
     mbox: Option<PathBuf>,
+    /// Export damaged messages as they are left.
+    #[arg(long)]
+    damaged: bool,
     #[command(flatten)]
     at: At,
 }
+
+/// What damaged messages get in an export.
+const DAMAGED: &str = "$Damaged";
 
 pub(super) fn run(args: &ExportArgs) -> Result<(), String> {
     let (dir, mbox) = match (&args.maildir, &args.mbox) {
@@ -52,36 +60,70 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), String> {
         (None, None) => return Err("there is nothing to write to".to_owned()),
     };
     make_empty(dir).map_err(|complaint| complaint.to_string())?;
-    desk::with_session(&args.at.data, |session| {
-        let addresses = match &args.account {
-            Some(address) => vec![address.clone()],
-            None => match session.ask(&Request::AccountList { domain: None }, &[])? {
-                (Response::Accounts { accounts }, _) => accounts.into_iter().map(|a| a.address).collect(),
-                (other, _) => return Err(desk::strange(&other)),
-            },
-        };
-        let mut progress = Progress::new();
-        for address in addresses {
-            let dir = match args.account {
-                Some(_) => dir.clone(),
-                // The one sign of an address that means something in a path.
-                None => dir.join(address.replace('/', "%2f")),
+    let mut progress = Progress::new();
+    match desk::running(&args.at.data)? {
+        Some(mut session) => {
+            let addresses = match &args.account {
+                Some(address) => vec![address.clone()],
+                None => addresses(&mut session)?,
             };
-            make_empty(&dir).map_err(|complaint| complaint.to_string())?;
-            let account = Account::of(session, &address);
-            let target = if mbox { Target::Mbox(dir) } else { Target::Maildir(Writer::new(&dir)) };
-            Export { account, progress: &mut progress, target, messages: 0, octets: 0 }.run()?;
+            for address in addresses {
+                let account = Account::of(Way::Session(&mut session), &address);
+                export(account, args, (dir, mbox), &mut progress)?;
+            }
         }
-        let synced = File::open(dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
-        synced.map_err(|why| format!("{}: {why}: what was written may not be on the disk", dir.display()))?;
-        progress.end("the rest was exported")
-    })
+        // Nothing is written to a store that may be damaged.
+        None => {
+            let stopped = Stopped::open(&args.at.data)?;
+            stopped.shut.iter().for_each(|(id, why)| progress.problem(format!("volume {id}: {why}")));
+            let addresses = match &args.account {
+                Some(address) => vec![address.clone()],
+                None => {
+                    let (addresses, unread) = stopped.addresses();
+                    unread.into_iter().for_each(|why| progress.problem(why));
+                    addresses
+                }
+            };
+            for address in addresses {
+                let account = Account::of(Way::Stopped(&stopped), &address);
+                export(account, args, (dir, mbox), &mut progress)?;
+            }
+        }
+    }
+    let synced = File::open(dir).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
+    synced.map_err(|why| format!("{}: {why}: what was written may not be on the disk", dir.display()))?;
+    progress.end("the rest was exported")
+}
+
+fn addresses(session: &mut desk::Session) -> Result<Vec<String>, String> {
+    match session.ask(&Request::AccountList { domain: None }, &[])? {
+        (Response::Accounts { accounts }, _) => Ok(accounts.into_iter().map(|a| a.address).collect()),
+        (other, _) => Err(desk::strange(&other)),
+    }
+}
+
+fn export(
+    account: Account<'_>,
+    args: &ExportArgs,
+    (dir, mbox): (&Path, bool),
+    progress: &mut Progress,
+) -> Result<(), String> {
+    let dir = match args.account {
+        Some(_) => dir.to_path_buf(),
+        // The one sign of an address that means something in a path.
+        None => dir.join(account.address().replace('/', "%2f")),
+    };
+    make_empty(&dir).map_err(|complaint| complaint.to_string())?;
+    let target = if mbox { Target::Mbox(dir) } else { Target::Maildir(Writer::new(&dir)) };
+    Export { account, progress, target, damaged: args.damaged, messages: 0, octets: 0 }.run()
 }
 
 struct Export<'a> {
     account: Account<'a>,
     progress: &'a mut Progress,
     target: Target,
+    /// Those that are damaged, too.
+    damaged: bool,
     messages: u64,
     octets: u64,
 }
@@ -135,6 +177,9 @@ impl Export<'_> {
                     Content::Damaged(why) => {
                         let (whose, name, uid) = (self.account.address(), &mailbox.name, message.uid);
                         self.progress.problem(format!("{whose}, {name}, UID {uid}: {why}"));
+                        if self.damaged {
+                            self.rescue(&mut out, mailbox, &message)?;
+                        }
                     }
                 }
             }
@@ -143,6 +188,20 @@ impl Export<'_> {
             }
         }
         end(out, mailbox).map_err(|complaint| complaint.to_string())
+    }
+
+    /// Writes what is left of a message, with a keyword that says so.
+    fn rescue(&mut self, out: &mut Out, mailbox: &Mailbox, message: &Message) -> Result<(), String> {
+        let Content::Octets(octets) = self.account.read_as_is(mailbox.mailbox, message.uid, message.size)? else {
+            return Ok(());
+        };
+        let mut message = message.clone();
+        message.keywords.push(DAMAGED.into());
+        // Damage may have made line ends of what was none.
+        self.write(out, &message, &line_ends::canonical(&octets).0).map_err(|complaint| complaint.to_string())?;
+        self.messages += 1;
+        self.octets += octets.len() as u64;
+        Ok(())
     }
 
     fn begin(&mut self, mailbox: &Mailbox) -> Result<Out, Complaint> {

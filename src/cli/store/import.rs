@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args};
 
 use super::super::{At, desk};
-use super::account::{Account, Added, Content};
+use super::account::{Account, Added, Content, Way};
 use super::progress::Progress;
 use super::source::{self, Message, Place};
 use crate::archive::maildir;
@@ -68,7 +68,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<(), String> {
     let mut progress = Progress::new();
     let (places, subscriptions) = places(args, &mut progress)?;
     desk::with_session(&args.at.data, |session| {
-        let account = Account::of(session, &args.account);
+        let account = Account::of(Way::Session(session), &args.account);
         let mut import = Import { account, progress, again: args.again, tally: Tally::default() };
         let subscribe = subscriptions.is_empty();
         for place in places {

@@ -1,22 +1,30 @@
-//! `ringpost store`: mail goes in from other servers and out again.
+//! `ringpost store`: mail goes in from other servers and out again, and what holds it is looked after.
+
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
 mod account;
+mod check;
 mod export;
+mod folder;
 mod import;
 mod progress;
 mod source;
+mod stat;
+mod stopped;
 
-/// Import and export mail.
+/// Import and export mail, and look after what holds it.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   ringpost store import --account alice@example.org --maildir /home/alice/Maildir
   ringpost store import --account alice@example.org --mbox old-mail --mailbox Archive/2019
   ringpost store export --account alice@example.org --maildir /backup/alice
+  ringpost store stat
+  ringpost store check --data /var/lib/ringpost
 
-They work while the server runs and while it is stopped.")]
+All but check and repair work while the server runs and while it is stopped.")]
 pub(super) struct StoreArgs {
     #[command(subcommand)]
     verb: StoreVerb,
@@ -26,11 +34,17 @@ pub(super) struct StoreArgs {
 enum StoreVerb {
     Import(import::ImportArgs),
     Export(export::ExportArgs),
+    Stat(stat::StatArgs),
+    Check(check::CheckArgs),
 }
 
-pub(super) fn run(args: StoreArgs) -> Result<(), String> {
+/// What went wrong is the error's sentence; a check has exit codes of its own.
+pub(super) fn run(args: StoreArgs) -> Result<ExitCode, String> {
     match args.verb {
-        StoreVerb::Import(args) => import::run(&args),
-        StoreVerb::Export(args) => export::run(&args),
+        StoreVerb::Import(args) => import::run(&args)?,
+        StoreVerb::Export(args) => export::run(&args)?,
+        StoreVerb::Stat(args) => stat::run(&args)?,
+        StoreVerb::Check(args) => return Ok(check::run(&args).into()),
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -18,12 +18,7 @@ pub(super) struct Progress {
 
 impl Progress {
     pub(super) fn new() -> Progress {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
-            let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} messages, {msg}, {eta} left");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar
-        });
+        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(0));
         Progress { bar, octets: 0, problems: 0 }
     }
 
@@ -31,6 +26,9 @@ impl Progress {
     pub(super) fn begin(&mut self, mailbox: &str, messages: u64) {
         self.octets = 0;
         if let Some(bar) = &self.bar {
+            let known = "{prefix} {wide_bar} {pos}/{len} messages, {msg}, {eta} left";
+            let style = if messages > 0 { known } else { "{prefix} {spinner} {pos} messages, {msg}" };
+            bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.reset();
             bar.set_length(messages);
             bar.set_prefix(mailbox.to_owned());
@@ -43,6 +41,22 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.inc(1);
             bar.set_message(HumanBytes(self.octets).to_string());
+        }
+    }
+
+    /// So many octets more.
+    pub(super) fn octets(&mut self, octets: u64) {
+        self.octets += octets;
+        if let Some(bar) = &self.bar {
+            bar.set_message(HumanBytes(self.octets).to_string());
+            bar.tick();
+        }
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 
@@ -76,9 +90,7 @@ impl Progress {
 
     /// The end: an error if there were problems.
     pub(super) fn end(self, done: &str) -> Result<(), String> {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.clear();
         match self.problems {
             0 => Ok(()),
             1 => Err(format!("one problem, named above; {done}")),

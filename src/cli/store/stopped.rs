@@ -1,0 +1,70 @@
+//! A stopped store, or a backup, opened for looking: nothing in its folder is written.
+
+use std::path::Path;
+
+use futures_lite::future::block_on;
+use ringpost_storage::overlay::Overlay;
+use ringpost_storage::{AccountId, Settings, Volume, VolumeId};
+
+use super::folder::Folder;
+use crate::admin::{Looked, look};
+use crate::boot::home::{Look, volume_dir};
+use crate::office::tools::Ask;
+
+/// Run for readers alone.
+const SETTINGS: Settings = Settings { gather_bytes_max: 1 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 0 };
+
+pub(super) struct Stopped {
+    volumes: Vec<(VolumeId, Volume<Overlay<Folder>>)>,
+    /// Volumes that cannot be opened, and why.
+    pub(super) shut: Vec<(VolumeId, String)>,
+    _look: Look,
+}
+
+impl Stopped {
+    /// Opens what can be opened.
+    pub(super) fn open(data: &Path) -> Result<Stopped, String> {
+        let look = Look::at(data).map_err(|why| why.to_string())?;
+        let mut stopped = Stopped { volumes: Vec::new(), shut: Vec::new(), _look: look };
+        for id in 0..stopped._look.volumes {
+            let disk = Overlay::new(Folder::at(&volume_dir(data, id)), |_| false);
+            match block_on(Volume::open(disk, Some((stopped._look.store, id)), SETTINGS)) {
+                Ok((volume, _)) => stopped.volumes.push((id, volume)),
+                Err(why) => stopped.shut.push((id, why.to_string())),
+            }
+        }
+        Ok(stopped)
+    }
+
+    pub(super) fn volumes(&self) -> &[(VolumeId, Volume<Overlay<Folder>>)] {
+        &self.volumes
+    }
+
+    /// All addresses, sorted; and accounts that cannot be read, with why.
+    pub(super) fn addresses(&self) -> (Vec<String>, Vec<String>) {
+        let (mut addresses, mut unread) = (Vec::new(), Vec::new());
+        for (id, volume) in &self.volumes {
+            for account in volume.account_ids() {
+                match block_on(volume.account(account)) {
+                    Ok(info) => addresses.extend(info.map(|info| info.name)),
+                    Err(why) => unread.push(format!("volume {id}, account {}: {why}", account.0)),
+                }
+            }
+        }
+        addresses.sort_unstable();
+        (addresses, unread)
+    }
+
+    fn find(&self, address: &str) -> Result<(&Volume<Overlay<Folder>>, AccountId), String> {
+        let name = address.to_ascii_lowercase();
+        let found = self.volumes.iter().find_map(|(_, volume)| Some((volume, volume.account_named(&name)?)));
+        found.ok_or_else(|| format!("there is no account {name}"))
+    }
+
+    pub(super) fn ask(&self, address: &str, ask: &Ask) -> Looked {
+        let (volume, account) = self.find(address)?;
+        let loaded = block_on(volume.load(account)).map_err(|why| format!("{address} cannot be read: {why}"))?;
+        let loaded = loaded.ok_or_else(|| format!("there is no account {address}"))?;
+        block_on(look(volume, &loaded, ask)).ok_or("a store that is only looked at cannot be changed")?
+    }
+}
