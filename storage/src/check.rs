@@ -267,11 +267,10 @@ async fn batches<D: Disk>(
         }
         let next = begun.get(i + 1).filter(|(next, ..)| *next == segment + 1);
         let next_first = next.and_then(|(_, _, header)| header.as_ref()).map(|h| h.first_lsn);
-        if segment == end.segment || next_first.is_some() {
-            if let Some(hole) = walk.tail(next_first).await? {
-                let is_accepted = hole.lost.is_some_and(|(_, last)| last <= accepted);
-                say(hole, is_accepted, report);
-            }
+        let reaches = segment == end.segment || next_first.is_some();
+        if reaches && let Some(hole) = walk.tail(next_first).await? {
+            let is_accepted = hole.lost.is_some_and(|(_, last)| last <= accepted);
+            say(hole, is_accepted, report);
         }
         broken_bodies.into_iter().for_each(&mut *tell);
     }
