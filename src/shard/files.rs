@@ -87,6 +87,14 @@ impl disk::Disk for Disk {
         }
     }
 
+    async fn recycle(&self, name: &str, new_name: &str) -> io::Result<DiskFile> {
+        match &self.0 {
+            DiskIn::Real(d) => d.recycle(name, new_name).await.map(|f| DiskFile(FileIn::Real(f))),
+            #[cfg(feature = "sim")]
+            DiskIn::Sim(d) => d.recycle(name, new_name).await.map(|f| DiskFile(FileIn::Sim(f))),
+        }
+    }
+
     async fn remove(&self, name: &str) -> io::Result<()> {
         match &self.0 {
             DiskIn::Real(d) => d.remove(name).await,

@@ -40,6 +40,9 @@ impl Disk for Nowhere {
     async fn open(&self, name: &str) -> io::Result<Void> {
         Ok(self.0.borrow()[name].clone())
     }
+    async fn recycle(&self, _: &str, _: &str) -> io::Result<Void> {
+        Err(io::ErrorKind::NotFound.into())
+    }
     async fn remove(&self, _: &str) -> io::Result<()> {
         Ok(())
     }

@@ -34,6 +34,11 @@ pub trait Disk: Clone + 'static {
     /// Opens a file for reading and writing. Refuses what is not a regular file.
     fn open(&self, name: &str) -> impl Future<Output = io::Result<Self::File>>;
 
+    /// Gives a file another name and syncs the directory; opens it. Its octets stay. After a crash it has one name or
+    /// the other. Fails with `NotFound` when there is none of the old name, `AlreadyExists` when there is one of the
+    /// new.
+    fn recycle(&self, name: &str, new_name: &str) -> impl Future<Output = io::Result<Self::File>>;
+
     /// Removes a file and syncs the directory.
     fn remove(&self, name: &str) -> impl Future<Output = io::Result<()>>;
 

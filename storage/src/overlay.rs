@@ -78,6 +78,16 @@ impl<D: Disk> Disk for Overlay<D> {
         Ok(file)
     }
 
+    async fn recycle(&self, name: &str, new_name: &str) -> io::Result<Self::File> {
+        if self.list().await?.iter().any(|there| there == new_name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = self.open(name).await?;
+        self.made.borrow_mut().insert(new_name.to_owned(), file.clone());
+        self.remove(name).await?;
+        Ok(file)
+    }
+
     async fn remove(&self, name: &str) -> io::Result<()> {
         self.made.borrow_mut().remove(name);
         self.removed.borrow_mut().insert(name.to_owned());

@@ -18,6 +18,9 @@ pub const SEGMENT_BYTES_MIN: u64 = 64 << 10;
 /// The largest, octets: offsets inside a segment fit 32 bits.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
+/// Of a new file. Each reuse counts up.
+pub const FIRST_INCARNATION: u32 = 1;
+
 /// Segments of a volume: a petabyte and more of the usual ones. A file with a higher number is not ours.
 pub const SEGMENTS_MAX: u32 = 1 << 24;
 

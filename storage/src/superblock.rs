@@ -66,6 +66,8 @@ pub struct Superblock {
     pub seed: u64,
     /// Losses of batches up to this LSN were accepted by the operator: nobody waits for them to come back.
     pub accepted_lsn: Lsn,
+    /// LSN of the head's first batch: those before it are in no segment any more, and nobody misses them.
+    pub head_lsn: Lsn,
 }
 
 /// What four copies say together.
@@ -111,6 +113,7 @@ impl Superblock {
         // The checkpoint's address: segment, length, offset, checksum. None yet.
         out.bytes(&[0; 32]);
         out.u64(self.accepted_lsn);
+        out.u64(self.head_lsn);
         out.resize(COPY_BYTES, 0);
         let check = xxh3_128(&out[COVERED_FROM..]);
         out[8..24].copy_from_slice(&check.to_le_bytes());
@@ -158,6 +161,7 @@ impl Superblock {
                 r.take(32)?;
                 r.u64()?
             },
+            head_lsn: r.u64()?,
         })
     }
 }
@@ -219,6 +223,7 @@ pub(crate) mod tests {
             last_account: 9,
             seed: 0x0123_4567_89ab_cdef,
             accepted_lsn: 0,
+            head_lsn: 1,
         }
     }
 

@@ -48,6 +48,10 @@ impl Disk for Watched {
         Ok(self.file(self.disk.open(name).await?))
     }
 
+    async fn recycle(&self, name: &str, new_name: &str) -> io::Result<WatchedFile> {
+        Ok(self.file(self.disk.recycle(name, new_name).await?))
+    }
+
     async fn remove(&self, name: &str) -> io::Result<()> {
         self.disk.remove(name).await
     }

@@ -92,6 +92,21 @@ impl Disk {
         DiskFile::new(opened, self.stages.clone())
     }
 
+    /// See [`ringpost_storage::disk::Disk::recycle`].
+    pub async fn recycle(&self, name: &str, new_name: &str) -> io::Result<DiskFile> {
+        let (folder, writing) = (self.folder.clone(), self.writing);
+        let (name, new_name) = (checked(name)?.to_owned(), checked(new_name)?.to_owned());
+        let opened = side::file(move || {
+            // Opened first: what can fail for want of a descriptor fails before anything has changed.
+            let opened = reopen(&folder, &name, writing)?;
+            rustix::fs::renameat_with(&*folder, &name, &*folder, &new_name, RenameFlags::NOREPLACE)?;
+            rustix::fs::fsync(&*folder)?;
+            forget_cached(&opened.buffered, 0, None);
+            Ok(opened)
+        });
+        Ok(self.file(opened.await?))
+    }
+
     /// See [`ringpost_storage::disk::Disk::remove`].
     pub async fn remove(&self, name: &str) -> io::Result<()> {
         let (folder, name) = (self.folder.clone(), checked(name)?.to_owned());

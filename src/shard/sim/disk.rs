@@ -61,7 +61,7 @@ fn delay_ns(core: &Core, kind: OpKind) -> u64 {
         OpKind::Write => (5_000, 200_000),
         OpKind::Sync => (100_000, 2_000_000),
         OpKind::Create => (500_000, 5_000_000),
-        OpKind::Remove => (100_000, 2_000_000),
+        OpKind::Remove | OpKind::Recycle => (100_000, 2_000_000),
     };
     stall_ns + chance.between(least_ns, most_ns)
 }
@@ -110,6 +110,12 @@ impl Disk {
 
     pub async fn open_file(&self, name: &str) -> io::Result<DiskFile> {
         Ok(DiskFile { on: self.on.clone(), file: self.disk.open(name).await? })
+    }
+
+    pub async fn recycle(&self, name: &str, new_name: &str) -> io::Result<DiskFile> {
+        let (disk, name, new_name) = (self.disk.clone(), name.to_owned(), new_name.to_owned());
+        let file = self.on.run(async move { disk.recycle(&name, &new_name).await }).await?;
+        Ok(DiskFile { on: self.on.clone(), file })
     }
 
     pub async fn remove(&self, name: &str) -> io::Result<()> {

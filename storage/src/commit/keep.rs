@@ -1,6 +1,7 @@
 //! Housekeeping beside the commits: the next segment is made before it is needed, the superblock follows.
 //!
-//! Making a segment writes 64 MiB of zeros; commits go on meanwhile. Having no room for it, or no descriptor or memory
+//! A retired file is used again where there is one: a rename. Making a new one writes 64 MiB of zeros; commits go on
+//! meanwhile. Having no room for it, or no descriptor or memory
 //! just now, is not a failure: nothing was handed to the disk that anybody counts on. It is tried again when `decide`
 //! sees room, at most once a second.
 
@@ -8,8 +9,9 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 
 use super::Log;
+use super::log::Retired;
 use crate::disk::{Disk, File};
-use crate::segment;
+use crate::segment::{self, FIRST_INCARNATION};
 use crate::superblock::{COPIES, COPY_DISTANCE};
 use crate::volume::Inner;
 
@@ -20,16 +22,21 @@ pub async fn keep<D: Disk>(inner: &Inner<D>) {
             .keep_bell
             .until(|| {
                 let log = inner.log.borrow();
-                !inner.keep_on.get() || log.wanted_segment().is_some() || (log.superblock_due && !log.failed)
+                let superblock = log.superblock_due && !log.failed;
+                !inner.keep_on.get() || log.wanted_segment().is_some() || superblock || log.has_surplus()
             })
             .await;
         if !inner.keep_on.get() {
             return;
         }
-        if inner.log.borrow().wanted_segment().is_some() {
+        // A file that waits for the superblock to let it go is worth waiting for.
+        let lets_go = inner.log.borrow().superblock_due && !inner.log.borrow().retired.is_empty();
+        if inner.log.borrow().wanted_segment().is_some() && !lets_go {
             make_segment(inner).await;
-        } else {
+        } else if inner.log.borrow().superblock_due {
             write_superblock(inner).await;
+        } else {
+            remove_surplus(inner).await;
         }
     }
 }
@@ -40,18 +47,48 @@ async fn make_segment<D: Disk>(inner: &Inner<D>) {
         let Some(number) = log.wanted_segment() else { return };
         (number, log.superblock.segment_bytes)
     };
-    match inner.disk.create(&segment::name(number), bytes).await {
-        Ok(file) => {
-            inner.log.borrow_mut().files.insert(number, file);
+    let retired = inner.log.borrow_mut().take_retired();
+    match next_file(&inner.disk, number, bytes, retired).await {
+        Ok((file, incarnation)) => {
+            inner.log.borrow_mut().add(number, incarnation, file);
             inner.segment_bell.ring();
         }
         Err(why) if passes(&why) => {
             let mut log = inner.log.borrow_mut();
+            log.retired.extend(retired);
             log.no_room = true;
             log.stats.segments_put_off += 1;
             drop(log);
             inner.segment_bell.ring();
         }
+        Err(_) => inner.fail(),
+    }
+}
+
+/// The file of a segment to come, and its incarnation: a retired one, else a new one.
+pub async fn next_file<D: Disk>(
+    disk: &D,
+    number: u32,
+    bytes: u64,
+    retired: Option<Retired>,
+) -> std::io::Result<(D::File, u32)> {
+    let name = segment::name(number);
+    if let Some(Retired { segment, incarnation }) = retired {
+        match disk.recycle(&segment::name(segment), &name).await {
+            Ok(file) => return Ok((file, incarnation.saturating_add(1))),
+            // Somebody has removed it: nothing is lost by that.
+            Err(why) if why.kind() == ErrorKind::NotFound => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok((disk.create(&name, bytes).await?, FIRST_INCARNATION))
+}
+
+async fn remove_surplus<D: Disk>(inner: &Inner<D>) {
+    let Some(retired) = inner.log.borrow_mut().take_surplus() else { return };
+    match inner.disk.remove(&segment::name(retired.segment)).await {
+        Ok(()) => {}
+        Err(why) if why.kind() == ErrorKind::NotFound => {}
         Err(_) => inner.fail(),
     }
 }

@@ -20,6 +20,25 @@ use crate::volume::{Settings, VolumeStats};
 /// Parts of the segment that stay free for changes other than appends when there is no room for another segment.
 const LAST_ROOM_PARTS: u64 = 8;
 
+/// Retired files that are kept to be used again. The space of more goes back to the file system.
+pub const RETIRED_MAX: usize = 4;
+
+/// A file in use as a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// How often it has been used, this time included.
+    pub incarnation: u32,
+    /// LSN of the segment's first batch; `None`: not begun, or not known.
+    pub first_lsn: Option<Lsn>,
+}
+
+/// The file of a segment that counts no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retired {
+    pub segment: u32,
+    pub incarnation: u32,
+}
+
 /// Where the next batch will begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
@@ -32,9 +51,15 @@ pub struct Log<F> {
     pub superblock: Superblock,
     /// All segments there are, the prepared one included.
     pub files: BTreeMap<u32, F>,
+    /// What is known of each of them.
+    pub uses: BTreeMap<u32, Use>,
+    /// Files whose segments count no more, oldest first: used again before new ones are made. More than
+    /// [`RETIRED_MAX`] are removed.
+    pub retired: VecDeque<Retired>,
+    /// The first segment that counts and its first LSN, as the next superblock will say.
+    pub head: (u32, Lsn),
     /// The segment batches go to. Its header is on disk.
     pub active: u32,
-    pub incarnation: u32,
     /// End of what was sealed.
     pub cursor: Cursor,
     /// End of what is durable.
@@ -162,7 +187,7 @@ impl<F> Log<F> {
         let like = Header {
             volume,
             epoch: self.epoch,
-            incarnation: self.incarnation,
+            incarnation: self.incarnation(gather.segment),
             offset,
             prev: self.prev,
             durable_lsn: self.durable,
@@ -181,11 +206,72 @@ impl<F> Log<F> {
         Some((gather, sealed))
     }
 
+    fn incarnation(&self, segment: u32) -> u32 {
+        self.uses[&segment].incarnation
+    }
+
+    /// A file for a segment to come.
+    pub fn add(&mut self, segment: u32, incarnation: u32, file: F) {
+        self.files.insert(segment, file);
+        self.uses.insert(segment, Use { incarnation, first_lsn: None });
+    }
+
+    /// The segment's header is on disk: it is the active one.
+    pub fn begun(&mut self, header: &SegmentHeader) {
+        assert!(header.segment > self.active, "numbers only rise");
+        self.vouched = self.vouched.max(header.durable_lsn);
+        self.active = header.segment;
+        self.uses.get_mut(&header.segment).expect("each file has one").first_lsn = Some(header.first_lsn);
+        self.superblock_due = true;
+    }
+
+    /// The segment counts no more: its file may be used again. For who has copied what lived in it, and made durable
+    /// whatever tells an opening that it is not missing: a checkpoint or, for the head, the next superblock, which is
+    /// written before its file is touched.
+    ///
+    /// # Panics
+    /// When it is not there, or not behind the active one.
+    #[cfg_attr(not(test), expect(dead_code, reason = "compaction will call it"))]
+    pub fn retire(&mut self, segment: u32) {
+        assert!(segment < self.active, "only what is behind the log's end");
+        self.files.remove(&segment).expect("it is there");
+        let Use { incarnation, .. } = self.uses.remove(&segment).expect("each file has one");
+        if segment == self.head.0 {
+            let (next, then) = self.uses.first_key_value().expect("the active one is there");
+            // Not known: more batches than are lost will seem so. The other way is the one that must not be.
+            self.head = (*next, then.first_lsn.unwrap_or(self.head.1));
+            self.superblock_due = true;
+        }
+        self.retired.push_back(Retired { segment, incarnation });
+        self.no_room = false;
+    }
+
+    /// Takes a retired file that may be written to: nothing on disk counts on it.
+    pub fn take_retired(&mut self) -> Option<Retired> {
+        let at = self.retired.iter().position(|r| self.is_let_go(r))?;
+        self.retired.remove(at)
+    }
+
+    /// There are more retired files than are kept, and this is the one to remove.
+    pub fn take_surplus(&mut self) -> Option<Retired> {
+        if self.retired.len() > RETIRED_MAX { self.take_retired() } else { None }
+    }
+
+    /// True when [`Log::take_surplus`] would find one.
+    pub fn has_surplus(&self) -> bool {
+        !self.failed && self.retired.len() > RETIRED_MAX && self.retired.iter().any(|r| self.is_let_go(r))
+    }
+
+    /// What was the head is needed until a superblock that begins behind it is durable.
+    fn is_let_go(&self, retired: &Retired) -> bool {
+        retired.segment > self.head.0 || retired.segment < self.superblock.head_segment
+    }
+
     /// The header block for the segment that becomes active.
     pub fn segment_header(&self, segment: u32) -> SegmentHeader {
         SegmentHeader {
             segment,
-            incarnation: self.incarnation,
+            incarnation: self.incarnation(segment),
             store: self.superblock.store,
             volume: self.superblock.volume,
             segment_bytes: self.superblock.segment_bytes,
@@ -235,6 +321,8 @@ impl<F> Log<F> {
             sequence: self.superblock.sequence + 1,
             parent: self.superblock.check(),
             epoch: self.epoch,
+            head_segment: self.head.0,
+            head_lsn: self.head.1,
             tail_segment: self.active,
             durable_lsn: self.durable,
             last_uidvalidity,

@@ -13,9 +13,10 @@ mod join;
 mod keep;
 mod log;
 mod run;
+#[cfg(all(test, feature = "sim"))]
+mod tests;
 
 pub use fate::{Bell, Fate, Ticket};
-pub use keep::{passes, write_copies};
-pub use log::Bound;
-pub use log::{Cursor, Log};
+pub use keep::{next_file, passes, write_copies};
+pub use log::{Bound, Cursor, Log, Retired, Use};
 pub use run::{gather_heartbeat, run};

@@ -145,12 +145,10 @@ async fn reach_segment<D: Disk>(inner: &Inner<D>) -> bool {
     }
     {
         let mut log = inner.log.borrow_mut();
-        log.vouched = log.vouched.max(header.durable_lsn);
         if let Some(before) = log.files.get(&log.active) {
             before.seal();
         }
-        log.active = want;
-        log.superblock_due = true;
+        log.begun(&header);
     }
     inner.keep_bell.ring();
     true

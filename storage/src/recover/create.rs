@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::commit;
 use crate::disk::{Disk, File};
-use crate::segment::{self, BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentHeader};
+use crate::segment::{self, BLOCK_BYTES, FIRST_INCARNATION, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentHeader};
 use crate::superblock::{self, COPIES, COPY_BYTES, COPY_DISTANCE, Quorum, Superblock};
 use crate::volume::Create;
 
@@ -16,8 +16,6 @@ pub const RESERVE: &str = "RESERVE";
 const RESERVE_BYTES_MAX: u64 = 4 << 20;
 /// A volume's first segment.
 pub const FIRST_SEGMENT: u32 = 1;
-/// New segments begin with this incarnation; reuse (not yet done) counts up.
-pub const FIRST_INCARNATION: u32 = 1;
 
 /// See [`crate::Volume::create`].
 pub async fn create<D: Disk>(disk: &D, facts: &Create) -> io::Result<()> {
@@ -73,6 +71,7 @@ pub async fn create<D: Disk>(disk: &D, facts: &Create) -> io::Result<()> {
         last_account: 0,
         seed: facts.seed,
         accepted_lsn: 0,
+        head_lsn: 1,
     };
     commit::write_copies(&superblock_file, &superblock).await
 }

@@ -9,7 +9,7 @@ use crate::bugs::{self, Bug};
 use crate::disk::File;
 use crate::index;
 use crate::record::{Bad, Record};
-use crate::segment::BLOCK_BYTES;
+use crate::segment::{BLOCK_BYTES, FIRST_INCARNATION};
 use crate::volume::OpenError;
 
 /// Octets read at once while walking: a header with most directories.
@@ -39,6 +39,17 @@ pub enum Spot {
     HeaderOnly(Box<Header>),
     /// Neither.
     Nothing,
+}
+
+impl Spot {
+    /// Of the verified header, if there is one.
+    pub fn epoch(&self) -> Option<u64> {
+        match self {
+            Spot::Batch(batch) => Some(batch.header.epoch),
+            Spot::HeaderOnly(header) => Some(header.epoch),
+            Spot::Nothing => None,
+        }
+    }
 }
 
 /// A batch read from disk.
@@ -125,20 +136,37 @@ impl<F: File> Frames<'_, F> {
         Ok(None)
     }
 
-    /// End of the last block at or after `from` that is not zero; `from` when all are.
+    /// End of the last block at or after `from` that may be ours and is not zero; `from` when all are. We write without
+    /// gaps, so nothing of ours lies behind a batch that the file held in an earlier incarnation.
     pub async fn last_written(&self, from: u64) -> Result<u64, OpenError> {
         let mut last = from;
+        let recycled = self.incarnation != Some(FIRST_INCARNATION);
         let mut at = from;
         while at < self.segment_bytes {
             let bytes = self.read(at, SEARCH_BYTES.min(self.segment_bytes - at)).await?;
             for (i, block) in bytes.chunks(BLOCK_BYTES as usize).enumerate() {
+                let here = at + i as u64 * BLOCK_BYTES;
+                if recycled && self.earlier(block, here) {
+                    return Ok(last);
+                }
                 if *block != ZEROS[..block.len()] {
-                    last = at + (i as u64 + 1) * BLOCK_BYTES;
+                    last = here + BLOCK_BYTES;
                 }
             }
             at += bytes.len() as u64;
         }
         Ok(last)
+    }
+
+    /// True when a batch of an earlier segment of this file begins at `at`.
+    pub async fn is_earlier(&self, at: u64) -> Result<bool, OpenError> {
+        let block = self.read(at, BLOCK_BYTES).await?;
+        Ok(self.earlier(&block, at))
+    }
+
+    /// The verified header of a batch that the file held before: numbers only rise.
+    fn earlier(&self, block: &[u8], at: u64) -> bool {
+        matches!(Header::decode(block, self.seed), Seen::Header(h) if h.segment < self.segment && h.offset == at)
     }
 
     /// True when every body of the batch has its checksum. Reads in bounded pieces.

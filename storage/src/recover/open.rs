@@ -8,12 +8,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use super::create::{FIRST_INCARNATION, read_copies};
+use super::create::read_copies;
 use super::frames::io_error;
-use super::scan::{Scan, scan};
+use super::scan::{Scan, incarnation_of, scan};
 use crate::batch::HEADER_BYTES;
 use crate::bugs::{self, Bug};
-use crate::commit::{self, Bell, Bound, Cursor, Log};
+use crate::commit::{self, Bell, Bound, Cursor, Log, Retired};
 use crate::disk::{Disk, File};
 use crate::fold::House;
 use crate::index::ahead::Ahead;
@@ -43,9 +43,14 @@ pub async fn open<D: Disk>(
     let superblock = known(superblock::quorum(&copies))?;
     belongs(&superblock, want)?;
     let mut files = BTreeMap::new();
-    let counts = superblock.head_segment..=SEGMENTS_MAX;
-    for number in names.iter().filter_map(|n| segment::number(n)).filter(|n| counts.contains(n)) {
-        files.insert(number, open_file(&disk, &segment::name(number)).await?);
+    let mut retired = VecDeque::new();
+    let ours = |n: &u32| *n <= SEGMENTS_MAX && names.contains(&segment::name(*n));
+    for number in names.iter().filter_map(|n| segment::number(n)).filter(ours).collect::<BTreeSet<_>>() {
+        if number >= superblock.head_segment {
+            files.insert(number, open_file(&disk, &segment::name(number)).await?);
+        } else {
+            retired.extend(let_go(&disk, &superblock, number).await);
+        }
     }
     let mut scan = scan(&superblock, &files).await?;
     let mut index = std::mem::take(&mut scan.index);
@@ -55,7 +60,7 @@ pub async fn open<D: Disk>(
     commit::write_copies(&superblock_file, &superblock)
         .await
         .map_err(|why| io_error("writing the superblock again", why))?;
-    let log = settle(&disk, superblock, files, &scan, &mut index, &settings).await?;
+    let log = settle(&disk, superblock, files, retired, &scan, &mut index, &settings).await?;
     let facts = Create {
         store: log.superblock.store,
         volume: log.superblock.volume,
@@ -92,6 +97,13 @@ pub async fn open<D: Disk>(
     Ok((inner, recovered))
 }
 
+/// A file before the head, if it can be used again. What cannot be read is left lying: nobody needs it.
+async fn let_go<D: Disk>(disk: &D, superblock: &Superblock, number: u32) -> Option<Retired> {
+    let file = disk.open(&segment::name(number)).await.ok()?;
+    let incarnation = incarnation_of(superblock, number, &file).await.ok()?;
+    Some(Retired { segment: number, incarnation })
+}
+
 async fn open_file<D: Disk>(disk: &D, name: &str) -> Result<D::File, OpenError> {
     disk.open(name).await.map_err(|why| io_error(&format!("opening {name}"), why))
 }
@@ -122,6 +134,7 @@ fn known(quorum: Quorum) -> Result<Superblock, OpenError> {
         )));
     }
     let grown = superblock.durable_lsn <= LSN_MAX
+        && (1..=superblock.durable_lsn + 1).contains(&superblock.head_lsn)
         && superblock.epoch <= LSN_MAX
         && superblock.sequence <= LSN_MAX
         && (1..=superblock.tail_segment).contains(&superblock.head_segment)
@@ -152,6 +165,7 @@ async fn settle<D: Disk>(
     disk: &D,
     superblock: Superblock,
     files: BTreeMap<u32, D::File>,
+    retired: VecDeque<Retired>,
     scan: &Scan,
     index: &mut Index,
     settings: &Settings,
@@ -159,8 +173,10 @@ async fn settle<D: Disk>(
     let end = Cursor { segment: scan.segment, offset: scan.offset };
     let mut log = Log {
         files,
+        uses: scan.uses.clone(),
+        retired,
+        head: (superblock.head_segment, superblock.head_lsn),
         active: scan.segment,
-        incarnation: FIRST_INCARNATION,
         cursor: end,
         durable_end: end,
         queue: VecDeque::new(),
@@ -247,17 +263,16 @@ async fn again<F: File>(file: &F, offset: u64, bytes: u64) -> Result<(), OpenErr
 async fn begin_next<D: Disk>(disk: &D, log: &mut Log<D::File>) -> Result<(), OpenError> {
     let number = log.active + 1;
     if !log.files.contains_key(&number) {
-        let file = disk
-            .create(&segment::name(number), log.superblock.segment_bytes)
+        let retired = log.take_retired();
+        let (file, incarnation) = commit::next_file(disk, number, log.superblock.segment_bytes, retired)
             .await
             .map_err(|why| io_error("making a segment to go on in", why))?;
-        log.files.insert(number, file);
+        log.add(number, incarnation, file);
     }
     let header = log.segment_header(number);
     let file = log.files[&number].clone();
     file.write_sync(0, vec![Rc::new(header.encode())]).await.map_err(|why| io_error("beginning a segment", why))?;
-    log.active = number;
-    log.superblock_due = true;
+    log.begun(&header);
     log.cursor = Cursor { segment: number, offset: segment::HEADER_BYTES as u64 };
     log.durable_end = log.cursor;
     Ok(())

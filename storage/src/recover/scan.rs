@@ -8,16 +8,20 @@
 //!
 //! D is learned while walking, so before a spot is called torn the rest of the segment is searched for a batch
 //! that knows better. Batches past D wait until their bodies were verified.
+//!
+//! A recycled file is full of what it held before. A batch there is ours only when it names this segment; what follows
+//! our last batch says nothing, so the tail is torn only where a header of ours stands (FORMAT.md, "A recycled file").
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::frames::{Batch, Frames, Spot, io_error};
 use crate::batch::directory;
 use crate::bugs::{self, Bug};
+use crate::commit::Use;
 use crate::disk::File;
 use crate::index::Index;
 use crate::record::Record;
-use crate::segment::{self, BLOCK_BYTES, SegmentHeader};
+use crate::segment::{self, BLOCK_BYTES, FIRST_INCARNATION, SegmentHeader};
 use crate::superblock::Superblock;
 use crate::types::Lsn;
 use crate::volume::{OpenError, Recovered};
@@ -32,6 +36,8 @@ pub struct Scan {
     pub next_lsn: Lsn,
     pub prev: u128,
     pub epoch: u64,
+    /// What is known of each file.
+    pub uses: BTreeMap<u32, Use>,
     /// The last segment that was begun, and where its batches end.
     pub segment: u32,
     pub offset: u64,
@@ -48,6 +54,8 @@ pub struct Scan {
 /// A segment before its batches are read.
 struct Begun {
     header: Option<SegmentHeader>,
+    /// The header of the segment that the file held before: this one's was not written yet, or is lost.
+    earlier: Option<SegmentHeader>,
     block: Vec<u8>,
     /// LSN of its first batch: from the header or, where that is damaged, from the first batch that is found.
     first_lsn: Option<Lsn>,
@@ -63,6 +71,12 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
         if let Some(header) = &begun.header {
             last = last.max(number);
             durable = durable.max(header.first_lsn - 1).max(header.durable_lsn);
+        } else if number > superblock.tail_segment
+            && begun.earlier.is_some()
+            && starts_earlier(superblock, number, file).await?
+        {
+            // Recycled and not begun: header and first batch are those of before. The first batch of a segment is
+            // written after its header is durable.
         } else if begun.block.iter().any(|&b| b != 0) || !blank_start(file, superblock).await? {
             let frames = frames(superblock, number, file, None);
             if let Some(batch) = frames.search(segment::HEADER_BYTES as u64, 0, 1).await? {
@@ -73,12 +87,14 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
         }
         segments.insert(number, begun);
     }
+    let uses = uses(&segments);
     let mut walk = Walk {
         scan: Scan {
+            uses,
             index: Index { seed: superblock.seed, ..Index::default() },
             recovered: Recovered::default(),
             durable,
-            next_lsn: 1,
+            next_lsn: superblock.head_lsn,
             prev: 0,
             epoch: 1,
             segment: last,
@@ -88,8 +104,8 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
             lost: Vec::new(),
             unvouched: Vec::new(),
         },
-        applied: 0,
-        chain: Some(0),
+        applied: superblock.head_lsn - 1,
+        chain: (superblock.head_lsn == 1).then_some(0),
         pending: VecDeque::new(),
     };
     for number in superblock.head_segment..=last {
@@ -100,6 +116,7 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
             walk.chain = None;
             continue;
         };
+        // A header that is damaged does not say: any incarnation will do.
         let incarnation = begun.header.as_ref().map(|h| h.incarnation);
         match &begun.header {
             Some(header) => {
@@ -135,8 +152,8 @@ async fn begun<F: File>(superblock: &Superblock, number: u32, file: &F) -> Resul
         return Err(io_error(&doing(), std::io::Error::new(std::io::ErrorKind::InvalidData, why)));
     }
     let block = file.read_at(0, segment::HEADER_BYTES).await.map_err(|why| io_error(&doing(), why))?;
-    let header = SegmentHeader::decode(&block);
-    if let Some(h) = &header
+    let found = SegmentHeader::decode(&block);
+    if let Some(h) = &found
         && (h.store != superblock.store || h.volume != superblock.volume)
     {
         return Err(OpenError::Other {
@@ -146,9 +163,34 @@ async fn begun<F: File>(superblock: &Superblock, number: u32, file: &F) -> Resul
             want_volume: superblock.volume,
         });
     }
-    let fits = |h: &SegmentHeader| h.segment == number && h.segment_bytes == superblock.segment_bytes;
-    let header = header.filter(fits);
-    Ok(Begun { first_lsn: header.as_ref().map(|h| h.first_lsn), header, block })
+    let found = found.filter(|h| h.segment_bytes == superblock.segment_bytes);
+    let header = found.clone().filter(|h| h.segment == number);
+    let earlier = found.filter(|h| h.segment < number);
+    Ok(Begun { first_lsn: header.as_ref().map(|h| h.first_lsn), header, earlier, block })
+}
+
+/// How each file is used. Where it cannot be read how often it has been: once more than any other.
+fn uses(segments: &BTreeMap<u32, Begun>) -> BTreeMap<u32, Use> {
+    let read = |begun: &Begun| {
+        let earlier = begun.earlier.as_ref().map(|h| h.incarnation.saturating_add(1));
+        let blank = begun.block.iter().all(|&b| b == 0).then_some(FIRST_INCARNATION);
+        begun.header.as_ref().map(|h| h.incarnation).or(earlier).or(blank)
+    };
+    let most = segments.values().filter_map(read).max().unwrap_or(0);
+    let used =
+        |begun: &Begun| Use { incarnation: read(begun).unwrap_or(most.saturating_add(1)), first_lsn: begun.first_lsn };
+    segments.iter().map(|(number, begun)| (*number, used(begun))).collect()
+}
+
+/// How often the file of a segment that counts no more has been used.
+pub async fn incarnation_of<F: File>(superblock: &Superblock, number: u32, file: &F) -> Result<u32, OpenError> {
+    let begun = begun(superblock, number, file).await?;
+    Ok(begun.header.or(begun.earlier).map_or(FIRST_INCARNATION, |h| h.incarnation))
+}
+
+/// True when what stands where the first batch belongs is of an earlier segment.
+async fn starts_earlier<F: File>(superblock: &Superblock, number: u32, file: &F) -> Result<bool, OpenError> {
+    frames(superblock, number, file, None).is_earlier(segment::HEADER_BYTES as u64).await
 }
 
 async fn blank_start<F: File>(file: &F, superblock: &Superblock) -> Result<bool, OpenError> {
@@ -212,9 +254,11 @@ impl Walk {
                     self.scan.next_lsn += 1;
                     at = end;
                 }
-                _ => {
+                spot => {
                     let next = self.ask(frames, at + BLOCK_BYTES, expected).await?;
                     if expected > self.scan.durable || bugs::on(Bug::TruncateAtDamage) {
+                        // In a recycled file only headers tell: any of this epoch must be shut out.
+                        torn = next.is_some() || spot.epoch().is_some_and(|epoch| epoch >= self.scan.epoch);
                         break;
                     }
                     let Some(next) = next else {
@@ -331,7 +375,8 @@ impl Walk {
             self.pending.clear();
         }
         let written = frames.last_written(at).await?;
-        if torn || written > stale_to.max(at) {
+        let recycled = frames.incarnation.is_some_and(|i| i > FIRST_INCARNATION);
+        if torn || (!recycled && written > stale_to.max(at)) {
             self.scan.torn_to = Some(written);
             self.scan.recovered.torn_bytes = written - at;
         }

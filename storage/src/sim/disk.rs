@@ -42,6 +42,8 @@ struct World {
     making: RefCell<BTreeMap<String, u64>>,
     /// Files that are being removed: the same.
     removing: RefCell<BTreeSet<String>>,
+    /// Files that are being given another name, old to new: a crash leaves one name or the other.
+    renaming: RefCell<BTreeMap<String, String>>,
     faults: RefCell<Faults>,
     delay: RefCell<Option<Delay>>,
     chance: RefCell<StdRng>,
@@ -60,6 +62,7 @@ impl SimDisk {
             files: RefCell::default(),
             making: RefCell::default(),
             removing: RefCell::default(),
+            renaming: RefCell::default(),
             faults: RefCell::default(),
             delay: RefCell::default(),
             chance: RefCell::new(StdRng::seed_from_u64(seed)),
@@ -99,6 +102,7 @@ impl SimDisk {
         let fork = self.fork(seed);
         fork.world.making.borrow_mut().clear();
         fork.world.removing.borrow_mut().clear();
+        fork.world.renaming.borrow_mut().clear();
         fork
     }
 
@@ -106,7 +110,9 @@ impl SimDisk {
     /// product is how many different disks may be left, torn sectors aside.
     #[must_use]
     pub fn doubts(&self) -> Vec<usize> {
-        let mut ways = vec![2; self.world.making.borrow().len() + self.world.removing.borrow().len()];
+        let world = &self.world;
+        let files = world.making.borrow().len() + world.removing.borrow().len() + world.renaming.borrow().len();
+        let mut ways = vec![2; files];
         for content in self.world.files.borrow().values() {
             ways.extend(content.borrow().doubts().iter().map(|(_, ways)| ways.len()));
         }
@@ -128,6 +134,8 @@ impl SimDisk {
             std::mem::take(&mut *fork.world.making.borrow_mut()).into_iter().filter(|_| way() == 1).collect();
         let gone: Vec<_> =
             std::mem::take(&mut *fork.world.removing.borrow_mut()).into_iter().filter(|_| way() == 1).collect();
+        let renamed: Vec<_> =
+            std::mem::take(&mut *fork.world.renaming.borrow_mut()).into_iter().filter(|_| way() == 1).collect();
         for content in fork.world.files.borrow().values() {
             let left: Vec<_> =
                 content.borrow().doubts().into_iter().map(|(at, all)| (at, all[way()].clone())).collect();
@@ -136,6 +144,9 @@ impl SimDisk {
         assert_eq!(ways.next(), None, "no way without a doubt");
         for name in gone {
             fork.world.files.borrow_mut().remove(&name);
+        }
+        for (name, new_name) in renamed {
+            fork.rename(&name, &new_name);
         }
         for (name, len) in made {
             fork.world.files.borrow_mut().insert(name, Rc::new(RefCell::new(Content::zeros(len as usize))));
@@ -173,6 +184,7 @@ impl SimDisk {
         }
         world.making.borrow_mut().clone_from(&self.world.making.borrow());
         world.removing.borrow_mut().clone_from(&self.world.removing.borrow());
+        world.renaming.borrow_mut().clone_from(&self.world.renaming.borrow());
         world.free_bytes.set(self.world.free_bytes.get());
         fork
     }
@@ -189,9 +201,20 @@ impl SimDisk {
                 self.world.files.borrow_mut().remove(&name);
             }
         }
+        for (name, new_name) in std::mem::take(&mut *self.world.renaming.borrow_mut()) {
+            if chance.random() {
+                self.rename(&name, &new_name);
+            }
+        }
         for content in self.world.files.borrow().values() {
             content.borrow_mut().crash(mood, chance);
         }
+    }
+
+    fn rename(&self, name: &str, new_name: &str) {
+        let mut files = self.world.files.borrow_mut();
+        let content = files.remove(name).expect("a file that is renamed is there");
+        files.insert(new_name.to_owned(), content);
     }
 
     /// Ends the process. Operations under way never complete; what was written stays readable, synced or not.
@@ -199,6 +222,8 @@ impl SimDisk {
     pub fn kill(&self) -> SimDisk {
         self.world.making.borrow_mut().clear();
         self.world.removing.borrow_mut().clear();
+        // Where the name had changed already, opening the folder makes that durable: as if it had been done.
+        self.world.renaming.borrow_mut().clear();
         self.next_life()
     }
 
@@ -341,6 +366,21 @@ impl Disk for SimDisk {
         self.simple_step(OpKind::Open).await?;
         let content = self.world.files.borrow().get(name).cloned();
         Ok(self.file(content.ok_or(io::ErrorKind::NotFound)?))
+    }
+
+    async fn recycle(&self, name: &str, new_name: &str) -> io::Result<SimFile> {
+        let content = self.world.files.borrow().get(name).cloned().ok_or(io::ErrorKind::NotFound)?;
+        if self.world.files.borrow().contains_key(new_name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        self.world.renaming.borrow_mut().insert(name.to_owned(), new_name.to_owned());
+        self.changed();
+        let result = self.simple_step(OpKind::Recycle).await;
+        self.world.renaming.borrow_mut().remove(name);
+        self.changed();
+        result?;
+        self.rename(name, new_name);
+        Ok(self.file(content))
     }
 
     async fn remove(&self, name: &str) -> io::Result<()> {

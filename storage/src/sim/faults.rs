@@ -11,6 +11,8 @@ pub enum OpKind {
     Create,
     /// Opening a file.
     Open,
+    /// Giving a file another name.
+    Recycle,
     /// Removing a file.
     Remove,
     /// Reading.

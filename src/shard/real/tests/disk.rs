@@ -115,6 +115,35 @@ fn however_it_is_written_the_same_is_read() {
 }
 
 #[test]
+fn a_recycled_file_has_its_octets_under_the_new_name() {
+    for folder in folders() {
+        let path = folder.path().to_owned();
+        on_one(small(1), move || {
+            let path = path.clone();
+            async move {
+                let disk = shard::disk(&path).expect("a folder");
+                let file = disk.create("one", 8_192).await.expect("created");
+                file.write_sync(512, vec![Rc::new(vec![7; 512])]).await.expect("durable");
+                let again = disk.recycle("one", "two").await.expect("renamed");
+                assert_eq!(disk.list().await.expect("listed"), ["two"]);
+                assert_eq!(
+                    again.read_at(510, 516).await.expect("read"),
+                    [vec![0; 2], vec![7; 512], vec![0; 2]].concat()
+                );
+                again.write_sync(0, vec![Rc::new(vec![8; 512])]).await.expect("durable");
+                assert_eq!(std::fs::read(path.join("two")).expect("read")[..1_024], [[8; 512], [7; 512]].concat());
+                disk.create("three", 4_096).await.expect("created");
+                let taken = disk.recycle("two", "three").await.err().expect("refused");
+                assert_eq!(taken.kind(), io::ErrorKind::AlreadyExists);
+                assert_eq!(disk.recycle("one", "four").await.err().expect("gone").kind(), io::ErrorKind::NotFound);
+                let odd = disk.recycle("two", "../five").await.err().expect("refused");
+                assert_eq!(odd.kind(), io::ErrorKind::InvalidInput);
+            }
+        });
+    }
+}
+
+#[test]
 fn a_file_that_is_no_multiple_of_a_block_goes_through_the_page_cache() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_owned();

@@ -72,6 +72,9 @@ impl<'a> Trial<'a> {
         if !chance.borrow_mut().random_ratio(1, 8) {
             // Most seeds are not about how a volume comes to be.
             block_on(crate::Volume::create(&disk, &house::facts(seed))).expect("nothing hinders it");
+            if chance.borrow_mut().random() {
+                house::leave_retired_file(&disk, seed, &chance);
+            }
         }
         let lives = chance.borrow_mut().random_range(1..4);
         for _ in 0..lives {

@@ -10,6 +10,8 @@ use rand::rngs::SmallRng;
 
 use super::model::Work;
 use super::tasks::{Tasks, turns};
+use crate::batch;
+use crate::segment::{self, BLOCK_BYTES, HEADER_BYTES, SegmentHeader};
 use crate::sim::{OpKind, SimDisk};
 use crate::{Create, Decided, OpenError, ReadError, Recovered, Refused, Settings, Volume, VolumeId};
 
@@ -79,6 +81,52 @@ pub fn open(disk: &SimDisk, seed: u64, mut each_turn: impl FnMut() -> bool) -> O
         tasks.spawn(async move { looped.commit_loop(|| turns(1)).await });
         House { volume, recovered, tasks }
     }))
+}
+
+/// Puts a retired file there, as a volume has it that was compacted: the next segment is made of it. It is full of batches of
+/// an earlier segment and of octets that mean nothing. `secret`: as the volume was made with.
+pub fn leave_retired_file(disk: &SimDisk, secret: u64, chance: &Chance) {
+    let chance = &mut *chance.borrow_mut();
+    let mut bytes = vec![0; SEGMENT_BYTES as usize];
+    chance.fill(&mut bytes[..]);
+    let header = SegmentHeader {
+        segment: 0,
+        incarnation: chance.random_range(1..9),
+        store: STORE,
+        volume: VOLUME,
+        segment_bytes: SEGMENT_BYTES,
+        epoch: 1,
+        first_lsn: 1,
+        durable_lsn: 0,
+        prev: 0,
+    };
+    bytes[..HEADER_BYTES].copy_from_slice(&header.encode());
+    let mut at = HEADER_BYTES as u64;
+    while at + BLOCK_BYTES < SEGMENT_BYTES {
+        let body_bytes = chance.random_range(0..8_000).min(SEGMENT_BYTES - at - BLOCK_BYTES);
+        let total_bytes = batch::Header::total_bytes(0, body_bytes).expect("small");
+        let lsn = chance.random_range(1..500);
+        let like = batch::Header {
+            volume: VOLUME,
+            epoch: chance.random_range(1..9),
+            lsn,
+            segment: 0,
+            incarnation: header.incarnation,
+            offset: at,
+            prev: chance.random(),
+            durable_lsn: lsn - 1,
+            directory_bytes: 0,
+            records: 0,
+            body_bytes,
+            total_bytes,
+            transactions: 0,
+            directory_check: 0,
+        };
+        bytes[at as usize..][..batch::HEADER_BYTES].copy_from_slice(&like.encode(secret));
+        // Some of what was there before that again, in between.
+        at += total_bytes + BLOCK_BYTES * chance.random_range(0..3);
+    }
+    disk.poke(&segment::name(0), bytes);
 }
 
 async fn open_or_make(disk: SimDisk, seed: u64) -> Result<(Volume<SimDisk>, Recovered), OpenError> {
