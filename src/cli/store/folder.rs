@@ -56,6 +56,10 @@ impl disk::Disk for Folder {
         Ok(FolderFile { len: file.metadata()?.len(), file: Rc::new(file) })
     }
 
+    async fn recycle(&self, _: &str, _: &str) -> io::Result<FolderFile> {
+        read_only()
+    }
+
     async fn remove(&self, _: &str) -> io::Result<()> {
         read_only()
     }
