@@ -4,6 +4,7 @@
 //! every byte on disk. All I/O goes through [`disk::Disk`], so that the same code runs on the shard's ring
 //! and on a simulated disk with faults.
 
+pub mod backup;
 mod batch;
 mod body;
 pub mod bugs;

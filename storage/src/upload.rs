@@ -47,6 +47,13 @@ impl Pins {
         (!pieces.is_empty()).then_some(pin)
     }
 
+    /// Pins these segments.
+    pub fn hold_segments(&self, segments: &[u32]) -> Pin {
+        let mut pin = self.open();
+        segments.iter().for_each(|segment| pin.hold(*segment));
+        pin
+    }
+
     /// How many hold a segment: while somebody does, it must stay as it is.
     pub fn held(&self, segment: u32) -> u32 {
         self.0.borrow().get(&segment).copied().unwrap_or(0)

@@ -124,3 +124,34 @@ fn a_volume_knows_how_much_it_holds() {
     assert!(space.live_bytes < space.written_bytes && space.written_bytes < space.segment_bytes);
     assert_eq!(space.segment_bytes, space.segments * SEGMENT);
 }
+
+#[test]
+fn a_backup_taken_while_letters_come_is_a_whole_volume_of_one_moment() {
+    use ringpost_storage::backup::{RESERVE, SUPERBLOCK};
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("alice@x");
+    for n in 0..6 {
+        v.deliver(alice, &text(20_000, n));
+    }
+    let copy = SimDisk::new(1);
+    let held = v.volume.mark();
+    copy.poke(SUPERBLOCK, disk.peek(SUPERBLOCK).unwrap());
+    v.deliver(alice, &text(20_000, 6));
+    let marked = v.volume.mark();
+    drop(held);
+    for n in 7..12 {
+        v.deliver(alice, &text(20_000, n));
+    }
+    for (name, counts) in &marked.segments {
+        let mut bytes = disk.peek(name).unwrap();
+        bytes[*counts as usize..].fill(0);
+        copy.poke(name, bytes);
+    }
+    copy.poke(RESERVE, disk.peek(RESERVE).unwrap());
+    let (report, broken) = look(&copy);
+    assert_eq!((broken, report.whole, report.messages), (vec![], true, 7));
+    assert_eq!((report.recovered.durable, report.recovered.torn_bytes), (marked.durable, 0));
+    let mut v = open(&copy);
+    assert_eq!(v.deliver(alice, b"more\r\n"), 8);
+}
