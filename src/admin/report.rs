@@ -39,7 +39,7 @@ pub async fn report(office: &Office) -> Report {
 }
 
 /// What a volume tells of itself: name, meaning, kind, value.
-fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 13] {
+fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 15] {
     let VolumeStats {
         batches,
         transactions,
@@ -51,6 +51,8 @@ fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64
         damaged_regions,
         lost_batches,
         orphan_records,
+        compacted_segments,
+        compacted_bytes,
         folds,
         folded_bytes,
         failed,
@@ -66,6 +68,8 @@ fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64
         ("volume_damaged_regions", "Damaged regions found when it was opened", Gauge, damaged_regions),
         ("volume_lost_batches", "Acknowledged batches found lost when it was opened", Gauge, lost_batches),
         ("volume_orphan_records", "Records found that belong to nothing", Gauge, orphan_records),
+        ("volume_compacted_segments_total", "Segments that were compacted", Counter, compacted_segments),
+        ("volume_compacted_bytes_total", "Octets of bodies copied for it", Counter, compacted_bytes),
         ("volume_folds_total", "Roots of accounts that were written", Counter, folds),
         ("volume_folded_bytes_total", "Octets of roots and of what came with them", Counter, folded_bytes),
         ("volumes_failed", "Volumes that take nothing any more until the next start", Gauge, u64::from(failed)),

@@ -10,8 +10,8 @@ use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
 use crate::index;
 use crate::record::{
     self, AccountGone, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Forward, Gap, Heartbeat,
-    MailboxPut, MailboxRemove, NewMessage, NewTransfer, Record, Released, ReleasedList, Renumber, Retired, RunRecord,
-    Subscription, TransferRecord, Truncate, encode_sent, encode_watermark, kind, pack,
+    MailboxPut, MailboxRemove, NewMessage, NewTransfer, Record, Released, ReleasedList, Renumber, Retired, RetiredRun,
+    RunRecord, Subscription, TransferRecord, Truncate, encode_sent, encode_watermark, kind, pack,
 };
 use crate::transfer::{TransferCopy, TransferNumber};
 use crate::types::{AccountId, Flags, MailboxId, Message, Place};
@@ -163,11 +163,13 @@ fn the_records_of_compaction_are_these_bytes() {
     assert_eq!(olds[0], (Place { segment: 6, at: 4_300 }, new));
     assert_eq!(olds[1], (Place { segment: 6, at: 9_000 }, Place { segment: 9, at: 8 }));
 
-    let retired = bare(kind::RETIRED, |out| Retired::encode(out, 4, &[(5, 5), (7, 9)]));
+    let run = |first: u32, last: u32| RetiredRun { first, last, first_lsn: u64::from(first) * 1_000 };
+    let runs = [run(5, 5), run(7, 9)];
+    let retired = bare(kind::RETIRED, |out| Retired::encode(out, 4, &runs));
     golden("record-retired-v2", &retired);
     let entry = directory::entries(&retired).next().unwrap().unwrap();
     let Some(Record::Retired(view)) = entry.record else { panic!("segments that are gone") };
-    assert_eq!((view.head, view.runs().collect::<Vec<_>>()), (4, vec![(5, 5), (7, 9)]));
+    assert_eq!((view.head, view.runs().collect::<Vec<_>>()), (4, runs.to_vec()));
 
     let gone = [(AccountId(3 << 48 | 1), 6), (AccountId(3 << 48 | 9), 2)];
     let record = bare(kind::ACCOUNT_GONE, |out| AccountGone::encode(out, &gone));

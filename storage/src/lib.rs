@@ -11,6 +11,7 @@ pub mod bugs;
 pub mod check;
 mod codec;
 mod commit;
+mod compact;
 mod decide;
 pub mod disk;
 mod fold;
@@ -37,6 +38,7 @@ pub mod volume;
 mod watch;
 
 pub use body::{Body, Pieces};
+pub use compact::{Compacted, Pace, Stuck};
 pub use decide::{COPY_UIDS_MAX, MAILBOXES_MAX, NAME_BYTES_MAX, PREFIX_BYTES_MAX, SUBSCRIPTIONS_MAX};
 pub use fold::FoldError;
 pub use loaded::Loaded;

@@ -240,7 +240,15 @@ impl<D: Disk> Inner<D> {
         if offset.saturating_add(len) > file.len() {
             return Err(ReadError::Damaged);
         }
-        Ok(file.read_at(offset, usize::try_from(len).map_err(|_| ReadError::Damaged)?).await?)
+        let len = usize::try_from(len).map_err(|_| ReadError::Damaged)?;
+        // Its file is not used for anything else meanwhile.
+        let reading = self.reading.hold_one(segment);
+        let read = file.read_at(offset, len).await;
+        drop(reading);
+        if self.compacting.get() {
+            self.settled_bell.ring();
+        }
+        Ok(read?)
     }
 }
 

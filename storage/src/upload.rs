@@ -37,6 +37,13 @@ impl Pins {
         Pin { pins: self.clone(), segments: Vec::new() }
     }
 
+    /// Pins one segment.
+    pub fn hold_one(&self, segment: u32) -> Pin {
+        let mut pin = self.open();
+        pin.hold(segment);
+        pin
+    }
+
     /// Pins the segments of these pieces once more; `None` where there are none.
     pub fn hold_all(&self, pieces: &[Piece]) -> Option<Pin> {
         let mut pin = self.open();

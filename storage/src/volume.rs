@@ -11,11 +11,12 @@
 //! `decide`, which may be called from anywhere.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::rc::Rc;
 
 use crate::commit::{self, Bell, Log};
+use crate::compact::Stuck;
 use crate::disk::{Bytes, Disk};
 use crate::fold::{FoldError, House, Rewrite};
 use crate::index::ahead::Ahead;
@@ -189,6 +190,12 @@ pub(crate) struct Inner<D: Disk> {
     pub keep_on: Cell<bool>,
     /// Segments that have to stay as they are.
     pub pins: Pins,
+    /// Segments that somebody reads just now.
+    pub reading: Pins,
+    /// Segments that compaction leaves where they are, and why.
+    pub stuck: RefCell<BTreeMap<u32, Stuck>>,
+    /// A segment is being compacted.
+    pub compacting: Cell<bool>,
 }
 
 type OnCommit = Box<dyn Fn(Commit)>;
@@ -238,6 +245,10 @@ pub struct VolumeStats {
     pub lost_batches: u64,
     /// Records that could not be applied: what they belong to is lost, or their number is taken.
     pub orphan_records: u64,
+    /// Segments that were compacted.
+    pub compacted_segments: u64,
+    /// Octets of bodies that were copied for it.
+    pub compacted_bytes: u64,
     /// Roots of accounts that were written.
     pub folds: u64,
     /// Octets of them and of what came with them.

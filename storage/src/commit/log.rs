@@ -231,7 +231,6 @@ impl<F> Log<F> {
     ///
     /// # Panics
     /// When it is not there, or not behind the active one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "compaction will call it"))]
     pub fn retire(&mut self, segment: u32) {
         assert!(segment < self.active, "only what is behind the log's end");
         self.files.remove(&segment).expect("it is there");

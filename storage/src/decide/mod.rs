@@ -211,10 +211,12 @@ impl Step<'_> {
     fn op(&mut self, n: usize, op: Op, bodies: &[Pushed]) -> Result<Outcome, Refused> {
         match op {
             Op::PutDomain { name, info } => {
+                self.ahead.set_domain(&name, self.lsn);
                 self.gather.push(kind::DOMAIN_PUT, |out| DomainPut { name: &name, info: &info }.encode(out));
                 Ok(Outcome::Done)
             }
             Op::RemoveDomain { name } => {
+                self.ahead.set_domain(&name, self.lsn);
                 self.gather.push(kind::DOMAIN_REMOVE, |out| crate::codec::Put::text(out, &name));
                 Ok(Outcome::Done)
             }

@@ -10,7 +10,7 @@ use crate::record::{
     self, AccountPut, EXPUNGED_KEPT, FRAME_BYTES_MAX, Frame, MailboxRoot, NewRoot, Record, Released, Row, RowRun,
     RunRef, here, kind, pack, pack_rows,
 };
-use crate::types::{AccountId, Message, Modseq, Place, Uid};
+use crate::types::{AccountId, MailboxId, Message, Modseq, Place, Uid};
 
 /// Octets of a root beside its lists.
 const ROOT_HEAD_BYTES: u64 = 192;
@@ -200,6 +200,9 @@ impl<'a> Draft<'a> {
                 (run.body, run.body_check) = (here(blob.place.at), blob.check);
             }
         }
+        // What is always in memory of an account is as decided, so that who begins to read the log here has it as it is.
+        let inbox = account.peek(MailboxId::INBOX).map(|m| (m.uidnext, m.uidvalidity));
+        let (inbox_uidnext, inbox_uidvalidity) = inbox.unwrap_or((entry.inbox_uidnext, entry.inbox_uidvalidity));
         let root = NewRoot {
             segment: gather.segment,
             name_hash: entry.name_hash(),
@@ -207,13 +210,14 @@ impl<'a> Draft<'a> {
             through,
             through_lsn: index.applied,
             folds: entry.unfolded,
-            modseq: entry.modseq,
-            used_bytes: entry.used_bytes,
+            generation: entry.generation,
+            modseq: account.modseq,
+            used_bytes: account.used_bytes,
             limit_bytes: entry.limit_bytes,
-            used_messages: entry.used_messages,
+            used_messages: account.used_messages,
             limit_messages: entry.limit_messages,
-            inbox_uidnext: entry.inbox_uidnext,
-            inbox_uidvalidity: entry.inbox_uidvalidity,
+            inbox_uidnext,
+            inbox_uidvalidity,
             last_mailbox: self.last_mailbox,
             added: &added,
             released: &self.released,

@@ -129,7 +129,7 @@ impl<D: Disk> Inner<D> {
     }
 
     /// Resolves when the next batch is durable, or none will be.
-    async fn settled(&self) {
+    pub async fn settled(&self) {
         let waited = std::cell::Cell::new(false);
         self.settled_bell.until(|| waited.replace(true) || self.log.borrow().failed).await;
     }

@@ -20,6 +20,8 @@ pub struct Ahead {
     accounts: HashMap<AccountId, AccountAhead>,
     /// Account names made or given up: who has it then, and by which batch.
     names: HashMap<String, Named>,
+    /// Domains that change, by which batch.
+    domains: HashMap<String, Lsn>,
     pub last_uidvalidity: u32,
     pub last_account: u64,
     pub transfers: TransfersAhead,
@@ -102,6 +104,16 @@ impl Ahead {
     pub fn set_name(&mut self, name: &str, id: Option<AccountId>, lsn: Lsn, undo: &mut Undo) {
         let was = self.names.insert(name.to_owned(), (id, lsn));
         undo.names.push((name.to_owned(), was));
+    }
+
+    /// A domain changes with batch `lsn`.
+    pub fn set_domain(&mut self, name: &str, lsn: Lsn) {
+        self.domains.insert(name.to_owned(), lsn);
+    }
+
+    /// True while a change of this domain is on its way, or one that was refused and may be.
+    pub fn is_domain_coming(&self, name: &str) -> bool {
+        self.domains.contains_key(name)
     }
 
     /// The account as decided, to be changed by batch `lsn`; `None` when there is no such account (any more).
@@ -197,12 +209,14 @@ impl Ahead {
             }
         }
         self.names.retain(|_, (_, by)| *by > lsn);
+        self.domains.retain(|_, by| *by > lsn);
     }
 
     /// Everything decided is lost: level with the index again. Counters stay where they are.
     pub fn forget(&mut self) {
         self.accounts.clear();
         self.names.clear();
+        self.domains.clear();
         self.transfers.forget();
     }
 }

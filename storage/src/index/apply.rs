@@ -11,7 +11,6 @@ use super::{Account, Arrived, ChangedMailbox, Entry, Index, Jump, Segment, hash_
 use crate::batch::{Header, directory};
 use crate::bugs::{self, Bug};
 use crate::record::{AccountPut, Bad, Gap, Record, Released, ReleasedList, Retired, RootRecord};
-use crate::segment::SEGMENTS_MAX;
 use crate::types::{AccountId, MODSEQ_MAX, MailboxId, Modseq, Place};
 
 /// Accounts of one volume are numbered up to this: the volume has the upper 16 bits.
@@ -85,8 +84,9 @@ impl Index {
                 let record = bytes[entry.at..entry.at + entry.frame.len].into();
                 arrived.push(Arrived { place, lsn: header.lsn, bytes: record });
             }
+            // What is gone of the log may have had the account, and a later root has it, or its end.
             if self.apply_record(entry.frame.account, place, &record, &mut tally).is_none() {
-                orphans += 1;
+                if self.holes { self.strays += 1 } else { orphans += 1 }
             }
         }
         self.settle(tally);
@@ -120,7 +120,7 @@ impl Index {
                 for item in list.items() {
                     // Pieces, and among them which list is settled.
                     match item.large {
-                        true => drop(self.debts.remove(&item.body)),
+                        true => drop(self.debts.remove(&self.forwards.resolve(item.body))),
                         false => tally.uses.push((item.body, item.len, -1)),
                     }
                 }
@@ -233,8 +233,17 @@ impl Index {
         }
     }
 
+    /// A root or a put is somebody's newest in this segment, or is no more.
+    fn keeps(&mut self, place: Place, by: i32) {
+        if let Some(segment) = self.segments.get_mut(&place.segment) {
+            segment.kept = segment.kept.saturating_add_signed(by);
+        }
+    }
+
     fn remove_account(&mut self, id: AccountId) {
-        if self.entries.remove(id).is_some() {
+        if let Some(entry) = self.entries.remove(id) {
+            self.keeps(entry.put, -1);
+            self.keeps(entry.root, -1);
             self.loaded.remove(&id);
             self.notice(id, None, true);
         }
@@ -243,7 +252,7 @@ impl Index {
     /// Segments are gone.
     fn retire(&mut self, retired: &Retired<'_>) {
         self.head = self.head.max(retired.head);
-        self.retired = retired.runs().flat_map(|(first, last)| first..=last.min(SEGMENTS_MAX)).collect();
+        self.retired = retired.runs().collect();
         let gone: Vec<u32> = self.segments.keys().copied().filter(|n| self.is_retired(*n)).collect();
         for segment in gone {
             self.segments.remove(&segment);
@@ -253,7 +262,7 @@ impl Index {
 
     /// True if a segment is gone, and nothing is missing with it.
     pub fn is_retired(&self, segment: u32) -> bool {
-        segment < self.head || self.retired.contains(&segment)
+        segment < self.head || self.retired.iter().any(|run| (run.first..=run.last).contains(&segment))
     }
 
     fn notice(&mut self, account: AccountId, mailbox: Option<MailboxId>, gone: bool) {
@@ -296,12 +305,14 @@ impl Index {
                 Entry::new(id, name_hash)
             }
         };
-        entry.put = place;
+        let was = std::mem::replace(&mut entry.put, place);
         entry.generation = put.generation;
         entry.limit_bytes = put.limit_bytes;
         entry.limit_messages = put.limit_messages;
         entry.link(place, put.modseq);
         self.entries.insert(entry);
+        self.keeps(was, -1);
+        self.keeps(place, 1);
         if let Some(account) = self.loaded.get_mut(&id) {
             account.apply(place, self.applied, &Record::AccountPut(*put)).expect("puts always fit");
         }
@@ -310,7 +321,14 @@ impl Index {
     fn root(&mut self, id: AccountId, place: Place, root: &RootRecord<'_>, tally: &mut Tally) -> Option<()> {
         root.added().for_each(|added| tally.used(added, 1));
         tally.released(&root.released);
+        if self.holes {
+            let known = self.entries.get(id).cloned();
+            self.entries.insert(Entry::of_root(id, known, root));
+        }
+        let was = self.entries.get(id)?.root;
         self.entries.get_mut(id)?.folded(place, root.folds);
+        self.keeps(was, -1);
+        self.keeps(place, 1);
         match self.loaded.get_mut(&id) {
             Some(account) => account.apply(place, self.applied, &Record::Root(*root)),
             None => Some(()),

@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
 use crate::bugs::{self, Bug};
-use crate::record::{Chain, LINKS_MAX, ReleasedList};
+use crate::record::{Chain, LINKS_MAX, ReleasedList, RootRecord};
 use crate::types::{AccountId, MODSEQ_MAX, Modseq, Place, Uid};
 
 /// What is always known of an account.
@@ -57,6 +57,30 @@ impl Entry {
             limit_messages: 0,
             generation: 0,
         }
+    }
+
+    /// As a root says, where records before it are gone. `known`: as those say that are there.
+    pub fn of_root(id: AccountId, known: Option<Entry>, root: &RootRecord<'_>) -> Self {
+        let mut entry = known.unwrap_or_else(|| {
+            let mut entry = Entry::new(id, root.name_hash);
+            entry.link(root.through, root.modseq);
+            entry.unfolded = 0;
+            entry
+        });
+        // A put that was on its way when the root was decided lies before it.
+        if entry.put <= root.put {
+            entry = entry.named(root.name_hash);
+            entry.put = root.put;
+            entry.generation = root.generation;
+            entry.limit_bytes = root.limit_bytes;
+            entry.limit_messages = root.limit_messages;
+        }
+        entry.modseq = entry.modseq.max(root.modseq.min(MODSEQ_MAX));
+        entry.inbox_uidnext = entry.inbox_uidnext.max(root.inbox_uidnext);
+        entry.inbox_uidvalidity = root.inbox_uidvalidity;
+        entry.used_bytes = root.used_bytes;
+        entry.used_messages = root.used_messages;
+        entry
     }
 
     pub fn name_hash(&self) -> u128 {

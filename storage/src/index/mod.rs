@@ -26,6 +26,7 @@ pub use mailbox::Mailbox;
 pub use segments::Segment;
 pub use transfers::{Transfers, TransfersAhead};
 
+use crate::record::RetiredRun;
 use crate::types::{AccountId, Lsn, MailboxId, Message, Modseq, Place};
 
 /// Everything durable.
@@ -53,9 +54,15 @@ pub struct Index {
     pub damaged: Vec<(u32, u64, u64)>,
     /// Where things are that were moved.
     pub forwards: Forwards,
-    /// Segments that are gone, from the first that is not on, and the first that is not.
-    pub retired: BTreeSet<u32>,
+    /// Segments that are gone, as the last record says that tells of them; all before `head` are.
+    pub retired: Vec<RetiredRun>,
     pub head: u32,
+    /// While the log is read: some of it is gone, and records may belong to what is not known yet.
+    pub holes: bool,
+    /// Records that did not fit, and perhaps only because some of the log is gone.
+    pub strays: u64,
+    /// Users of bodies are not known for sure: some of the log is gone, and an account cannot be read.
+    pub uncounted: bool,
     /// Lists of pieces of which the last user is gone, and whose pieces are still counted.
     pub debts: BTreeSet<Place>,
     /// LSN of the last batch that was applied.

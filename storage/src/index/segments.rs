@@ -1,9 +1,15 @@
 //! What lies in each segment: octets in use, and bodies whose users are not just one.
 //!
 //! A body that is there has one user unless it is listed here, so a segment of letters to one person each costs nothing.
-//! Records do not count as in use: once their accounts have been folded, nobody needs them.
+//! Of records only those are counted that have to be written again with a body, or of an account that is folded.
 
 use std::collections::BTreeMap;
+
+/// What a body brings along when it is written again: its record, that of its message, the forward, its part of the batch.
+/// Octets, about.
+const BODY_RECORDS_BYTES: u64 = 240;
+/// A root or a put of an account. Octets, about.
+const KEPT_BYTES: u64 = 256;
 
 /// One segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,9 +22,18 @@ pub struct Segment {
     pub odd: BTreeMap<u32, u32>,
     /// Runs of rows that a root uses.
     pub blobs: u32,
+    /// Bodies that somebody uses.
+    pub bodies: u32,
+    /// Roots and puts that are the newest of their accounts.
+    pub kept: u32,
 }
 
 impl Segment {
+    /// Octets that would have to be written again, about.
+    pub fn weight(&self) -> u64 {
+        self.live + u64::from(self.bodies) * BODY_RECORDS_BYTES + u64::from(self.kept) * KEPT_BYTES
+    }
+
     /// Users of the body at `at`.
     pub fn users(&self, at: u32) -> u32 {
         self.odd.get(&at).copied().unwrap_or(1)
@@ -28,6 +43,7 @@ impl Segment {
     pub fn come(&mut self, at: u32, len: u64, users: u32) {
         if users > 0 {
             self.live += len;
+            self.bodies += 1;
         }
         if users != 1 {
             self.odd.insert(at, users);
@@ -40,6 +56,7 @@ impl Segment {
         self.odd.insert(at, 0);
         if users > 0 {
             self.live = self.live.saturating_sub(len);
+            self.bodies = self.bodies.saturating_sub(1);
         }
         users
     }
@@ -54,8 +71,10 @@ impl Segment {
         }
         if was > 0 && now == 0 {
             self.live = self.live.saturating_sub(len);
+            self.bodies = self.bodies.saturating_sub(1);
         } else if was == 0 && now > 0 {
             self.live += len;
+            self.bodies += 1;
         }
         was > 0 && now == 0
     }

@@ -51,6 +51,21 @@ impl Transfers {
         out.pending.range((Excluded(after), Unbounded)).take(limit).map(|(_, pending)| pending.clone()).collect()
     }
 
+    /// A transfer, if it is pending.
+    pub fn one(&self, target: VolumeId, number: TransferNumber) -> Option<Rc<PendingTransfer>> {
+        self.out.get(&target)?.pending.get(&number).cloned()
+    }
+
+    /// What all that are pending carry.
+    pub fn carried(&self) -> Vec<Message> {
+        self.out.values().flat_map(|out| out.pending.values().map(|pending| pending.carried.clone())).collect()
+    }
+
+    /// Of the numbers given now; 0: none was given.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
     /// See [`crate::Volume::transfers_sent`].
     pub fn sent(&self, target: VolumeId) -> TransferNumber {
         self.out.get(&target).map_or(TransferNumber::default(), |out| out.sent)
@@ -78,6 +93,16 @@ impl Transfers {
         out.pending.insert(view.number, Rc::new(pending(view)));
         self.count += 1;
         Some(())
+    }
+
+    /// A transfer was written again. What was sent meanwhile is not owed any more.
+    fn moved(&mut self, view: &TransferView<'_>) {
+        let out = self.out.entry(view.target).or_default();
+        match out.pending.get_mut(&view.number) {
+            Some(there) => *there = Rc::new(pending(view)),
+            None if view.number > out.sent => drop(self.add(view)),
+            None => {}
+        }
     }
 
     /// Lets go what was sent.
@@ -128,7 +153,12 @@ impl Watermark {
     ) {
         self.number = self.number.max(number);
         self.bounced.retain(|(of, _)| *of > settled);
-        self.bounced.extend(bounced.into_iter().map(|copy| (number, copy)));
+        for copy in bounced {
+            // Compaction says it again.
+            if !self.bounced.contains(&(number, copy)) {
+                self.bounced.push((number, copy));
+            }
+        }
     }
 }
 
@@ -165,6 +195,7 @@ impl Transfers {
                 let gone = self.let_go(view);
                 gone.iter().for_each(|pending| users(Released::of(&pending.carried), -1));
             }
+            TransferRecord::Moved(view) => self.moved(view),
             TransferRecord::Anew { incarnation } => self.incarnation = self.incarnation.max(*incarnation),
             TransferRecord::Watermark(view) => self.receive(view),
         }

@@ -4,7 +4,7 @@
 //! from that batch on: whoever applies it takes them over, with all that the batch itself changes about them.
 
 use crate::codec::{Put, Reader};
-use crate::types::Place;
+use crate::types::{Lsn, Place};
 
 /// Octets of a forward beside its entries.
 pub const FORWARD_HEAD_BYTES: u64 = 8;
@@ -48,6 +48,15 @@ impl<'a> Forward<'a> {
     }
 }
 
+/// Segments that are gone, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetiredRun {
+    pub first: u32,
+    pub last: u32,
+    /// LSN of the first batch that was in them. The last is the one before the next segment that is there.
+    pub first_lsn: Lsn,
+}
+
 /// Kind 109: all segments from `head` on that are gone. The last one in the log counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retired<'a> {
@@ -59,28 +68,29 @@ pub struct Retired<'a> {
 impl<'a> Retired<'a> {
     /// Octets that [`Retired::encode`] writes for so many runs.
     pub fn bytes(runs: usize) -> u64 {
-        8 + runs as u64 * 8
+        8 + runs as u64 * 16
     }
 
-    /// `runs`: first and last segment of each, rising.
-    pub fn encode(out: &mut Vec<u8>, head: u32, runs: &[(u32, u32)]) {
+    /// `runs`: rising.
+    pub fn encode(out: &mut Vec<u8>, head: u32, runs: &[RetiredRun]) {
         out.u32(head);
         out.u32(u32::try_from(runs.len()).expect("segments are below 2^24"));
-        for (first, last) in runs {
-            out.u32(*first);
-            out.u32(*last);
+        for run in runs {
+            out.u32(run.first);
+            out.u32(run.last);
+            out.u64(run.first_lsn);
         }
     }
 
     pub fn decode(r: &mut Reader<'a>) -> Option<Self> {
         let head = r.u32()?;
         let count = usize::try_from(r.u32()?).ok()?;
-        Some(Retired { head, runs: r.take(count.checked_mul(8)?)? })
+        Some(Retired { head, runs: r.take(count.checked_mul(16)?)? })
     }
 
-    /// First and last segment of each run.
-    pub fn runs(&self) -> impl Iterator<Item = (u32, u32)> + use<'a> {
+    /// Rising.
+    pub fn runs(&self) -> impl Iterator<Item = RetiredRun> + use<'a> {
         let mut r = Reader::new(self.runs);
-        std::iter::from_fn(move || Some((r.u32()?, r.u32()?)))
+        std::iter::from_fn(move || Some(RetiredRun { first: r.u32()?, last: r.u32()?, first_lsn: r.u64()? }))
     }
 }

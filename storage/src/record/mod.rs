@@ -32,7 +32,7 @@ pub use copy::{COPIED_BYTES, COPY_HEAD_BYTES, CopyRecord};
 pub use domain::DomainPut;
 pub use expunge::ExpungeRecord;
 pub use flags::{FlagsRecord, KEYWORD_BYTES_MAX, KEYWORDS_MAX, keyword_bytes};
-pub use forward::{FORWARD_HEAD_BYTES, FORWARD_ITEM_BYTES, Forward, Retired};
+pub use forward::{FORWARD_HEAD_BYTES, FORWARD_ITEM_BYTES, Forward, Retired, RetiredRun};
 pub use frame::{
     Bad, Chain, FRAME_BYTES_MAX, Frame, IGNORABLE, LINKS_MAX, begin, check_again, finish, payload_at, slot,
 };
@@ -54,7 +54,7 @@ pub use transfer::{
 
 use crate::codec::Reader;
 
-/// The numbers of the kinds. Free and promised: 64–79 queue, 83–87 and 89–95 transfer, 96–103 catalogue.
+/// The numbers of the kinds. Free and promised: 64–79 queue, 84–87 and 89–95 transfer, 96–103 catalogue.
 pub mod kind {
     pub const DOMAIN_PUT: u16 = 1;
     pub const DOMAIN_REMOVE: u16 = 2;
@@ -76,6 +76,7 @@ pub mod kind {
     pub const TRANSFER: u16 = 80;
     pub const SENT: u16 = 81;
     pub const ANEW: u16 = 82;
+    pub const MOVED_TRANSFER: u16 = 83;
     pub const WATERMARK: u16 = 88;
     pub const ROOT: u16 = 104;
     pub const FORWARD: u16 = 105;

@@ -1,6 +1,6 @@
 //! Root: an account as of one place in the log, so that what came before it need not be read any more.
 //!
-//! It has all that the resident entry has, the mailboxes with their facts, and where the rows of their messages are:
+//! It has all that the resident entry has, as decided, the mailboxes with their facts, and where the rows of their messages are:
 //! in *row runs*, immutable bodies of which the newest that has a UID counts. Whoever reads the log forwards takes the
 //! newest root of an account and goes on from `through`: the root is decided of what is durable, and records of the account
 //! that were decided before it and became durable with it are not in it.
@@ -28,6 +28,8 @@ pub struct RootRecord<'a> {
     pub through_lsn: Lsn,
     /// Records behind the root before this one that are in here.
     pub folds: u32,
+    /// Moves so far.
+    pub generation: u32,
     pub modseq: Modseq,
     pub used_bytes: u64,
     pub limit_bytes: u64,
@@ -101,6 +103,8 @@ pub struct NewRoot<'a> {
     pub through: Place,
     pub through_lsn: Lsn,
     pub folds: u32,
+    /// Moves so far.
+    pub generation: u32,
     pub modseq: Modseq,
     pub used_bytes: u64,
     pub limit_bytes: u64,
@@ -127,7 +131,7 @@ impl NewRoot<'_> {
         out.place(self.through);
         out.u64(self.through_lsn);
         out.u32(self.folds);
-        out.u32(0);
+        out.u32(self.generation);
         out.u64(self.modseq);
         out.u64(self.used_bytes);
         out.u64(self.limit_bytes);
@@ -199,7 +203,7 @@ impl<'a> RootRecord<'a> {
     pub fn decode(r: &mut Reader<'a>) -> Option<Self> {
         r.u64()?;
         let (name_hash, put, through) = (r.u128()?, r.place()?, r.place()?);
-        let (through_lsn, folds, _, modseq) = (r.u64()?, r.u32()?, r.u32()?, r.u64()?);
+        let (through_lsn, folds, generation, modseq) = (r.u64()?, r.u32()?, r.u32()?, r.u64()?);
         let (used_bytes, limit_bytes) = (r.u64()?, r.u64()?);
         let (used_messages, limit_messages) = (r.u32()?, r.u32()?);
         let (inbox_uidnext, inbox_uidvalidity, last_mailbox) = (r.u32()?, r.u32()?, r.u32()?);
@@ -212,6 +216,7 @@ impl<'a> RootRecord<'a> {
             through,
             through_lsn,
             folds,
+            generation,
             modseq,
             used_bytes,
             limit_bytes,

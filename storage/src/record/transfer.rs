@@ -27,6 +27,8 @@ pub const SENT_BYTES: u64 = 24 + SENT_RUNS_MAX as u64 * 16;
 pub enum TransferRecord<'a> {
     /// Kind 80.
     Transfer(TransferView<'a>),
+    /// Kind 83: the same, moved by compaction. Its body counts it already.
+    Moved(TransferView<'a>),
     /// Kind 81.
     Sent(SentView<'a>),
     /// Kind 82.
@@ -240,6 +242,7 @@ impl<'a> TransferRecord<'a> {
     pub fn of(kind: u16, r: &mut Reader<'a>) -> Option<Option<Self>> {
         Some(match kind {
             kind::TRANSFER => TransferView::decode(r).map(TransferRecord::Transfer),
+            kind::MOVED_TRANSFER => TransferView::decode(r).map(TransferRecord::Moved),
             kind::SENT => SentView::decode(r).map(TransferRecord::Sent),
             kind::ANEW => r.u64().map(|incarnation| TransferRecord::Anew { incarnation }),
             kind::WATERMARK => WatermarkView::decode(r).map(TransferRecord::Watermark),

@@ -90,9 +90,16 @@ pub async fn open<D: Disk>(
         on_commit: RefCell::default(),
         keep_on: Cell::new(true),
         pins: Pins::default(),
+        reading: Pins::default(),
+        stuck: RefCell::default(),
+        compacting: Cell::default(),
     };
     if failed {
         inner.watches.end();
+    }
+    if scan.partial && inner.recount().await.is_err() {
+        // Everything is there but the count of it: nothing is compacted.
+        inner.index.borrow_mut().uncounted = true;
     }
     Ok((inner, recovered))
 }
@@ -198,6 +205,9 @@ async fn settle<D: Disk>(
         accepted: superblock.accepted_lsn,
         superblock,
     };
+    // What was emptied before a crash, and is still there.
+    let gone: Vec<u32> = log.files.keys().copied().filter(|n| *n < log.active && index.is_retired(*n)).collect();
+    gone.into_iter().for_each(|number| log.retire(number));
     let shut_out = scan.torn_to.is_some() || scan.ends_in_damage;
     let unvouched = !scan.unvouched.is_empty();
     if shut_out {

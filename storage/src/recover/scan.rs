@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use super::create::FIRST_SEGMENT;
 use super::frames::{Batch, Frames, Spot, io_error};
 use crate::batch::directory;
 use crate::bugs::{self, Bug};
@@ -47,6 +48,8 @@ pub struct Scan {
     pub ends_in_damage: bool,
     /// First and last LSN of batches that are missing, rising.
     pub lost: Vec<(Lsn, Lsn)>,
+    /// Some of the log is gone: users of bodies are to be counted anew.
+    pub partial: bool,
     /// Accepted and vouched for by nobody: offset and octets, in that segment.
     pub unvouched: Vec<(u64, u64)>,
 }
@@ -102,16 +105,19 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
             torn_to: None,
             ends_in_damage: false,
             lost: Vec::new(),
+            partial: false,
             unvouched: Vec::new(),
         },
         applied: superblock.head_lsn - 1,
         chain: (superblock.head_lsn == 1).then_some(0),
         pending: VecDeque::new(),
+        holes: Vec::new(),
     };
+    walk.scan.index.holes = superblock.head_segment > FIRST_SEGMENT;
     for number in superblock.head_segment..=last {
         let next_first = segments.get(&(number + 1)).filter(|_| number < last).and_then(|s| s.first_lsn);
         let (Some(begun), Some(file)) = (segments.get(&number), files.get(&number)) else {
-            walk.scan.recovered.damaged.push((number, 0, superblock.segment_bytes));
+            walk.hole(number);
             walk.scan.ends_in_damage = number == last;
             walk.chain = None;
             continue;
@@ -129,6 +135,7 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
         walk.segment(&frames(superblock, number, file, incarnation), next_first, number == last).await?;
     }
     walk.missing_before(walk.scan.next_lsn);
+    walk.judge_holes(superblock.segment_bytes);
     let Walk { mut scan, chain, .. } = walk;
     scan.recovered.lost_batches = scan.lost.iter().map(|(first, last)| last - first + 1).sum();
     scan.prev = chain.unwrap_or(0);
@@ -208,6 +215,16 @@ struct Walk {
     chain: Option<u128>,
     /// Read, and past what is known to be durable.
     pending: VecDeque<Batch>,
+    /// Segments that are not there.
+    holes: Vec<Hole>,
+}
+
+/// Segments that are not there, one after the other: lost, or gone for good.
+struct Hole {
+    first: u32,
+    last: u32,
+    /// Batches that are missing with them.
+    lost: Option<(Lsn, Lsn)>,
 }
 
 impl Walk {
@@ -338,10 +355,50 @@ impl Walk {
         }
     }
 
+    /// A segment is not there.
+    fn hole(&mut self, number: u32) {
+        self.scan.index.holes = true;
+        match self.holes.last_mut() {
+            Some(hole) if hole.last + 1 == number => hole.last = number,
+            _ => self.holes.push(Hole { first: number, last: number, lost: None }),
+        }
+    }
+
+    /// Which of the segments that are not there are no loss: the log says it, behind them.
+    fn judge_holes(&mut self, segment_bytes: u64) {
+        let mut lost = false;
+        for hole in std::mem::take(&mut self.holes) {
+            if !(hole.first..=hole.last).all(|number| self.scan.index.is_retired(number)) {
+                let missing = (hole.first..=hole.last).filter(|number| !self.scan.index.is_retired(*number));
+                self.scan.recovered.damaged.extend(missing.map(|number| (number, 0, segment_bytes)));
+                lost = true;
+                continue;
+            }
+            let Some(range) = hole.lost else { continue };
+            self.scan.lost.retain(|lost| *lost != range);
+            // Where the end of the segment before is lost too.
+            let first_lsn = self.scan.index.retired.iter().find(|run| run.first == hole.first).map(|run| run.first_lsn);
+            if let Some(first_lsn) = first_lsn.filter(|first_lsn| *first_lsn > range.0) {
+                self.scan.lost.push((range.0, first_lsn - 1));
+            }
+        }
+        self.scan.lost.sort_unstable();
+        self.scan.recovered.damaged.sort_unstable();
+        let index = &mut self.scan.index;
+        let strays = std::mem::take(&mut index.strays);
+        if lost {
+            index.orphans += strays;
+        }
+        self.scan.partial = std::mem::take(&mut index.holes);
+    }
+
     /// Batches are applied in LSN order, so what was passed over is lost.
     fn missing_before(&mut self, lsn: Lsn) {
         if lsn > self.applied + 1 {
             self.scan.lost.push((self.applied + 1, lsn - 1));
+            if let Some(hole) = self.holes.last_mut().filter(|hole| hole.lost.is_none()) {
+                hole.lost = Some((self.applied + 1, lsn - 1));
+            }
         }
         self.applied = lsn;
     }

@@ -1,0 +1,248 @@
+//! Compaction: what lives moves on, space comes back, and nobody reads anything else than before.
+
+mod support;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use ringpost_storage::sim::SimDisk;
+use ringpost_storage::{AccountId, Body, Compacted, Flags, MailboxId, Op, Outcome, Pace, Target, Transaction, Uid};
+use support::*;
+
+/// In no hurry, and never waits.
+struct Calm;
+
+impl Pace for Calm {
+    fn now_ms(&self) -> i64 {
+        NOW_MS
+    }
+
+    async fn rest(&self, _: u64) {}
+}
+
+/// What a volume shows of some accounts: each mailbox's messages, as their readers see them.
+type Shown = BTreeMap<(AccountId, MailboxId, Uid), Vec<u8>>;
+
+fn shown(v: &Open) -> Shown {
+    let mut all = Shown::new();
+    for id in v.volume.account_ids() {
+        let loaded = block_on(v.volume.load(id)).unwrap().unwrap();
+        for info in loaded.mailboxes() {
+            let messages = loaded.mailbox(info.id, |m| m.messages().to_vec()).unwrap();
+            for message in messages {
+                all.insert((id, info.id, message.uid), block_on(v.volume.read(&message)).unwrap());
+            }
+        }
+    }
+    all
+}
+
+/// One round.
+fn compact(v: &mut Open) -> Compacted {
+    let told = Rc::new(RefCell::new(None));
+    let (tell, volume) = (told.clone(), v.volume.clone());
+    v.tasks.spawn(async move {
+        let done = volume.compact(&Calm).await;
+        *tell.borrow_mut() = Some(done);
+    });
+    v.tasks.settle();
+    told.take().expect("it comes to an end")
+}
+
+/// Rounds until nothing is worth it; which segments went.
+fn compact_all(v: &mut Open) -> Vec<u32> {
+    let mut gone = Vec::new();
+    for _ in 0..1_000 {
+        match compact(v) {
+            Compacted::Segment { segment, .. } => gone.push(segment),
+            Compacted::Nothing => return gone,
+            stuck => panic!("{stuck:?}"),
+        }
+    }
+    panic!("it never ends");
+}
+
+fn expunge(v: &mut Open, account: AccountId, mailbox: MailboxId, uids: Vec<Uid>) {
+    let _held = block_on(v.volume.load(account)).unwrap();
+    v.done(Op::Expunge { account, mailbox, uids });
+}
+
+/// Segments there are. (The files of those that are gone are kept for a while, to be used again.)
+fn segments(v: &Open) -> u64 {
+    v.volume.space().segments
+}
+
+#[test]
+fn what_lives_is_read_as_before_and_space_comes_back() {
+    let disk = made();
+    let mut v = open(&disk);
+    let (alice, bob) = (v.account("a@x"), v.account("b@x"));
+    for n in 0..120u8 {
+        let who = if n % 3 == 0 { bob } else { alice };
+        v.deliver(who, &text(3_000, u64::from(n)));
+    }
+    v.held.clear();
+    expunge(&mut v, alice, INBOX, (1..=80).filter(|uid| uid % 4 != 0).collect());
+    let before = shown(&v);
+    let full = segments(&v);
+    let gone = compact_all(&mut v);
+    assert!(gone.len() >= 3, "{gone:?}");
+    assert_eq!(shown(&v), before);
+    assert!(segments(&v) < full, "{} of {full}", segments(&v));
+    v.close();
+    let v = open(&disk);
+    assert_eq!((v.recovered.lost_batches, &v.recovered.damaged), (0, &vec![]));
+    assert_eq!(shown(&v), before);
+}
+
+#[test]
+fn a_copy_s_prefix_and_body_outlive_its_original() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    let held = block_on(v.volume.load(alice)).unwrap();
+    let made = v.done(Op::CreateMailbox { account: alice, name: "Kept".into(), special_use: 0, subscribed: true });
+    let Outcome::Mailbox(kept, _) = made else { panic!("{made:?}") };
+    for n in 0..60u8 {
+        let uid = v.deliver(alice, &text(3_000, u64::from(n)));
+        if n % 5 == 0 {
+            v.done(Op::Copy { account: alice, from: INBOX, uids: vec![uid], to: Target::Mailbox(kept) });
+        }
+    }
+    drop(held);
+    expunge(&mut v, alice, INBOX, (1..=60).collect());
+    let before = shown(&v);
+    assert_eq!(before.len(), 12);
+    assert!(compact_all(&mut v).len() >= 2);
+    assert_eq!(shown(&v), before);
+    // And once more, from where they are now.
+    for n in 0..60u8 {
+        v.deliver(alice, &text(3_000, 100 + u64::from(n)));
+    }
+    let last = segments(&v);
+    expunge(&mut v, alice, INBOX, (61..=120).collect());
+    compact_all(&mut v);
+    assert!(segments(&v) < last);
+    v.close();
+    assert_eq!(shown(&open(&disk)), before);
+}
+
+#[test]
+fn large_bodies_move_piece_by_piece_and_go_when_nobody_has_them() {
+    let facts = ringpost_storage::Create { segment_bytes: 1 << 20, ..facts() };
+    let disk = made_with(&facts);
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    let large = |seed: u64| text(600 << 10, seed);
+    for n in 0..8 {
+        let body = Body::from(large(n));
+        v.commit(Transaction { bodies: vec![body], ops: vec![append(alice, 0)] });
+    }
+    v.held.clear();
+    expunge(&mut v, alice, INBOX, vec![1, 2, 4, 5, 7]);
+    let before = shown(&v);
+    let full = segments(&v);
+    assert!(compact_all(&mut v).len() >= 3);
+    assert_eq!(shown(&v), before);
+    assert!(segments(&v) < full);
+    assert!(v.volume.space().live_bytes < 4 * (600 << 10), "{:?}", v.volume.space());
+    v.close();
+    let mut v = open(&disk);
+    assert_eq!(shown(&v), before);
+    v.held.clear();
+    expunge(&mut v, alice, INBOX, vec![3, 6, 8]);
+    compact_all(&mut v);
+    assert!(v.volume.space().live_bytes < 64 << 10, "{:?}", v.volume.space());
+}
+
+#[test]
+fn who_has_gone_does_not_come_back_when_the_log_is_read_without_the_segment_that_said_so() {
+    let disk = made();
+    let mut v = open(&disk);
+    let (alice, bob) = (v.account("a@x"), v.account("b@x"));
+    v.done(Op::PutDomain { name: "gone.test".into(), info: b"1".to_vec() });
+    v.done(Op::PutDomain { name: "kept.test".into(), info: b"1".to_vec() });
+    for n in 0..20u8 {
+        v.deliver(bob, &text(2_500, u64::from(n)));
+    }
+    let _held = block_on(v.volume.load(alice)).unwrap();
+    let first = segments(&v);
+    // The first segment lives on; what happens now lies in the second and third, and those go.
+    v.done(Op::RemoveAccount { account: alice });
+    v.done(Op::RemoveDomain { name: "gone.test".into() });
+    v.done(Op::PutDomain { name: "kept.test".into(), info: b"2".to_vec() });
+    for n in 0..60u8 {
+        let uid = v.deliver(bob, &text(2_500, u64::from(n)));
+        v.held.clear();
+        expunge(&mut v, bob, INBOX, vec![uid]);
+    }
+    let before = shown(&v);
+    assert!(segments(&v) > first);
+    assert!(!compact_all(&mut v).is_empty());
+    v.close();
+    let v = open(&disk);
+    assert_eq!((v.volume.account_named("a@x"), v.volume.account_ids()), (None, vec![bob]));
+    assert_eq!(
+        v.volume.domains().iter().map(|(n, i)| (&n[..], i.to_vec())).collect::<Vec<_>>(),
+        [("kept.test", b"2".to_vec())]
+    );
+    assert_eq!(shown(&v), before);
+}
+
+#[test]
+fn a_body_that_does_not_verify_stays_where_it_is_and_its_segment_with_it() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    for n in 0..40u8 {
+        v.deliver(alice, &text(3_000, u64::from(n)));
+    }
+    v.held.clear();
+    expunge(&mut v, alice, INBOX, (2..=15).collect());
+    let body = text(3_000, 0);
+    v.close();
+    spoil(&disk, FIRST, |bytes| {
+        let at = find(bytes, &body[..64]);
+        bytes[at + 1_000] ^= 1;
+    });
+    let mut v = open(&disk);
+    v.held.clear();
+    let done = compact(&mut v);
+    assert_eq!(done, Compacted::Stuck(1, ringpost_storage::Stuck::Damaged));
+    assert!(!compact_all(&mut v).contains(&1));
+    assert!(matches!(v.text(alice, 1), Err(ringpost_storage::ReadError::Damaged)));
+    v.close();
+    let v = open(&disk);
+    assert!(matches!(v.text(alice, 1), Err(ringpost_storage::ReadError::Damaged)), "reported, not dropped");
+    assert!(v.text(alice, 20).is_ok());
+}
+
+#[test]
+fn flags_and_names_are_as_before_also_of_an_account_that_nobody_has_touched_for_long() {
+    let disk = made();
+    let mut v = open(&disk);
+    let (alice, bob) = (v.account("a@x"), v.account("b@x"));
+    let held = block_on(v.volume.load(alice)).unwrap().unwrap();
+    v.done(Op::CreateMailbox { account: alice, name: "Entwürfe".into(), special_use: 0, subscribed: true });
+    v.deliver(alice, &text(1_000, 1));
+    v.deliver(alice, &text(1_000, 2));
+    v.done(store(alice, &[2], ringpost_storage::FlagsHow::Replace, Flags::of(Flags::SEEN)));
+    let look = |loaded: &ringpost_storage::Loaded<SimDisk>| {
+        let flags: Vec<_> =
+            loaded.mailbox(INBOX, |m| m.messages().iter().map(|m| (m.flags(), m.modseq)).collect()).unwrap();
+        (format!("{:?}", loaded.mailboxes()), loaded.subscriptions(), flags, loaded.mailbox(INBOX, |m| m.uidnext()))
+    };
+    let before = look(&held);
+    drop(held);
+    v.held.clear();
+    for n in 0..80u8 {
+        let uid = v.deliver(bob, &text(3_000, u64::from(n)));
+        expunge(&mut v, bob, INBOX, vec![uid]);
+    }
+    assert!(compact_all(&mut v).contains(&1), "its records were there");
+    v.close();
+    let v = open(&disk);
+    assert_eq!(look(&block_on(v.volume.load(alice)).unwrap().unwrap()), before);
+    assert_eq!(v.volume.account_named("a@x"), Some(alice));
+}
