@@ -186,6 +186,10 @@ pub fn quorum(copies: &[Vec<u8>]) -> Quorum {
             found.iter().flatten().count()
         ));
     };
+    if votes(best) > 2 {
+        // One alone that does not fit is a misdirected or stale write, and not another history.
+        return Quorum::Found(Box::new(best.clone()));
+    }
     for older in found.iter().flatten().filter(|s| s.sequence.checked_add(1) == Some(best.sequence)) {
         if older.check() != best.parent {
             return Quorum::Damaged(format!("sequence {} does not follow sequence {}", best.sequence, older.sequence));
@@ -264,6 +268,16 @@ pub(crate) mod tests {
         copies[0] = new.encode(0);
         copies[1] = new.encode(1);
         assert!(matches!(quorum(&copies), Quorum::Damaged(_)));
+    }
+
+    #[test]
+    fn one_copy_of_another_volume_does_not_outweigh_three() {
+        let s = example(2, example(1, 0).check());
+        let mut copies = four(&s);
+        copies[0] = Superblock { volume: 9, ..example(1, 0) }.encode(0);
+        assert_eq!(quorum(&copies), Quorum::Found(Box::new(s.clone())));
+        copies[0] = Superblock { epoch: 77, ..s.clone() }.encode(0);
+        assert_eq!(quorum(&copies), Quorum::Found(Box::new(s)));
     }
 
     #[test]
