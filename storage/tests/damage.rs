@@ -72,7 +72,7 @@ fn a_flipped_bit_in_a_footer_is_reported_and_costs_nothing() {
     let third = batches(&disk)[3];
     spoil(&disk, FIRST, |b| b[third - 10] ^= 1);
     let v = open(&disk);
-    assert_eq!(v.recovered.damaged, vec![(1, third as u64 - 512, 512)]);
+    assert_eq!(v.recovered.damaged, vec![(1, third as u64 - 64, 64)]);
     assert_eq!(v.uids(alice), vec![1, 2, 3]);
 }
 
@@ -140,6 +140,22 @@ fn an_old_incarnation_is_no_batch() {
     let v = open(&disk);
     assert_eq!(v.uids(alice), vec![]);
     assert!(!v.recovered.damaged.is_empty(), "the superblock knows that they were acknowledged");
+}
+
+#[test]
+fn a_damaged_header_behind_a_damaged_batch_costs_that_batch_alone() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    (1..=12).for_each(|n| drop(v.deliver(alice, &text(8_000, n))));
+    v.close();
+    let last = *batches(&disk).last().unwrap();
+    let lost = batches(&disk).len() as u32 - 1;
+    spoil(&disk, FIRST, |b| b[last + 20] ^= 1);
+    spoil(&disk, "segment-00000002", |b| b[182] ^= 1);
+    let v = open(&disk);
+    let left: Vec<u32> = (1..=12).filter(|uid| *uid != lost).collect();
+    assert_eq!((v.recovered.lost_batches, v.uids(alice)), (1, left));
 }
 
 #[test]

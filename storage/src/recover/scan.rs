@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::create::FIRST_SEGMENT;
 use super::frames::{Batch, Frames, Spot, io_error};
-use crate::batch::directory;
+use crate::batch::{FOOTER_BYTES, directory};
 use crate::bugs::{self, Bug};
 use crate::commit::Use;
 use crate::disk::File;
@@ -62,6 +62,8 @@ struct Begun {
     block: Vec<u8>,
     /// LSN of its first batch: from the header or, where that is damaged, from the first batch that is found.
     first_lsn: Option<Lsn>,
+    /// The batch that was found is where the first one belongs.
+    first_is_whole: bool,
 }
 
 /// Reads the log into an index.
@@ -86,6 +88,7 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
                 last = last.max(number);
                 durable = durable.max(batch.header.durable_lsn);
                 begun.first_lsn = Some(batch.header.lsn);
+                begun.first_is_whole = batch.header.offset == segment::HEADER_BYTES as u64;
             }
         }
         segments.insert(number, begun);
@@ -130,7 +133,15 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
                 walk.scan.epoch = walk.scan.epoch.max(header.epoch);
                 walk.chain = Some(header.prev);
             }
-            None => walk.scan.recovered.damaged.push((number, 0, segment::HEADER_BYTES as u64)),
+            None => {
+                walk.scan.recovered.damaged.push((number, 0, segment::HEADER_BYTES as u64));
+                // What is missing behind the batches so far lay in the segment before, and costs none of this one.
+                let first = begun.first_lsn.filter(|first| begun.first_is_whole && *first > walk.scan.next_lsn);
+                if let Some(first) = first {
+                    walk.scan.next_lsn = first;
+                    walk.chain = None;
+                }
+            }
         }
         walk.segment(&frames(superblock, number, file, incarnation), next_first, number == last).await?;
     }
@@ -173,7 +184,7 @@ async fn begun<F: File>(superblock: &Superblock, number: u32, file: &F) -> Resul
     let found = found.filter(|h| h.segment_bytes == superblock.segment_bytes);
     let header = found.clone().filter(|h| h.segment == number);
     let earlier = found.filter(|h| h.segment < number);
-    Ok(Begun { first_lsn: header.as_ref().map(|h| h.first_lsn), header, earlier, block })
+    Ok(Begun { first_lsn: header.as_ref().map(|h| h.first_lsn), first_is_whole: false, header, earlier, block })
 }
 
 /// How each file is used. Where it cannot be read how often it has been: once more than any other.
@@ -252,7 +263,8 @@ impl Walk {
                             torn = true;
                             break;
                         }
-                        self.damaged(frames, end - BLOCK_BYTES, end);
+                        // No more than the footer: records of a small batch may lie in the same block, and they count.
+                        self.damaged(frames, end - FOOTER_BYTES as u64, end);
                     }
                     stale_to = stale_to.max(discarded_to(&batch));
                     self.take(*batch);
