@@ -4,7 +4,7 @@
 use ringpost_storage::sim::campaign::images::Images;
 use ringpost_storage::sim::campaign::scenarios::SCENARIOS;
 use ringpost_storage::sim::campaign::tally::Tally;
-use ringpost_storage::sim::campaign::{exhaust, iofail};
+use ringpost_storage::sim::campaign::{exhaust, iofail, rot, torn};
 
 #[test]
 fn every_power_cut_of_small_work_is_survived() {
@@ -21,4 +21,19 @@ fn every_step_of_the_disk_may_fail_under_a_letter_and_a_move() {
         let tally = iofail::run(n as u64);
         assert!(tally.struck > 100 && tally.struck + 20 > tally.runs, "{tally:?}");
     }
+}
+
+#[test]
+fn nothing_false_is_shown_of_a_volume_that_rots_and_nothing_unhurt_is_gone() {
+    let mut all = Tally::default();
+    [3, 6, 34].into_iter().for_each(|seed| all.add(&rot::run(seed)));
+    assert!(all.runs > 1_000 && all.appended > 20, "{all:?}");
+}
+
+#[test]
+fn what_is_torn_is_not_called_damage_and_damage_is_not_cut_off() {
+    let images = Images::default();
+    let mut all = Tally::default();
+    [2, 3, 4, 5].into_iter().for_each(|seed| all.add(&torn::run(&images, seed)));
+    assert!(all.images > 200 && all.runs > all.images / 4, "{all:?}");
 }

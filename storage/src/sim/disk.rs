@@ -34,6 +34,20 @@ pub struct SimFile {
     len: u64,
     /// Its owner has said that it writes no more.
     sealed: Rc<Cell<bool>>,
+    name: Rc<str>,
+}
+
+/// A write that a [`SimDisk`] was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// Which file.
+    pub file: Rc<str>,
+    /// Where.
+    pub at: usize,
+    /// Octets.
+    pub len: usize,
+    /// It has arrived whole, and its sync is complete.
+    pub synced: bool,
 }
 
 struct World {
@@ -52,6 +66,8 @@ struct World {
     steps: Cell<u64>,
     /// What a crash could leave has changed so often.
     changes: Cell<u64>,
+    /// Writes in the order in which they were begun, if anybody wants to know.
+    journal: RefCell<Option<Vec<Write>>>,
 }
 
 impl SimDisk {
@@ -70,6 +86,7 @@ impl SimDisk {
             free_bytes: Cell::new(1 << 40),
             steps: Cell::new(0),
             changes: Cell::new(0),
+            journal: RefCell::default(),
         };
         SimDisk { world: Rc::new(world), life: 0 }
     }
@@ -271,6 +288,23 @@ impl SimDisk {
         self.world.free_bytes.set(bytes);
     }
 
+    /// Keeps a journal of writes from now on.
+    pub fn keep_journal(&self) {
+        *self.world.journal.borrow_mut() = Some(Vec::new());
+    }
+
+    /// The writes since [`SimDisk::keep_journal`], in the order in which they were begun. Forks have none of it.
+    #[must_use]
+    pub fn journal(&self) -> Vec<Write> {
+        self.world.journal.borrow().clone().unwrap_or_default()
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn journal_len(&self) -> usize {
+        self.world.journal.borrow().as_ref().map_or(0, Vec::len)
+    }
+
     /// Sectors that a crash now could take back.
     #[must_use]
     pub fn unsynced_sectors(&self) -> usize {
@@ -289,6 +323,12 @@ impl SimDisk {
         let files = self.world.files.borrow();
         let content = files.get(name)?.borrow();
         content.read(0, content.len())
+    }
+
+    /// Some of a file's octets, as a reader would see them; `None` when they are not there.
+    #[must_use]
+    pub fn read(&self, name: &str, at: usize, len: usize) -> Option<Vec<u8>> {
+        self.world.files.borrow().get(name)?.borrow().read(at, len)
     }
 
     /// Puts a file there with these octets, durable.
@@ -327,9 +367,9 @@ impl SimDisk {
         self.step(kind).await.map_or(Ok(()), |fault| Err(fault.error()))
     }
 
-    fn file(&self, content: Rc<RefCell<Content>>) -> SimFile {
+    fn file(&self, name: &str, content: Rc<RefCell<Content>>) -> SimFile {
         let len = content.borrow().len() as u64;
-        SimFile { disk: self.clone(), content, len, sealed: Rc::default() }
+        SimFile { disk: self.clone(), content, len, sealed: Rc::default(), name: name.into() }
     }
 }
 
@@ -359,13 +399,13 @@ impl Disk for SimDisk {
         self.world.free_bytes.set(left);
         let content = Rc::new(RefCell::new(Content::zeros(len as usize)));
         self.world.files.borrow_mut().insert(name.to_owned(), content.clone());
-        Ok(self.file(content))
+        Ok(self.file(name, content))
     }
 
     async fn open(&self, name: &str) -> io::Result<SimFile> {
         self.simple_step(OpKind::Open).await?;
         let content = self.world.files.borrow().get(name).cloned();
-        Ok(self.file(content.ok_or(io::ErrorKind::NotFound)?))
+        Ok(self.file(name, content.ok_or(io::ErrorKind::NotFound)?))
     }
 
     async fn recycle(&self, name: &str, new_name: &str) -> io::Result<SimFile> {
@@ -380,7 +420,7 @@ impl Disk for SimDisk {
         self.changed();
         result?;
         self.rename(name, new_name);
-        Ok(self.file(content))
+        Ok(self.file(new_name, content))
     }
 
     async fn remove(&self, name: &str) -> io::Result<()> {
@@ -435,6 +475,11 @@ impl File for SimFile {
         }
         self.content.borrow_mut().write(at, &bytes);
         self.disk.changed();
+        let entry = Write { file: self.name.clone(), at, len: bytes.len(), synced: false };
+        let entry = self.disk.world.journal.borrow_mut().as_mut().map(|journal| {
+            journal.push(entry);
+            journal.len() - 1
+        });
         if let Some(fault) = self.disk.step(OpKind::Sync).await {
             if fault != Fault::Cancelled {
                 self.content.borrow_mut().fail_sync();
@@ -444,6 +489,9 @@ impl File for SimFile {
         }
         self.content.borrow_mut().sync();
         self.disk.changed();
+        if let (Some(entry), Some(journal)) = (entry, &mut *self.disk.world.journal.borrow_mut()) {
+            journal[entry].synced = true;
+        }
         Ok(())
     }
 }

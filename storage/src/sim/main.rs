@@ -17,7 +17,7 @@ use ringpost_storage::sim::campaign::ledger::{self, Entry};
 use ringpost_storage::sim::campaign::run::{self, Enough, Outcome};
 use ringpost_storage::sim::campaign::scenarios::SCENARIOS;
 use ringpost_storage::sim::campaign::tally::Tally;
-use ringpost_storage::sim::campaign::{exhaust, iofail};
+use ringpost_storage::sim::campaign::{exhaust, iofail, rot, torn};
 
 /// Looks for faults of the store: production code, on a simulated disk, held against a model.
 ///
@@ -64,6 +64,24 @@ enum Campaign {
         /// This scenario alone; `list` names them.
         #[arg(long, value_name = "NAME")]
         scenario: Option<String>,
+        #[command(flatten)]
+        like: Like,
+    },
+    /// Rot (R5): of volumes at rest bits flip, and sectors become zeros, what they were before, what lies elsewhere, or what
+    /// another volume has there. Nothing false may be shown, and nothing unhurt be gone.
+    Rot {
+        /// Spoilt disks to look at.
+        #[arg(long, default_value_t = 100_000)]
+        flips: u64,
+        #[command(flatten)]
+        like: Like,
+    },
+    /// Torn or damaged (R6): power cuts, and octets spoilt besides, by one who knows what was acknowledged. A torn tail may not
+    /// be called damage, and what was acknowledged may not be cut off as if it were torn.
+    Torn {
+        /// Distinct disks to look at.
+        #[arg(long, default_value_t = 100_000)]
+        images: u64,
         #[command(flatten)]
         like: Like,
     },
@@ -116,6 +134,19 @@ fn main() -> ExitCode {
             });
             ("iofail", like, outcome)
         }
+        Campaign::Rot { flips, like } => {
+            let outcome = run::run(like.seed, like.jobs, Enough::Runs(flips), rot::run, |t, _| {
+                eprint!("\r{} of {flips} spoilt disks, {} seeds ", t.runs, t.seeds);
+            });
+            ("rot", like, outcome)
+        }
+        Campaign::Torn { images, like } => {
+            let seen = Images::default();
+            let trial = |seed| torn::run(&seen, seed);
+            let outcome =
+                run::run(like.seed, like.jobs, Enough::Images(images), trial, |t, took| progress(t, took, images));
+            ("torn", like, outcome)
+        }
     };
     report(name, &like, &outcome)
 }
@@ -161,7 +192,7 @@ fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
         println!("  {} crash points looked at whole, {} whole traces", tally.whole_points, tally.whole);
     }
     if tally.runs > 0 {
-        println!("  {} runs with a fault planned; it struck in {}", tally.runs, tally.struck);
+        println!("  {} runs with a fault or spoilt octets; {} faults struck", tally.runs, tally.struck);
     }
     for finding in found {
         println!("FOUND, seed {}: {}", finding.seed, finding.why);

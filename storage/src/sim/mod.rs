@@ -14,5 +14,5 @@ mod disk;
 mod faults;
 mod file;
 
-pub use disk::{Delay, SimDisk, SimFile};
+pub use disk::{Delay, SimDisk, SimFile, Write};
 pub use faults::{Fault, Faults, OpKind, When};

@@ -1,5 +1,6 @@
 //! What a volume shows, as a [`Model`]: the one place that knows how accounts and mailboxes are looked at.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::model::{Account, Mailbox, Model, message};
@@ -37,6 +38,55 @@ pub async fn shown<D: Disk>(volume: &Volume<D>) -> Result<Model, String> {
         model.accounts.insert(info.id, Rc::new(account));
     }
     Ok(model)
+}
+
+/// What a volume on a spoilt disk shows.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// All that reads.
+    pub model: Model,
+    /// Messages that are there and do not read.
+    pub unread: BTreeSet<(AccountId, MailboxId, Uid)>,
+    /// Accounts that are there and do not load.
+    pub unloaded: BTreeSet<AccountId>,
+}
+
+/// What a volume on a spoilt disk shows. `known`: accounts to be looked for where they cannot be listed.
+pub async fn shown_spoilt<D: Disk>(volume: &Volume<D>, known: impl Iterator<Item = AccountId>) -> Shown {
+    let domains = volume.domains().into_iter().map(|(name, info)| (name, info.to_vec())).collect();
+    let mut shown = Shown { model: Model { domains, ..Model::default() }, ..Shown::default() };
+    let ids: Vec<AccountId> = match volume.accounts().await {
+        Ok(all) => all.iter().map(|info| info.id).collect(),
+        Err(_) => known.collect(),
+    };
+    for id in ids {
+        match account_spoilt(volume, id, &mut shown.unread).await {
+            Ok(Some(account)) => drop(shown.model.accounts.insert(id, Rc::new(account))),
+            Ok(None) => {}
+            Err(_) => drop(shown.unloaded.insert(id)),
+        }
+    }
+    shown
+}
+
+async fn account_spoilt<D: Disk>(
+    volume: &Volume<D>,
+    id: AccountId,
+    unread: &mut BTreeSet<(AccountId, MailboxId, Uid)>,
+) -> Result<Option<Account>, ReadError> {
+    let Some(info) = volume.account(id).await? else { return Ok(None) };
+    let Some(_held) = volume.load(id).await? else { return Ok(None) };
+    let mut account = Account { name: info.name, secrets: info.secrets.to_vec(), ..Account::default() };
+    account.subscriptions = volume.subscriptions(id).into_iter().collect();
+    for mailbox in volume.mailboxes(id) {
+        let (mut found, not) = mailbox_of(volume, id, mailbox.id).await;
+        unread.extend(not.into_iter().map(|(uid, _)| (id, mailbox.id, uid)));
+        let uids: Vec<Uid> = found.messages.keys().copied().collect();
+        let summaries = volume.summaries(id, mailbox.id, &uids).await;
+        found.messages.values_mut().zip(summaries).for_each(|(m, summary)| m.summary = summary);
+        account.mailboxes.insert(mailbox.id, Rc::new(found));
+    }
+    Ok(Some(account))
 }
 
 /// A mailbox with the messages that read, and those that do not.

@@ -26,6 +26,8 @@ pub enum Enough {
     Seeds(u64),
     /// So many traces looked at whole.
     Whole(u64),
+    /// So many runs.
+    Runs(u64),
 }
 
 /// What was seen, and how long it took.
@@ -80,6 +82,7 @@ pub fn run(
             let seen = match enough {
                 Enough::Images(n) => tally.images >= n,
                 Enough::Whole(n) => tally.whole >= n,
+                Enough::Runs(n) => tally.runs >= n,
                 Enough::Seeds(_) => false,
             };
             if seen || !found.is_empty() {

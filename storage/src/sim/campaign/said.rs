@@ -50,6 +50,18 @@ impl Said {
         &self.states[self.acked]
     }
 
+    /// `[i]`: after the first i transactions of this life.
+    #[must_use]
+    pub fn states(&self) -> &[Model] {
+        &self.states
+    }
+
+    /// Those that a recovery may show.
+    #[must_use]
+    pub fn allowed(&self) -> &[Model] {
+        &self.states[self.acked..self.not_written.unwrap_or(self.states.len())]
+    }
+
     /// Transactions acknowledged.
     #[must_use]
     pub fn acked(&self) -> usize {

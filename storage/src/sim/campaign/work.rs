@@ -148,7 +148,7 @@ fn op(chance: &mut SmallRng, scale: Scale, (model, durable): (&Model, &Model), w
             let known = durable.accounts.get(&account).and_then(|a| a.mailboxes.get(&mailbox));
             let mut items = Vec::new();
             for uid in known.iter().flat_map(|m| m.messages.keys()) {
-                if chance.random() {
+                if chance.random() && there.messages.contains_key(uid) {
                     items.push((*uid, text(chance.random_range(1..40), chance.random())));
                 }
             }
