@@ -37,6 +37,7 @@ mod names;
 mod report;
 mod stats;
 mod store;
+mod whole;
 #[cfg(test)]
 mod tests;
 
@@ -107,6 +108,17 @@ pub enum Request {
     },
     /// How much each volume holds.
     StoreStat {},
+    /// Holds the files of all volumes for a backup, for ten minutes from the last such request.
+    StoreHold {
+        /// Whose backup it is.
+        token: u64,
+        /// Hold and mark, or let go.
+        how: tools::Hold,
+    },
+    /// Accepts that lost batches do not come back. While the server is stopped.
+    StoreAcceptLoss {},
+    /// Gives every mailbox a new UIDVALIDITY. While the server is stopped.
+    StoreRenumber {},
     /// Stops the server in order.
     Stop {},
 }
@@ -169,6 +181,11 @@ pub enum Response {
         /// What is told.
         told: tools::Told,
     },
+    /// To `StoreHold`.
+    Marked {
+        /// By number.
+        volumes: Vec<tools::MarkedVolume>,
+    },
     /// To `StoreStat`.
     Volumes {
         /// By number.
@@ -198,6 +215,7 @@ impl Request {
                 | Request::AccountList { .. }
                 | Request::Store { .. }
                 | Request::StoreStat {}
+                | Request::StoreHold { .. }
                 | Request::Stop {}
         )
     }
@@ -241,6 +259,9 @@ impl Request {
             Request::AccountPasswd { account } => ("account-passwd", &account.address),
             Request::Store { account, .. } => ("store", account),
             Request::StoreStat {} => ("store-stat", ""),
+            Request::StoreHold { .. } => ("store-hold", ""),
+            Request::StoreAcceptLoss {} => ("store-accept-loss", ""),
+            Request::StoreRenumber {} => ("store-renumber", ""),
             Request::Stop {} => ("stop", ""),
         }
     }
@@ -270,7 +291,10 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
             octets = beside;
             response
         }
-        Request::StoreStat {} => store::stat(office).await,
+        Request::StoreStat {} => whole::stat(office).await,
+        Request::StoreHold { token, how } => whole::hold(office, token, how).await,
+        Request::StoreAcceptLoss {} => whole::accept_loss(office),
+        Request::StoreRenumber {} => whole::renumber(office).await,
         Request::Stop {} => {
             shard::request_stop();
             Response::Done

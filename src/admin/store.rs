@@ -39,19 +39,6 @@ async fn try_ask(office: &Rc<Office>, address: &str, ask: Ask, bodies: Vec<Body>
     }
 }
 
-/// How much each volume holds.
-pub(super) async fn stat(office: &Office) -> Response {
-    let mut volumes = Vec::new();
-    for (shard, answer) in office.ask_all(|| Request::Space).await {
-        match answer {
-            Some(Reply::Space(told)) => volumes.extend(told),
-            _ => return Trouble::Failed(format!("shard {shard} does not answer")).into(),
-        }
-    }
-    volumes.sort_unstable_by_key(|of| of.volume);
-    Response::Volumes { volumes }
-}
-
 /// Answers a question about an account of a volume of this shard: the answer to [`Request::Tool`]. Asks no other shard anything.
 pub async fn answer_tool(office: &Office, volume: VolumeId, account: AccountId, ask: Ask, bodies: Vec<Body>) -> Reply {
     let Some(volume) = office.volume(volume) else {

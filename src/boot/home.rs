@@ -145,6 +145,8 @@ pub struct Look {
     pub store: Uuid,
     /// Its volumes.
     pub volumes: u16,
+    /// Octets of a segment.
+    pub segment_bytes: u64,
     _lock: Option<File>,
 }
 
@@ -173,8 +175,14 @@ impl Look {
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(why) => return Err(at(&path, "opening", why)),
         };
-        Ok(Look { store: found.store, volumes: found.volumes, _lock: lock })
+        Ok(Look { store: found.store, volumes: found.volumes, segment_bytes: found.segment_bytes, _lock: lock })
     }
+}
+
+/// The file that says whose the volumes are.
+#[must_use]
+pub fn store_file(data: &Path) -> PathBuf {
+    data.join("store")
 }
 
 /// The folder of a volume.

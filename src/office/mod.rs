@@ -24,6 +24,7 @@ pub mod charge;
 pub mod couriers;
 pub mod doors;
 pub mod durable;
+pub mod held;
 pub mod tools;
 pub mod words;
 
@@ -115,6 +116,8 @@ pub struct Office {
     doors_may_open: Cell<bool>,
     doors_open: Cell<u16>,
     complained: Cell<Option<shard::Moment>>,
+    /// Files that a backup holds.
+    held: RefCell<held::Held>,
 }
 
 /// An account whose volume is on this shard.
@@ -164,6 +167,7 @@ impl Office {
             doors_may_open: Cell::new(false),
             doors_open: Cell::new(0),
             complained: Cell::new(None),
+            held: RefCell::default(),
         })
     }
 
@@ -182,6 +186,12 @@ impl Office {
     #[must_use]
     pub fn volumes(&self) -> Vec<(VolumeId, Volume<Disk>)> {
         self.volumes.borrow().iter().map(|(id, v)| (*id, v.clone())).collect()
+    }
+
+    /// True for an office without doors, which a tool has opened.
+    #[must_use]
+    pub fn is_for_tools(&self) -> bool {
+        self.settings.hostname.is_empty()
     }
 
     /// Volumes of the store.

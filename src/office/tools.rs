@@ -211,3 +211,26 @@ impl VolumeSpace {
         VolumeSpace { volume, accounts, messages, message_bytes, segments, segment_bytes, written_bytes, live_bytes }
     }
 }
+
+/// What a backup wants of the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Hold {
+    /// They are to stay as they are, as far as they count now.
+    Mark,
+    /// They are copied.
+    Release,
+}
+
+/// Files of a volume at one durable batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkedVolume {
+    /// Its number.
+    pub volume: VolumeId,
+    /// The last batch that counts.
+    pub durable: u64,
+    /// Octets of each segment's file.
+    pub segment_bytes: u64,
+    /// Segments by number: file names, and how many octets of each count.
+    pub segments: Vec<(String, u64)>,
+}

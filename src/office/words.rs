@@ -198,6 +198,13 @@ pub enum Request {
     Stats,
     /// How much the volumes of this shard hold.
     Space,
+    /// Hold the files of your volumes for a backup, or let go of them.
+    Hold {
+        /// Whose backup it is.
+        token: u64,
+        /// Which of it.
+        how: tools::Hold,
+    },
     /// How it is with this shard.
     Health,
     /// The store is ready: open your doors.
@@ -233,6 +240,8 @@ pub enum Reply {
     Did(Result<Vec<Option<AccountId>>, Deliverable>),
     /// To `Tool`: what is told, and octets of a message beside it; or a sentence.
     Told(Result<Box<(tools::Told, Vec<u8>)>, String>),
+    /// To `Hold`; `None`: another backup holds them.
+    Held(Option<Vec<tools::MarkedVolume>>),
     /// To `Space`.
     Space(Vec<tools::VolumeSpace>),
     /// To `Stats`.

@@ -46,6 +46,7 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             let spaces = office.volumes().into_iter().map(|(id, volume)| VolumeSpace::of(id, &volume.space()));
             Reply::Space(spaces.collect())
         }
+        Request::Hold { token, how } => Reply::Held(office.hold(token, how)),
         Request::Health => Reply::Health(Health {
             doors_shut: office.doors.shut(),
             accept_paused: shard::accept_paused()

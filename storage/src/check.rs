@@ -150,11 +150,11 @@ struct Walk<'a, F> {
     epoch: u64,
 }
 
-/// Octets that are not what was written there, and the first and last LSN that are lost in them, if any are.
+/// Octets that are not what was written there, and the last LSN that they concern, where that is known.
 struct Hole {
     offset: u64,
     octets: u64,
-    lost: Option<(Lsn, Lsn)>,
+    through: Option<Lsn>,
 }
 
 impl<F: File> Walk<'_, F> {
@@ -171,14 +171,15 @@ impl<F: File> Walk<'_, F> {
             Some(batch) => {
                 let footer = batch.header.offset + batch.header.total_bytes - BLOCK_BYTES;
                 let torn = !batch.footer_fits;
-                (batch, torn.then_some(Hole { offset: footer, octets: BLOCK_BYTES, lost: None }))
+                let through = Some(batch.header.lsn);
+                (batch, torn.then_some(Hole { offset: footer, octets: BLOCK_BYTES, through }))
             }
             None => {
                 let from = self.at + BLOCK_BYTES;
                 let found = self.frames.search(from, self.epoch, self.expected.unwrap_or(1)).await?;
                 let Some(batch) = found.filter(|batch| batch.header.offset < self.stop) else { return Ok(None) };
-                let lost = self.expected.filter(|e| *e < batch.header.lsn).map(|e| (e, batch.header.lsn - 1));
-                let hole = Hole { offset: self.at, octets: batch.header.offset - self.at, lost };
+                let through = Some(batch.header.lsn - 1);
+                let hole = Hole { offset: self.at, octets: batch.header.offset - self.at, through };
                 (batch, Some(hole))
             }
         };
@@ -194,14 +195,14 @@ impl<F: File> Walk<'_, F> {
 
     /// What is missing behind the last batch, when the segment after it begins with this LSN.
     async fn tail(&self, next_first: Option<Lsn>) -> Result<Option<Hole>, OpenError> {
-        let lost = match (self.expected, next_first) {
-            (Some(expected), Some(first)) if expected < first => Some((expected, first - 1)),
+        let through = match (self.expected, next_first) {
+            (Some(expected), Some(first)) if expected < first => Some(first - 1),
             // Nothing comes after it: it has to reach to its end.
             (_, None) if self.at < self.stop => None,
             _ => return Ok(None),
         };
         let end = self.frames.last_written(self.at).await?.min(self.stop).max(self.at + BLOCK_BYTES);
-        Ok(Some(Hole { offset: self.at, octets: end - self.at, lost }))
+        Ok(Some(Hole { offset: self.at, octets: end - self.at, through }))
     }
 }
 
@@ -246,12 +247,12 @@ async fn batches<D: Disk>(
         };
         report.segments += 1;
         if header.is_none() {
-            say(Hole { offset: 0, octets: segment::HEADER_BYTES as u64, lost: None }, false, report);
+            say(Hole { offset: 0, octets: segment::HEADER_BYTES as u64, through: None }, false, report);
         }
         let mut broken_bodies = Vec::new();
         while let Some((batch, hole)) = walk.next().await? {
             if let Some(hole) = hole {
-                let is_accepted = hole.lost.is_some_and(|(_, last)| last <= accepted);
+                let is_accepted = hole.through.is_some_and(|last| last <= accepted);
                 say(hole, is_accepted, report);
             }
             let before = broken_bodies.len();
@@ -269,7 +270,7 @@ async fn batches<D: Disk>(
         let next_first = next.and_then(|(_, _, header)| header.as_ref()).map(|h| h.first_lsn);
         let reaches = segment == end.segment || next_first.is_some();
         if reaches && let Some(hole) = walk.tail(next_first).await? {
-            let is_accepted = hole.lost.is_some_and(|(_, last)| last <= accepted);
+            let is_accepted = hole.through.is_some_and(|last| last <= accepted);
             say(hole, is_accepted, report);
         }
         broken_bodies.into_iter().for_each(&mut *tell);

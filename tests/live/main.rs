@@ -4,6 +4,7 @@ mod archive;
 mod config;
 mod crossing;
 mod house;
+mod keeping;
 mod letter;
 mod private;
 mod start;

@@ -1,6 +1,7 @@
 //! One account through a conversation with the desk: questions and changes with their answers taken apart.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use super::super::desk::{Session, strange};
 use super::stopped::Stopped;
@@ -16,7 +17,7 @@ pub(super) struct Account<'a> {
 pub(super) enum Way<'a> {
     Session(&'a mut Session),
     /// Only looked at.
-    Stopped(&'a Stopped),
+    Stopped(Rc<Stopped>),
 }
 
 /// A message as it could be read.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use futures_lite::future::block_on;
 use indicatif::HumanBytes;
-use ringpost_storage::check::{Broken, Progress as Step, Report, check};
+use ringpost_storage::check::{self, Broken, Progress as Step, Report};
 
 use super::super::At;
 use super::folder::Folder;
@@ -50,7 +50,13 @@ impl From<Found> for ExitCode {
 
 pub(super) fn run(args: &CheckArgs) -> Found {
     let mut progress = Progress::new();
-    let data = &args.at.data;
+    let found = check(&args.at.data, &mut progress);
+    progress.clear();
+    found
+}
+
+/// Looks at all volumes of a store or a backup.
+pub(super) fn check(data: &Path, progress: &mut Progress) -> Found {
     let look = match Look::at(data) {
         Ok(look) => look,
         Err(why) => {
@@ -60,7 +66,7 @@ pub(super) fn run(args: &CheckArgs) -> Found {
     };
     let mut worst = Found::Whole;
     for id in 0..look.volumes {
-        let found = match look_at(data, (look.store, id), &mut progress, |_| {}) {
+        let found = match look_at(data, (look.store, id), progress, |_| {}) {
             Ok(report) => {
                 progress.tell(&sentence(id, &report));
                 if report.broken == 0 && report.whole { Found::Whole } else { Found::Damaged }
@@ -72,7 +78,6 @@ pub(super) fn run(args: &CheckArgs) -> Found {
         };
         worst = worst.max(found);
     }
-    progress.clear();
     worst
 }
 
@@ -86,7 +91,7 @@ pub(super) fn look_at(
     progress.begin(&format!("volume {id}"), 0);
     let disk = Folder::at(&volume_dir(data, id));
     let told = std::cell::RefCell::new(progress);
-    let report = block_on(check(
+    let report = block_on(check::check(
         disk,
         Some((store, id)),
         |broken| {

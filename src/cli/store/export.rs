@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use clap::{ArgGroup, Args};
 
@@ -74,7 +75,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), String> {
         }
         // Nothing is written to a store that may be damaged.
         None => {
-            let stopped = Stopped::open(&args.at.data)?;
+            let stopped = Rc::new(Stopped::open(&args.at.data)?);
             stopped.shut.iter().for_each(|(id, why)| progress.problem(format!("volume {id}: {why}")));
             let addresses = match &args.account {
                 Some(address) => vec![address.clone()],
@@ -85,7 +86,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), String> {
                 }
             };
             for address in addresses {
-                let account = Account::of(Way::Stopped(&stopped), &address);
+                let account = Account::of(Way::Stopped(stopped.clone()), &address);
                 export(account, args, (dir, mbox), &mut progress)?;
             }
         }

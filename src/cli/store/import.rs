@@ -66,25 +66,32 @@ pub(super) struct ImportArgs {
 
 pub(super) fn run(args: &ImportArgs) -> Result<(), String> {
     let mut progress = Progress::new();
-    let (places, subscriptions) = places(args, &mut progress)?;
-    desk::with_session(&args.at.data, |session| {
-        let account = Account::of(Way::Session(session), &args.account);
-        let mut import = Import { account, progress, again: args.again, tally: Tally::default() };
-        let subscribe = subscriptions.is_empty();
-        for place in places {
-            let name = place.name().clone();
-            match place.open() {
-                Ok(mailbox) => import.mailbox(mailbox, subscribe)?,
-                Err(complaint) => import.progress.problem(complaint),
-            }
-            import.tally.mailboxes += 1;
-            tracing::debug!(mailbox = %name, "imported");
+    let places = places(args, &mut progress)?;
+    desk::with_session(&args.at.data, |session| all(session, &args.account, places, args.again, progress))
+}
+
+/// Brings mailboxes into an account, and what is subscribed to.
+pub(super) fn all(
+    session: &mut desk::Session,
+    address: &str,
+    (places, subscriptions): (Vec<Place>, Vec<Name>),
+    again: bool,
+    progress: Progress,
+) -> Result<(), String> {
+    let account = Account::of(Way::Session(session), address);
+    let mut import = Import { account, progress, again, tally: Tally::default() };
+    let subscribe = subscriptions.is_empty();
+    for place in places {
+        match place.open() {
+            Ok(mailbox) => import.mailbox(mailbox, subscribe)?,
+            Err(complaint) => import.progress.problem(complaint),
         }
-        for name in &subscriptions {
-            import.account.subscribe(name.as_str())?;
-        }
-        import.end()
-    })
+        import.tally.mailboxes += 1;
+    }
+    for name in &subscriptions {
+        import.account.subscribe(name.as_str())?;
+    }
+    import.end()
 }
 
 fn places(args: &ImportArgs, progress: &mut Progress) -> Result<(Vec<Place>, Vec<Name>), String> {

@@ -5,11 +5,15 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 mod account;
+mod backup;
 mod check;
+mod copy;
 mod export;
 mod folder;
 mod import;
 mod progress;
+mod repair;
+mod restore;
 mod source;
 mod stat;
 mod stopped;
@@ -23,6 +27,7 @@ Examples:
   ringpost store export --account alice@example.org --maildir /backup/alice
   ringpost store stat
   ringpost store check --data /var/lib/ringpost
+  ringpost store backup /backup/ringpost
 
 All but check and repair work while the server runs and while it is stopped.")]
 pub(super) struct StoreArgs {
@@ -36,6 +41,9 @@ enum StoreVerb {
     Export(export::ExportArgs),
     Stat(stat::StatArgs),
     Check(check::CheckArgs),
+    Repair(repair::RepairArgs),
+    Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
 }
 
 /// What went wrong is the error's sentence; a check has exit codes of its own.
@@ -44,6 +52,9 @@ pub(super) fn run(args: StoreArgs) -> Result<ExitCode, String> {
         StoreVerb::Import(args) => import::run(&args)?,
         StoreVerb::Export(args) => export::run(&args)?,
         StoreVerb::Stat(args) => stat::run(&args)?,
+        StoreVerb::Repair(args) => repair::run(&args)?,
+        StoreVerb::Backup(args) => backup::run(&args)?,
+        StoreVerb::Restore(args) => restore::run(&args)?,
         StoreVerb::Check(args) => return Ok(check::run(&args).into()),
     }
     Ok(ExitCode::SUCCESS)

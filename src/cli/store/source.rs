@@ -1,18 +1,34 @@
 //! Where imported mail comes from: mailboxes, one after the other, and their messages.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use super::account::{Account, Content, Way};
+use super::stopped::Stopped;
 use crate::archive::mbox::{Quoting, Reader};
 use crate::archive::{Complaint, maildir};
 use crate::limits::MESSAGE_BYTES_MAX;
+use crate::office::tools;
 use crate::proto::imap::{FlagList, Name};
 
 /// A mailbox that is not opened yet.
 pub(super) enum Place {
     Folder(maildir::Folder),
-    Mbox { file: PathBuf, name: Name, quoting: Quoting },
+    Mbox {
+        file: PathBuf,
+        name: Name,
+        quoting: Quoting,
+    },
+    /// Of a backup.
+    Stored {
+        stopped: Rc<Stopped>,
+        address: String,
+        name: Name,
+        mailbox: tools::Mailbox,
+    },
 }
 
 /// A mailbox to be imported.
@@ -40,19 +56,50 @@ pub(super) struct Message {
 }
 
 impl Place {
-    pub(super) fn name(&self) -> &Name {
-        match self {
-            Place::Folder(folder) => &folder.name,
-            Place::Mbox { name, .. } => name,
-        }
-    }
-
     pub(super) fn open(self) -> Result<Mailbox, Complaint> {
         match self {
             Place::Folder(folder) => Ok(of_folder(folder)),
             Place::Mbox { file, name, quoting } => of_mbox(&file, name, quoting),
+            Place::Stored { stopped, address, name, mailbox } => Ok(of_backup(stopped, &address, name, &mailbox)),
         }
     }
+}
+
+/// UIDs are those of another time: they mean nothing.
+fn of_backup(stopped: Rc<Stopped>, address: &str, name: Name, of: &tools::Mailbox) -> Mailbox {
+    let mut account = Account::of(Way::Stopped(stopped), address);
+    let (id, shown) = (of.mailbox, format!("the backup, {address}, {name}"));
+    let mut listed = VecDeque::new();
+    let mut more = true;
+    let mut after = 0;
+    let messages = std::iter::from_fn(move || {
+        let complain = |what: String| Some(Err(Complaint::of(Path::new(&shown), what)));
+        while listed.is_empty() && more {
+            match account.messages_above(id, after) {
+                Ok((messages, are_more)) => (listed, more) = (messages, are_more),
+                Err(why) => {
+                    more = false;
+                    return complain(why);
+                }
+            }
+        }
+        let message: tools::Message = listed.pop_front()?;
+        after = message.uid;
+        let from = format!("{shown}, UID {}", message.uid);
+        match account.read(id, message.uid, message.size) {
+            Ok(Content::Octets(octets)) => Some(Ok(Message {
+                from,
+                uid: None,
+                flags: FlagList { bits: message.flags, keywords: message.keywords },
+                internal_ms: message.internal_ms,
+                octets,
+                had_nul: false,
+            })),
+            Ok(Content::Gone) => complain(format!("UID {}: it is gone", message.uid)),
+            Ok(Content::Damaged(why)) | Err(why) => complain(format!("UID {}: {why}", message.uid)),
+        }
+    });
+    Mailbox { name, numbers: None, count: of.messages, complaints: Vec::new(), messages: Box::new(messages) }
 }
 
 fn of_folder(folder: maildir::Folder) -> Mailbox {
