@@ -35,6 +35,11 @@ pub trait Pace {
     /// Wall clock, milliseconds since 1970.
     fn now_ms(&self) -> i64;
 
+    /// Whatever can be compacted is, however little it brings: for trials.
+    fn is_eager(&self) -> bool {
+        false
+    }
+
     /// Called after so many octets were read and written; resolves when the next may follow.
     fn rest(&self, octets: u64) -> impl Future<Output = ()>;
 }

@@ -30,6 +30,8 @@ pub struct Ground {
     pub active: u32,
     /// Space is short: more is copied for less.
     pub short: bool,
+    /// Everything is worth it.
+    pub eager: bool,
 }
 
 /// The segment to compact now; `None`: none is worth it.
@@ -41,10 +43,14 @@ pub fn choose(candidates: &[Candidate], ground: Ground) -> Option<u32> {
     let gain = |c: &Candidate| ground.segment_bytes.saturating_sub(c.live);
     let all = candidates.len() as u64 * ground.segment_bytes;
     let dead: u64 = candidates.iter().map(gain).sum();
-    if !ground.short && dead * 100 <= all * DEAD_PERCENT_MAX {
+    if !(ground.short || ground.eager) && dead * 100 <= all * DEAD_PERCENT_MAX {
         return None;
     }
-    let gain_min = if ground.short { GAIN_PERCENT_SHORT } else { GAIN_PERCENT_MIN };
+    let gain_min = match (ground.eager, ground.short) {
+        (true, _) => 0,
+        (_, true) => GAIN_PERCENT_SHORT,
+        _ => GAIN_PERCENT_MIN,
+    };
     let worth = candidates.iter().filter(|c| gain(c) * 100 >= ground.segment_bytes * gain_min);
     worth.max_by_key(|c| bargain(c, ground, candidates.len())).map(|c| c.segment)
 }
@@ -66,7 +72,7 @@ mod tests {
     const SEGMENT: u64 = 1 << 20;
 
     fn ground(segments: u32) -> Ground {
-        Ground { segment_bytes: SEGMENT, active: segments, short: false }
+        Ground { segment_bytes: SEGMENT, active: segments, short: false, eager: false }
     }
 
     fn all(lives: &[u64]) -> Vec<Candidate> {

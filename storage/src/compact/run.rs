@@ -35,7 +35,7 @@ impl<D: Disk> Inner<D> {
         if let Err(why) = self.pay_debts(pace).await {
             return Compacted::Stuck(0, why);
         }
-        let Some(segment) = self.chosen() else { return Compacted::Nothing };
+        let Some(segment) = self.chosen(pace.is_eager()) else { return Compacted::Nothing };
         match self.compact_segment(segment, pace).await {
             Ok(copied) => {
                 let mut log = self.log.borrow_mut();
@@ -53,7 +53,7 @@ impl<D: Disk> Inner<D> {
     }
 
     /// The segment that is worth most.
-    fn chosen(&self) -> Option<u32> {
+    fn chosen(&self, eager: bool) -> Option<u32> {
         let index = self.index.borrow();
         let log = self.log.borrow();
         let stuck = self.stuck.borrow();
@@ -75,7 +75,7 @@ impl<D: Disk> Inner<D> {
             Candidate { segment, live }
         };
         let candidates: Vec<Candidate> = sealed.filter(may).map(candidate).collect();
-        let ground = Ground { segment_bytes: self.facts.segment_bytes, active: log.active, short };
+        let ground = Ground { segment_bytes: self.facts.segment_bytes, active: log.active, short, eager };
         plan::choose(&candidates, ground)
     }
 

@@ -51,7 +51,7 @@ impl<'a> Draft<'a> {
             mailboxes: Vec::new(),
             subscriptions: account.subscriptions.clone(),
             last_mailbox: account.last_mailbox,
-            put: plan.put.as_deref(),
+            put: plan.put.as_ref().map(|(_, put)| &put[..]),
         };
         let nothing = MailboxPlan::default();
         for mailbox in account.mailboxes.values() {

@@ -145,6 +145,10 @@ impl<D: Disk> Inner<D> {
         let draft = {
             let index = self.index.borrow();
             let Some(entry) = index.entries.get(id) else { return Ok(None) };
+            // Written again would be what is not the newest any more.
+            if plan.put.as_ref().is_some_and(|(place, _)| *place != entry.put) {
+                return Ok(None);
+            }
             let account = match source {
                 Source::Loaded => index.account(id),
                 Source::Bare(bare) => Some(&bare.1).filter(|_| bare.0 == *entry),

@@ -45,8 +45,8 @@ pub struct MailboxPlan {
 /// What was read for a fold.
 pub struct Plan {
     pub mailboxes: BTreeMap<MailboxId, MailboxPlan>,
-    /// The account's put, to be written again.
-    pub put: Option<Vec<u8>>,
+    /// The account's put, to be written again, and where it was read.
+    pub put: Option<(Place, Vec<u8>)>,
 }
 
 /// Runs to be read for one merge.
@@ -139,7 +139,7 @@ impl<D: Disk> Inner<D> {
             mailboxes.insert(outline.mailbox, self.read_outline(id, source, outline).await?);
         }
         let put = match put {
-            Some(place) => Some(self.read_record(place, PUT_BYTES_GUESS).await?),
+            Some(place) => Some((place, self.read_record(place, PUT_BYTES_GUESS).await?)),
             None => None,
         };
         Ok(Some(Plan { mailboxes, put }))

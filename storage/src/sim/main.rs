@@ -178,9 +178,10 @@ fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
         tally.looks
     );
     println!(
-        "  {} transactions ({} refused), {} to several; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
+        "  {} transactions ({} refused), {} segments compacted; {} to several; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
         tally.decided,
         tally.refused,
+        tally.compacted,
         tally.shared,
         tally.appended,
         tally.copied,

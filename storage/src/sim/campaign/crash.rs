@@ -134,7 +134,13 @@ impl<'a> Trial<'a> {
             let chance = &mut *watch.chance.borrow_mut();
             if watch.depth == 0 { chance.random_range(5..30) } else { chance.random_range(1..6) }
         };
+        // Some lives are about compaction, which needs something to compact.
+        let compacts = watch.chance.borrow_mut().random_ratio(1, 2);
         for _ in 0..transactions {
+            if compacts && watch.chance.borrow_mut().random_ratio(1, 4) {
+                let rounds = watch.chance.borrow_mut().random_range(1..4);
+                house.compact(rounds, watch.chance);
+            }
             let (work, now_ms, pace) = {
                 let chance = &mut *watch.chance.borrow_mut();
                 let work = Work::random(chance, Scale::Mixed, said.last(), said.durable());
@@ -175,6 +181,7 @@ impl<'a> Trial<'a> {
                 self.looks_durable(house, said);
             }
         }
+        self.tally.compacted += house.volume.stats().compacted_segments;
         let close = watch.chance.borrow_mut().random_ratio(1, 3).then(|| house.close());
         while house.turn() {
             said.listen();

@@ -13,7 +13,9 @@ use super::tasks::{Tasks, turns};
 use crate::batch;
 use crate::segment::{self, BLOCK_BYTES, HEADER_BYTES, SegmentHeader};
 use crate::sim::{OpKind, SimDisk};
-use crate::{Create, Decided, OpenError, ReadError, Recovered, Refused, Settings, Volume, VolumeId};
+use crate::{
+    Compacted, Create, Decided, OpenError, Pace, ReadError, Recovered, Refused, Settings, Stuck, Volume, VolumeId,
+};
 
 /// The store of all volumes under trial.
 pub const STORE: uuid::Uuid = uuid::Uuid::from_u128(0x0011_2233_4455_6677_8899_aabb_ccdd_eeff);
@@ -46,6 +48,24 @@ pub struct House {
     /// What recovery found.
     pub recovered: Recovered,
     tasks: Tasks,
+}
+
+/// Lets others have a few turns after each step.
+struct Eager(Chance);
+
+impl Pace for Eager {
+    fn now_ms(&self) -> i64 {
+        NOW_MS
+    }
+
+    fn is_eager(&self) -> bool {
+        true
+    }
+
+    async fn rest(&self, _: u64) {
+        let rest = self.0.borrow_mut().random_range(0..3);
+        turns(rest).await;
+    }
 }
 
 /// Every step of the disk waits one to three turns.
@@ -183,6 +203,21 @@ impl House {
                 return None;
             }
         }
+    }
+
+    /// Compacts beside everything else: so many segments, whatever that brings.
+    pub fn compact(&mut self, rounds: u32, chance: &Chance) {
+        let (volume, pace) = (self.volume.clone(), Eager(chance.clone()));
+        self.tasks.spawn(async move {
+            for _ in 0..rounds {
+                match volume.compact(&pace).await {
+                    Compacted::Stuck(_, why @ (Stuck::Damaged | Stuck::Unknown(_) | Stuck::Gap)) => {
+                        panic!("a segment that is well cannot be compacted: {why:?}")
+                    }
+                    _ => pace.rest(0).await,
+                }
+            }
+        });
     }
 
     /// Begins to close the volume; the cell is true when that is done.

@@ -38,6 +38,8 @@ pub struct Tally {
     pub decided: u64,
     /// Transactions refused.
     pub refused: u64,
+    /// Segments compacted.
+    pub compacted: u64,
     /// Messages delivered to several accounts at once.
     pub shared: u64,
     /// Messages appended.
@@ -97,7 +99,7 @@ impl Tally {
         self.images_at.iter_mut().zip(other.images_at).for_each(|(mine, more)| *mine += more);
     }
 
-    fn fields(&mut self) -> [&mut u64; 23] {
+    fn fields(&mut self) -> [&mut u64; 24] {
         [
             &mut self.seeds,
             &mut self.points,
@@ -114,6 +116,7 @@ impl Tally {
             &mut self.doubts,
             &mut self.decided,
             &mut self.refused,
+            &mut self.compacted,
             &mut self.shared,
             &mut self.appended,
             &mut self.copied,
