@@ -39,7 +39,7 @@ pub async fn report(office: &Office) -> Report {
 }
 
 /// What a volume tells of itself: name, meaning, kind, value.
-fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 15] {
+fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 20] {
     let VolumeStats {
         batches,
         transactions,
@@ -53,6 +53,11 @@ fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64
         orphan_records,
         compacted_segments,
         compacted_bytes,
+        accounts,
+        accounts_loaded,
+        accounts_loaded_bytes,
+        folds_waiting,
+        folds_failed,
         folds,
         folded_bytes,
         failed,
@@ -70,6 +75,16 @@ fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64
         ("volume_orphan_records", "Records found that belong to nothing", Gauge, orphan_records),
         ("volume_compacted_segments_total", "Segments that were compacted", Counter, compacted_segments),
         ("volume_compacted_bytes_total", "Octets of bodies copied for it", Counter, compacted_bytes),
+        ("volume_accounts", "Accounts", Gauge, accounts),
+        ("volume_accounts_loaded", "Accounts that are in memory whole", Gauge, accounts_loaded),
+        ("volume_accounts_loaded_bytes", "Octets that those take, estimated", Gauge, accounts_loaded_bytes),
+        ("volume_folds_waiting", "Accounts that wait to be folded", Gauge, folds_waiting),
+        (
+            "volume_folds_failed_total",
+            "Accounts that could not be folded when it was their turn",
+            Counter,
+            folds_failed,
+        ),
         ("volume_folds_total", "Roots of accounts that were written", Counter, folds),
         ("volume_folded_bytes_total", "Octets of roots and of what came with them", Counter, folded_bytes),
         ("volumes_failed", "Volumes that take nothing any more until the next start", Gauge, u64::from(failed)),

@@ -33,6 +33,8 @@ pub struct Node {
     pub volumes: u16,
     /// Octets of a segment.
     pub segment_bytes: u64,
+    /// Octets that accounts in memory may take, in all volumes together.
+    pub index_memory: u64,
     /// True on the store's first start: missing volumes are made.
     pub found: bool,
     /// What the doors are told.
@@ -71,8 +73,9 @@ pub enum Errand {
 }
 
 /// How a volume of this house is run.
-const VOLUME: VolumeSettings =
-    VolumeSettings { gather_bytes_max: 64 << 20, batch_bytes_max: 4 << 20, free_bytes_min: 128 << 20 };
+const VOLUME: VolumeSettings = VolumeSettings::DEFAULT;
+/// How long the folding of accounts leaves the shard to others, after every few.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// Runs one shard until the process is asked to stop. `settled` is called by shard 0 when a first start is complete: its doors are open and
 /// its passwords shown.
@@ -91,6 +94,8 @@ pub async fn node(
         told.push(catalogue(&node, id, &volume).await?);
         let committer = volume.clone();
         shard::spawn("commit", async move { committer.commit_loop(shard::run_dry).await });
+        let housekeeper = volume.clone();
+        shard::spawn("housekeeping", async move { housekeeper.housekeeping(|| shard::sleep(BREATH)).await });
         time_commits(&volume);
         shard::spawn("heartbeat", heartbeat(office.clone(), id, volume.clone()));
         office.adopt(id, volume);
@@ -285,7 +290,10 @@ async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {
     let dir = home::volume_dir(&node.data, id);
     let disk = shard::disk(&dir).map_err(|why| StartError::Io { doing: format!("opening {}", dir.display()), why })?;
     let began = shard::now();
-    let opened = match Volume::open(disk.clone(), Some((node.store, id)), VOLUME).await {
+    // What accounts may take is for all volumes together.
+    let index_bytes_max = usize::try_from(node.index_memory).unwrap_or(usize::MAX) / usize::from(node.volumes.max(1));
+    let run = VolumeSettings { index_bytes_max, ..VOLUME };
+    let opened = match Volume::open(disk.clone(), Some((node.store, id)), run.clone()).await {
         Err(OpenError::Absent) if node.found => {
             let mut seed = [0; 8];
             shard::random(&mut seed);
@@ -299,7 +307,7 @@ async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {
             Volume::create(&disk, &facts)
                 .await
                 .map_err(|why| StartError::Io { doing: format!("making a volume in {}", dir.display()), why })?;
-            Volume::open(disk, Some((node.store, id)), VOLUME).await
+            Volume::open(disk, Some((node.store, id)), run.clone()).await
         }
         other => other,
     };

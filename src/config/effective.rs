@@ -324,6 +324,7 @@ impl Effective {
             tls: self.tls(),
             founders: Founders::quickstart(),
             segment_bytes: self.number(Key::SegmentBytes),
+            index_memory: self.number(Key::IndexMemory),
         }
     }
 }

@@ -75,6 +75,8 @@ pub enum Key {
     HttpPublic,
     /// Segments of a new store.
     SegmentBytes,
+    /// Memory for accounts.
+    IndexMemory,
 }
 
 /// What defaults depend on.
@@ -114,6 +116,10 @@ const ARGON2_PASSES_MAX: u64 = 64;
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 /// Octets of a segment unless said otherwise.
 pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+/// Octets that accounts in memory may take. Less than the least: each command would read its mailbox anew.
+const INDEX_MEMORY_MIN: u64 = 1 << 20;
+const INDEX_MEMORY_DEFAULT: u64 = 512 << 20;
+const INDEX_MEMORY_MAX: u64 = 1 << 40;
 
 const fn number(least: u64, most: u64) -> Kind {
     Kind::Number { least, most, fit: Fit::Any }
@@ -321,6 +327,15 @@ pub static KEYS: [Row; 27] = [
         },
         about: "Octets of a log segment in a new store. A store that is there keeps its own. A message must fit one.",
         default: |_| Value::Number(SEGMENT_BYTES_DEFAULT),
+    },
+    Row {
+        key: Key::IndexMemory,
+        path: "store.index_memory",
+        kind: Kind::Number { least: INDEX_MEMORY_MIN, most: INDEX_MEMORY_MAX, fit: Fit::Any },
+        about: "Octets of memory for mailboxes that were looked at lately, all volumes together: 64 for a message, some 500 for \
+                an account. What is held by a command in progress counts and stays. Besides, each account takes some 150 \
+                octets always.",
+        default: |_| Value::Number(INDEX_MEMORY_DEFAULT),
     },
 ];
 

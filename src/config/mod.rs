@@ -67,6 +67,8 @@ pub struct Config {
     pub founders: Founders,
     /// Octets of a segment in a new store.
     pub segment_bytes: u64,
+    /// Octets that accounts in memory may take.
+    pub index_memory: u64,
 }
 
 /// A certificate chain and its private key, both PEM. In the data directory unless the operator has his own.

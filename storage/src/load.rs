@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::disk::Disk;
+use crate::fold::UNFOLDED_MAX;
 use crate::index::{Account, Arrived, Entry, blank};
 use crate::record::{AccountPut, Frame, Record, RootRecord, Row, kind, unpack_rows};
 use crate::recover::FIRST_SEGMENT;
@@ -71,6 +72,12 @@ impl<D: Disk> Inner<D> {
                     }
                     account.refresh(&index.forwards);
                     index.insert_loaded(account);
+                    let long = index.entries.get(id).is_some_and(|entry| entry.unfolded > UNFOLDED_MAX);
+                    drop(index);
+                    if long {
+                        self.house.note(id);
+                        self.house_bell.ring();
+                    }
                     return Ok(true);
                 }
                 Err(why) if (now.root, now.put) == (entry.root, entry.put) => return Err(why),
@@ -218,7 +225,8 @@ impl<D: Disk> Inner<D> {
             messages.retain(|m| !newer.contains_key(&m.uid));
             messages.extend(newer.into_values().flatten());
             messages.sort_unstable_by_key(|m| m.uid);
-            mailbox.messages = messages;
+            messages.shrink_to_fit();
+            mailbox.fill(messages);
         }
         Ok(())
     }

@@ -56,6 +56,21 @@ pub struct Settings {
     pub batch_bytes_max: u64,
     /// Free bytes of the file system below which appends are refused with `DiskFull`.
     pub free_bytes_min: u64,
+    /// Octets of accounts in memory, estimated. More: those that nobody holds are dropped, least recently used first.
+    pub index_bytes_max: usize,
+    /// Records that an account has behind its root before it is folded (more, for one with many mailboxes).
+    pub fold_at: u32,
+}
+
+impl Settings {
+    /// For a volume among a few on one machine.
+    pub const DEFAULT: Settings = Settings {
+        gather_bytes_max: 64 << 20,
+        batch_bytes_max: 4 << 20,
+        free_bytes_min: 128 << 20,
+        index_bytes_max: 256 << 20,
+        fold_at: 64,
+    };
 }
 
 /// Why a volume does not open. The sentence says what to do.
@@ -185,6 +200,8 @@ pub(crate) struct Inner<D: Disk> {
     /// Accounts that somebody folds.
     pub turns: RefCell<HashSet<AccountId>>,
     pub house: House,
+    /// An account is due to be folded, or the volume closes.
+    pub house_bell: Bell,
     pub watches: Rc<Watches>,
     pub on_commit: RefCell<Option<OnCommit>>,
     pub keep_on: Cell<bool>,
@@ -249,6 +266,16 @@ pub struct VolumeStats {
     pub compacted_segments: u64,
     /// Octets of bodies that were copied for it.
     pub compacted_bytes: u64,
+    /// Accounts.
+    pub accounts: u64,
+    /// Those that are in memory whole.
+    pub accounts_loaded: u64,
+    /// Octets that those take, estimated.
+    pub accounts_loaded_bytes: u64,
+    /// Accounts that wait to be folded.
+    pub folds_waiting: u64,
+    /// Accounts that could not be folded when it was their turn.
+    pub folds_failed: u64,
     /// Roots of accounts that were written.
     pub folds: u64,
     /// Octets of them and of what came with them.
@@ -348,6 +375,12 @@ impl<D: Disk> Volume<D> {
         commit::run(&self.0, run_dry).await;
     }
 
+    /// Folds accounts that have many records, one after the other as they come, until [`Volume::close`]. Deliveries and
+    /// commits never wait for it. `breathe`: awaited after every few accounts, so that others have their share.
+    pub async fn housekeeping<F: Future<Output = ()>>(&self, breathe: impl Fn() -> F) {
+        self.0.keep_house(breathe).await;
+    }
+
     /// To be called about once a second. When nothing waits and the last commit is not yet vouched for by anything
     /// later on disk, this commits a heartbeat, so that damage to that commit can be told from a torn write.
     pub fn heartbeat(&self) {
@@ -359,6 +392,7 @@ impl<D: Disk> Volume<D> {
     /// Takes no more transactions, commits what is decided, writes a heartbeat with the durable LSN, ends the commit loop.
     pub async fn close(&self) {
         self.0.log.borrow_mut().closing = true;
+        self.0.house_bell.ring();
         self.0.commit_bell.ring();
         if !self.0.log.borrow().running && !self.0.log.borrow().closed {
             commit::run(&self.0, || std::future::ready(())).await;
@@ -369,7 +403,15 @@ impl<D: Disk> Volume<D> {
     /// Counters.
     #[must_use]
     pub fn stats(&self) -> VolumeStats {
-        VolumeStats { orphan_records: self.0.index.borrow().orphans, ..self.0.log.borrow().stats }
+        let index = self.0.index.borrow();
+        VolumeStats {
+            orphan_records: index.orphans,
+            accounts: index.entries.len() as u64,
+            accounts_loaded: index.loaded.len() as u64,
+            accounts_loaded_bytes: index.memory.bytes as u64,
+            folds_waiting: self.0.house.len() as u64,
+            ..self.0.log.borrow().stats
+        }
     }
 
     /// False when acknowledged batches are lost and nobody has accepted that: domains, accounts or mailboxes that are not here
@@ -549,12 +591,18 @@ impl<D: Disk> Volume<D> {
 impl<D: Disk> Inner<D> {
     /// Holds an account in memory, or no more.
     pub fn hold(&self, account: AccountId, by: i32) {
+        self.index.borrow_mut().hold(account, by);
+        if by < 0 {
+            self.trim();
+        }
+    }
+
+    /// Drops accounts from memory that nobody needs there, if they are too many.
+    pub fn trim(&self) {
         let mut index = self.index.borrow_mut();
-        index.looks += 1;
-        let looks = index.looks;
-        if let Some(account) = index.loaded.get_mut(&account) {
-            account.holders = account.holders.saturating_add_signed(by);
-            account.used = looks;
+        if index.memory.bytes > self.settings.index_bytes_max {
+            let ahead = self.ahead.borrow();
+            index.evict(self.settings.index_bytes_max, |id| ahead.peek(id).is_some());
         }
     }
 }

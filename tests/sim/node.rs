@@ -46,6 +46,7 @@ pub fn plan(world: &World, found: bool, errand: Option<Errand>) -> Node {
         store: Uuid::from_u128(u128::from(world.seed())),
         volumes: SHARDS,
         segment_bytes: 256 << 10,
+        index_memory: 64 << 20,
         found,
         settings: Settings {
             hostname: "mx.ringpost.test".to_owned(),

@@ -47,6 +47,7 @@ fn plan(found: bool) -> Node {
         store: Uuid::from_u128(7),
         volumes: SHARDS,
         segment_bytes: 256 << 10,
+        index_memory: 64 << 20,
         found,
         settings: Settings {
             hostname: "mx.ringpost.test".to_owned(),

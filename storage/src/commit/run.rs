@@ -205,6 +205,8 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
     }
     inner.watches.ring(gather.lsn, &changed);
     inner.settled_bell.ring();
+    inner.note_due();
+    inner.trim();
 }
 
 /// A batch the disk has. If this is dropped before the disk has answered well, nobody knows.
@@ -260,6 +262,7 @@ impl<D: Disk> Inner<D> {
         self.segment_bell.ring();
         self.keep_bell.ring();
         self.settled_bell.ring();
+        self.house_bell.ring();
         self.watches.end();
     }
 }

@@ -218,15 +218,13 @@ impl<D: Disk> Drop for Held<'_, D> {
     }
 }
 
-/// Records behind a root before the account is folded, when its root has so many octets: the root is written whole, so a
-/// large one is written seldom.
-pub fn folds_at(root_bytes: u32) -> u32 {
-    (root_bytes / ROOT_BYTES_A_RECORD).clamp(UNFOLDED_MIN, UNFOLDED_MAX)
+/// Records behind a root of so many octets before the account is due to be folded: a root is written whole, so a large
+/// one is written seldom. `least`: for a small one.
+pub fn folds_at(root_bytes: u32, least: u32) -> u32 {
+    (root_bytes / ROOT_BYTES_A_RECORD).min(UNFOLDED_MAX).max(least).max(1)
 }
 
-/// Records behind the root of an account that is small.
-const UNFOLDED_MIN: u32 = 64;
-/// Records behind any root. More: the account is folded when it is loaded, if nobody did before.
+/// Records behind any root. More: the account goes into the line when it is loaded, if nobody folded it before.
 pub const UNFOLDED_MAX: u32 = 1_024;
 /// Octets of a root that one record is to pay for.
 const ROOT_BYTES_A_RECORD: u32 = 256;

@@ -29,7 +29,8 @@ fn made(segment_bytes: u64) -> House {
 }
 
 fn open(disk: SimDisk) -> House {
-    let settings = Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 0 };
+    let settings =
+        Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 0, ..Settings::DEFAULT };
     let (volume, _) = block_on(Volume::open(disk.clone(), None, settings)).unwrap();
     let mut tasks = Tasks::default();
     let looped = volume.clone();

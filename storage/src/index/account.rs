@@ -28,6 +28,8 @@ pub struct Account {
     pub holders: u32,
     /// When it was last looked at, by the volume's count of looks.
     pub used: u64,
+    /// Octets that it takes, estimated.
+    pub bytes: usize,
 }
 
 impl Account {
@@ -42,6 +44,7 @@ impl Account {
             subscriptions: Vec::new(),
             holders: 0,
             used: 0,
+            bytes: 0,
         }
     }
 
@@ -88,6 +91,28 @@ impl Account {
 
     /// Applies one of its records. `None` when it does not fit what is here.
     pub fn apply(&mut self, place: Place, lsn: Lsn, record: &Record<'_>) -> Option<()> {
+        let mailbox = mailbox_of(record);
+        let before = self.mailbox_bytes(mailbox);
+        let fits = self.change(place, lsn, record);
+        match record {
+            Record::Root(_) | Record::AccountPut(_) | Record::Subscription(_) => self.count_bytes(),
+            _ => self.bytes = self.bytes + self.mailbox_bytes(mailbox) - before,
+        }
+        fits
+    }
+
+    /// Estimates anew what it takes.
+    pub fn count_bytes(&mut self) {
+        let own = size_of::<Account>() + self.info.name.len() + self.info.secrets.len();
+        let names = self.subscriptions.iter().map(|name| size_of::<Box<str>>() + name.len()).sum::<usize>();
+        self.bytes = own + names + self.mailboxes.values().map(Mailbox::bytes).sum::<usize>();
+    }
+
+    fn mailbox_bytes(&self, mailbox: Option<MailboxId>) -> usize {
+        mailbox.and_then(|id| self.mailboxes.get(&id)).map_or(0, Mailbox::bytes)
+    }
+
+    fn change(&mut self, place: Place, lsn: Lsn, record: &Record<'_>) -> Option<()> {
         match record {
             Record::AccountPut(put) => {
                 let secrets: Rc<[u8]> = put.secrets.into();
@@ -134,7 +159,7 @@ impl Account {
                     let Some(i) = mailbox.position(uid) else { continue };
                     let new = view.to_flags();
                     mailbox.keyword_bytes_max = mailbox.keyword_bytes_max.max(crate::record::keyword_bytes(&new));
-                    mailbox.messages[i].set_flags(&new);
+                    mailbox.set_flags(i, &new);
                     mailbox.messages[i].modseq = flags.modseq;
                     mailbox.dirty(uid, lsn);
                 }
@@ -272,6 +297,21 @@ impl Account {
             all &= mailbox.add(message, lsn).is_some();
         }
         all.then_some(())
+    }
+}
+
+/// The mailbox that a record changes.
+fn mailbox_of(record: &Record<'_>) -> Option<MailboxId> {
+    match record {
+        Record::MailboxPut(put) => Some(put.mailbox),
+        Record::MailboxRemove(remove) => Some(remove.mailbox),
+        Record::Renumber(renumber) => Some(renumber.mailbox),
+        Record::Message(message) => Some(message.mailbox),
+        Record::Copy(copy) => Some(copy.mailbox),
+        Record::Flags(flags) => Some(flags.mailbox),
+        Record::Expunge(expunge) => Some(expunge.mailbox),
+        Record::Run(run) => Some(run.mailbox),
+        _ => None,
     }
 }
 

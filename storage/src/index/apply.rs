@@ -7,9 +7,10 @@
 //! change nothing. No octets that pass [`check`] make this panic.
 
 use super::account::blank;
-use super::{Account, Arrived, ChangedMailbox, Entry, Index, Jump, Segment, hash_of};
+use super::{Arrived, ChangedMailbox, Entry, Index, Jump, Segment, hash_of};
 use crate::batch::{Header, directory};
 use crate::bugs::{self, Bug};
+use crate::fold::folds_at;
 use crate::record::{AccountPut, Bad, Gap, Record, Released, ReleasedList, Retired, RootRecord};
 use crate::types::{AccountId, MODSEQ_MAX, MailboxId, Modseq, Place};
 
@@ -227,10 +228,7 @@ impl Index {
         if let Some(mailbox) = changed {
             self.notice(id, Some(mailbox), false);
         }
-        match self.loaded.get_mut(&id) {
-            Some(account) => account.apply(place, lsn, record),
-            None => Some(()),
-        }
+        self.tell(id, place, lsn, record)
     }
 
     /// A root or a put is somebody's newest in this segment, or is no more.
@@ -244,7 +242,7 @@ impl Index {
         if let Some(entry) = self.entries.remove(id) {
             self.keeps(entry.put, -1);
             self.keeps(entry.root, -1);
-            self.loaded.remove(&id);
+            self.drop_loaded(id);
             self.notice(id, None, true);
         }
     }
@@ -275,6 +273,11 @@ impl Index {
     fn link(&mut self, id: AccountId, place: Place, modseq: Modseq) -> Option<&mut Entry> {
         let entry = self.entries.get_mut(id)?;
         entry.link(place, modseq);
+        // Again now and then, for the case that nobody could do it when it was due.
+        let at = folds_at(entry.root_bytes, self.fold_at);
+        if self.live && entry.unfolded >= at && (entry.unfolded - at).is_multiple_of(at) {
+            self.due.push(id);
+        }
         Some(entry)
     }
 
@@ -289,7 +292,12 @@ impl Index {
             entry.modseq = entry.modseq.saturating_add(gap.modseqs).min(MODSEQ_MAX);
             entry.inbox_uidnext = entry.inbox_uidnext.saturating_add(gap.numbers);
         }
-        self.loaded.values_mut().for_each(|account| account.jump(&jump, self.applied));
+        for account in self.loaded.values_mut() {
+            account.jump(&jump, self.applied);
+            self.memory.bytes -= account.bytes;
+            account.count_bytes();
+            self.memory.bytes += account.bytes;
+        }
         self.gaps.push(jump);
     }
 
@@ -300,7 +308,7 @@ impl Index {
             Some(there) => there.named(name_hash),
             None => {
                 if self.live {
-                    self.loaded.insert(id, blank(id));
+                    self.insert_loaded(blank(id));
                 }
                 Entry::new(id, name_hash)
             }
@@ -313,9 +321,7 @@ impl Index {
         self.entries.insert(entry);
         self.keeps(was, -1);
         self.keeps(place, 1);
-        if let Some(account) = self.loaded.get_mut(&id) {
-            account.apply(place, self.applied, &Record::AccountPut(*put)).expect("puts always fit");
-        }
+        self.tell(id, place, self.applied, &Record::AccountPut(*put)).expect("puts always fit");
     }
 
     fn root(&mut self, id: AccountId, place: Place, root: &RootRecord<'_>, tally: &mut Tally) -> Option<()> {
@@ -326,13 +332,10 @@ impl Index {
             self.entries.insert(Entry::of_root(id, known, root));
         }
         let was = self.entries.get(id)?.root;
-        self.entries.get_mut(id)?.folded(place, root.folds);
+        self.entries.get_mut(id)?.folded(place, root.folds, root.bytes());
         self.keeps(was, -1);
         self.keeps(place, 1);
-        match self.loaded.get_mut(&id) {
-            Some(account) => account.apply(place, self.applied, &Record::Root(*root)),
-            None => Some(()),
-        }
+        self.tell(id, place, self.applied, &Record::Root(*root))
     }
 
     /// Counts the users of bodies, each body once. One whose segment or batch is damaged is not there to be counted.
@@ -383,11 +386,6 @@ impl Index {
                 self.debts.insert(place);
             }
         }
-    }
-
-    /// Keeps an account that was read.
-    pub fn insert_loaded(&mut self, account: Account) {
-        self.loaded.insert(account.info.id, account);
     }
 }
 

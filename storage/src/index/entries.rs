@@ -34,6 +34,8 @@ pub struct Entry {
     pub limit_messages: u32,
     /// Moves so far.
     pub generation: u32,
+    /// Octets of its root, more or less.
+    pub root_bytes: u32,
 }
 
 const _: () = assert!(size_of::<Entry>() <= 128, "what an account costs that nobody looks at");
@@ -56,6 +58,7 @@ impl Entry {
             limit_bytes: 0,
             limit_messages: 0,
             generation: 0,
+            root_bytes: 0,
         }
     }
 
@@ -131,8 +134,9 @@ impl Entry {
     }
 
     /// So many of its records are in this root.
-    pub fn folded(&mut self, root: Place, folds: u32) {
+    pub fn folded(&mut self, root: Place, folds: u32, root_bytes: u32) {
         self.root = root;
+        self.root_bytes = root_bytes;
         self.unfolded = self.unfolded.saturating_sub(folds);
     }
 
@@ -262,7 +266,7 @@ mod tests {
         (1..10).for_each(|at| entry.link(Place { segment: 1, at }, 1));
         assert_eq!(entry.chain().newest_first().map(|p| p.at).collect::<Vec<_>>(), [9, 8, 7, 6]);
         assert_eq!(entry.unfolded, 9);
-        entry.folded(Place { segment: 2, at: 5 }, 7);
+        entry.folded(Place { segment: 2, at: 5 }, 7, 900);
         assert_eq!((entry.chain().len(), entry.unfolded), (4, 2));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::record::{RowRun, RunRef};
-use crate::types::{Lsn, MailboxInfo, Message, Modseq, Uid};
+use crate::types::{Flags, Lsn, MailboxInfo, Message, Modseq, Uid};
 
 /// Expunges remembered for one mailbox. Older ones are forgotten, and the floor rises: below it a client is told
 /// to compare UIDs itself (RFC 7162 §3.2.7 lets VANISHED be a superset).
@@ -33,6 +33,8 @@ pub struct Mailbox {
     dirty: Vec<(Uid, Lsn)>,
     /// Length of `dirty` when repetitions were last taken out.
     dirty_kept: usize,
+    /// Octets of keywords in memory, at most.
+    keywords_held: usize,
 }
 
 impl Mailbox {
@@ -50,6 +52,7 @@ impl Mailbox {
             rows: Vec::new(),
             dirty: Vec::new(),
             dirty_kept: 0,
+            keywords_held: 0,
         }
     }
 
@@ -97,6 +100,32 @@ impl Mailbox {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Octets that it takes, estimated.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Mailbox>()
+            + self.info.name.len()
+            + self.messages.capacity() * size_of::<Message>()
+            + self.dirty.capacity() * size_of::<(Uid, Lsn)>()
+            + self.expunged.capacity() * size_of::<(Modseq, Uid)>()
+            + self.runs.capacity() * size_of::<RunRef>()
+            + self.rows.capacity() * size_of::<RowRun>()
+            + self.keywords_held
+    }
+
+    /// All its messages, as they were read.
+    pub(crate) fn fill(&mut self, messages: Vec<Message>) {
+        self.keywords_held = messages.iter().map(keywords_held).sum();
+        self.messages = messages;
+    }
+
+    /// A message has other flags.
+    pub(crate) fn set_flags(&mut self, at: usize, flags: &Flags) {
+        let message = &mut self.messages[at];
+        self.keywords_held -= keywords_held(message);
+        message.set_flags(flags);
+        self.keywords_held += keywords_held(message);
     }
 
     pub(crate) fn position(&self, uid: Uid) -> Option<usize> {
@@ -160,6 +189,7 @@ impl Mailbox {
         self.uidnext = self.uidnext.max(next);
         self.changed(message.modseq, lsn);
         self.dirty(message.uid, lsn);
+        self.keywords_held += keywords_held(&message);
         self.messages.insert(at, message);
         Some(())
     }
@@ -169,19 +199,26 @@ impl Mailbox {
         let mut going: Vec<Uid> = uids.collect();
         // They were decided in UID order; this only makes sure.
         going.sort_unstable();
-        let gone: Vec<Uid> = match going[..] {
+        let gone: Vec<Message> = match going[..] {
             // Moving the tail once is cheaper than looking at every message.
-            [one] => self.position(one).map(|i| self.messages.remove(i).uid).into_iter().collect(),
+            [one] => self.position(one).map(|i| self.messages.remove(i)).into_iter().collect(),
             _ => {
                 let is_going = |m: &mut Message| going.binary_search(&m.uid).is_ok();
-                self.messages.extract_if(.., is_going).map(|m| m.uid).collect()
+                self.messages.extract_if(.., is_going).collect()
             }
         };
-        self.expunged.extend(gone.iter().map(|uid| (modseq, *uid)));
-        gone.iter().for_each(|uid| self.dirty(*uid, lsn));
+        self.keywords_held -= gone.iter().map(keywords_held).sum::<usize>();
+        self.expunged.extend(gone.iter().map(|m| (modseq, m.uid)));
+        gone.iter().for_each(|m| self.dirty(m.uid, lsn));
         while self.expunged.len() > EXPUNGED_MAX {
             self.floor = self.expunged.pop_front().expect("longer than the bound").0;
         }
         self.changed(modseq, lsn);
     }
+}
+
+/// Octets of a message's keywords in memory, as if nobody shared them.
+fn keywords_held(message: &Message) -> usize {
+    let keywords = message.keywords();
+    if keywords.is_empty() { 0 } else { 64 + keywords.iter().map(|k| 32 + k.len()).sum::<usize>() }
 }

@@ -10,6 +10,7 @@ mod apply;
 mod entries;
 mod forwards;
 mod mailbox;
+mod memory;
 mod names;
 mod segments;
 mod transfers;
@@ -23,6 +24,7 @@ pub use apply::{ACCOUNT_NUMBER_MAX, check};
 pub use entries::{Entries, Entry, hash_of};
 pub use forwards::{Forwards, Table};
 pub use mailbox::Mailbox;
+pub use memory::Memory;
 pub use segments::Segment;
 pub use transfers::{Transfers, TransfersAhead};
 
@@ -67,8 +69,12 @@ pub struct Index {
     pub debts: BTreeSet<Place>,
     /// LSN of the last batch that was applied.
     pub applied: Lsn,
-    /// Counts looks at accounts, so that the least recently used is known.
-    pub looks: u64,
+    /// What the accounts in memory take.
+    pub memory: Memory,
+    /// Accounts that the last batch made due to be folded.
+    pub due: Vec<AccountId>,
+    /// Records behind a small root before its account is due.
+    pub fold_at: u32,
     /// The volume's secret.
     pub seed: u64,
     /// Mailboxes changed by the last batch, for who watches them.

@@ -233,6 +233,11 @@ impl<'a> RootRecord<'a> {
         Some(root)
     }
 
+    /// Octets of its lists.
+    pub fn bytes(&self) -> u32 {
+        u32::try_from(self.rest.len() + self.added.len()).unwrap_or(u32::MAX)
+    }
+
     /// True if the payload, padding included, is as it was written.
     pub fn fits(payload: &[u8]) -> bool {
         payload.len() >= 8 && payload[..8] == xxh3_64(&payload[8..]).to_le_bytes()

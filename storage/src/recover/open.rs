@@ -70,6 +70,7 @@ pub async fn open<D: Disk>(
     };
     let failed = log.failed;
     index.live = true;
+    index.fold_at = settings.fold_at;
     let inner = Inner {
         ahead: RefCell::new(Ahead::level(&index)),
         index: RefCell::new(index),
@@ -86,6 +87,7 @@ pub async fn open<D: Disk>(
         settled_bell: Bell::default(),
         turns: RefCell::default(),
         house: House::default(),
+        house_bell: Bell::default(),
         watches: Rc::default(),
         on_commit: RefCell::default(),
         keep_on: Cell::new(true),

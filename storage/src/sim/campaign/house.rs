@@ -38,7 +38,7 @@ pub fn facts(seed: u64) -> Create {
 /// How it is run.
 #[must_use]
 pub fn settings() -> Settings {
-    Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 1 << 20 }
+    Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 1 << 20, ..Settings::DEFAULT }
 }
 
 /// A volume, open, with its commit loop running.
