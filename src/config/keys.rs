@@ -130,7 +130,7 @@ fn ring_default() -> Plan {
 }
 
 /// The table. In the order in which settings are shown; what is outside tables comes first.
-pub static KEYS: [Row; 27] = [
+pub static KEYS: [Row; 28] = [
     Row {
         key: Key::Data,
         path: "data",

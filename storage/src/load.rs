@@ -228,6 +228,7 @@ impl<D: Disk> Inner<D> {
             messages.shrink_to_fit();
             mailbox.fill(messages);
         }
+        account.count_bytes();
         Ok(())
     }
 

@@ -29,7 +29,7 @@ fn campaign(from: u64, seeds: u64, faults: bool) {
     assert_eq!(all.images, images.len());
     assert!(all.images > seeds * 80 && all.doubts > all.points / 2, "a seed makes many images: {all:?}");
     assert!(all.images_at.iter().all(|n| *n > 0), "crashes after crashes: {all:?}");
-    let done = [all.shared, all.appended, all.copied, all.moved, all.expunged, all.renamed, all.summaries];
+    let done = [all.shared, all.appended, all.copied, all.moved, all.expunged, all.renamed, all.summaries, all.folds];
     assert!(done.iter().all(|n| *n > seeds / 2), "the work is varied: {all:?}");
 }
 

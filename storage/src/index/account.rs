@@ -72,6 +72,7 @@ impl Account {
             account.mailboxes.insert(m.id, mailbox);
             account.names.insert(&account.mailboxes, m.id);
         }
+        account.count_bytes();
         account
     }
 

@@ -178,7 +178,7 @@ fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
         tally.looks
     );
     println!(
-        "  {} transactions ({} refused), {} segments compacted; {} to several; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
+        "  {} transactions ({} refused), {} segments compacted; {} to several; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised; {} folds",
         tally.decided,
         tally.refused,
         tally.compacted,
@@ -187,7 +187,8 @@ fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
         tally.copied,
         tally.moved,
         tally.expunged,
-        tally.summaries
+        tally.summaries,
+        tally.folds
     );
     if tally.whole_points > 0 {
         println!("  {} crash points looked at whole, {} whole traces", tally.whole_points, tally.whole);

@@ -56,6 +56,8 @@ pub struct Tally {
     pub removed: u64,
     /// Summaries kept.
     pub summaries: u64,
+    /// Accounts folded.
+    pub folds: u64,
 }
 
 impl Tally {
@@ -99,7 +101,7 @@ impl Tally {
         self.images_at.iter_mut().zip(other.images_at).for_each(|(mine, more)| *mine += more);
     }
 
-    fn fields(&mut self) -> [&mut u64; 24] {
+    fn fields(&mut self) -> [&mut u64; 25] {
         [
             &mut self.seeds,
             &mut self.points,
@@ -125,6 +127,7 @@ impl Tally {
             &mut self.renamed,
             &mut self.removed,
             &mut self.summaries,
+            &mut self.folds,
         ]
     }
 
