@@ -4,6 +4,7 @@
 use ringpost_storage::disk::Disk;
 use ringpost_storage::{Loaded, Mailbox, MailboxId, ReadError, Uid, Volume};
 
+use crate::mailbox::uidls::{self, Uidls};
 use crate::office::tools::{self, Ask, MESSAGES_TOLD_MAX, READ_BYTES_MAX, Told};
 
 /// An answer and the octets beside it, or a sentence.
@@ -13,7 +14,15 @@ pub type Looked = Result<(Told, Vec<u8>), String>;
 pub async fn look<D: Disk>(volume: &Volume<D>, loaded: &Loaded<D>, ask: &Ask) -> Option<Looked> {
     let told = match ask {
         Ask::Mailboxes {} => Ok(mailboxes(loaded)),
-        Ask::Messages { mailbox, after } => messages(loaded, MailboxId(*mailbox), *after),
+        Ask::Messages { mailbox, after } => {
+            let mailbox = MailboxId(*mailbox);
+            // Those that cannot be read are none, here: what is exported is named when it is damaged.
+            let uidls = match mailbox {
+                MailboxId::INBOX => uidls::read(volume, loaded).await.unwrap_or_default(),
+                _ => Uidls::default(),
+            };
+            messages(loaded, mailbox, *after, &uidls)
+        }
         Ask::Read { mailbox, uid, offset, len, as_is } => {
             let len = usize::try_from((*len).min(READ_BYTES_MAX)).expect("bounded");
             return Some(read(volume, loaded, (MailboxId(*mailbox), *uid), (*offset, len), *as_is).await);
@@ -33,12 +42,13 @@ pub(super) fn look_into<D: Disk, T>(
 }
 
 fn mailboxes<D: Disk>(loaded: &Loaded<D>) -> Told {
-    let ids = loaded.mailboxes().into_iter().map(|info| info.id);
+    let infos = loaded.mailboxes().into_iter().filter(|info| !uidls::is_ours(&info.name));
+    let ids = infos.map(|info| info.id);
     let mailboxes = ids.filter_map(|id| loaded.mailbox(id, told_of)).collect();
     Told::Mailboxes { mailboxes, subscriptions: loaded.subscriptions() }
 }
 
-fn messages<D: Disk>(loaded: &Loaded<D>, mailbox: MailboxId, after: Uid) -> Result<Told, String> {
+fn messages<D: Disk>(loaded: &Loaded<D>, mailbox: MailboxId, after: Uid, uidls: &Uidls) -> Result<Told, String> {
     look_into(loaded, mailbox, |m| {
         let from = m.messages().partition_point(|message| message.uid <= after);
         let rest = &m.messages()[from..];
@@ -48,6 +58,7 @@ fn messages<D: Disk>(loaded: &Loaded<D>, mailbox: MailboxId, after: Uid) -> Resu
             flags: message.bits(),
             keywords: message.keywords().to_vec(),
             internal_ms: message.internal_ms,
+            uidl: uidls.of(message.uid).map(Into::into),
         };
         let messages = rest.iter().take(MESSAGES_TOLD_MAX).map(told).collect();
         Told::Messages { messages, more: rest.len() > MESSAGES_TOLD_MAX }

@@ -11,11 +11,12 @@ use ringpost_storage::{
 
 use super::look::{look, look_into, told_of};
 use super::{Response, Trouble, accounts};
+use crate::mailbox::uidls;
 use crate::office::durable::{Undone, make_durable};
 use crate::office::tools::{APPEND_MESSAGES_MAX, Ask, Coming, Told};
 use crate::office::{Office, Reply, Request};
 use crate::proto::imap::Name;
-use crate::shard::{Disk, MeshError};
+use crate::shard::{self, Disk, MeshError};
 
 /// Asks the shard of the account's volume. Octets come beside the answer where it says so.
 pub(super) async fn ask(office: &Rc<Office>, address: &str, ask: Ask, bodies: Vec<Body>) -> (Response, Vec<u8>) {
@@ -75,6 +76,7 @@ impl Desk {
                 self.change(Op::Subscribe { account: self.account, name, on: true }).await?;
                 Told::Done
             }
+            Ask::PutUidls { uidls } => self.put_uidls(uidls).await?,
             Ask::Append { mailbox, messages } => self.append(MailboxId(mailbox), messages, bodies).await?,
         };
         Ok((told, Vec::new()))
@@ -118,6 +120,31 @@ impl Desk {
         let done = make_durable(&self.volume, Transaction { bodies: Vec::new(), ops: vec![op] }).await;
         let mut outcomes = done.map_err(|why| why.to_string())?;
         Ok(outcomes.pop().expect("one for each op"))
+    }
+
+    /// One message with all of them takes the place of the one before.
+    async fn put_uidls(&self, more: Vec<(Uid, Box<str>)>) -> Result<Told, String> {
+        let account = self.account;
+        let mut uidls = uidls::read(&self.volume, &self.loaded).await.map_err(|why| why.to_string())?;
+        uidls.add(more);
+        if uidls::kept(&self.loaded).is_none() {
+            let name = uidls::NAME.to_owned();
+            self.change(Op::CreateMailbox { account, name, special_use: 0, subscribed: false }).await?;
+        }
+        let (mailbox, old) = uidls::kept(&self.loaded).ok_or("the mailbox that was made is gone")?;
+        let append = Op::Append {
+            account,
+            mailbox,
+            body: 0,
+            prefix: Vec::new(),
+            flags: Flags::none(),
+            internal_ms: i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX),
+        };
+        let expunge = Op::Expunge { account, mailbox, uids: old.iter().map(|message| message.uid).collect() };
+        let transaction =
+            Transaction { bodies: vec![Body::from(uidls.text().into_bytes())], ops: vec![append, expunge] };
+        make_durable(&self.volume, transaction).await.map_err(|why| why.to_string())?;
+        Ok(Told::Done)
     }
 
     async fn append(&self, mailbox: MailboxId, messages: Vec<Coming>, bodies: Vec<Body>) -> Result<Told, String> {

@@ -7,4 +7,5 @@ pub mod letter;
 pub mod names;
 pub mod search;
 pub mod slices;
+pub mod uidls;
 pub mod view;

@@ -43,6 +43,11 @@ pub enum Ask {
         /// In UTF-8; there need be no mailbox.
         name: String,
     },
+    /// Keeps unique ids that POP3 was told by another server, beside those that are kept.
+    PutUidls {
+        /// UIDs of INBOX, and the ids.
+        uidls: Vec<(Uid, Box<str>)>,
+    },
     /// A mailbox's messages, by UID.
     Messages {
         /// Its number.
@@ -169,6 +174,9 @@ pub struct Message {
     pub keywords: Vec<Box<str>>,
     /// INTERNALDATE, milliseconds since 1970.
     pub internal_ms: i64,
+    /// What POP3 is told, where that is from another server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uidl: Option<Box<str>>,
 }
 
 impl Ask {

@@ -15,6 +15,7 @@ use std::rc::Rc;
 
 use ringpost_storage::{MailboxId, Op, ReadError, Transaction};
 
+use crate::mailbox::uidls;
 use crate::net::Guest;
 use crate::net::pump::{Door as PumpDoor, Next};
 use crate::net::wire::Wire;
@@ -179,14 +180,16 @@ impl Door {
 
 /// The maildrop as it is now.
 async fn snapshot(who: &Resident) -> Answer {
-    let Ok(_held) = who.load().await else { return Answer::LoginFailed(LoginFailed::Later) };
+    let Ok(Some(held)) = who.load().await else { return Answer::LoginFailed(LoginFailed::Later) };
+    // Wrong ids would make a mail program fetch everything again: better to come back later.
+    let Ok(uidls) = uidls::read(&who.volume, &held).await else { return Answer::LoginFailed(LoginFailed::Later) };
     let seen = who.volume.mailbox(who.account, MailboxId::INBOX, |mailbox| {
         let item =
             |m: &ringpost_storage::Message| Item { uid: m.uid, size: u32::try_from(m.size()).unwrap_or(u32::MAX) };
         (mailbox.info().uidvalidity, mailbox.messages().iter().map(item).collect())
     });
     match seen {
-        Some((uidvalidity, items)) => Answer::LoggedIn { uidvalidity, items },
+        Some((uidvalidity, items)) => Answer::LoggedIn { uidvalidity, items, uidls: uidls.into_vec() },
         None => Answer::LoginFailed(LoginFailed::Later),
     }
 }

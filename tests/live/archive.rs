@@ -223,6 +223,45 @@ fn what_cannot_be_imported_is_named_and_the_rest_is_imported() {
     }
 }
 
+#[test]
+fn a_mail_program_that_fetched_by_pop3_knows_its_letters_again() {
+    let house = House::open(&["--shards", "2"]);
+    let source = house.dir.path().join("source");
+    python("maildir", &source);
+    let uids = uidlist(&source, 0x6000_00ab, 900);
+    // One of them has an id of its own.
+    let list = fs::read_to_string(source.join("dovecot-uidlist")).expect("the list");
+    fs::write(source.join("dovecot-uidlist"), list.replace("\n107 :", "\n107 Pid-of-its-own :")).expect("writing");
+    let import = ["store", "import", "--account", ALICE, "--maildir", path(&source), "--pop3-uidl", "dovecot"];
+    for _ in 0..2 {
+        let (code, said, wrong) = house.verb(&import, "");
+        assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
+    }
+    let mut talk = Talk::with(house.pop3());
+    talk.hear();
+    talk.pop3(&format!("USER {ALICE}"));
+    talk.pop3(&format!("PASS {}", house.password(ALICE)));
+    let told = talk.pop3_lines("UIDL");
+    let want = uids.iter().zip(1..).map(|(uid, n)| match uid {
+        107 => format!("{n} id-of-its-own"),
+        uid => format!("{n} {uid:08x}600000ab"),
+    });
+    assert_eq!(told, want.collect::<Vec<_>>());
+    talk.pop3("QUIT");
+
+    // Where they are kept is nobody's business.
+    let mut talk = Talk::with(house.imap());
+    talk.hear();
+    talk.imap(&format!("LOGIN {ALICE} {}", house.password(ALICE)), "OK");
+    assert!(!talk.imap("LIST \"\" *", "OK").join("\n").contains("pop3"));
+    let out = house.dir.path().join("out");
+    let (code, said, _) = house.verb(&["store", "export", "--account", ALICE, "--maildir", path(&out)], "");
+    assert_eq!(code, 0, "{said}");
+    let list = fs::read_to_string(out.join("dovecot-uidlist")).expect("a uidlist");
+    assert!(list.contains("\n107 Pid-of-its-own :") && list.contains("\n100 P00000064600000ab :"), "{list}");
+    assert_eq!(python("list", &out), python("list", &source));
+}
+
 /// Changes an octet of the letter with this text, where it lies in the store.
 fn spoil(data: &Path, text: &[u8]) {
     let mut spoilt = 0;

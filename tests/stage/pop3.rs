@@ -111,7 +111,10 @@ impl World for Pop3 {
             3 => Answer::Unreadable,
             4 => Answer::Deleted(Deletion::Done),
             5 => Answer::LoginFailed(LoginFailed::Later),
-            _ => Answer::LoggedIn { uidvalidity: 1, items: vec![Item { uid: 1, size: u32::MAX }; usize::from(n)] },
+            _ => {
+                let items = vec![Item { uid: 1, size: u32::MAX }; usize::from(n)];
+                Answer::LoggedIn { uidvalidity: 1, items, uidls: vec![(1, "x".into())] }
+            }
         }
     }
 }
@@ -124,7 +127,8 @@ impl Pop3 {
                     uid: *uid,
                     size: u32::try_from(message.len()).expect("a short message"),
                 };
-                Answer::LoggedIn { uidvalidity: 1_700_000_000, items: self.messages.iter().map(item).collect() }
+                let items = self.messages.iter().map(item).collect();
+                Answer::LoggedIn { uidvalidity: 1_700_000_000, items, uidls: Vec::new() }
             }
             Ask::Login(_) => Answer::LoginFailed(LoginFailed::Wrong),
             Ask::Room => Answer::Room,

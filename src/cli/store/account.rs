@@ -74,6 +74,11 @@ impl<'a> Account<'a> {
         self.ask(Ask::Subscribe { name: name.to_owned() }, &[]).map(drop)
     }
 
+    /// What POP3 was told of messages in INBOX.
+    pub(super) fn put_uidls(&mut self, uidls: Vec<(u32, Box<str>)>) -> Result<(), String> {
+        self.ask(Ask::PutUidls { uidls }, &[]).map(drop)
+    }
+
     /// The messages of a mailbox above a UID, as many as one answer has, and whether there are more.
     pub(super) fn messages_above(&mut self, mailbox: u32, after: u32) -> Result<(VecDeque<Message>, bool), String> {
         match self.ask(Ask::Messages { mailbox, after }, &[])? {

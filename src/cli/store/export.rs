@@ -233,8 +233,8 @@ impl Export<'_> {
                 mbox_writer::write(out, octets, &flags, message.internal_ms).map_err(|why| Complaint::of(file, why))
             }
             Out::Folder(folder) => {
-                let written =
-                    Written { uid: message.uid, uidl: None, flags: &flags, internal_ms: message.internal_ms, octets };
+                let (uid, uidl, internal_ms) = (message.uid, message.uidl.as_deref(), message.internal_ms);
+                let written = Written { uid, uidl, flags: &flags, internal_ms, octets };
                 for keyword in folder.add(&written)? {
                     let (whose, uid) = (self.account.address(), message.uid);
                     self.progress.problem(format!("{whose}, UID {uid}: no letter is left for the keyword {keyword}"));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
+use ringpost_storage::MailboxId;
 
 use super::super::{At, desk};
 use super::account::{Account, Added, Content, Way};
@@ -18,6 +19,8 @@ use crate::proto::imap::Name;
 const BATCH_MESSAGES: usize = 200;
 /// Octets of messages after which a request is sent.
 const BATCH_BYTES: usize = 1 << 20;
+/// Unique ids of POP3 kept with one request.
+const UIDLS_AT_ONCE: usize = 5_000;
 /// Keywords of one mailbox, by whatever program. More: left out, and said so.
 const KEYWORDS_MAX: usize = 1_024;
 
@@ -33,7 +36,9 @@ Examples:
 
 From a Maildir all folders come (.Sub.Folder becomes Sub/Folder), with flags, keywords (dovecot-keywords), dates
 (the files' times), and subscriptions. Where a folder has a dovecot-uidlist, UIDVALIDITY and UIDs stay as they were, so
-that mail programs need not fetch everything again: import into a new account, before it gets new mail.
+that mail programs need not fetch everything again: import into a new account, before it gets new mail. Unique ids that
+POP3 was told stay too, where the list has them; most servers make them of UID and UIDVALIDITY instead, and write
+none down: --pop3-uidl dovecot makes them as Dovecot does unless it is told otherwise (%08Xu%08Xv).
 From an mbox come flags (Status, X-Status), keywords (X-Keywords) and dates.
 
 Running it again makes no doubles, also after an interruption: a message whose UID is there is passed over, one
@@ -57,6 +62,9 @@ pub(super) struct ImportArgs {
     /// How lines `From ` are quoted in the mbox.
     #[arg(long, value_enum, value_name = "HOW", default_value_t, requires = "mbox")]
     quoting: Quoting,
+    /// Keep unique ids of POP3 for messages of INBOX that have a UID, made as the server made them.
+    #[arg(long, value_enum, value_name = "HOW", requires = "maildir")]
+    pop3_uidl: Option<Uidl>,
     /// Import messages again whose UIDs are given and gone.
     #[arg(long)]
     again: bool,
@@ -64,10 +72,19 @@ pub(super) struct ImportArgs {
     at: At,
 }
 
+/// How a server makes unique ids of POP3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Uidl {
+    /// UID and UIDVALIDITY, eight hexadecimal digits each.
+    Dovecot,
+}
+
 pub(super) fn run(args: &ImportArgs) -> Result<(), String> {
     let mut progress = Progress::new();
     let places = places(args, &mut progress)?;
-    desk::with_session(&args.at.data, |session| all(session, &args.account, places, args.again, progress))
+    desk::with_session(&args.at.data, |session| {
+        all(session, &args.account, places, (args.again, args.pop3_uidl), progress)
+    })
 }
 
 /// Brings mailboxes into an account, and what is subscribed to.
@@ -75,11 +92,11 @@ pub(super) fn all(
     session: &mut desk::Session,
     address: &str,
     (places, subscriptions): (Vec<Place>, Vec<Name>),
-    again: bool,
+    (again, uidl): (bool, Option<Uidl>),
     progress: Progress,
 ) -> Result<(), String> {
     let account = Account::of(Way::Session(session), address);
-    let mut import = Import { account, progress, again, tally: Tally::default() };
+    let mut import = Import { account, progress, again, uidl, tally: Tally::default() };
     let subscribe = subscriptions.is_empty();
     for place in places {
         match place.open() {
@@ -110,6 +127,7 @@ struct Import<'a> {
     account: Account<'a>,
     progress: Progress,
     again: bool,
+    uidl: Option<Uidl>,
     tally: Tally,
 }
 
@@ -133,6 +151,23 @@ struct Target {
     uids: Vec<u32>,
     /// Keywords as the mailbox spells them, by their lower case.
     keywords: HashMap<String, Box<str>>,
+    /// Unique ids of POP3 that are to be kept, if it is INBOX.
+    uidls: Vec<(u32, Box<str>)>,
+    /// UIDVALIDITY of the source.
+    uidvalidity: Option<u32>,
+}
+
+impl Target {
+    /// Notes what POP3 was told of a message that has this UID here.
+    fn keep_uidl(&mut self, uid: u32, message: &Message, made: Option<Uidl>) {
+        if self.mailbox.mailbox != MailboxId::INBOX.0 {
+            return;
+        }
+        let made = || match (made?, message.uid?, self.uidvalidity?) {
+            (Uidl::Dovecot, uid, uidvalidity) => Some(format!("{uid:08x}{uidvalidity:08x}").into()),
+        };
+        self.uidls.extend(message.uidl.clone().or_else(made).map(|uidl| (uid, uidl)));
+    }
 }
 
 #[derive(Default)]
@@ -174,10 +209,13 @@ impl Import<'_> {
             batch.coming.push(coming);
             batch.messages.push(message);
             if batch.octets >= BATCH_BYTES || batch.coming.len() >= BATCH_MESSAGES {
-                self.send(target.mailbox.mailbox, std::mem::take(&mut batch))?;
+                self.send(&mut target, std::mem::take(&mut batch))?;
             }
         }
-        self.send(target.mailbox.mailbox, batch)?;
+        self.send(&mut target, batch)?;
+        for some in target.uidls.chunks(UIDLS_AT_ONCE) {
+            self.account.put_uidls(some.to_vec())?;
+        }
         if let Some((_, uidnext)) = numbers.filter(|_| target.adopted) {
             self.account.raise_uidnext(target.mailbox.mailbox, uidnext)?;
         }
@@ -193,7 +231,15 @@ impl Import<'_> {
         if uidvalidity.is_some() && !adopted {
             self.progress.note(format!("{name} has messages already: those that come get new UIDs"));
         }
-        let mut target = Target { mailbox, adopted, alike: HashMap::new(), uids: Vec::new(), keywords: HashMap::new() };
+        let mut target = Target {
+            mailbox,
+            adopted,
+            alike: HashMap::new(),
+            uids: Vec::new(),
+            keywords: HashMap::new(),
+            uidls: Vec::new(),
+            uidvalidity,
+        };
         let mut after = 0;
         loop {
             let (there, more) = self.account.messages_above(target.mailbox.mailbox, after)?;
@@ -219,6 +265,7 @@ impl Import<'_> {
                 return Ok(Some(Some(uid)));
             }
             if target.uids.binary_search(&uid).is_ok() {
+                target.keep_uidl(uid, message, self.uidl);
                 self.tally.there += 1;
                 return Ok(None);
             }
@@ -257,17 +304,18 @@ impl Import<'_> {
         spelt
     }
 
-    fn send(&mut self, mailbox: u32, batch: Batch) -> Result<(), String> {
+    fn send(&mut self, target: &mut Target, batch: Batch) -> Result<(), String> {
         if batch.coming.is_empty() {
             return Ok(());
         }
         let octets: Vec<&[u8]> = batch.messages.iter().map(|m| &*m.octets).collect();
-        match self.account.append(mailbox, batch.coming.clone(), &octets)? {
+        match self.account.append(target.mailbox.mailbox, batch.coming.clone(), &octets)? {
             Added::Uids(uids) => {
                 self.tally.imported += uids.len() as u64;
                 self.tally.octets += batch.octets as u64;
                 let moved = uids.iter().zip(&batch.coming).zip(&batch.messages);
                 for ((uid, coming), message) in moved {
+                    target.keep_uidl(*uid, message, self.uidl);
                     if let Some(wanted) = coming.uid.filter(|wanted| wanted != uid) {
                         self.progress.note(format!("{}: has UID {uid}, {wanted} was given meanwhile", message.from));
                     }
@@ -278,7 +326,7 @@ impl Import<'_> {
                 _ => {
                     for (coming, message) in batch.coming.into_iter().zip(batch.messages) {
                         let octets = message.octets.len();
-                        self.send(mailbox, Batch { coming: vec![coming], messages: vec![message], octets })?;
+                        self.send(target, Batch { coming: vec![coming], messages: vec![message], octets })?;
                     }
                 }
             },

@@ -116,5 +116,5 @@ fn account(backup: &Path, address: &str, data: &Path) -> Result<(), String> {
         }
     }
     let subscriptions = subscriptions.iter().filter_map(|name| Name::of(name).ok()).collect();
-    desk::with_session(data, |session| import::all(session, address, (places, subscriptions), false, progress))
+    desk::with_session(data, |session| import::all(session, address, (places, subscriptions), (false, None), progress))
 }

@@ -48,6 +48,8 @@ pub(super) struct Message {
     /// Its file, and where in it.
     pub(super) from: String,
     pub(super) uid: Option<u32>,
+    /// What POP3 was told of it.
+    pub(super) uidl: Option<Box<str>>,
     pub(super) flags: FlagList,
     pub(super) internal_ms: i64,
     /// Canonical.
@@ -90,6 +92,7 @@ fn of_backup(stopped: Rc<Stopped>, address: &str, name: Name, of: &tools::Mailbo
             Ok(Content::Octets(octets)) => Some(Ok(Message {
                 from,
                 uid: None,
+                uidl: message.uidl,
                 flags: FlagList { bits: message.flags, keywords: message.keywords },
                 internal_ms: message.internal_ms,
                 octets,
@@ -109,6 +112,7 @@ fn of_folder(folder: maildir::Folder) -> Mailbox {
         Ok(Message {
             from: entry.file.display().to_string(),
             uid: entry.uid,
+            uidl: entry.uidl,
             flags: entry.flags,
             internal_ms: message.internal_ms,
             octets: message.octets,
@@ -156,6 +160,7 @@ fn of_mbox(file: &Path, name: Name, quoting: Quoting) -> Result<Mailbox, Complai
         Some(Ok(Message {
             from: format!("{}, line {}", path.display(), read.line),
             uid: None,
+            uidl: None,
             flags: read.flags,
             internal_ms: read.internal_ms,
             octets: read.octets,

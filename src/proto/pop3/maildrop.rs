@@ -17,6 +17,8 @@ pub struct Item {
 pub(super) struct Maildrop {
     uidvalidity: u32,
     items: Box<[Item]>,
+    /// Unique ids from elsewhere, by UID.
+    uidls: Box<[(u32, Box<str>)]>,
     /// One bit a message; empty while nothing is deleted.
     deleted: Vec<u64>,
     left: u32,
@@ -24,8 +26,9 @@ pub(super) struct Maildrop {
 }
 
 impl Maildrop {
-    pub(super) fn new(uidvalidity: u32, items: Vec<Item>) -> Self {
-        let mut drop = Maildrop { uidvalidity, items: items.into(), deleted: Vec::new(), left: 0, left_octets: 0 };
+    pub(super) fn new(uidvalidity: u32, items: Vec<Item>, uidls: Vec<(u32, Box<str>)>) -> Self {
+        let (items, uidls) = (items.into(), uidls.into());
+        let mut drop = Maildrop { uidvalidity, items, uidls, deleted: Vec::new(), left: 0, left_octets: 0 };
         drop.reset();
         drop
     }
@@ -69,9 +72,13 @@ impl Maildrop {
         (number.max(1)..=count).find_map(|n| self.get(n).map(|item| (n, item)))
     }
 
-    /// A message's unique id: stable for ever, because UIDs are never used twice under one UIDVALIDITY (RFC 1939 §7).
+    /// A message's unique id: that of the server where it was before or, stable for ever, because UIDs are never used twice
+    /// under one UIDVALIDITY, one of our own (RFC 1939 §7).
     pub(super) fn unique_id(&self, item: Item) -> String {
-        format!("{}-{}", self.uidvalidity, item.uid)
+        match self.uidls.binary_search_by_key(&item.uid, |(uid, _)| *uid) {
+            Ok(at) => String::from(&*self.uidls[at].1),
+            Err(_) => format!("{}-{}", self.uidvalidity, item.uid),
+        }
     }
 
     /// The UIDs marked deleted, rising.
@@ -90,7 +97,8 @@ mod tests {
 
     #[test]
     fn marks_count_and_can_be_taken_away() {
-        let mut drop = Maildrop::new(9, (1..=130).map(|uid| Item { uid: uid * 2, size: 10 }).collect());
+        let items = (1..=130).map(|uid| Item { uid: uid * 2, size: 10 }).collect();
+        let mut drop = Maildrop::new(9, items, vec![(2, "gone".into()), (6, "from-elsewhere".into())]);
         assert_eq!(drop.stat(), (130, 1300));
         assert!(drop.delete(1) && drop.delete(65) && drop.delete(130));
         assert!(!drop.delete(65));
@@ -100,6 +108,7 @@ mod tests {
         assert_eq!(drop.next(1).unwrap().0, 2);
         assert_eq!(drop.next(130), None);
         assert_eq!(drop.unique_id(drop.get(2).unwrap()), "9-4");
+        assert_eq!(drop.unique_id(drop.get(3).unwrap()), "from-elsewhere");
         drop.reset();
         assert_eq!((drop.stat(), drop.deleted()), ((130, 1300), vec![]));
     }

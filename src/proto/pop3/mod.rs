@@ -89,6 +89,8 @@ pub enum Answer {
         uidvalidity: u32,
         /// Its messages, UIDs rising.
         items: Vec<Item>,
+        /// Unique ids that another server gave to some of them, by rising UID.
+        uidls: Vec<(u32, Box<str>)>,
     },
     /// To `Login`.
     LoginFailed(LoginFailed),
@@ -450,9 +452,9 @@ impl Session {
 
     fn answer(&mut self, answer: Answer, out: &mut Out<Ask>) {
         match (self.take(), answer) {
-            (State::LoggingIn, Answer::LoggedIn { uidvalidity, items }) => {
+            (State::LoggingIn, Answer::LoggedIn { uidvalidity, items, uidls }) => {
                 out.say("+OK logged in\r\n");
-                self.state = State::Transaction(Box::new(Maildrop::new(uidvalidity, items)));
+                self.state = State::Transaction(Box::new(Maildrop::new(uidvalidity, items, uidls)));
             }
             (State::LoggingIn, Answer::LoginFailed(why)) => {
                 self.state = State::Authorization { name: None };

@@ -32,7 +32,7 @@ impl World {
         match ask {
             Ask::Login(Login { name, password }) if name == b"alice" && *password == b"secret" => {
                 let items = self.messages.iter().map(|(uid, m)| Item { uid: *uid, size: m.len() as u32 });
-                Answer::LoggedIn { uidvalidity: 7, items: items.collect() }
+                Answer::LoggedIn { uidvalidity: 7, items: items.collect(), uidls: Vec::new() }
             }
             Ask::Login(Login { name, .. }) if name == b"busy" => Answer::LoginFailed(LoginFailed::Later),
             Ask::Login(_) => Answer::LoginFailed(LoginFailed::Wrong),
@@ -296,7 +296,7 @@ fn answers_nobody_asked_for_end_the_conversation_and_nothing_panics() {
         || Answer::Gone,
         || Answer::Octets(vec![1; 3]),
         || Answer::Deleted(Deletion::Done),
-        || Answer::LoggedIn { uidvalidity: 1, items: Vec::new() },
+        || Answer::LoggedIn { uidvalidity: 1, items: Vec::new(), uidls: Vec::new() },
     ];
     for answer in answers {
         for before in ["", "USER a\r\n", "USER alice\r\nPASS secret\r\n"] {

@@ -2,15 +2,16 @@
 
 use super::status::counts;
 use super::{Done, Door, look};
-use crate::mailbox::names;
 use crate::mailbox::slices::Slices;
+use crate::mailbox::{names, uidls};
 use crate::net::wire::Wire;
 use crate::proto::imap::{Answer, List, response};
 
 impl Door {
     pub(super) async fn list(&mut self, list: &List, wire: &mut Wire) -> Done {
         let who = self.who();
-        let (mailboxes, subscriptions) = (who.volume.mailboxes(who.account), who.volume.subscriptions(who.account));
+        let (mut mailboxes, subscriptions) = (who.volume.mailboxes(who.account), who.volume.subscriptions(who.account));
+        mailboxes.retain(|mailbox| !uidls::is_ours(&mailbox.name));
         let mut slices = Slices::default();
         for line in names::list(&mailboxes, &subscriptions, list, &mut slices).await {
             response::list(wire.queue(), list.lsub, &line.attributes, line.name, line.child_info);
