@@ -20,7 +20,7 @@ use crate::directory::{Change, Home};
 use crate::observe::{self, Measure};
 use crate::office::{Office, Reply, Request, Settings};
 use crate::serve;
-use crate::shard::{self, Disk, Listener, Mesh, StartError};
+use crate::shard::{self, Disk, Listener, Mesh, StartError, Writing};
 
 /// What every shard of a process is told.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ pub struct Node {
     pub segment_bytes: u64,
     /// Octets that accounts in memory may take, in all volumes together.
     pub index_memory: u64,
+    /// How its files are written.
+    pub writing: Writing,
     /// True on the store's first start: missing volumes are made.
     pub found: bool,
     /// What the doors are told.
@@ -288,7 +290,8 @@ fn admin_socket(node: &Node) -> Result<Listener, StartError> {
 
 async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {
     let dir = home::volume_dir(&node.data, id);
-    let disk = shard::disk(&dir).map_err(|why| StartError::Io { doing: format!("opening {}", dir.display()), why })?;
+    let disk = shard::disk_written(&dir, node.writing)
+        .map_err(|why| StartError::Io { doing: format!("opening {}", dir.display()), why })?;
     let began = shard::now();
     // What accounts may take is for all volumes together.
     let index_bytes_max = usize::try_from(node.index_memory).unwrap_or(usize::MAX) / usize::from(node.volumes.max(1));

@@ -16,7 +16,7 @@ use super::{Config, DoorPlan, Founders, TlsPaths, check};
 use crate::net::census::Cidr;
 use crate::observe::log::Format;
 use crate::office::{Argon2Cost, Settings};
-use crate::shard::{Plan, plan};
+use crate::shard::{Plan, Writing, plan};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
@@ -325,6 +325,7 @@ impl Effective {
             founders: Founders::quickstart(),
             segment_bytes: self.number(Key::SegmentBytes),
             index_memory: self.number(Key::IndexMemory),
+            writing: if self.switch(Key::PageCache) { Writing::Buffered } else { Writing::Direct },
         }
     }
 }

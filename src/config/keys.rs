@@ -77,6 +77,8 @@ pub enum Key {
     SegmentBytes,
     /// Memory for accounts.
     IndexMemory,
+    /// How the log is written.
+    PageCache,
 }
 
 /// What defaults depend on.
@@ -130,7 +132,7 @@ fn ring_default() -> Plan {
 }
 
 /// The table. In the order in which settings are shown; what is outside tables comes first.
-pub static KEYS: [Row; 28] = [
+pub static KEYS: [Row; 29] = [
     Row {
         key: Key::Data,
         path: "data",
@@ -336,6 +338,13 @@ pub static KEYS: [Row; 28] = [
                 an account. What is held by a command in progress counts and stays. Besides, each account takes some 150 \
                 octets always.",
         default: |_| Value::Number(INDEX_MEMORY_DEFAULT),
+    },
+    Row {
+        key: Key::PageCache,
+        path: "store.page_cache",
+        kind: Kind::Switch,
+        about: "Writes the log through the page cache instead of past it (O_DIRECT), for a file system that is bad at the other. Costs more CPU.",
+        default: |_| Value::Switch(false),
     },
 ];
 

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use crate::office::Settings;
 use crate::serve::Service;
-use crate::shard::Plan;
+use crate::shard::{Plan, Writing};
 
 pub mod keys;
 pub mod value;
@@ -69,6 +69,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Octets that accounts in memory may take.
     pub index_memory: u64,
+    /// How the log is written.
+    pub writing: Writing,
 }
 
 /// A certificate chain and its private key, both PEM. In the data directory unless the operator has his own.

@@ -47,6 +47,7 @@ pub fn plan(world: &World, found: bool, errand: Option<Errand>) -> Node {
         volumes: SHARDS,
         segment_bytes: 256 << 10,
         index_memory: 64 << 20,
+        writing: ringpost::shard::Writing::default(),
         found,
         settings: Settings {
             hostname: "mx.ringpost.test".to_owned(),

@@ -48,6 +48,7 @@ fn plan(found: bool) -> Node {
         volumes: SHARDS,
         segment_bytes: 256 << 10,
         index_memory: 64 << 20,
+        writing: ringpost::shard::Writing::default(),
         found,
         settings: Settings {
             hostname: "mx.ringpost.test".to_owned(),
