@@ -39,7 +39,7 @@ pub async fn report(office: &Office) -> Report {
 }
 
 /// What a volume tells of itself: name, meaning, kind, value.
-fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 20] {
+fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 23] {
     let VolumeStats {
         batches,
         transactions,
@@ -60,6 +60,9 @@ fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64
         folds_failed,
         folds,
         folded_bytes,
+        checkpoints,
+        checkpoint_bytes,
+        checkpoints_put_off,
         failed,
     } = *stats;
     use Kind::{Counter, Gauge};
@@ -87,6 +90,9 @@ fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64
         ),
         ("volume_folds_total", "Roots of accounts that were written", Counter, folds),
         ("volume_folded_bytes_total", "Octets of roots and of what came with them", Counter, folded_bytes),
+        ("volume_checkpoints_total", "Checkpoints taken", Counter, checkpoints),
+        ("volume_checkpoint_bytes_total", "Octets of pages written for checkpoints", Counter, checkpoint_bytes),
+        ("volume_checkpoints_put_off_total", "Times that a checkpoint found no room", Counter, checkpoints_put_off),
         ("volumes_failed", "Volumes that take nothing any more until the next start", Gauge, u64::from(failed)),
         ("volumes_open", "Volumes being served", Gauge, 1),
     ]

@@ -84,8 +84,13 @@ fn main() {
 fn run(batch: usize, copies: usize) {
     let disk = Nowhere::default();
     let facts = Create { store: uuid::Uuid::nil(), volume: 0, volumes: 1, segment_bytes: SEGMENT, seed: 7 };
-    let settings =
-        Settings { gather_bytes_max: 64 << 20, batch_bytes_max: 16 << 20, free_bytes_min: 0, ..Settings::DEFAULT };
+    let settings = Settings {
+        gather_bytes_max: 64 << 20,
+        batch_bytes_max: 16 << 20,
+        free_bytes_min: 0,
+        checkpoint_bytes: 0,
+        ..Settings::DEFAULT
+    };
     ready(Volume::create(&disk, &facts)).unwrap();
     let (volume, _) = ready(Volume::open(disk, None, settings)).unwrap();
     let run_dry = || std::future::ready(());

@@ -16,8 +16,13 @@ use crate::volume::{Create, OpenError, ReadError, Recovered, Settings, Volume};
 /// Octets of a message or body read at once.
 const READ_BYTES: u64 = 1 << 20;
 /// The volume is run for its readers alone.
-const SETTINGS: Settings =
-    Settings { gather_bytes_max: 1 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 0, ..Settings::DEFAULT };
+const SETTINGS: Settings = Settings {
+    gather_bytes_max: 1 << 20,
+    batch_bytes_max: 1 << 20,
+    free_bytes_min: 0,
+    checkpoint_bytes: 0,
+    ..Settings::DEFAULT
+};
 
 /// What is broken, told as it is found.
 #[derive(Clone, Debug, PartialEq, Eq)]

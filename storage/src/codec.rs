@@ -47,6 +47,19 @@ impl<'a> Reader<'a> {
         self.take(usize::try_from(n).ok()?)
     }
 
+    /// Seven bits an octet, the lowest first; the last octet is below 128.
+    pub fn varint(&mut self) -> Option<u64> {
+        let mut v = 0u64;
+        for shift in (0..64).step_by(7) {
+            let octet = self.u8()?;
+            v |= u64::from(octet & 127).checked_shl(shift)?;
+            if octet < 128 {
+                return Some(v);
+            }
+        }
+        None
+    }
+
     pub fn place(&mut self) -> Option<Place> {
         Some(Place { segment: self.u32()?, at: self.u32()? })
     }
@@ -78,6 +91,14 @@ pub trait Put {
     }
     fn u128(&mut self, v: u128) {
         self.bytes(&v.to_le_bytes());
+    }
+    /// Seven bits an octet, the lowest first.
+    fn varint(&mut self, mut v: u64) {
+        while v >= 128 {
+            self.u8(v as u8 | 128);
+            v >>= 7;
+        }
+        self.u8(v as u8);
     }
     fn place(&mut self, v: Place) {
         self.u32(v.segment);
@@ -118,6 +139,17 @@ mod tests {
         out.u32(u32::MAX);
         out.bytes(b"abc");
         assert_eq!(Reader::new(&out).blob(), None);
+    }
+
+    #[test]
+    fn integers_of_any_length_come_back() {
+        for v in (0..64).flat_map(|n| [1u64 << n, (1 << n) - 1, u64::MAX >> n]) {
+            let mut out = Vec::new();
+            out.varint(v);
+            assert_eq!(Reader::new(&out).varint(), Some(v));
+            assert_eq!(Reader::new(&out[..out.len() - 1]).varint(), None);
+        }
+        assert_eq!(Reader::new(&[255; 11]).varint(), None);
     }
 
     #[test]

@@ -69,6 +69,12 @@ pub trait File: Clone + 'static {
     /// this, a file that was written to may be read from the device each time.
     fn seal(&self) {}
 
+    /// Writes as `write_sync` does, without the sync: durable with the next `write_sync` of the same file, and perhaps
+    /// before.
+    fn write(&self, offset: u64, parts: Vec<Bytes>) -> impl Future<Output = io::Result<()>> {
+        self.write_sync(offset, parts)
+    }
+
     /// Writes `parts` one after the other at `offset`, then fdatasync. At most [`PARTS_MAX`] parts; `offset` and the sum
     /// of their lengths are multiples of [`BLOCK_BYTES`], and there is something to write.
     fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> impl Future<Output = io::Result<()>>;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
+use crate::checkpoint::golden::{Page, example};
 use crate::index;
 use crate::record::{
     self, AccountGone, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Forward, Gap, Heartbeat,
@@ -114,6 +115,15 @@ fn batch() -> Vec<u8> {
 #[test]
 fn the_superblock_is_these_bytes() {
     golden("superblock-v2", &superblock::tests::example(5, 0xfeed).encode(2));
+}
+
+#[test]
+fn a_page_and_a_root_are_these_bytes() {
+    let page = Page { key: (8, 7), part: 1, parts: 2, generation: 5, number: 12, bytes: b"entries" };
+    let (bytes, check) = page.encode(SEED);
+    golden("page-v2", &bytes);
+    assert_eq!(Page::decode(&bytes, SEED), Some((page, check)));
+    golden("root-v2", &example().encode());
 }
 
 #[test]

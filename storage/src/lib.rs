@@ -9,6 +9,7 @@ mod batch;
 mod body;
 pub mod bugs;
 pub mod check;
+mod checkpoint;
 mod codec;
 mod commit;
 mod compact;

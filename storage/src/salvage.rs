@@ -1,5 +1,8 @@
 //! An account whose chain or root cannot be read: its records are looked for in the log itself, batch by batch.
 //!
+//! Damage that nobody has told of yet (an opening with a checkpoint does not look at all of the log) is not passed over: the
+//! account does not load, and the next opening reads the whole log.
+//!
 //! Slow, and only after damage. What lies in damaged batches is not looked at, also where a record in them is whole: it
 //! was reported as lost, and the numbers have jumped over it.
 
@@ -9,6 +12,7 @@ use crate::batch::directory;
 use crate::disk::Disk;
 use crate::recover::frames::{Frames, Spot};
 use crate::segment;
+use crate::superblock::Address;
 use crate::types::{AccountId, Place};
 use crate::volume::{Inner, OpenError, ReadError};
 
@@ -21,6 +25,17 @@ impl<D: Disk> Inner<D> {
         let at = u64::from(place.at);
         let index = self.index.borrow();
         index.damaged.iter().any(|(segment, from, len)| *segment == place.segment && (*from..from + len).contains(&at))
+    }
+
+    /// The log is damaged where a checkpoint says that it need not be read: from now on there are none, so that the next
+    /// opening finds and reports the damage, and lets the numbers jump.
+    fn distrust(&self) {
+        let mut log = self.log.borrow_mut();
+        log.distrusted = true;
+        log.checkpoints = [Address::NONE; 2];
+        log.superblock_due = true;
+        drop(log);
+        self.keep_bell.ring();
     }
 
     /// All records of an account from segment `first` on, in the order of the log. Roots are among them.
@@ -49,15 +64,28 @@ impl<D: Disk> Inner<D> {
         let incarnation = self.index.borrow().segments.get(&number).map(|s| s.incarnation);
         let (segment_bytes, seed) = (self.facts.segment_bytes, self.facts.seed);
         let frames = Frames { file, segment: number, incarnation, segment_bytes, seed };
+        let next = self.log.borrow().uses.get(&(number + 1)).and_then(|used| used.first_lsn);
         let mut at = segment::HEADER_BYTES as u64;
+        let mut last = 0;
         while at < stop {
             let batch = match frames.spot(at).await.map_err(unread)? {
                 Spot::Batch(batch) => *batch,
-                _ => match frames.search(at + segment::BLOCK_BYTES, 0, 1).await.map_err(unread)? {
-                    Some(batch) => batch,
-                    None => return Ok(()),
-                },
+                _ if next == Some(last + 1) => return Ok(()),
+                _ => {
+                    let told = self.is_damaged(Place { segment: number, at: at as u32 });
+                    let later = frames.search(at + segment::BLOCK_BYTES, 0, 1).await.map_err(unread)?;
+                    // The end of a segment behind which another is gone looks so, too.
+                    if !told && (later.is_some() || next.is_some()) {
+                        self.distrust();
+                        return Err(ReadError::Damaged);
+                    }
+                    match later {
+                        Some(batch) => batch,
+                        None => return Ok(()),
+                    }
+                }
             };
+            last = batch.header.lsn;
             let directory_at = batch.header.offset + crate::batch::HEADER_BYTES as u64;
             at = batch.header.offset + batch.header.total_bytes;
             for entry in directory::entries(&batch.directory) {

@@ -62,6 +62,10 @@ pub struct Superblock {
     pub durable_lsn: Lsn,
     pub last_uidvalidity: u32,
     pub last_account: u64,
+    /// Where the newest checkpoint is.
+    pub checkpoint: Address,
+    /// Where the one before it is, for when that one does not read.
+    pub checkpoint_before: Address,
     /// Secret of this volume: seed of the checksums of batches, so that no message body can pass for a batch.
     pub seed: u64,
     /// Losses of batches up to this LSN were accepted by the operator: nobody waits for them to come back.
@@ -110,10 +114,10 @@ impl Superblock {
         out.u32(0);
         out.u64(self.last_account);
         out.u64(self.seed);
-        // The checkpoint's address: segment, length, offset, checksum. None yet.
-        out.bytes(&[0; 32]);
+        self.checkpoint.encode(&mut out);
         out.u64(self.accepted_lsn);
         out.u64(self.head_lsn);
+        self.checkpoint_before.encode(&mut out);
         out.resize(COPY_BYTES, 0);
         let check = xxh3_128(&out[COVERED_FROM..]);
         out[8..24].copy_from_slice(&check.to_le_bytes());
@@ -157,12 +161,37 @@ impl Superblock {
             },
             last_account: r.u64()?,
             seed: r.u64()?,
-            accepted_lsn: {
-                r.take(32)?;
-                r.u64()?
-            },
+            checkpoint: Address::decode(&mut r)?,
+            accepted_lsn: r.u64()?,
             head_lsn: r.u64()?,
+            checkpoint_before: Address::decode(&mut r)?,
         })
+    }
+}
+
+/// Where a checkpoint begins: in which file of pages, its octets there, and the checksum they have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Address {
+    /// 0: there is none.
+    pub file: u32,
+    pub length: u32,
+    pub offset: u64,
+    pub check: u128,
+}
+
+impl Address {
+    /// No checkpoint.
+    pub const NONE: Address = Address { file: 0, length: 0, offset: 0, check: 0 };
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.u32(self.file);
+        out.u32(self.length);
+        out.u64(self.offset);
+        out.u128(self.check);
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Address { file: r.u32()?, length: r.u32()?, offset: r.u64()?, check: r.u128()? })
     }
 }
 
@@ -225,6 +254,8 @@ pub(crate) mod tests {
             durable_lsn: 77,
             last_uidvalidity: 1_700_000_000,
             last_account: 9,
+            checkpoint: Address { file: 2, length: 4_096, offset: 40_960, check: 0xfeed_f00d },
+            checkpoint_before: Address { file: 1, length: 4_096, offset: 8_192, check: 0xbeef },
             seed: 0x0123_4567_89ab_cdef,
             accepted_lsn: 0,
             head_lsn: 1,

@@ -202,8 +202,13 @@ mod tests {
     #[test]
     fn pieces_are_dead_until_a_message_has_them_and_pinned_until_the_index_knows() {
         let facts = Create { store: uuid::Uuid::nil(), volume: 1, volumes: 1, segment_bytes: 1 << 20, seed: 7 };
-        let settings =
-            Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 0, ..Settings::DEFAULT };
+        let settings = Settings {
+            gather_bytes_max: 8 << 20,
+            batch_bytes_max: 1 << 20,
+            free_bytes_min: 0,
+            checkpoint_bytes: 0,
+            ..Settings::DEFAULT
+        };
         let disk = SimDisk::new(1);
         ready(recover::create(&disk, &facts)).unwrap();
         let (inner, _) = ready(recover::open(disk, None, settings)).unwrap();

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::rc::Rc;
 
+use crate::checkpoint::Pages;
 use crate::commit::{self, Bell, Log};
 use crate::compact::Stuck;
 use crate::disk::{Bytes, Disk};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub batch_bytes_max: u64,
     /// Free bytes of the file system below which appends are refused with `DiskFull`.
     pub free_bytes_min: u64,
+    /// Octets of log after which a checkpoint is taken. 0: none is taken, and none is used.
+    pub checkpoint_bytes: u64,
     /// Octets of accounts in memory, estimated. More: those that nobody holds are dropped, least recently used first.
     pub index_bytes_max: usize,
     /// Records that an account has behind its root before it is folded (more, for one with many mailboxes).
@@ -68,6 +71,7 @@ impl Settings {
         gather_bytes_max: 64 << 20,
         batch_bytes_max: 4 << 20,
         free_bytes_min: 128 << 20,
+        checkpoint_bytes: 32 << 20,
         index_bytes_max: 256 << 20,
         fold_at: 64,
     };
@@ -186,6 +190,8 @@ pub(crate) struct Inner<D: Disk> {
     pub index: RefCell<Index>,
     pub ahead: RefCell<Ahead>,
     pub log: RefCell<Log<D::File>>,
+    /// Whoever takes a checkpoint has them meanwhile.
+    pub pages: RefCell<Option<Pages<D::File>>>,
     /// Something gathers, or is full, or the volume closes.
     pub commit_bell: Bell,
     /// A segment is wanted, or a superblock is due.
@@ -280,6 +286,12 @@ pub struct VolumeStats {
     pub folds: u64,
     /// Octets of them and of what came with them.
     pub folded_bytes: u64,
+    /// Checkpoints taken.
+    pub checkpoints: u64,
+    /// Octets of pages written for them.
+    pub checkpoint_bytes: u64,
+    /// Times that one was not taken for want of room.
+    pub checkpoints_put_off: u64,
     /// True after an error of write or sync.
     pub failed: bool,
 }
@@ -382,8 +394,17 @@ impl<D: Disk> Volume<D> {
     }
 
     /// To be called about once a second. When nothing waits and the last commit is not yet vouched for by anything
-    /// later on disk, this commits a heartbeat, so that damage to that commit can be told from a torn write.
+    /// later on disk, this commits a heartbeat, so that damage to that commit can be told from a torn write. It counts the
+    /// seconds to the next checkpoint, too.
     pub fn heartbeat(&self) {
+        let due = {
+            let mut log = self.0.log.borrow_mut();
+            log.clock.tick();
+            log.clock.is_due(&self.0.settings)
+        };
+        if due {
+            self.0.keep_bell.ring();
+        }
         if !self.0.log.borrow().closing && commit::gather_heartbeat(&self.0) {
             self.0.commit_bell.ring();
         }

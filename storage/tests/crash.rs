@@ -30,6 +30,7 @@ fn campaign(from: u64, seeds: u64, faults: bool) {
     assert!(all.images > seeds * 80 && all.doubts > all.points / 2, "a seed makes many images: {all:?}");
     assert!(all.images_at.iter().all(|n| *n > 0), "crashes after crashes: {all:?}");
     let done = [all.shared, all.appended, all.copied, all.moved, all.expunged, all.renamed, all.summaries, all.folds];
+    assert!(all.checkpoints > seeds && all.compared > seeds, "with and without checkpoints: {all:?}");
     assert!(done.iter().all(|n| *n > seeds / 2), "the work is varied: {all:?}");
 }
 

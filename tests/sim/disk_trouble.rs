@@ -444,6 +444,8 @@ fn nobody_is_refused_for_good_while_a_volume_has_lost_something() {
         let at = segment.windows(name.len()).position(|w| w == name).expect("dave is in volume 1");
         segment[at] ^= 1;
         disk.poke("segment-00000001", segment);
+        // A checkpoint would know dave.
+        disk.poke("pages-00000001", Vec::new());
 
         let mut sender = Sender::open().await;
         sender.expect("MAIL FROM:<sender@client.example>", "250").await;

@@ -12,8 +12,13 @@ use crate::boot::home::{Look, volume_dir};
 use crate::office::tools::Ask;
 
 /// Run for readers alone.
-const SETTINGS: Settings =
-    Settings { gather_bytes_max: 1 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 0, ..Settings::DEFAULT };
+const SETTINGS: Settings = Settings {
+    gather_bytes_max: 1 << 20,
+    batch_bytes_max: 1 << 20,
+    free_bytes_min: 0,
+    checkpoint_bytes: 0,
+    ..Settings::DEFAULT
+};
 
 pub(super) struct Stopped {
     volumes: Vec<(VolumeId, Volume<Overlay<Folder>>)>,

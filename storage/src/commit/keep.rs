@@ -1,4 +1,5 @@
-//! Housekeeping beside the commits: the next segment is made before it is needed, the superblock follows.
+//! Housekeeping beside the commits: the next segment is made before it is needed, the superblock follows, and now and then
+//! there is a checkpoint.
 //!
 //! A retired file is used again where there is one: a rename. Making a new one writes 64 MiB of zeros; commits go on
 //! meanwhile. Having no room for it, or no descriptor or memory
@@ -10,6 +11,7 @@ use std::rc::Rc;
 
 use super::Log;
 use super::log::Retired;
+use crate::checkpoint;
 use crate::disk::{Disk, File};
 use crate::segment::{self, FIRST_INCARNATION};
 use crate::superblock::{COPIES, COPY_DISTANCE};
@@ -22,8 +24,9 @@ pub async fn keep<D: Disk>(inner: &Inner<D>) {
             .keep_bell
             .until(|| {
                 let log = inner.log.borrow();
-                let superblock = log.superblock_due && !log.failed;
-                !inner.keep_on.get() || log.wanted_segment().is_some() || superblock || log.has_surplus()
+                let due = log.superblock_due || log.clock.is_due(&inner.settings);
+                let due = (due && !log.failed) || log.has_surplus();
+                !inner.keep_on.get() || log.wanted_segment().is_some() || due
             })
             .await;
         if !inner.keep_on.get() {
@@ -36,12 +39,17 @@ pub async fn keep<D: Disk>(inner: &Inner<D>) {
         } else if inner.log.borrow().superblock_due {
             write_superblock(inner).await;
         } else {
-            remove_surplus(inner).await;
+            if inner.log.borrow().has_surplus() {
+                remove_surplus(inner).await;
+            } else {
+                checkpoint::take(inner).await;
+            }
         }
     }
 }
 
-async fn make_segment<D: Disk>(inner: &Inner<D>) {
+/// Makes the next segment, if it is wanted.
+pub async fn make_segment<D: Disk>(inner: &Inner<D>) {
     let (number, bytes) = {
         let log = inner.log.borrow();
         let Some(number) = log.wanted_segment() else { return };
@@ -108,8 +116,8 @@ pub fn passes(why: &std::io::Error) -> bool {
     }
 }
 
-/// Writes the next superblock: copies 0 and 1 before 2 and 3, each synced before the next.
-pub async fn write_superblock<D: Disk>(inner: &Inner<D>) {
+/// Writes the next superblock: copies 0 and 1 before 2 and 3, each synced before the next. False: the disk failed.
+pub async fn write_superblock<D: Disk>(inner: &Inner<D>) -> bool {
     let next = {
         let index = inner.index.borrow();
         let mut log = inner.log.borrow_mut();
@@ -118,11 +126,12 @@ pub async fn write_superblock<D: Disk>(inner: &Inner<D>) {
     };
     if write_copies(&inner.superblock_file, &next).await.is_err() {
         inner.fail();
-        return;
+        return false;
     }
     let mut log = inner.log.borrow_mut();
     log.vouched = log.vouched.max(next.durable_lsn);
     log.superblock = next;
+    true
 }
 
 /// Writes the four copies in order.

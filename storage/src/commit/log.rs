@@ -10,9 +10,10 @@ use std::rc::Rc;
 
 use super::Fate;
 use crate::batch::{Gather, Header, Sealed, overhead_bytes};
+use crate::checkpoint::Clock;
 use crate::disk::PARTS_MAX;
 use crate::segment::{self, SegmentHeader};
-use crate::superblock::Superblock;
+use crate::superblock::{Address, Superblock};
 use crate::transaction::Refused;
 use crate::types::Lsn;
 use crate::volume::{Settings, VolumeStats};
@@ -82,6 +83,15 @@ pub struct Log<F> {
     /// The last answer to how much is free, and when (wall clock, milliseconds).
     pub free: Option<(i64, u64)>,
     pub superblock_due: bool,
+    /// Octets of the active segment up to here may hold what was discarded.
+    pub stale_to: u64,
+    /// Where the newest checkpoint is and the one before it, as the next superblock will say.
+    pub checkpoints: [Address; 2],
+    /// The segments that they go on in: those and all later ones are read by an opening.
+    pub checkpointed: [Option<u32>; 2],
+    pub clock: Clock,
+    /// Damage was found behind a checkpoint: there are none until the whole log was read again.
+    pub distrusted: bool,
     pub stats: VolumeStats,
     /// No batch is lost whose loss was not accepted.
     pub whole: bool,
@@ -221,6 +231,7 @@ impl<F> Log<F> {
         assert!(header.segment > self.active, "numbers only rise");
         self.vouched = self.vouched.max(header.durable_lsn);
         self.active = header.segment;
+        self.stale_to = 0;
         self.uses.get_mut(&header.segment).expect("each file has one").first_lsn = Some(header.first_lsn);
         self.superblock_due = true;
     }
@@ -314,6 +325,11 @@ impl<F> Log<F> {
         (!self.failed && !self.no_room && (half || self.cursor.segment >= missing)).then_some(missing)
     }
 
+    /// True if no opening that uses a checkpoint reads the segment for its records: it may be retired.
+    pub fn is_checkpointed(&self, segment: u32) -> bool {
+        self.checkpointed.iter().flatten().all(|from| segment < *from)
+    }
+
     /// The superblock that says what is known now.
     pub fn next_superblock(&self, last_uidvalidity: u32, last_account: u64) -> Superblock {
         Superblock {
@@ -327,6 +343,8 @@ impl<F> Log<F> {
             last_uidvalidity,
             last_account,
             accepted_lsn: self.accepted,
+            checkpoint: self.checkpoints[0],
+            checkpoint_before: self.checkpoints[1],
             ..self.superblock.clone()
         }
     }

@@ -17,6 +17,6 @@ mod run;
 mod tests;
 
 pub use fate::{Bell, Fate, Ticket};
-pub use keep::{next_file, passes, write_copies};
+pub use keep::{make_segment, next_file, passes, write_copies, write_superblock};
 pub use log::{Bound, Cursor, Log, Retired, Use};
 pub use run::{gather_heartbeat, run};

@@ -13,6 +13,7 @@ use super::Fate;
 use super::keep;
 use crate::batch::{Gather, HEADER_BYTES, Header, Sealed};
 use crate::bugs::{self, Bug};
+use crate::checkpoint;
 use crate::disk::{Disk, File};
 use crate::record::{Heartbeat, kind};
 use crate::transaction::Lost;
@@ -38,7 +39,9 @@ pub async fn run<D: Disk, F: Future<Output = ()>>(inner: &Inner<D>, run_dry: imp
         })
         .await;
     }
-    if !inner.log.borrow().failed {
+    let changed = inner.settings.checkpoint_bytes > 0 && inner.log.borrow().clock.bytes > 0;
+    let told = !inner.log.borrow().failed && changed && checkpoint::take(inner).await;
+    if !told && !inner.log.borrow().failed {
         keep::write_superblock(inner).await;
     }
     drop(guard);
@@ -193,10 +196,12 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
     if gather.idle {
         // A heartbeat is nobody's news: it need not be vouched for itself.
         log.vouched = log.durable;
+    } else {
+        log.clock.bytes += total_bytes;
     }
-    let wants_segment = log.wanted_segment().is_some();
+    let wants_keeper = log.wanted_segment().is_some() || log.clock.is_due(&inner.settings);
     drop(log);
-    if wants_segment {
+    if wants_keeper {
         inner.keep_bell.ring();
     }
     if let Some(fate) = fate {

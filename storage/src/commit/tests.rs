@@ -243,13 +243,13 @@ fn damage_in_a_recycled_file_is_told_from_what_it_held_before() {
     assert!(begun.incarnation > FIRST_INCARNATION && end > HEADER_BYTES as u64 + 1_024);
     // The first batch's header, in a segment that the superblock vouches for to its end.
     disk.spoil(&name, HEADER_BYTES, &[0xa5; 512]);
-    let opened = house::open(&disk.kill(), 9, || true).expect("nobody stops it").expect("it opens for what is left");
-    let damaged = &opened.recovered.damaged;
+    let (_, recovered) = block_on(house::open_whole(disk.kill())).expect("it opens for what is left");
+    let damaged = &recovered.damaged;
     assert_eq!(damaged.len(), 1, "{damaged:?}");
     let (segment, at, bytes) = damaged[0];
     assert_eq!((segment, at), (active, HEADER_BYTES as u64));
     assert!(at + bytes <= end, "{bytes} octets: what was there before is not counted");
-    assert!(opened.recovered.lost_batches > 0);
+    assert!(recovered.lost_batches > 0);
 }
 
 #[test]
@@ -269,8 +269,8 @@ fn the_last_acknowledged_batches_of_a_recycled_file_are_missed() {
     let earlier = all[end..].to_vec();
     let len = (end - HEADER_BYTES).min(earlier.len());
     disk.spoil(&name, HEADER_BYTES, &earlier[..len]);
-    let opened = house::open(&disk.kill(), 10, || true).expect("nobody stops it").expect("it opens for what is left");
-    assert!(!opened.recovered.damaged.is_empty() && opened.recovered.lost_batches > 0);
+    let (_, recovered) = block_on(house::open_whole(disk.kill())).expect("it opens for what is left");
+    assert!(!recovered.damaged.is_empty() && recovered.lost_batches > 0);
 }
 
 /// Lives one after the other, cut off wherever a completion changed what a cut could leave; each image is opened and

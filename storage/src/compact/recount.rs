@@ -70,11 +70,11 @@ impl<D: Disk> Inner<D> {
         let mut index = self.index.borrow_mut();
         for (number, counted) in segments {
             let incarnation = index.segments.get(&number).map_or(0, |segment| segment.incarnation);
-            index.segments.insert(number, Segment { incarnation, ..counted });
+            *index.segments.of(number) = Segment { incarnation, ..counted };
         }
         let places: Vec<Place> = index.entries.iter().flat_map(|entry| [entry.put, entry.root]).collect();
         for place in places {
-            index.segments.entry(place.segment).and_modify(|segment| segment.kept += 1);
+            index.segments.get_mut(&place.segment).into_iter().for_each(|segment| segment.kept += 1);
         }
         index.debts.clear();
         Ok(())

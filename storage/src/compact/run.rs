@@ -66,6 +66,8 @@ impl<D: Disk> Inner<D> {
         let sealed = log.files.keys().copied().filter(|n| *n < log.active);
         let may = |n: &u32| {
             !stuck.contains_key(n)
+                // An opening reads the log from a checkpoint on: there nothing may be missing.
+                && log.is_checkpointed(*n)
                 && self.pins.held(*n) == 0
                 && !index.damaged.iter().any(|(segment, ..)| segment == n)
                 && !index.gaps.iter().any(|gap| gap.place.segment == *n)

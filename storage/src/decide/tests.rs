@@ -26,8 +26,13 @@ type Commit<'a> = &'a mut dyn FnMut(Vec<Op>) -> Result<Vec<Outcome>, Refused>;
 fn told(test: impl FnOnce(&Inner<SimDisk>, AccountId, Commit<'_>)) {
     let segment_bytes = crate::segment::BLOCK_BYTES << 8;
     let facts = Create { store: uuid::Uuid::nil(), volume: 1, volumes: 1, segment_bytes, seed: 7 };
-    let settings =
-        Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 0, ..Settings::DEFAULT };
+    let settings = Settings {
+        gather_bytes_max: 8 << 20,
+        batch_bytes_max: 1 << 20,
+        free_bytes_min: 0,
+        checkpoint_bytes: 0,
+        ..Settings::DEFAULT
+    };
     let disk = SimDisk::new(1);
     ready(recover::create(&disk, &facts)).unwrap();
     let (inner, _) = ready(recover::open(disk, None, settings)).unwrap();

@@ -29,8 +29,13 @@ fn made(segment_bytes: u64) -> House {
 }
 
 fn open(disk: SimDisk) -> House {
-    let settings =
-        Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 0, ..Settings::DEFAULT };
+    let settings = Settings {
+        gather_bytes_max: 8 << 20,
+        batch_bytes_max: 1 << 20,
+        free_bytes_min: 0,
+        checkpoint_bytes: 0,
+        ..Settings::DEFAULT
+    };
     let (volume, _) = block_on(Volume::open(disk.clone(), None, settings)).unwrap();
     let mut tasks = Tasks::default();
     let looped = volume.clone();
@@ -136,7 +141,7 @@ impl House {
             }
             mailbox.rows.iter().for_each(|r| *rows.entry(r.body.segment).or_insert(0) += 1);
         }
-        for (number, segment) in &index.segments {
+        for (number, segment) in index.segments.iter() {
             assert_eq!(segment.live, live.get(number).copied().unwrap_or(0), "segment {number}");
             assert_eq!(segment.blobs, rows.get(number).copied().unwrap_or(0), "segment {number}");
         }

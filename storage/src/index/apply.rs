@@ -74,7 +74,7 @@ impl Index {
         let mut tally = Tally::default();
         self.applied = header.lsn;
         self.changed.clear();
-        self.segments.entry(header.segment).or_default().incarnation = header.incarnation;
+        self.segments.of(header.segment).incarnation = header.incarnation;
         let directory_at = header.offset + crate::batch::HEADER_BYTES as u64;
         for entry in directory::entries(bytes) {
             let entry = entry.expect("directories are checked before they are applied");
@@ -365,17 +365,17 @@ impl Index {
                 by = by.min(1);
             }
             while let Some((fresh, len)) = new.next_if(|(fresh, _)| *fresh < place) {
-                self.segments.entry(fresh.segment).or_default().come(fresh.at, *len, 0);
+                self.segments.of(fresh.segment).come(fresh.at, *len, 0);
             }
             if let Some((fresh, len)) = new.next_if(|(fresh, _)| *fresh == place) {
                 let users = u32::try_from(by).unwrap_or(0);
-                self.segments.entry(fresh.segment).or_default().come(fresh.at, *len, users);
+                self.segments.of(fresh.segment).come(fresh.at, *len, users);
             } else if let Some(segment) = self.segments.get_mut(&place.segment) {
                 segment.count(place.at, u64::from(len), by);
             }
         }
         for (fresh, len) in new {
-            self.segments.entry(fresh.segment).or_default().come(fresh.at, *len, 0);
+            self.segments.of(fresh.segment).come(fresh.at, *len, 0);
         }
         for (segment, by) in tally.rows {
             let blobs = self.segments.get_mut(&segment).map(|segment| &mut segment.blobs);

@@ -5,7 +5,9 @@
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
+use super::marks::Marks;
 use crate::bugs::{self, Bug};
+use crate::codec::{Put, Reader};
 use crate::record::{Chain, LINKS_MAX, ReleasedList, RootRecord};
 use crate::types::{AccountId, MODSEQ_MAX, Modseq, Place, Uid};
 
@@ -140,6 +142,40 @@ impl Entry {
         self.unfolded = self.unfolded.saturating_sub(folds);
     }
 
+    /// Its image in a checkpoint.
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.u64(self.id.0);
+        self.name_hash.iter().for_each(|half| out.u64(*half));
+        out.place(self.put);
+        out.place(self.root);
+        self.links.iter().for_each(|place| out.place(*place));
+        out.u8(self.links_len as u8);
+        out.u32(self.unfolded);
+        out.u32(self.inbox_uidvalidity);
+        out.u64(self.modseq);
+        out.u32(self.inbox_uidnext);
+        out.u32(self.used_messages);
+        out.u64(self.used_bytes);
+        out.u64(self.limit_bytes);
+        out.u32(self.limit_messages);
+        out.u32(self.generation);
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Option<Self> {
+        let mut entry = Entry::new(AccountId(r.u64()?), 0);
+        entry.name_hash = [r.u64()?, r.u64()?];
+        (entry.put, entry.root) = (r.place()?, r.place()?);
+        for link in &mut entry.links {
+            *link = r.place()?;
+        }
+        entry.links_len = u32::from(r.u8()?);
+        (entry.unfolded, entry.inbox_uidvalidity) = (r.u32()?, r.u32()?);
+        (entry.modseq, entry.inbox_uidnext) = (r.u64()?, r.u32()?);
+        (entry.used_messages, entry.used_bytes) = (r.u32()?, r.u64()?);
+        (entry.limit_bytes, entry.limit_messages, entry.generation) = (r.u64()?, r.u32()?, r.u32()?);
+        (entry.links_len as usize <= LINKS_MAX && entry.modseq <= MODSEQ_MAX).then_some(entry)
+    }
+
     fn set_chain(&mut self, chain: &Chain) {
         self.links_len = 0;
         let mut newest: Vec<Place> = Vec::with_capacity(LINKS_MAX);
@@ -156,9 +192,13 @@ pub fn hash_of(seed: u64, name: &str) -> u128 {
     xxh3_128_with_seed(name.as_bytes(), seed)
 }
 
-/// All accounts.
+/// Entries of a group: what a checkpoint writes at once. Their images fit a page.
+pub const GROUP: u32 = 32;
+
+/// All accounts. Whoever changes an entry leaves a mark on its group for the next checkpoint.
 #[derive(Default)]
 pub struct Entries {
+    pub marks: Marks,
     slab: Vec<Option<Entry>>,
     free: Vec<u32>,
     by_id: HashTable<u32>,
@@ -190,7 +230,13 @@ impl Entries {
     /// The one way to change an entry.
     pub fn get_mut(&mut self, id: AccountId) -> Option<&mut Entry> {
         let index = self.index_of(id)?;
+        self.touch(index);
         self.slab[index as usize].as_mut()
+    }
+
+    fn touch(&mut self, index: u32) {
+        let (slab, by_name) = (&self.slab, &self.by_name);
+        self.marks.touch(index / GROUP, || image(slab, by_name, index / GROUP));
     }
 
     /// The account whose name has this hash.
@@ -207,6 +253,11 @@ impl Entries {
             self.slab.push(None);
             u32::try_from(self.slab.len() - 1).expect("accounts of a volume are fewer than 2^32")
         });
+        self.touch(index);
+        if let Some(other) = self.by_name.find(name_hash as u64, |i| at(&self.slab, *i).name_hash() == name_hash) {
+            let other = *other;
+            self.touch(other);
+        }
         self.slab[index as usize] = Some(entry);
         let slab = &self.slab;
         self.by_id.insert_unique(hash_id(id), index, |i| hash_id(at(slab, *i).id));
@@ -220,6 +271,8 @@ impl Entries {
     }
 
     pub fn remove(&mut self, id: AccountId) -> Option<Entry> {
+        let index = self.index_of(id)?;
+        self.touch(index);
         let slab = &self.slab;
         let index = self.by_id.find_entry(hash_id(id), |i| at(slab, *i).id == id).ok()?.remove().0;
         let name_hash = at(slab, index).name_hash();
@@ -236,8 +289,68 @@ impl Entries {
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        (0..self.slab.len() as u32).step_by(GROUP as usize).for_each(|index| self.touch(index));
         self.slab.iter_mut().flatten()
     }
+
+    /// Images of the next groups of a checkpoint: see [`Marks::take`].
+    pub fn take(&mut self, bytes: usize) -> Vec<(u32, Vec<u8>)> {
+        let (slab, by_name) = (&self.slab, &self.by_name);
+        self.marks.take(bytes, |group| image(slab, by_name, group))
+    }
+
+    /// Puts a group there that a checkpoint had. `None`: no image of a group, or of another account's.
+    pub fn restore(&mut self, group: u32, r: &mut Reader<'_>) -> Option<()> {
+        let (there, named) = (r.u32()?, r.u32()?);
+        let first = group.checked_mul(GROUP).filter(|first| *first < GROUPS_MAX * GROUP)?;
+        if self.slab.len() < (first + GROUP) as usize {
+            self.slab.resize((first + GROUP) as usize, None);
+        }
+        for n in (0..GROUP).filter(|n| there & 1 << n != 0) {
+            let (index, entry) = (first + n, Entry::decode(r)?);
+            let (id, hash) = (entry.id, entry.name_hash() as u64);
+            if self.slab[index as usize].is_some() || self.index_of(id).is_some() {
+                return None;
+            }
+            self.slab[index as usize] = Some(entry);
+            let slab = &self.slab;
+            self.by_id.insert_unique(hash_id(id), index, |i| hash_id(at(slab, *i).id));
+            if named & 1 << n != 0 {
+                self.by_name.insert_unique(hash, index, |i| at(slab, *i).name_hash() as u64);
+            }
+        }
+        Some(())
+    }
+
+    /// All groups are there: so the other places are free.
+    pub fn restored(&mut self) {
+        self.free = (0..self.slab.len() as u32).rev().filter(|index| self.slab[*index as usize].is_none()).collect();
+    }
+}
+
+/// Groups of a volume: a hundred million accounts.
+const GROUPS_MAX: u32 = 1 << 22;
+
+/// A group as a checkpoint has it: who is there, who is found by name, and the entries; no octets when nobody is there.
+fn image(slab: &[Option<Entry>], by_name: &HashTable<u32>, group: u32) -> Vec<u8> {
+    let first = (group * GROUP) as usize;
+    let mut out = Vec::new();
+    let (mut there, mut named) = (0u32, 0u32);
+    out.u64(0);
+    for (n, entry) in slab.iter().skip(first).take(GROUP as usize).enumerate() {
+        let Some(entry) = entry else { continue };
+        there |= 1 << n;
+        if by_name.find(entry.name_hash() as u64, |index| *index as usize == first + n).is_some() {
+            named |= 1 << n;
+        }
+        entry.encode(&mut out);
+    }
+    if there == 0 {
+        return Vec::new();
+    }
+    out[..4].copy_from_slice(&there.to_le_bytes());
+    out[4..8].copy_from_slice(&named.to_le_bytes());
+    out
 }
 
 #[cfg(test)]
@@ -258,6 +371,35 @@ mod tests {
         assert_eq!((all.len(), all.named(hash(1))), (1_666, Some(AccountId(2_001))), "the last one has the name");
         all.remove(AccountId(1));
         assert_eq!(all.named(hash(1)), Some(AccountId(2_001)));
+    }
+
+    #[test]
+    fn groups_come_back_from_their_images() {
+        let mut all = Entries::default();
+        // Two have the same name: the last one is found by it.
+        for n in 0..100 {
+            let mut entry = Entry::new(AccountId(n), hash_of(5, &format!("p{}@x", n % 99)));
+            (0..n as u32).for_each(|at| entry.link(Place { segment: 1, at }, u64::from(at)));
+            all.insert(entry);
+        }
+        (64..96).for_each(|n| drop(all.remove(AccountId(n))));
+        all.remove(AccountId(3));
+        all.marks.begin();
+        let images = all.take(usize::MAX);
+        assert_eq!(
+            images.iter().map(|(_, image)| image.len()).collect::<Vec<_>>(),
+            [8 + 31 * 121, 8 + 32 * 121, 0, 8 + 4 * 121]
+        );
+        let mut back = Entries::default();
+        for (group, image) in images.iter().filter(|(_, image)| !image.is_empty()) {
+            back.restore(*group, &mut Reader::new(image)).unwrap();
+        }
+        back.restored();
+        assert_eq!(back.iter().collect::<Vec<_>>(), all.iter().collect::<Vec<_>>());
+        assert_eq!((back.named(hash_of(5, "p0@x")), back.named(hash_of(5, "p3@x"))), (Some(AccountId(99)), None));
+        (200..240).for_each(|n| back.insert(Entry::new(AccountId(n), u128::from(n))));
+        assert_eq!((back.len(), back.slab.len()), (107, 128), "free places are used again");
+        assert_eq!(Entries::default().restore(u32::MAX, &mut Reader::new(&images[0].1)), None);
     }
 
     #[test]

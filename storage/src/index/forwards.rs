@@ -5,16 +5,19 @@
 
 use std::collections::BTreeMap;
 
+use super::marks::Marks;
+use crate::codec::{Put, Reader};
 use crate::types::{Lsn, Place};
 
 /// Steps that a place is followed. Tables are shortened when the segment they lead to is retired, so nothing takes more
 /// than two; what takes more than this is damage, and is taken to be where it is.
 const STEPS_MAX: usize = 64;
 
-/// All tables.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// All tables. Whoever changes one leaves a mark for the next checkpoint.
+#[derive(Default)]
 pub struct Forwards {
     tables: BTreeMap<u32, Table>,
+    pub marks: Marks,
 }
 
 /// What was moved out of one segment: about 12 octets each.
@@ -37,6 +40,33 @@ impl Table {
     fn find(&self, at: u32) -> Option<Place> {
         self.entries.binary_search_by_key(&at, |(old, _)| *old).ok().map(|i| self.entries[i].1)
     }
+
+    /// Its image in a checkpoint.
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.u64(self.lsn);
+        out.place(self.place);
+        out.u32(self.entries.len() as u32);
+        for (at, new) in &self.entries {
+            out.u32(*at);
+            out.place(*new);
+        }
+    }
+
+    fn decode(r: &mut Reader<'_>) -> Option<Self> {
+        let mut table = Table { lsn: r.u64()?, place: r.place()?, entries: Vec::new() };
+        for _ in 0..r.u32()? {
+            table.entries.push((r.u32()?, r.place()?));
+        }
+        table.entries.is_sorted_by(|a, b| a.0 < b.0).then_some(table)
+    }
+}
+
+fn image(table: Option<&Table>) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some(table) = table {
+        table.encode(&mut out);
+    }
+    out
 }
 
 impl Forwards {
@@ -67,6 +97,7 @@ impl Forwards {
 
     /// A forward has come: `items` are old places of one segment, and new ones. Of two for one place the later counts.
     pub fn add(&mut self, segment: u32, lsn: Lsn, place: Place, items: impl Iterator<Item = (Place, Place)>) {
+        self.touch(segment);
         let table = self.tables.entry(segment).or_default();
         let sorted = table.entries.len();
         let last = table.entries.last().map(|(at, _)| *at);
@@ -88,6 +119,9 @@ impl Forwards {
 
     /// A segment goes: nothing leads there any more. What is not moved on from there is not needed by anybody.
     pub fn shorten(&mut self, gone: u32) {
+        let leading = |table: &Table| table.entries.iter().any(|(_, new)| new.segment == gone);
+        let leading: Vec<u32> = self.tables.iter().filter(|(_, table)| leading(table)).map(|(n, _)| *n).collect();
+        leading.into_iter().for_each(|segment| self.touch(segment));
         let Some(there) = self.tables.get(&gone).cloned() else {
             self.tables.values_mut().for_each(|table| table.entries.retain(|(_, new)| new.segment != gone));
             return;
@@ -108,7 +142,23 @@ impl Forwards {
 
     /// Nobody names places of this segment any more.
     pub fn drop_table(&mut self, segment: u32) {
+        self.touch(segment);
         self.tables.remove(&segment);
+    }
+
+    fn touch(&mut self, segment: u32) {
+        self.marks.touch(segment, || image(self.tables.get(&segment)));
+    }
+
+    /// Images of the next tables of a checkpoint: see [`Marks::take`].
+    pub fn take(&mut self, bytes: usize) -> Vec<(u32, Vec<u8>)> {
+        self.marks.take(bytes, |segment| image(self.tables.get(&segment)))
+    }
+
+    /// Puts a table there that a checkpoint had. `None`: no image of a table.
+    pub fn restore(&mut self, segment: u32, r: &mut Reader<'_>) -> Option<()> {
+        self.tables.insert(segment, Table::decode(r)?);
+        Some(())
     }
 
     /// Octets of memory, about.
@@ -151,6 +201,24 @@ mod tests {
         assert_eq!(forwards.resolve(place(2, 10)), place(6, 100));
         forwards.shorten(6);
         assert_eq!(forwards.table(2).unwrap().entries(), []);
+    }
+
+    #[test]
+    fn tables_come_back_from_their_images() {
+        let mut forwards = Forwards::default();
+        moved(&mut forwards, 1, 5, &[(10, 100), (20, 200)]);
+        moved(&mut forwards, 2, 6, &[(10, 100)]);
+        forwards.drop_table(2);
+        forwards.marks.begin();
+        forwards.shorten(5);
+        let images = forwards.take(usize::MAX);
+        assert_eq!(
+            images.iter().map(|(segment, image)| (*segment, image.len())).collect::<Vec<_>>(),
+            [(1, 44), (2, 0)]
+        );
+        let mut back = Forwards::default();
+        back.restore(1, &mut Reader::new(&images[0].1)).unwrap();
+        assert_eq!(back.resolve(place(1, 20)), place(5, 200), "as it was when the checkpoint began");
     }
 
     #[test]

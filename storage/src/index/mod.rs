@@ -10,6 +10,7 @@ mod apply;
 mod entries;
 mod forwards;
 mod mailbox;
+mod marks;
 mod memory;
 mod names;
 mod segments;
@@ -24,8 +25,10 @@ pub use apply::{ACCOUNT_NUMBER_MAX, check};
 pub use entries::{Entries, Entry, hash_of};
 pub use forwards::{Forwards, Table};
 pub use mailbox::Mailbox;
+#[cfg(test)]
+pub use marks::Marks;
 pub use memory::Memory;
-pub use segments::Segment;
+pub use segments::{Segment, Segments};
 pub use transfers::{Transfers, TransfersAhead};
 
 use crate::record::RetiredRun;
@@ -38,7 +41,7 @@ pub struct Index {
     pub entries: Entries,
     /// Accounts that are in memory whole.
     pub loaded: HashMap<AccountId, Account>,
-    pub segments: BTreeMap<u32, Segment>,
+    pub segments: Segments,
     /// Highest UIDVALIDITY ever given; never goes back.
     pub last_uidvalidity: u32,
     /// Highest number an account of this volume was minted with.
@@ -65,6 +68,8 @@ pub struct Index {
     pub strays: u64,
     /// Users of bodies are not known for sure: some of the log is gone, and an account cannot be read.
     pub uncounted: bool,
+    /// Batches that were missing when the log was read, first and last of each.
+    pub missing: Vec<(Lsn, Lsn)>,
     /// Lists of pieces of which the last user is gone, and whose pieces are still counted.
     pub debts: BTreeSet<Place>,
     /// LSN of the last batch that was applied.

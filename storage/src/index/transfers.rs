@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::record::{Released, SENT_RUNS_MAX, SentView, TransferRecord, TransferView, WatermarkView};
+use crate::codec::{Put, Reader};
+use crate::record::{NewTransfer, Released, SENT_RUNS_MAX, SentView, TransferRecord, TransferView, WatermarkView};
 use crate::transfer::{PendingTransfer, TransferNumber, Watermark};
 use crate::types::{Flags, LARGE, Message, VolumeId};
 
@@ -201,6 +202,79 @@ impl Transfers {
         }
         Some(())
     }
+}
+
+/// Images in a checkpoint.
+impl Transfers {
+    /// Targets that have one.
+    pub fn out_ids(&self) -> Vec<VolumeId> {
+        self.out.keys().copied().collect()
+    }
+
+    /// What is owed to one volume.
+    pub fn encode_out(&self, target: VolumeId, out: &mut Vec<u8>) {
+        let owed = &self.out[&target];
+        put_number(out, owed.last);
+        put_number(out, owed.sent);
+        out.u32(owed.pending.len() as u32);
+        for pending in owed.pending.values() {
+            let PendingTransfer { target, number, internal_ms, from, hide, .. } = **pending;
+            let (carried, copies) = (&pending.carried, &pending.copies[..]);
+            let mut one = Vec::new();
+            NewTransfer { target, number, internal_ms, from, hide, carried, copies }.encode(&mut one);
+            out.blob(&one);
+        }
+    }
+
+    /// `None`: no image of what is owed to this volume.
+    pub fn restore_out(&mut self, target: VolumeId, r: &mut Reader<'_>) -> Option<()> {
+        let mut owed = Outgoing { last: number(r)?, sent: number(r)?, pending: BTreeMap::new() };
+        for _ in 0..r.u32()? {
+            let view = TransferView::decode(&mut Reader::new(r.blob()?)).filter(|view| view.target == target)?;
+            owed.pending.insert(view.number, Rc::new(pending(&view)));
+        }
+        self.count += owed.pending.len();
+        self.out.insert(target, owed);
+        Some(())
+    }
+
+    /// The incarnation, and how far others have sent.
+    pub fn encode_watermarks(&self, out: &mut Vec<u8>) {
+        out.u64(self.incarnation);
+        out.u32(self.watermarks.len() as u32);
+        for (source, watermark) in &self.watermarks {
+            out.u16(*source);
+            put_number(out, watermark.number);
+            out.u32(watermark.bounced.len() as u32);
+            for (of, copy) in &watermark.bounced {
+                put_number(out, *of);
+                out.u16(*copy);
+            }
+        }
+    }
+
+    /// `None`: no such image.
+    pub fn restore_watermarks(&mut self, r: &mut Reader<'_>) -> Option<()> {
+        self.incarnation = r.u64()?;
+        for _ in 0..r.u32()? {
+            let source = r.u16()?;
+            let mut watermark = Watermark { number: number(r)?, bounced: Vec::new() };
+            for _ in 0..r.u32()? {
+                watermark.bounced.push((number(r)?, r.u16()?));
+            }
+            self.watermarks.insert(source, watermark);
+        }
+        Some(())
+    }
+}
+
+fn put_number(out: &mut Vec<u8>, number: TransferNumber) {
+    out.u64(number.incarnation);
+    out.u64(number.number);
+}
+
+fn number(r: &mut Reader<'_>) -> Option<TransferNumber> {
+    Some(TransferNumber { incarnation: r.u64()?, number: r.u64()? })
 }
 
 impl TransfersAhead {

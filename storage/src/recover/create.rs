@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::commit;
 use crate::disk::{Disk, File};
 use crate::segment::{self, BLOCK_BYTES, FIRST_INCARNATION, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentHeader};
-use crate::superblock::{self, COPIES, COPY_BYTES, COPY_DISTANCE, Quorum, Superblock};
+use crate::superblock::{self, Address, COPIES, COPY_BYTES, COPY_DISTANCE, Quorum, Superblock};
 use crate::volume::Create;
 
 /// Kept so that compaction can always begin when the disk is full.
@@ -69,6 +69,8 @@ pub async fn create<D: Disk>(disk: &D, facts: &Create) -> io::Result<()> {
         durable_lsn: 0,
         last_uidvalidity: 0,
         last_account: 0,
+        checkpoint: Address::NONE,
+        checkpoint_before: Address::NONE,
         seed: facts.seed,
         accepted_lsn: 0,
         head_lsn: 1,

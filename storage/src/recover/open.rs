@@ -13,6 +13,7 @@ use super::frames::io_error;
 use super::scan::{Scan, incarnation_of, scan};
 use crate::batch::HEADER_BYTES;
 use crate::bugs::{self, Bug};
+use crate::checkpoint::{self, Clock, Found};
 use crate::commit::{self, Bell, Bound, Cursor, Log, Retired};
 use crate::disk::{Disk, File};
 use crate::fold::House;
@@ -20,7 +21,7 @@ use crate::index::ahead::Ahead;
 use crate::index::{ACCOUNT_NUMBER_MAX, Index};
 use crate::record::{FRAME_BYTES_MAX, Gap, Heartbeat, Truncate, all_known, kind};
 use crate::segment::{self, BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_MAX};
-use crate::superblock::{self, FORMAT_VERSION, INCOMPAT_KNOWN, Quorum, RO_COMPAT_KNOWN, Superblock};
+use crate::superblock::{self, Address, FORMAT_VERSION, INCOMPAT_KNOWN, Quorum, RO_COMPAT_KNOWN, Superblock};
 use crate::types::{LSN_MAX, VolumeId};
 use crate::upload::Pins;
 use crate::volume::{Create, Inner, OpenError, Recovered, Settings, VolumeStats};
@@ -52,7 +53,24 @@ pub async fn open<D: Disk>(
             retired.extend(let_go(&disk, &superblock, number).await);
         }
     }
-    let mut scan = scan(&superblock, &files).await?;
+    let found = match settings.checkpoint_bytes {
+        0 => None,
+        _ => Some(checkpoint::load(&disk, &names, &superblock).await),
+    };
+    let (pages, start, checkpoints, checkpointed) = match found {
+        Some(Found { pages, start, address, before, segments }) => (Some(pages), start, [address, before], segments),
+        None => (None, None, [superblock.checkpoint, superblock.checkpoint_before], [None; 2]),
+    };
+    // Those that the checkpoint knows to be retired are here only until they are used again.
+    let gone: Vec<u32> = match &start {
+        Some(start) => files.keys().copied().filter(|number| start.index.is_retired(*number)).collect(),
+        None => Vec::new(),
+    };
+    for number in gone {
+        files.remove(&number);
+        retired.extend(let_go(&disk, &superblock, number).await);
+    }
+    let mut scan = scan(&superblock, &files, start).await?;
     let mut index = std::mem::take(&mut scan.index);
     let recovered = scan.recovered.clone();
     // All four copies again, synced: a copy read back may never have reached the disk, and the next sequence may
@@ -60,7 +78,10 @@ pub async fn open<D: Disk>(
     commit::write_copies(&superblock_file, &superblock)
         .await
         .map_err(|why| io_error("writing the superblock again", why))?;
-    let log = settle(&disk, superblock, files, retired, &scan, &mut index, &settings).await?;
+    let mut log = settle(&disk, superblock, files, retired, &scan, &mut index, &settings).await?;
+    log.checkpoints = checkpoints;
+    log.checkpointed = checkpointed;
+    log.clock.bytes = recovered.bytes;
     let facts = Create {
         store: log.superblock.store,
         volume: log.superblock.volume,
@@ -75,6 +96,7 @@ pub async fn open<D: Disk>(
         ahead: RefCell::new(Ahead::level(&index)),
         index: RefCell::new(index),
         log: RefCell::new(log),
+        pages: RefCell::new(pages),
         disk,
         facts,
         settings,
@@ -202,6 +224,11 @@ async fn settle<D: Disk>(
         no_room: false,
         free: None,
         superblock_due: false,
+        stale_to: scan.stale_to,
+        checkpoints: [Address::NONE; 2],
+        checkpointed: [None; 2],
+        clock: Clock::default(),
+        distrusted: false,
         stats: VolumeStats::default(),
         whole: scan.lost.iter().all(|(_, last)| *last <= superblock.accepted_lsn),
         accepted: superblock.accepted_lsn,
@@ -250,6 +277,7 @@ async fn settle<D: Disk>(
     }
     if shut_out {
         let discarded_to = if elsewhere { 0 } else { scan.torn_to.unwrap_or(0) };
+        log.stale_to = log.stale_to.max(discarded_to);
         mark(&mut log, index, settings, kind::TRUNCATE, 8, |out| Truncate { discarded_to }.encode(out)).await?;
     } else if unvouched && !elsewhere {
         let durable_lsn = log.durable;

@@ -18,6 +18,7 @@ use super::create::FIRST_SEGMENT;
 use super::frames::{Batch, Frames, Spot, io_error};
 use crate::batch::{FOOTER_BYTES, directory};
 use crate::bugs::{self, Bug};
+use crate::checkpoint::Start;
 use crate::commit::Use;
 use crate::disk::File;
 use crate::index::Index;
@@ -50,6 +51,8 @@ pub struct Scan {
     pub lost: Vec<(Lsn, Lsn)>,
     /// Some of the log is gone: users of bodies are to be counted anew.
     pub partial: bool,
+    /// Octets of the last segment up to here may hold what was discarded before.
+    pub stale_to: u64,
     /// Accepted and vouched for by nobody: offset and octets, in that segment.
     pub unvouched: Vec<(u64, u64)>,
 }
@@ -66,12 +69,21 @@ struct Begun {
     first_is_whole: bool,
 }
 
-/// Reads the log into an index.
-pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) -> Result<Scan, OpenError> {
+/// Reads the log into an index. `start`: what a checkpoint has of it, and where to go on.
+pub async fn scan<F: File>(
+    superblock: &Superblock,
+    files: &BTreeMap<u32, F>,
+    start: Option<Start>,
+) -> Result<Scan, OpenError> {
+    let (index, start, known) = match start {
+        Some(Start { index, position, uses }) => (index, Some(position), uses),
+        None => (Index { seed: superblock.seed, ..Index::default() }, None, BTreeMap::new()),
+    };
+    let head = start.map_or(superblock.head_segment, |position| position.segment);
     let mut segments = BTreeMap::new();
     let mut last = superblock.tail_segment;
     let mut durable = superblock.durable_lsn;
-    for (&number, file) in files {
+    for (&number, file) in files.range(head..) {
         let mut begun = begun(superblock, number, file).await?;
         if let Some(header) = &begun.header {
             last = last.max(number);
@@ -93,31 +105,41 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
         }
         segments.insert(number, begun);
     }
-    let uses = uses(&segments);
+    let mut uses = uses(&segments);
+    for number in files.range(..head).map(|(number, _)| number) {
+        let incarnation = index.segments.get(number).map_or(FIRST_INCARNATION, |segment| segment.incarnation);
+        uses.insert(*number, known.get(number).copied().unwrap_or(Use { incarnation, first_lsn: None }));
+    }
+    let before = start.map_or(superblock.head_lsn - 1, |position| position.lsn);
     let mut walk = Walk {
         scan: Scan {
             uses,
-            index: Index { seed: superblock.seed, ..Index::default() },
-            recovered: Recovered::default(),
+            recovered: Recovered { damaged: index.damaged.clone(), ..Recovered::default() },
+            lost: index.missing.clone(),
+            index,
             durable,
-            next_lsn: superblock.head_lsn,
+            next_lsn: before + 1,
             prev: 0,
-            epoch: 1,
+            epoch: start.map_or(1, |p| p.epoch),
             segment: last,
             offset: segment::HEADER_BYTES as u64,
             torn_to: None,
             ends_in_damage: false,
-            lost: Vec::new(),
             partial: false,
+            stale_to: 0,
             unvouched: Vec::new(),
         },
-        applied: superblock.head_lsn - 1,
-        chain: (superblock.head_lsn == 1).then_some(0),
+        applied: before,
+        chain: match start {
+            Some(position) => Some(position.prev),
+            None => (superblock.head_lsn == 1).then_some(0),
+        },
         pending: VecDeque::new(),
         holes: Vec::new(),
     };
-    walk.scan.index.holes = superblock.head_segment > FIRST_SEGMENT;
-    for number in superblock.head_segment..=last {
+    walk.scan.index.holes = start.is_none() && superblock.head_segment > FIRST_SEGMENT;
+    for number in head..=last {
+        let begin = start.filter(|position| position.segment == number);
         let next_first = segments.get(&(number + 1)).filter(|_| number < last).and_then(|s| s.first_lsn);
         let (Some(begun), Some(file)) = (segments.get(&number), files.get(&number)) else {
             walk.hole(number);
@@ -128,13 +150,14 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
         // A header that is damaged does not say: any incarnation will do.
         let incarnation = begun.header.as_ref().map(|h| h.incarnation);
         match &begun.header {
+            Some(_) if begin.is_some() => {}
             Some(header) => {
                 walk.scan.next_lsn = walk.scan.next_lsn.max(header.first_lsn);
                 walk.scan.epoch = walk.scan.epoch.max(header.epoch);
                 walk.chain = Some(header.prev);
             }
             None => {
-                walk.scan.recovered.damaged.push((number, 0, segment::HEADER_BYTES as u64));
+                walk.found_damage((number, 0, segment::HEADER_BYTES as u64));
                 // What is missing behind the batches so far lay in the segment before, and costs none of this one.
                 let first = begun.first_lsn.filter(|first| begun.first_is_whole && *first > walk.scan.next_lsn);
                 if let Some(first) = first {
@@ -143,7 +166,9 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
                 }
             }
         }
-        walk.segment(&frames(superblock, number, file, incarnation), next_first, number == last).await?;
+        let (from, stale_to) = begin.map_or((segment::HEADER_BYTES as u64, 0), |p| (p.offset, p.stale_to));
+        walk.segment(&frames(superblock, number, file, incarnation), (from, stale_to), next_first, number == last)
+            .await?;
     }
     walk.missing_before(walk.scan.next_lsn);
     walk.judge_holes(superblock.segment_bytes);
@@ -153,6 +178,7 @@ pub async fn scan<F: File>(superblock: &Superblock, files: &BTreeMap<u32, F>) ->
     scan.epoch = scan.epoch.max(superblock.epoch);
     scan.recovered.durable = scan.next_lsn - 1;
     scan.index.damaged = scan.recovered.damaged.clone();
+    scan.index.missing = scan.lost.clone();
     scan.index.last_uidvalidity = scan.index.last_uidvalidity.max(superblock.last_uidvalidity);
     scan.index.last_account = scan.index.last_account.max(superblock.last_account);
     Ok(scan)
@@ -242,11 +268,10 @@ impl Walk {
     async fn segment<F: File>(
         &mut self,
         frames: &Frames<'_, F>,
+        (mut at, mut stale_to): (u64, u64),
         next_first: Option<Lsn>,
         last: bool,
     ) -> Result<(), OpenError> {
-        let mut at = segment::HEADER_BYTES as u64;
-        let mut stale_to = 0;
         let mut torn = false;
         loop {
             let expected = self.scan.next_lsn;
@@ -335,7 +360,15 @@ impl Walk {
     }
 
     fn damaged<F>(&mut self, frames: &Frames<'_, F>, from: u64, to: u64) {
-        self.scan.recovered.damaged.push((frames.segment, from, to - from));
+        self.found_damage((frames.segment, from, to - from));
+    }
+
+    /// A checkpoint may have known of it.
+    fn found_damage(&mut self, region: (u32, u64, u64)) {
+        let damaged = &mut self.scan.recovered.damaged;
+        if !damaged.contains(&region) {
+            damaged.push(region);
+        }
     }
 
     /// Acknowledged batches are missing and nothing follows them in this segment.
@@ -381,8 +414,11 @@ impl Walk {
         let mut lost = false;
         for hole in std::mem::take(&mut self.holes) {
             if !(hole.first..=hole.last).all(|number| self.scan.index.is_retired(number)) {
-                let missing = (hole.first..=hole.last).filter(|number| !self.scan.index.is_retired(*number));
-                self.scan.recovered.damaged.extend(missing.map(|number| (number, 0, segment_bytes)));
+                for number in
+                    (hole.first..=hole.last).filter(|number| !self.scan.index.is_retired(*number)).collect::<Vec<_>>()
+                {
+                    self.found_damage((number, 0, segment_bytes));
+                }
                 lost = true;
                 continue;
             }
@@ -450,6 +486,7 @@ impl Walk {
             self.scan.recovered.torn_bytes = written - at;
         }
         self.scan.offset = at;
+        self.scan.stale_to = stale_to;
         Ok(())
     }
 }

@@ -457,6 +457,30 @@ impl File for SimFile {
     }
 
     async fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
+        let entry = self.put(offset, parts).await?;
+        if let Some(fault) = self.disk.step(OpKind::Sync).await {
+            if fault != Fault::Cancelled {
+                self.content.borrow_mut().fail_sync();
+            }
+            self.disk.changed();
+            return Err(fault.error());
+        }
+        self.content.borrow_mut().sync();
+        self.disk.changed();
+        if let (Some(entry), Some(journal)) = (entry, &mut *self.disk.world.journal.borrow_mut()) {
+            journal[entry].synced = true;
+        }
+        Ok(())
+    }
+
+    async fn write(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
+        self.put(offset, parts).await.map(drop)
+    }
+}
+
+impl SimFile {
+    /// Writes; returns where in the journal that is.
+    async fn put(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<Option<usize>> {
         assert!(parts.len() <= PARTS_MAX, "at most {PARTS_MAX} parts");
         assert!(!self.sealed.get(), "nothing is written to a sealed file");
         let total: u64 = parts.iter().map(|p| p.len() as u64).sum();
@@ -476,22 +500,9 @@ impl File for SimFile {
         self.content.borrow_mut().write(at, &bytes);
         self.disk.changed();
         let entry = Write { file: self.name.clone(), at, len: bytes.len(), synced: false };
-        let entry = self.disk.world.journal.borrow_mut().as_mut().map(|journal| {
+        Ok(self.disk.world.journal.borrow_mut().as_mut().map(|journal| {
             journal.push(entry);
             journal.len() - 1
-        });
-        if let Some(fault) = self.disk.step(OpKind::Sync).await {
-            if fault != Fault::Cancelled {
-                self.content.borrow_mut().fail_sync();
-            }
-            self.disk.changed();
-            return Err(fault.error());
-        }
-        self.content.borrow_mut().sync();
-        self.disk.changed();
-        if let (Some(entry), Some(journal)) = (entry, &mut *self.disk.world.journal.borrow_mut()) {
-            journal[entry].synced = true;
-        }
-        Ok(())
+        }))
     }
 }

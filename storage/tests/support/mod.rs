@@ -22,7 +22,13 @@ pub fn facts() -> Create {
 }
 
 pub fn settings() -> Settings {
-    Settings { gather_bytes_max: 8 << 20, batch_bytes_max: 1 << 20, free_bytes_min: 1 << 20, ..Settings::DEFAULT }
+    Settings {
+        gather_bytes_max: 8 << 20,
+        batch_bytes_max: 1 << 20,
+        free_bytes_min: 1 << 20,
+        checkpoint_bytes: 0,
+        ..Settings::DEFAULT
+    }
 }
 
 pub fn made() -> SimDisk {

@@ -113,6 +113,9 @@ impl<'a> Trial<'a> {
         let found = judge(&house, &before);
         self.tally.judged += 1;
         self.lives += 1;
+        if chance.borrow_mut().random_ratio(1, 8) {
+            self.compare(disk, &found);
+        }
         if !(goes_on && may_cut) {
             return Said::new(found, self.lives);
         }
@@ -127,6 +130,17 @@ impl<'a> Trial<'a> {
         self.work(&mut house, &mut said, &mut watch);
         disk.set_delay(None);
         said
+    }
+
+    /// Without its checkpoint the log says the same.
+    fn compare(&mut self, disk: &SimDisk, found: &Model) {
+        let (whole, _) =
+            block_on(house::open_whole(disk.fork_killed(0))).unwrap_or_else(|why| panic!("the whole log: {why}"));
+        let shown = block_on(look::shown(&whole)).unwrap_or_else(|why| panic!("unreadable: {why}"));
+        if let Some(why) = shown.differs(found) {
+            panic!("the checkpoint says something else than the log: {why}");
+        }
+        self.tally.compared += 1;
     }
 
     fn work(&mut self, house: &mut House, said: &mut Said, watch: &mut Watch) {
@@ -191,6 +205,7 @@ impl<'a> Trial<'a> {
         assert!(house.is_at_rest(), "nothing goes on for ever");
         self.looks_durable(house, said);
         self.tally.folds += house.volume.stats().folds;
+        self.tally.checkpoints += house.volume.stats().checkpoints;
         assert!(close.is_none_or(|closed| closed.get()), "closing ends");
     }
 

@@ -42,6 +42,7 @@ pub fn settings(seed: u64) -> Settings {
         gather_bytes_max: 8 << 20,
         batch_bytes_max: 1 << 20,
         free_bytes_min: 1 << 20,
+        checkpoint_bytes: 16 << 10,
         index_bytes_max: if seed.is_multiple_of(4) { 0 } else { Settings::DEFAULT.index_bytes_max },
         fold_at: 4 + (seed >> 2) as u32 % 16,
     }
@@ -87,12 +88,25 @@ pub fn slow(disk: &SimDisk, chance: &Chance) {
 ///
 /// # Errors
 /// As [`Volume::open`] and, put as [`OpenError::Io`], [`Volume::create`].
-pub fn open(disk: &SimDisk, seed: u64, mut each_turn: impl FnMut() -> bool) -> Option<Result<House, OpenError>> {
+pub fn open(disk: &SimDisk, seed: u64, each_turn: impl FnMut() -> bool) -> Option<Result<House, OpenError>> {
+    open_with(disk, seed, settings(seed), each_turn)
+}
+
+/// As [`open`], run so.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(
+    disk: &SimDisk,
+    seed: u64,
+    settings: Settings,
+    mut each_turn: impl FnMut() -> bool,
+) -> Option<Result<House, OpenError>> {
     let mut tasks = Tasks::default();
     let found = Rc::new(RefCell::new(None));
     let (put, folder) = (found.clone(), disk.clone());
     tasks.spawn(async move {
-        let opened = open_or_make(folder, seed).await;
+        let opened = open_or_make(folder, seed, settings).await;
         *put.borrow_mut() = Some(opened);
     });
     while tasks.turn() {
@@ -157,15 +171,29 @@ pub fn leave_retired_file(disk: &SimDisk, secret: u64, chance: &Chance) {
     disk.poke(&segment::name(0), bytes);
 }
 
-async fn open_or_make(disk: SimDisk, seed: u64) -> Result<(Volume<SimDisk>, Recovered), OpenError> {
-    let opened = Volume::open(disk.clone(), Some((STORE, VOLUME)), settings(seed)).await;
+/// Opens a volume by reading its whole log, whatever checkpoints there are.
+///
+/// # Errors
+/// As [`Volume::open`].
+pub async fn open_whole(disk: SimDisk) -> Result<(Volume<SimDisk>, Recovered), OpenError> {
+    Volume::open(disk, Some((STORE, VOLUME)), without_checkpoints(1)).await
+}
+
+/// [`settings`] of one that reads its whole log.
+#[must_use]
+pub fn without_checkpoints(seed: u64) -> Settings {
+    Settings { checkpoint_bytes: 0, ..settings(seed) }
+}
+
+async fn open_or_make(disk: SimDisk, seed: u64, settings: Settings) -> Result<(Volume<SimDisk>, Recovered), OpenError> {
+    let opened = Volume::open(disk.clone(), Some((STORE, VOLUME)), settings.clone()).await;
     if !matches!(opened, Err(OpenError::Absent)) {
         return opened;
     }
     // Each attempt draws its own secret.
     let made = Volume::create(&disk, &facts(seed)).await;
     made.map_err(|why| OpenError::Io { doing: "making the volume".to_owned(), why })?;
-    Volume::open(disk, Some((STORE, VOLUME)), settings(seed)).await
+    Volume::open(disk, Some((STORE, VOLUME)), settings).await
 }
 
 impl House {

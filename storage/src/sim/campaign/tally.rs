@@ -58,6 +58,10 @@ pub struct Tally {
     pub summaries: u64,
     /// Accounts folded.
     pub folds: u64,
+    /// Checkpoints taken.
+    pub checkpoints: u64,
+    /// Recoveries with a checkpoint that were held against one without.
+    pub compared: u64,
 }
 
 impl Tally {
@@ -101,7 +105,7 @@ impl Tally {
         self.images_at.iter_mut().zip(other.images_at).for_each(|(mine, more)| *mine += more);
     }
 
-    fn fields(&mut self) -> [&mut u64; 25] {
+    fn fields(&mut self) -> [&mut u64; 27] {
         [
             &mut self.seeds,
             &mut self.points,
@@ -128,6 +132,8 @@ impl Tally {
             &mut self.removed,
             &mut self.summaries,
             &mut self.folds,
+            &mut self.checkpoints,
+            &mut self.compared,
         ]
     }
 

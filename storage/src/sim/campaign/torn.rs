@@ -101,12 +101,16 @@ fn spoil<'a>(chance: &mut SmallRng, image: &SimDisk, from: impl Iterator<Item = 
 
 /// No octet is spoilt that anybody vouched for.
 fn torn(witness: &Witness, image: &SimDisk) {
-    let house = house::open(image, 1, || true).expect("nobody stops it").unwrap_or_else(|why| panic!("{why}"));
+    let house = house::open_with(image, 1, house::without_checkpoints(1), || true)
+        .expect("nobody stops it")
+        .unwrap_or_else(|why| panic!("{why}"));
     let _ = judge(&house, &witness.said);
 }
 
 fn damaged(witness: &Witness, image: &SimDisk, hurt: &Hurt) {
-    let house = house::open(image, 1, || true).expect("nobody stops it").unwrap_or_else(|why| panic!("{why}"));
+    let house = house::open_with(image, 1, house::without_checkpoints(1), || true)
+        .expect("nobody stops it")
+        .unwrap_or_else(|why| panic!("{why}"));
     let shown = block_on(look::shown_spoilt(&house.volume, witness.truth.accounts()));
     if let Some(why) = witness.truth.never_was(&shown) {
         panic!("false: {why}");

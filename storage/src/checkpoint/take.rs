@@ -1,0 +1,127 @@
+//! Taking a checkpoint, beside the commits: the index is copied and written in slices, as of one moment.
+
+use super::object::{self, kind};
+use super::pages::Not;
+use super::root::Position;
+use super::{SECONDS_MAX, SLICE_BYTES};
+use crate::commit::{make_segment, write_superblock};
+use crate::disk::Disk;
+use crate::volume::{Inner, Settings};
+
+/// What has come since the last checkpoint.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
+    /// Octets of batches with changes.
+    pub bytes: u64,
+    /// Seconds since the first of them.
+    pub seconds: u32,
+}
+
+impl Clock {
+    /// A second has passed.
+    pub fn tick(&mut self) {
+        if self.bytes > 0 {
+            self.seconds = self.seconds.saturating_add(1);
+        }
+    }
+
+    /// True when a checkpoint is to be taken.
+    pub fn is_due(&self, settings: &Settings) -> bool {
+        settings.checkpoint_bytes > 0 && (self.bytes >= settings.checkpoint_bytes || self.seconds >= SECONDS_MAX)
+    }
+}
+
+/// Takes a checkpoint of what is durable now. True: it is durable, and a superblock was written with it. When there is no
+/// room for it, it is put off until as much has come again.
+pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
+    if inner.log.borrow().distrusted {
+        inner.log.borrow_mut().clock = Clock::default();
+        return false;
+    }
+    let Some(mut pages) = inner.pages.take() else { return false };
+    let (position, small) = {
+        let mut index = inner.index.borrow_mut();
+        let mut log = inner.log.borrow_mut();
+        log.clock = Clock::default();
+        index.entries.marks.begin();
+        index.segments.marks.begin();
+        index.forwards.marks.begin();
+        let position = Position {
+            lsn: log.durable,
+            segment: log.durable_end.segment,
+            offset: log.durable_end.offset,
+            epoch: log.epoch,
+            prev: log.prev,
+            stale_to: log.stale_to,
+        };
+        (position, pages.changed(object::small(&index, log.uses.range(..log.active))))
+    };
+    let mut slice = small;
+    let written = loop {
+        if let Err(why) = pages.put(&inner.disk, slice).await {
+            break Err(why);
+        }
+        if inner.log.borrow().wanted_segment().is_some() {
+            // Commits may be about to wait for it.
+            make_segment(inner).await;
+        }
+        if inner.log.borrow().failed || inner.log.borrow().distrusted {
+            break Err(Not::Now);
+        }
+        slice = next_slice(inner);
+        if slice.is_empty() {
+            break pages.finish(&inner.disk, position).await;
+        }
+    };
+    let durable = match written {
+        Ok(_) if inner.log.borrow().distrusted => false,
+        Ok(address) => {
+            let mut log = inner.log.borrow_mut();
+            log.checkpoints = [address, log.checkpoints[0]];
+            log.checkpointed = [Some(position.segment), log.checkpointed[0]];
+            drop(log);
+            write_superblock(inner).await
+        }
+        Err(Not::Now) => false,
+        Err(Not::Failed) => {
+            inner.fail();
+            false
+        }
+    };
+    {
+        let mut index = inner.index.borrow_mut();
+        index.entries.marks.end(durable);
+        index.segments.marks.end(durable);
+        index.forwards.marks.end(durable);
+    }
+    let stats = &mut inner.log.borrow_mut().stats;
+    match durable {
+        true => {
+            pages.durable();
+            stats.checkpoints += 1;
+            stats.checkpoint_bytes = pages.written_bytes();
+        }
+        false => {
+            pages.give_up();
+            stats.checkpoints_put_off += 1;
+        }
+    }
+    inner.pages.replace(Some(pages));
+    durable
+}
+
+fn next_slice<D: Disk>(inner: &Inner<D>) -> Vec<((u16, u32), Vec<u8>)> {
+    let index = &mut *inner.index.borrow_mut();
+    let takes: [(u16, &mut dyn FnMut() -> Vec<(u32, Vec<u8>)>); 3] = [
+        (kind::ENTRIES, &mut || index.entries.take(SLICE_BYTES)),
+        (kind::SEGMENTS, &mut || index.segments.take(SLICE_BYTES)),
+        (kind::FORWARDS, &mut || index.forwards.take(SLICE_BYTES)),
+    ];
+    for (kind, take) in takes {
+        let images = take();
+        if !images.is_empty() {
+            return images.into_iter().map(|(id, bytes)| ((kind, id), bytes)).collect();
+        }
+    }
+    Vec::new()
+}
