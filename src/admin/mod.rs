@@ -204,16 +204,16 @@ pub enum Response {
 }
 
 impl Request {
-    /// True for requests that change the store: one at a time.
+    /// True for requests that change the store: one at a time. What a tool looks for before it puts messages into an account is
+    /// among them: another one that died may have some on their way in.
     #[must_use]
     pub fn changes(&self) -> bool {
-        // What is put into an account has nothing to do with who has which address.
         !matches!(
             self,
             Request::Stats { .. }
                 | Request::DomainList {}
                 | Request::AccountList { .. }
-                | Request::Store { .. }
+                | Request::Store { ask: tools::Ask::Read { .. }, .. }
                 | Request::StoreStat {}
                 | Request::StoreHold { .. }
                 | Request::Stop {}

@@ -67,6 +67,8 @@ fn only_what_changes_something_waits_for_its_turn() {
     for (line, changes) in [
         (r#"{"verb":"stats"}"#, false),
         (r#"{"verb":"account-list"}"#, false),
+        (r#"{"verb":"store","account":"a","ask":{"do":"messages","mailbox":1,"after":0}}"#, true),
+        (r#"{"verb":"store","account":"a","ask":{"do":"read","mailbox":1,"uid":1,"offset":0,"len":9}}"#, false),
         (r#"{"verb":"domain-remove","domain":"a"}"#, true),
         (r#"{"verb":"account-remove","address":"a"}"#, true),
     ] {

@@ -262,6 +262,41 @@ fn a_mail_program_that_fetched_by_pop3_knows_its_letters_again() {
     assert_eq!(python("list", &out), python("list", &source));
 }
 
+#[test]
+fn an_import_that_was_killed_is_run_again_and_makes_no_doubles() {
+    let house = House::open(&["--shards", "2"]);
+    let source = house.dir.path().join("source");
+    let count = 3_000;
+    for part in ["cur", "new", "tmp"] {
+        fs::create_dir_all(source.join(part)).expect("a folder");
+    }
+    for n in 0..count {
+        // Some are alike, and stay so.
+        let text = format!("Subject: letter {}\n\n{}", n / 2, "text\n".repeat(200));
+        fs::write(source.join(format!("cur/{}.{n}:2,S", 1_000 + n)), text).expect("writing");
+    }
+    let mut child = Command::new(crate::house::binary())
+        .args(["store", "import", "--account", ALICE, "--maildir", path(&source), "--data", path(&house.data())])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let mut talk = Talk::with(house.imap());
+    talk.hear();
+    talk.imap(&format!("LOGIN {ALICE} {}", house.password(ALICE)), "OK");
+    let mut messages = || {
+        let told = talk.imap("STATUS INBOX (MESSAGES)", "OK").join("\n");
+        let after = told.split("MESSAGES ").nth(1).expect("a count");
+        after.split(')').next().expect("a bracket").parse::<u32>().expect("a number")
+    };
+    while messages() == 0 && child.try_wait().expect("waiting").is_none() {}
+    child.kill().expect("kill -9");
+    child.wait().expect("it is dead");
+    let (code, said, wrong) = house.verb(&["store", "import", "--account", ALICE, "--maildir", path(&source)], "");
+    assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
+    assert!(said.contains("were there already"), "{said}");
+    assert_eq!(messages(), count);
+}
+
 /// Changes an octet of the letter with this text, where it lies in the store.
 fn spoil(data: &Path, text: &[u8]) {
     let mut spoilt = 0;
