@@ -243,7 +243,9 @@ impl<D: Disk> Inner<D> {
         let len = usize::try_from(len).map_err(|_| ReadError::Damaged)?;
         // Its file is not used for anything else meanwhile.
         let reading = self.reading.hold_one(segment);
-        let read = file.read_at(offset, len).await;
+        // After a failed write or sync, memory may hold what the disk does not (RELIABILITY §4.6).
+        let failed = self.log.borrow().failed;
+        let read = if failed { file.read_device(offset, len).await } else { file.read_at(offset, len).await };
         drop(reading);
         if self.compacting.get() {
             self.settled_bell.ring();

@@ -142,3 +142,19 @@ fn the_next_segment_is_made_though_a_later_one_is_there() {
     v.close();
     assert_eq!(open(&disk).uids(alice).len(), 20);
 }
+
+#[test]
+fn a_failed_volume_reads_what_the_device_has() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    v.deliver(alice, b"kept");
+    assert_eq!(v.text(alice, 1).unwrap(), prefixed(alice, b"kept"));
+    assert_eq!(disk.device_reads(), 0, "memory is as good while all is well");
+    disk.fail(OpKind::Sync, Fault::Io, When::Once(1));
+    let lost = v.decide(letter(alice, b"in doubt")).unwrap();
+    v.tasks.settle();
+    assert!(block_on(lost.ticket).is_err() && v.volume.stats().failed);
+    assert_eq!(v.text(alice, 1).unwrap(), prefixed(alice, b"kept"));
+    assert!(disk.device_reads() > 0);
+}

@@ -64,6 +64,7 @@ struct World {
     life: Cell<u64>,
     free_bytes: Cell<u64>,
     steps: Cell<u64>,
+    device_reads: Cell<u64>,
     /// What a crash could leave has changed so often.
     changes: Cell<u64>,
     /// Writes in the order in which they were begun, if anybody wants to know.
@@ -85,6 +86,7 @@ impl SimDisk {
             life: Cell::new(0),
             free_bytes: Cell::new(1 << 40),
             steps: Cell::new(0),
+            device_reads: Cell::new(0),
             changes: Cell::new(0),
             journal: RefCell::default(),
         };
@@ -317,6 +319,12 @@ impl SimDisk {
         self.world.steps.get()
     }
 
+    /// Reads that asked for the device so far.
+    #[must_use]
+    pub fn device_reads(&self) -> u64 {
+        self.world.device_reads.get()
+    }
+
     /// A file's octets, as a reader would see them. For tests that look at or spoil what is on disk.
     #[must_use]
     pub fn peek(&self, name: &str) -> Option<Vec<u8>> {
@@ -450,6 +458,11 @@ impl File for SimFile {
         let content = self.content.borrow();
         let at = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
         content.read(at, len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
+    async fn read_device(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        self.disk.world.device_reads.set(self.disk.world.device_reads.get() + 1);
+        self.read_at(offset, len).await
     }
 
     fn seal(&self) {
