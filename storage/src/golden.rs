@@ -50,8 +50,15 @@ fn batch() -> Vec<u8> {
     };
     g.push_of(kind::ACCOUNT_PUT, account, &mut chain, |o| put.encode(o));
     let mailbox = MailboxId(2);
-    let put =
-        MailboxPut { mailbox, uidvalidity: 1_700_000_000, modseq: 2, special_use: 5, subscribed: true, name: "Sent" };
+    let put = MailboxPut {
+        mailbox,
+        uidvalidity: 1_700_000_000,
+        modseq: 2,
+        special_use: 5,
+        subscribed: true,
+        begins: false,
+        name: "Sent",
+    };
     g.push_of(kind::MAILBOX_PUT, account, &mut chain, |o| put.encode(o));
     let pushed = g.push_body(vec![], vec![b"Subject: hello\r\n\r\n".to_vec(), b"world\r\n".to_vec()], 25, 9);
     let message = NewMessage {

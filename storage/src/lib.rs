@@ -4,6 +4,7 @@
 //! every byte on disk. All I/O goes through [`disk::Disk`], so that the same code runs on the shard's ring
 //! and on a simulated disk with faults.
 
+pub mod adopt;
 pub mod backup;
 mod batch;
 mod body;
@@ -38,6 +39,7 @@ mod upload;
 pub mod volume;
 mod watch;
 
+pub use adopt::{ADOPT_FLAGS_MAX, AdoptOp};
 pub use body::{Body, Pieces};
 pub use compact::{Compacted, Pace, Stuck};
 pub use decide::{COPY_UIDS_MAX, MAILBOXES_MAX, NAME_BYTES_MAX, PREFIX_BYTES_MAX, SUBSCRIPTIONS_MAX};

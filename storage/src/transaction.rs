@@ -1,5 +1,6 @@
 //! What a caller asks the volume to make durable, all or nothing, and what the volume decided.
 
+use crate::adopt::AdoptOp;
 use crate::body::Body;
 use crate::transfer::{TransferNumber, TransferOp, TransferOutcome};
 use crate::types::{AccountId, Flags, MailboxId, Modseq, Uid};
@@ -214,6 +215,8 @@ pub enum Op {
     },
     /// Sends to another volume, or receives from one.
     Transfer(TransferOp),
+    /// Takes an account over from another volume, piece by piece.
+    Adopt(AdoptOp),
 }
 
 /// What was decided for one op, in the order of the ops. True once the ticket says so.

@@ -99,6 +99,10 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                     parts += 1;
                     56 + packed + FRAME_BYTES_MAX + 32
                 }
+                Op::Adopt(op) => {
+                    appends = true;
+                    super::adopt::bound(op)?
+                }
                 Op::Transfer(op) => {
                     let (bytes, adds) = super::transfers::bound(op)?;
                     appends |= adds;

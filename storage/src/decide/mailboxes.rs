@@ -74,7 +74,7 @@ impl Step<'_> {
         let (account, gather) = self.account(id)?;
         let modseq = account.next_modseq();
         let mailbox = account.make_mailbox(index, id, name, uidvalidity, special_use).ok_or(Refused::TooMany)?;
-        let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name };
+        let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, begins: false, name };
         gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
         Ok((mailbox, uidvalidity))
     }
@@ -103,7 +103,7 @@ impl Step<'_> {
         account.rename_mailbox(index, id, mailbox, name).expect("found above");
         let subscribed = account.is_subscribed(index, id, name);
         let modseq = account.next_modseq();
-        let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name };
+        let put = MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, begins: false, name };
         gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
         Ok(Outcome::Done)
     }

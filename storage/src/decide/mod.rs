@@ -3,6 +3,7 @@
 //!
 //! A message that is decided and not durable cannot be changed yet: nobody has been told its UID.
 
+mod adopt;
 mod bound;
 mod copies;
 mod flags;
@@ -242,10 +243,14 @@ impl Step<'_> {
             Op::Expunge { account, mailbox, uids } => self.expunge(account, mailbox, uids),
             Op::Summaries { account, mailbox, items } => self.summaries(account, mailbox, items),
             Op::Transfer(op) => self.transfer(op, bodies),
+            Op::Adopt(op) => self.adopt(op, bodies),
         }
     }
 
     fn account(&mut self, id: AccountId) -> Result<(&mut AccountAhead, &mut Gather), Refused> {
+        if self.ahead.frozen.contains(&id) {
+            return Err(Refused::Busy);
+        }
         let account = self.ahead.account(self.index, id, self.lsn, &mut self.undo).ok_or(Refused::NoAccount)?;
         self.gather.touch(id);
         Ok((account, self.gather))
@@ -281,7 +286,7 @@ impl Step<'_> {
             let known = |e: &Entry| (e.generation, e.limit_bytes, e.limit_messages);
             let (generation, limit_bytes, limit_messages) = self.index.entries.get(id).map_or((1, 0, 0), known);
             let lsn = self.lsn;
-            let (account, gather) = self.account(id).expect("a name leads to an account");
+            let (account, gather) = self.account(id)?;
             let modseq = account.modseq;
             account.put = lsn;
             gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
@@ -304,7 +309,8 @@ impl Step<'_> {
         self.gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
             AccountPut { modseq, generation: 1, limit_bytes: 0, limit_messages: 0, name, secrets }.encode(out);
         });
-        let put = MailboxPut { mailbox, uidvalidity, modseq, special_use: 0, subscribed: true, name: "INBOX" };
+        let put =
+            MailboxPut { mailbox, uidvalidity, modseq, special_use: 0, subscribed: true, begins: false, name: "INBOX" };
         self.gather.push_of(kind::MAILBOX_PUT, id, &mut account.chain, |out| put.encode(out));
         for NewMailbox { name, special_use } in mailboxes {
             self.make_mailbox(id, name, *special_use, true)?;

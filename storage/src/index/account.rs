@@ -270,7 +270,11 @@ impl Account {
                 mailbox.changed(put.modseq, lsn);
             }
             None => {
-                self.mailboxes.insert(put.mailbox, Mailbox::new(info, put.modseq, lsn));
+                let mut made = Mailbox::new(info, put.modseq, lsn);
+                if put.begins {
+                    made.floor = put.modseq;
+                }
+                self.mailboxes.insert(put.mailbox, made);
             }
         }
         self.names.insert(&self.mailboxes, put.mailbox);

@@ -3,7 +3,7 @@
 //! An account is here only while a batch that touches it is not durable yet. Nothing in this file is ever shown
 //! to anybody but `decide`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use smallvec::SmallVec;
 
@@ -25,6 +25,8 @@ pub struct Ahead {
     pub last_uidvalidity: u32,
     pub last_account: u64,
     pub transfers: TransfersAhead,
+    /// Accounts that take no change.
+    pub frozen: HashSet<AccountId>,
 }
 
 /// An account beyond its durable state.
@@ -352,6 +354,30 @@ impl AccountAhead {
         self.mailboxes.push(MailboxAhead { name: Some(name.to_owned()), ..ahead });
         self.given.insert(name.to_owned(), id);
         Some(id)
+    }
+
+    /// A mailbox comes with an id of its own, which nobody has here.
+    pub fn adopt_mailbox(
+        &mut self,
+        index: &Index,
+        id: AccountId,
+        mailbox: MailboxId,
+        name: &str,
+        uidvalidity: u32,
+        special_use: u16,
+    ) {
+        let count = self.mailbox_count(index, id);
+        self.mailbox_count = Some(count + 1);
+        let durable = index.account(id).map_or(0, |a| a.last_mailbox);
+        self.last_mailbox = self.last_mailbox.max(durable).max(mailbox.0);
+        let ahead = MailboxAhead::new(mailbox, uidvalidity, special_use, self.lsn);
+        let ahead = MailboxAhead { name: Some(name.to_owned()), ..ahead };
+        match self.position(mailbox) {
+            // One with this id was here and is going.
+            Ok(at) => self.mailboxes[at] = ahead,
+            Err(at) => self.mailboxes.insert(at, ahead),
+        }
+        self.given.insert(name.to_owned(), mailbox);
     }
 
     /// The mailbox has another name from now on; the caller has seen that it is free. `None` when there is no such mailbox.

@@ -442,8 +442,15 @@ mod tests {
                 AccountPut { modseq: 1, generation: 1, limit_bytes: 0, limit_messages: 0, name: "a@x", secrets: b"" };
             g.push_of(kind::ACCOUNT_PUT, ALICE, chain, |out| put.encode(out));
             let mailbox = MailboxId::INBOX;
-            let put =
-                MailboxPut { mailbox, uidvalidity: 1, modseq: 1, special_use: 0, subscribed: true, name: "INBOX" };
+            let put = MailboxPut {
+                mailbox,
+                uidvalidity: 1,
+                modseq: 1,
+                special_use: 0,
+                subscribed: true,
+                begins: false,
+                name: "INBOX",
+            };
             g.push_of(kind::MAILBOX_PUT, ALICE, chain, |out| put.encode(out));
             message(g, chain, 4, 10);
             copy(g, chain, mailbox, &[3, 4, 0, u32::MAX, 6]);
@@ -462,8 +469,15 @@ mod tests {
                 AccountPut { modseq: 1, generation: 1, limit_bytes: 0, limit_messages: 0, name: "a@x", secrets: b"" };
             g.push_of(kind::ACCOUNT_PUT, ALICE, chain, |out| put.encode(out));
             let mailbox = MailboxId::INBOX;
-            let put =
-                MailboxPut { mailbox, uidvalidity: 1, modseq: 1, special_use: 0, subscribed: true, name: "INBOX" };
+            let put = MailboxPut {
+                mailbox,
+                uidvalidity: 1,
+                modseq: 1,
+                special_use: 0,
+                subscribed: true,
+                begins: false,
+                name: "INBOX",
+            };
             g.push_of(kind::MAILBOX_PUT, ALICE, chain, |out| put.encode(out));
             let body = g.push_body(vec![], vec![b"hello".to_vec()], 5, 0);
             let new = NewMessage {
@@ -559,6 +573,7 @@ mod tests {
                 modseq: 1,
                 special_use: 0,
                 subscribed: true,
+                begins: false,
                 name: "INBOX",
             };
             g.push_of(kind::MAILBOX_PUT, ALICE, chain, |out| put.encode(out));

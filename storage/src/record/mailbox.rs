@@ -6,6 +6,7 @@ use crate::codec::{Put, Reader};
 use crate::types::{MailboxId, Modseq};
 
 const SUBSCRIBED: u8 = 1;
+const BEGINS: u8 = 2;
 
 /// Kind 16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct MailboxPut<'a> {
     pub modseq: Modseq,
     pub special_use: u16,
     pub subscribed: bool,
+    /// Its history of expunges begins here: it was taken over from another volume.
+    pub begins: bool,
     pub name: &'a str,
 }
 
@@ -32,7 +35,7 @@ impl<'a> MailboxPut<'a> {
         out.u32(self.uidvalidity);
         out.u64(self.modseq);
         out.u16(self.special_use);
-        out.u8(if self.subscribed { SUBSCRIBED } else { 0 });
+        out.u8(if self.subscribed { SUBSCRIBED } else { 0 } | if self.begins { BEGINS } else { 0 });
         out.u8(0);
         out.text(self.name);
     }
@@ -42,9 +45,10 @@ impl<'a> MailboxPut<'a> {
         let uidvalidity = r.u32()?;
         let modseq = r.u64()?;
         let special_use = r.u16()?;
-        let subscribed = r.u8()? & SUBSCRIBED != 0;
+        let bits = r.u8()?;
+        let (subscribed, begins) = (bits & SUBSCRIBED != 0, bits & BEGINS != 0);
         r.u8()?;
-        Some(MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, name: r.text()? })
+        Some(MailboxPut { mailbox, uidvalidity, modseq, special_use, subscribed, begins, name: r.text()? })
     }
 }
 

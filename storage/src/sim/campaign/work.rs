@@ -35,6 +35,7 @@ impl Work {
             | Op::RemoveDomain { .. }
             | Op::PutAccount { .. }
             | Op::Transfer(_) => None,
+            Op::Adopt(op) => Some(op.account()),
             Op::Append { account, .. }
             | Op::RemoveAccount { account }
             | Op::CreateMailbox { account, .. }
