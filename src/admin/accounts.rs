@@ -42,7 +42,7 @@ async fn try_add(office: &Rc<Office>, accounts: Vec<NewAccount>) -> Result<Respo
     let mut by_volume: BTreeMap<VolumeId, Vec<(String, Vec<u8>)>> = BTreeMap::new();
     let mut fewest = volumes_by_accounts(office);
     for account in made {
-        let Reverse((count, volume)) = fewest.pop().expect("a store has at least one volume");
+        let Reverse((count, volume)) = fewest.pop().ok_or_else(none_open)?;
         fewest.push(Reverse((count + 1, volume)));
         by_volume.entry(volume).or_default().push(account);
     }
@@ -52,6 +52,10 @@ async fn try_add(office: &Rc<Office>, accounts: Vec<NewAccount>) -> Result<Respo
         }
     }
     Ok(Response::Accounts { accounts: answer })
+}
+
+fn none_open() -> Trouble {
+    Trouble::Refused("no volume takes accounts: `ringpost volume add` makes one".to_owned())
 }
 
 /// Every account must be one that can be made, or none is.
@@ -154,6 +158,7 @@ async fn hash(cost: Argon2Cost, password: Password) -> Result<Vec<u8>, Trouble> 
 
 fn volumes_by_accounts(office: &Office) -> BinaryHeap<Reverse<(usize, VolumeId)>> {
     let mut counts = vec![0_usize; usize::from(office.volume_count())];
+    let closed = |volume: &VolumeId| office.directory(|d| d.is_closed(*volume));
     office.directory(|d| {
         for (_, home) in d.accounts() {
             if let Some(count) = counts.get_mut(usize::from(home.volume)) {
@@ -161,7 +166,7 @@ fn volumes_by_accounts(office: &Office) -> BinaryHeap<Reverse<(usize, VolumeId)>
             }
         }
     });
-    counts.into_iter().zip(0..).map(Reverse).collect()
+    counts.into_iter().zip(0..).filter(|(_, volume)| !closed(volume)).map(Reverse).collect()
 }
 
 /// Makes a batch of accounts durable, then known to every shard.

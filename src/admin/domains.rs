@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::{Response, Trouble, deeds, names, respond};
 use crate::directory::Change;
-use crate::office::Office;
 use crate::office::words::Deed;
+use crate::office::{Office, volumes};
 
 pub(super) async fn add(office: &Rc<Office>, domain: &str) -> Response {
     respond(try_add(office, domain).await)
@@ -30,7 +30,7 @@ pub async fn found_domain(office: &Rc<Office>, domain: &str) -> Result<(), Strin
 }
 
 async fn put(office: &Rc<Office>, name: String) -> Result<(), Trouble> {
-    for volume in 0..office.volume_count() {
+    for volume in volumes::live(office) {
         deeds::ask(office, volume, vec![Deed::PutDomain(name.clone())]).await?;
     }
     office.tell_all(Change::DomainPut { name }).await.map_err(deeds::untold)
@@ -50,7 +50,7 @@ async fn try_remove(office: &Rc<Office>, domain: &str) -> Result<Response, Troub
             "the domain {name} still has accounts ({accounts}): {list} shows them; remove them first"
         )));
     }
-    for volume in 0..office.volume_count() {
+    for volume in volumes::live(office) {
         deeds::ask(office, volume, vec![Deed::RemoveDomain(name.clone())]).await?;
     }
     office.tell_all(Change::DomainGone { name }).await.map_err(deeds::untold)?;

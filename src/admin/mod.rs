@@ -22,10 +22,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::rc::Rc;
 
-use ringpost_storage::Body;
+use ringpost_storage::{Body, VolumeId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
+use crate::office::jobs::Job;
 use crate::office::{Office, tools};
 use crate::shard;
 
@@ -37,6 +38,7 @@ mod names;
 mod report;
 mod stats;
 mod store;
+mod volumes;
 mod whole;
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,7 @@ pub use domains::found_domain;
 pub use look::{Looked, look};
 pub use report::{Report, report};
 pub use store::answer_tool;
+pub use volumes::VolumeView;
 
 /// The socket's name in the data directory.
 pub const SOCKET: &str = "admin.sock";
@@ -119,6 +122,29 @@ pub enum Request {
     StoreAcceptLoss {},
     /// Gives every mailbox a new UIDVALIDITY. While the server is stopped.
     StoreRenumber {},
+    /// Moves an account to another volume while it is in use.
+    AccountMove {
+        /// Its address.
+        address: String,
+        /// The volume's number.
+        to: VolumeId,
+    },
+    /// One more volume.
+    VolumeAdd {},
+    /// Moves all accounts of a volume to others; it takes no new ones.
+    VolumeEvacuate {
+        /// Its number.
+        volume: VolumeId,
+    },
+    /// Gives up a volume that is evacuated.
+    VolumeRetire {
+        /// Its number.
+        volume: VolumeId,
+    },
+    /// The volumes.
+    VolumeList {},
+    /// How it is with work in the background.
+    Jobs {},
     /// Stops the server in order.
     Stop {},
 }
@@ -191,6 +217,21 @@ pub enum Response {
         /// By number.
         volumes: Vec<tools::VolumeSpace>,
     },
+    /// To `AccountMove` and `VolumeEvacuate`: it is under way.
+    Begun {
+        /// The job's number.
+        job: u64,
+    },
+    /// To `VolumeList`, and of the new one to `VolumeAdd`.
+    VolumeList {
+        /// By number.
+        volumes: Vec<VolumeView>,
+    },
+    /// To `Jobs`.
+    Jobs {
+        /// Of each shard the oldest first.
+        jobs: Vec<Job>,
+    },
     /// The request is wrong; nothing was done.
     Refused {
         /// A sentence.
@@ -216,6 +257,8 @@ impl Request {
                 | Request::Store { ask: tools::Ask::Read { .. }, .. }
                 | Request::StoreStat {}
                 | Request::StoreHold { .. }
+                | Request::VolumeList {}
+                | Request::Jobs {}
                 | Request::Stop {}
         )
     }
@@ -262,6 +305,12 @@ impl Request {
             Request::StoreHold { .. } => ("store-hold", ""),
             Request::StoreAcceptLoss {} => ("store-accept-loss", ""),
             Request::StoreRenumber {} => ("store-renumber", ""),
+            Request::AccountMove { address, .. } => ("account-move", address),
+            Request::VolumeAdd {} => ("volume-add", ""),
+            Request::VolumeEvacuate { .. } => ("volume-evacuate", ""),
+            Request::VolumeRetire { .. } => ("volume-retire", ""),
+            Request::VolumeList {} => ("volume-list", ""),
+            Request::Jobs {} => ("jobs", ""),
             Request::Stop {} => ("stop", ""),
         }
     }
@@ -295,6 +344,12 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
         Request::StoreHold { token, how } => whole::hold(office, token, how).await,
         Request::StoreAcceptLoss {} => whole::accept_loss(office),
         Request::StoreRenumber {} => whole::renumber(office).await,
+        Request::AccountMove { address, to } => volumes::move_account(office, &address, to).await,
+        Request::VolumeAdd {} => volumes::add(office).await,
+        Request::VolumeEvacuate { volume } => volumes::evacuate(office, volume).await,
+        Request::VolumeRetire { volume } => volumes::retire(office, volume).await,
+        Request::VolumeList {} => volumes::list(office).await,
+        Request::Jobs {} => volumes::jobs(office).await,
         Request::Stop {} => {
             shard::request_stop();
             Response::Done

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use ringpost_storage::{Loaded, Op, Transaction, Uidvalidity, Volume};
+use ringpost_storage::{Loaded, Op, Transaction, TransferOp, Uidvalidity, Volume};
 
 use super::{Response, Trouble, respond};
 use crate::office::durable::make_durable;
@@ -82,6 +82,8 @@ async fn try_renumber(office: &Rc<Office>) -> Result<Response, Trouble> {
                 some.clear();
             }
         }
+        // Nor does it remember every number it has given to a transfer.
+        ops.push(Op::Transfer(TransferOp::BeginAnew));
         commit(&volume, ops).await.map_err(failed)?;
     }
     Ok(Response::Done)

@@ -7,19 +7,22 @@
 //!   DIR/admin.sock       while a server runs
 //! ```
 //!
+//! The store file says which volumes there are, those that take no new accounts and those that are no more: `volume add`,
+//! `evacuate` and `retire` write it anew. A volume's own superblock says how many the store was made with, which is history.
 //! The store file makes a missing or foreign volume a refusal instead of a silent new beginning (A194).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::office::volumes::Kept;
 use crate::shard::StartError;
 
 /// Locked by the process that has the directory.
@@ -37,8 +40,12 @@ const TRY_EVERY: Duration = Duration::from_millis(50);
 pub struct Home {
     /// The store's identity.
     pub store: Uuid,
-    /// Its volumes.
+    /// Its volumes, those that are no more included.
     pub volumes: u16,
+    /// Of these the ones that take no new accounts.
+    pub closed: Vec<u16>,
+    /// Of these the ones that are no more.
+    pub retired: Vec<u16>,
     /// Octets of a segment.
     pub segment_bytes: u64,
     /// True until the store's first start was completed: volumes may be made.
@@ -46,7 +53,8 @@ pub struct Home {
     /// True for a store that `serve` began, and no other verb.
     pub quickstart: bool,
     dir: PathBuf,
-    settled: AtomicBool,
+    /// As it is on disk now.
+    file: Mutex<StoreFile>,
     _lock: File,
 }
 
@@ -61,11 +69,17 @@ pub struct NewStore {
     pub quickstart: bool,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct StoreFile {
     format: u32,
     store: Uuid,
     volumes: u16,
+    /// Volumes that take no new accounts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    closed: Vec<u16>,
+    /// Volumes that are no more. Their numbers are not given again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    retired: Vec<u16>,
     segment_bytes: u64,
     /// False until the first start was completed.
     settled: bool,
@@ -90,6 +104,8 @@ impl Home {
                     format: STORE_FORMAT,
                     store: Uuid::from_bytes(rand::random()),
                     volumes: new.volumes,
+                    closed: Vec::new(),
+                    retired: Vec::new(),
                     segment_bytes: new.segment_bytes,
                     settled: false,
                     quickstart: new.quickstart,
@@ -108,11 +124,13 @@ impl Home {
         Ok(Home {
             store: found.store,
             volumes: found.volumes,
+            closed: found.closed.clone(),
+            retired: found.retired.clone(),
             segment_bytes: found.segment_bytes,
             fresh: !found.settled,
             quickstart: found.quickstart,
             dir: dir.to_path_buf(),
-            settled: AtomicBool::new(found.settled),
+            file: Mutex::new(found),
             _lock: lock,
         })
     }
@@ -122,18 +140,32 @@ impl Home {
     /// # Errors
     /// As the file system says.
     pub fn settled(&self) -> Result<(), StartError> {
-        if self.settled.swap(true, Ordering::SeqCst) {
+        self.change(|file| file.settled = true)
+    }
+
+    /// Keeps which volumes the store has.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub fn keep(&self, kept: &Kept) -> Result<(), StartError> {
+        self.change(|file| {
+            file.volumes = kept.count;
+            file.closed.clone_from(&kept.closed);
+            file.retired.clone_from(&kept.retired);
+        })
+    }
+
+    /// Changes the store file, if that changes anything.
+    fn change(&self, change: impl FnOnce(&mut StoreFile)) -> Result<(), StartError> {
+        let mut file = self.file.lock().expect("no holder of this lock can panic");
+        let mut next = file.clone();
+        change(&mut next);
+        if next == *file {
             return Ok(());
         }
-        let file = StoreFile {
-            format: STORE_FORMAT,
-            store: self.store,
-            volumes: self.volumes,
-            segment_bytes: self.segment_bytes,
-            settled: true,
-            quickstart: self.quickstart,
-        };
-        write(&self.dir, &file).map_err(|why| at(&self.dir.join("store"), "writing", why))
+        write(&self.dir, &next).map_err(|why| at(&self.dir.join("store"), "writing", why))?;
+        *file = next;
+        Ok(())
     }
 }
 
@@ -307,6 +339,17 @@ mod tests {
         let again = Home::claim(dir.path(), &other).expect("the same home");
         assert_eq!((again.store, again.volumes, again.segment_bytes), (store, 2, 1 << 20));
         assert!(!again.fresh && !again.quickstart);
+    }
+
+    #[test]
+    fn a_store_keeps_which_volumes_it_has() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let home = claim(dir.path()).expect("a new home");
+        home.keep(&Kept { count: 4, closed: vec![2], retired: vec![0] }).expect("keeping");
+        home.settled().expect("settling");
+        drop(home);
+        let home = claim(dir.path()).expect("the same home");
+        assert_eq!((home.volumes, &*home.closed, &*home.retired, home.fresh), (4, &[2][..], &[0][..], false));
     }
 
     #[test]

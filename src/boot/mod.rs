@@ -58,6 +58,9 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         data: config.data.clone(),
         store: home.store,
         volumes: home.volumes,
+        closed: home.closed.clone(),
+        retired: home.retired.clone(),
+        keep: None,
         segment_bytes: home.segment_bytes,
         index_memory: config.index_memory,
         writing: config.writing,
@@ -71,11 +74,18 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         errand: None,
     };
     let home = Arc::new(home);
+    let node = Node { keep: Some(keeper(&home)), ..node };
     shard::run(config.plan, move |mesh| {
         let home = home.clone();
         let node = node.clone();
         async move { self::node(node, mesh, move || home.settled()).await }
     })
+}
+
+/// Keeps the list of volumes in the store file.
+fn keeper(home: &Arc<Home>) -> node::Keep {
+    let home = home.clone();
+    Arc::new(move |kept| home.keep(kept))
 }
 
 /// Whom a store begins with, until its first start is complete: those of a store that `serve` began.
@@ -152,6 +162,9 @@ fn run_errand(config: &Config, errand: node::Errand) -> Result<(), StartError> {
         data: config.data.clone(),
         store: home.store,
         volumes: home.volumes,
+        closed: home.closed.clone(),
+        retired: home.retired.clone(),
+        keep: None,
         segment_bytes: home.segment_bytes,
         index_memory: config.index_memory,
         writing: config.writing,
@@ -165,6 +178,7 @@ fn run_errand(config: &Config, errand: node::Errand) -> Result<(), StartError> {
         errand: Some(errand),
     };
     let home = Arc::new(home);
+    let node = Node { keep: Some(keeper(&home)), ..node };
     shard::run(Plan::for_cpus(cpus[..1].to_vec()), move |mesh| {
         let home = home.clone();
         let node = node.clone();

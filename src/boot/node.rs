@@ -18,6 +18,7 @@ use crate::config::{DoorPlan, Founders};
 use crate::courier;
 use crate::directory::{Change, Home};
 use crate::observe::{self, Measure};
+use crate::office::volumes::{self, Builder, Kept};
 use crate::office::{Office, Reply, Request, Settings};
 use crate::serve;
 use crate::shard::{self, Disk, Listener, Mesh, StartError, Writing};
@@ -31,6 +32,12 @@ pub struct Node {
     pub store: Uuid,
     /// Its volumes.
     pub volumes: u16,
+    /// Of these the ones that take no new accounts, and those that are no more.
+    pub closed: Vec<VolumeId>,
+    /// Numbers of volumes that are no more.
+    pub retired: Vec<VolumeId>,
+    /// Keeps the list of volumes on disk. `None`: it is not kept.
+    pub keep: Option<Keep>,
     /// Octets of a segment.
     pub segment_bytes: u64,
     /// Octets that accounts in memory may take, in all volumes together.
@@ -74,6 +81,9 @@ pub enum Errand {
     },
 }
 
+/// Keeps the list of a store's volumes on disk.
+pub type Keep = Arc<dyn Fn(&Kept) -> Result<(), StartError> + Send + Sync>;
+
 /// How a volume of this house is run.
 const VOLUME: VolumeSettings = VolumeSettings::DEFAULT;
 /// How long the folding of accounts leaves the shard to others, after every few.
@@ -90,23 +100,19 @@ pub async fn node(
     settled: impl Fn() -> Result<(), StartError>,
 ) -> Result<(), StartError> {
     let office = Office::new(node.settings.clone(), mesh, node.volumes, shard::count());
+    let (count, closed, retired) = (node.volumes, node.closed.clone(), node.retired.clone());
+    office.hear(Change::Volumes { count, closed, retired });
     let mut told = Vec::new();
-    for id in (0..node.volumes).filter(|v| office.shard_of(*v) == shard::id()) {
-        let volume = open(&node, id).await?;
-        told.push(catalogue(&node, id, &volume).await?);
-        let committer = volume.clone();
-        shard::spawn("commit", async move { committer.commit_loop(shard::run_dry).await });
-        let housekeeper = volume.clone();
-        shard::spawn("housekeeping", async move { housekeeper.housekeeping(|| shard::sleep(BREATH)).await });
-        time_commits(&volume);
-        shard::spawn("heartbeat", heartbeat(office.clone(), id, volume.clone()));
-        office.adopt(id, volume);
+    for id in volumes::live(&office).filter(|v| office.shard_of(*v) == shard::id()) {
+        told.push(begin(&node, &office, id).await?);
     }
+    *office.builder.borrow_mut() = Some(builder(&node, &office));
     shard::spawn("pulse", pulse());
     let answering = office.clone();
     office.mesh.serve(move |_from, request| serve::mesh::answer(answering.clone(), request));
     let served = if meet(&node, &office, told).await? {
         for (id, volume) in office.volumes() {
+            shard::spawn("tidy", courier::tidy(office.clone(), id, volume.clone()));
             shard::spawn("courier", courier::keep(office.clone(), id, volume));
         }
         attend(&node, &office, settled).await
@@ -117,6 +123,44 @@ pub async fn node(
         volume.close().await;
     }
     served
+}
+
+/// Opens a volume and lets it work; what it holds.
+async fn begin(node: &Node, office: &Rc<Office>, id: VolumeId) -> Result<Change, StartError> {
+    let volume = open(node, id).await?;
+    let told = catalogue(node, id, &volume).await?;
+    let committer = volume.clone();
+    shard::spawn("commit", async move { committer.commit_loop(shard::run_dry).await });
+    let housekeeper = volume.clone();
+    shard::spawn("housekeeping", async move { housekeeper.housekeeping(|| shard::sleep(BREATH)).await });
+    time_commits(&volume);
+    shard::spawn("heartbeat", heartbeat(office.clone(), id, volume.clone()));
+    office.adopt(id, volume);
+    Ok(told)
+}
+
+/// How the office opens one more volume, and keeps the list of them.
+fn builder(node: &Node, office: &Rc<Office>) -> Builder {
+    let (making, weak) = (Node { found: true, ..node.clone() }, Rc::downgrade(office));
+    let open = move |id| {
+        let (node, office) = (making.clone(), weak.upgrade());
+        Box::pin(async move {
+            let office = office.ok_or("the server is stopping")?;
+            if let Some(volume) = office.volume(id) {
+                return catalogue(&node, id, &volume).await.map_err(|why| why.to_string());
+            }
+            let told = begin(&node, &office, id).await.map_err(|why| why.to_string())?;
+            let volume = office.volume(id).expect("it was just opened");
+            shard::spawn("courier", courier::keep(office.clone(), id, volume));
+            Ok(told)
+        }) as _
+    };
+    let kept = node.keep.clone();
+    let keep = move |list: &Kept| match &kept {
+        Some(keep) => keep(list).map_err(|why| why.to_string()),
+        None => Ok(()),
+    };
+    Builder { open: Box::new(open), keep: Box::new(keep), opening: Cell::new(false) }
 }
 
 /// Measures how late a timer of one second fires.
@@ -362,6 +406,8 @@ async fn catalogue(node: &Node, id: u16, volume: &Volume<Disk>) -> Result<Change
         domains: volume.domains().into_iter().map(|(name, _)| name).collect(),
         accounts: accounts
             .into_iter()
+            // Others are on their way here and live elsewhere.
+            .filter(|a| a.generation > 0)
             .map(|a| (a.name, Home { volume: id, account: a.id, generation: a.generation }))
             .collect(),
     })

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{At, desk, password, say, say_json};
+use super::{At, desk, job, password, say, say_json};
 use crate::admin::{NewAccount, Request, Response};
 
 /// Add, remove or list accounts, or change a password.
@@ -68,6 +68,19 @@ If one of them cannot be made, none is (in files: none of its five hundred).")]
         #[command(flatten)]
         at: At,
     },
+    /// Move an account to another volume, while it is in use. UIDs stay; conversations of it end.
+    #[command(
+        after_help = "Example:\n  ringpost account move alice@example.org --to 1\n\n`ringpost volume list` shows the volumes."
+    )]
+    Move {
+        /// Its address.
+        address: String,
+        /// The number of the volume.
+        #[arg(long, value_name = "VOLUME")]
+        to: u16,
+        #[command(flatten)]
+        at: At,
+    },
     /// Change a password. Without --password-stdin one is made and shown once.
     #[command(after_help = "\
 Examples:
@@ -105,6 +118,9 @@ pub(super) fn run(args: AccountArgs) -> Result<(), String> {
             }
             other => Err(desk::strange(&other)),
         },
+        AccountVerb::Move { address, to, at } => {
+            desk::with_session(&at.data, |session| job::follow(session, &Request::AccountMove { address, to }))
+        }
         AccountVerb::Passwd { address, password_stdin, json, at } => {
             let account = named(vec![address], password_stdin)?.remove(0);
             match desk::ask(&at.data, Request::AccountPasswd { account })? {

@@ -14,10 +14,12 @@ mod account;
 mod config;
 mod desk;
 mod domain;
+mod job;
 mod password;
 pub mod serve;
 mod stats;
 mod stop;
+mod volume;
 mod store;
 
 /// Ringpost, a thread-per-core mail gateway: SMTP in, POP3 and IMAP out, one log per core.
@@ -60,6 +62,7 @@ enum Verb {
     Serve(Box<serve::ServeArgs>),
     Domain(domain::DomainArgs),
     Account(account::AccountArgs),
+    Volume(volume::VolumeArgs),
     Store(Box<store::StoreArgs>),
     Stats(stats::StatsArgs),
     Stop(stop::StopArgs),
@@ -114,6 +117,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Domain(args) => domain::run(args),
         Verb::Account(args) => account::run(args),
+        Verb::Volume(args) => volume::run(args),
         Verb::Store(args) => match store::run(*args) {
             Ok(code) => {
                 drop(log);

@@ -2,8 +2,11 @@
 
 use std::rc::Rc;
 
-use ringpost_storage::{MailboxId, Op, Outcome, Refused, Transaction, TransferOp, TransferOutcome, Volume};
+use ringpost_storage::{
+    MailboxId, Op, Outcome, Refused, Transaction, TransferCopy, TransferOp, TransferOutcome, Volume,
+};
 
+use super::tidy;
 use crate::observe::{self, Counter};
 use crate::office::durable::{Undone, make_durable_and_return};
 use crate::office::words::{Carriage, Landing, Load};
@@ -15,6 +18,16 @@ pub async fn land(office: &Rc<Office>, load: Load) -> Reply {
     let Some(volume) = office.volume(load.target) else {
         return Reply::Received { landings: Err(Deliverable::NoVolume), buffers: Vec::new() };
     };
+    let mut copies = load.transfers.iter().flat_map(|transfer| &transfer.copies);
+    let left = |copy: &TransferCopy| {
+        volume.modseq_of(copy.account).is_some() && tidy::lives_elsewhere(office, load.target, &copy.name, copy.account)
+    };
+    // Of an account that has moved what is here goes in a moment, with all that it gets meanwhile. Then this bounces, and
+    // follows it.
+    if !office.directory(|d| d.complete(usize::from(office.volume_count()))) || copies.any(left) {
+        return Reply::Received { landings: Err(Deliverable::Refused(Refused::Busy)), buffers: Vec::new() };
+    }
+    drop(copies);
     let (landings, buffers) = receive(&volume, load).await;
     if let Ok(landings) = &landings {
         observe::add(Counter::TransfersReceived, landings.iter().filter(|l| !l.uids.is_empty()).count() as u64);

@@ -12,10 +12,13 @@
 //! - A round runs in a task of its own and holds no handler of the mesh; a handler here commits and answers.
 //! - In each direction one load is on its way, in order. Transfers survive the process; a start carries on with them.
 
+mod adopt;
 mod bounce;
 mod carry;
 mod land;
 pub mod copy;
+pub mod moving;
+mod tidy;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -23,7 +26,9 @@ use std::rc::Rc;
 
 use ringpost_storage::{Volume, VolumeId};
 
+pub use adopt::adopt;
 pub use land::land;
+pub use tidy::tidy;
 
 use crate::office::Office;
 use crate::shard::{self, Disk};

@@ -46,6 +46,15 @@ pub enum Change {
         /// `user@domain`, lower case.
         name: String,
     },
+    /// The store has so many volumes now.
+    Volumes {
+        /// Retired ones included: numbers are not given again.
+        count: u16,
+        /// They take no new accounts.
+        closed: Vec<VolumeId>,
+        /// They are no more.
+        retired: Vec<VolumeId>,
+    },
     /// A volume failed: it takes nothing more until the process is started again.
     VolumeFailed {
         /// Which.
@@ -75,6 +84,12 @@ pub struct Directory {
     torn: Vec<VolumeId>,
     /// Volumes that failed since the start.
     failed: Vec<VolumeId>,
+    /// Volumes that take no new accounts.
+    closed: Vec<VolumeId>,
+    /// Volumes that are no more.
+    retired: Vec<VolumeId>,
+    /// Volumes of the store, once told.
+    count: Option<u16>,
 }
 
 /// What the directory says of an address.
@@ -99,6 +114,12 @@ impl Directory {
             }
             Change::DomainGone { name } => {
                 self.domains.remove(&name);
+            }
+            Change::Volumes { count, closed, retired } => {
+                self.count = Some(count);
+                self.told.extend(retired.iter().filter(|v| !self.told.contains(v)).copied().collect::<Vec<_>>());
+                self.closed = closed;
+                self.retired = retired;
             }
             Change::VolumeFailed { volume } => {
                 if !self.failed.contains(&volume) {
@@ -153,6 +174,36 @@ impl Directory {
     #[must_use]
     pub fn complete(&self, volumes: usize) -> bool {
         self.told.len() >= volumes
+    }
+
+    /// True when every one of `volumes` volumes has told what it holds, and none has lost any of it.
+    #[must_use]
+    pub fn is_whole(&self, volumes: usize) -> bool {
+        self.complete(volumes) && self.torn.is_empty()
+    }
+
+    /// Volumes of the store, once told: adding one makes it more than there were at the start.
+    #[must_use]
+    pub fn volume_count(&self) -> Option<u16> {
+        self.count
+    }
+
+    /// True if the volume takes no new accounts, because it is to be evacuated or is no more.
+    #[must_use]
+    pub fn is_closed(&self, volume: VolumeId) -> bool {
+        self.closed.contains(&volume) || self.is_retired(volume)
+    }
+
+    /// True if the volume is no more.
+    #[must_use]
+    pub fn is_retired(&self, volume: VolumeId) -> bool {
+        self.retired.contains(&volume)
+    }
+
+    /// Volumes that take no new accounts, and those that are no more.
+    #[must_use]
+    pub fn closed_and_retired(&self) -> (Vec<VolumeId>, Vec<VolumeId>) {
+        (self.closed.clone(), self.retired.clone())
     }
 
     /// True if the volume is known to have failed.

@@ -25,7 +25,9 @@ pub mod couriers;
 pub mod doors;
 pub mod durable;
 pub mod held;
+pub mod jobs;
 pub mod tools;
+pub mod volumes;
 pub mod words;
 
 pub use crate::directory::secrets::Argon2Cost;
@@ -111,8 +113,12 @@ pub struct Office {
     pub budget: Budget,
     /// Who carries what the volumes here owe to others.
     pub couriers: Couriers,
+    /// Work in the background on this shard.
+    pub jobs: jobs::Jobs,
     /// This shard's doors.
     pub doors: Doors,
+    /// What only the start knows: how volumes are opened and the store's list of them is kept.
+    pub builder: RefCell<Option<volumes::Builder>>,
     doors_may_open: Cell<bool>,
     doors_open: Cell<u16>,
     complained: Cell<Option<shard::Moment>>,
@@ -163,7 +169,9 @@ impl Office {
             shard_count,
             budget: Budget::default(),
             couriers: Couriers::default(),
+            jobs: jobs::Jobs::default(),
             doors: Doors::default(),
+            builder: RefCell::new(None),
             doors_may_open: Cell::new(false),
             doors_open: Cell::new(0),
             complained: Cell::new(None),
@@ -194,10 +202,10 @@ impl Office {
         self.settings.hostname.is_empty()
     }
 
-    /// Volumes of the store.
+    /// Volumes of the store, retired ones included.
     #[must_use]
     pub fn volume_count(&self) -> u16 {
-        self.volume_count
+        self.directory.borrow().volume_count().unwrap_or(self.volume_count)
     }
 
     /// Offices there are.
@@ -216,7 +224,7 @@ impl Office {
     #[must_use]
     pub fn deciding_volume(&self) -> VolumeId {
         let here = self.volumes.borrow().keys().next().copied();
-        here.unwrap_or_else(|| shard::id() % self.volume_count.max(1))
+        here.unwrap_or_else(|| shard::id() % self.volume_count().max(1))
     }
 
     /// Looks into the directory.
@@ -329,14 +337,14 @@ impl Office {
     pub fn has_failed(&self, volume: VolumeId) -> bool {
         match self.volumes.borrow().get(&volume) {
             Some(here) => here.stats().failed,
-            None => self.directory.borrow().has_failed(volume),
+            None => self.directory.borrow().has_failed(volume) || self.directory.borrow().is_retired(volume),
         }
     }
 
     /// True if no volume of the store takes anything any more.
     #[must_use]
     pub fn all_failed(&self) -> bool {
-        (0..self.volume_count).all(|volume| self.has_failed(volume))
+        volumes::live(self).all(|volume| self.has_failed(volume))
     }
 
     /// False when no volume of this shard has room for a message of about `octets` more. A volume that failed is not

@@ -1,10 +1,13 @@
 //! What offices ask of one another over the mesh, and what they answer. Plain values that may cross threads.
 
-use ringpost_storage::{AccountId, Body, MailboxId, Refused, TransferCopy, TransferNumber, Uid, VolumeId, VolumeStats};
+use ringpost_storage::{
+    AccountId, AdoptOp, Body, MailboxId, Refused, TransferCopy, TransferNumber, Uid, VolumeId, VolumeStats,
+};
 
 use crate::directory::Change;
 use crate::net::Unwired;
 use crate::observe::Figures;
+use crate::office::jobs::Job;
 use crate::office::tools;
 use crate::shard::Moment;
 
@@ -82,6 +85,49 @@ pub struct Landing {
     pub uids: Vec<Option<(u32, Uid)>>,
     /// Copies that could not be made, by position.
     pub bounced: Vec<u16>,
+}
+
+/// A piece of an account that moves to another volume: one batch there.
+#[derive(Debug)]
+pub struct Adoption {
+    /// Where it moves to.
+    pub volume: VolumeId,
+    /// Which account.
+    pub account: AccountId,
+    /// Whole messages that steps refer to by index.
+    pub bodies: Vec<Body>,
+    /// In order.
+    pub steps: Vec<AdoptStep>,
+}
+
+/// One change of an account that is arriving.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AdoptStep {
+    /// With the numbers of where it comes from.
+    Adopt(AdoptOp),
+    /// Messages are gone.
+    Expunge {
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: Vec<Uid>,
+    },
+    /// A mailbox is gone.
+    RemoveMailbox {
+        /// Which.
+        mailbox: MailboxId,
+        /// As it is called there.
+        name: String,
+    },
+    /// A name is subscribed, or not any more.
+    Subscribe {
+        /// It.
+        name: String,
+        /// Whether it is.
+        on: bool,
+    },
+    /// Whatever has arrived of it is to go.
+    GiveUp,
 }
 
 /// An account's arrival on the shard that owns it.
@@ -165,6 +211,36 @@ pub enum Request {
     Deliver(Box<Deliver>),
     /// Take what another volume owes.
     Receive(Box<Load>),
+    /// Take a piece of an account that moves here.
+    Adopt(Box<Adoption>),
+    /// Begin to move an account of a volume there to another one.
+    Move {
+        /// Its volume.
+        volume: VolumeId,
+        /// Its id.
+        account: AccountId,
+        /// Where to.
+        to: VolumeId,
+    },
+    /// Begin to move all accounts of a volume there to others.
+    Evacuate {
+        /// Which.
+        volume: VolumeId,
+    },
+    /// Open a volume, making it if need be.
+    OpenVolume {
+        /// Which.
+        volume: VolumeId,
+    },
+    /// Close a volume for good; it must be empty.
+    CloseVolume {
+        /// Which.
+        volume: VolumeId,
+    },
+    /// What the volumes there owe.
+    Owed,
+    /// How it is with work in the background.
+    Jobs,
     /// The encoded secrets of an account.
     Secrets {
         /// Its volume.
@@ -230,6 +306,21 @@ pub enum Reply {
         /// The buffers of their bodies, to be freed on the core that allocated them.
         buffers: Vec<Vec<u8>>,
     },
+    /// To `Adopt`.
+    Adopted {
+        /// What became of it.
+        result: Result<(), Deliverable>,
+        /// The buffers of its bodies, to be freed on the core that allocated them.
+        buffers: Vec<Vec<u8>>,
+    },
+    /// To `Move` and `Evacuate`: the job's number.
+    Begun(u64),
+    /// To `OpenVolume`: what it holds. To `CloseVolume`: nothing. Or a sentence.
+    Volume(Result<Option<Box<Change>>, String>),
+    /// To `Owed`: source, target, transfers.
+    Owed(Vec<(VolumeId, VolumeId, usize)>),
+    /// To `Jobs`.
+    Jobs(Vec<Job>),
     /// To `Secrets`: `None` when the account is gone or its volume is not here.
     Secrets(Option<Vec<u8>>),
     /// To `Secrets`: the account cannot be read.

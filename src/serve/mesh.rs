@@ -21,6 +21,15 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             let (fate, buffers) = commit::store_and_return(&office, *letter).await;
             Reply::Delivered { fate, buffers }
         }
+        Request::Adopt(piece) => courier::adopt(&office, *piece).await,
+        Request::Move { volume, account, to } => Reply::Begun(courier::moving::begin(&office, volume, account, to)),
+        Request::Evacuate { volume } => Reply::Begun(courier::moving::begin_to_evacuate(&office, volume)),
+        Request::OpenVolume { volume } => {
+            Reply::Volume(office.open_volume(volume).await.map(|told| Some(Box::new(told))))
+        }
+        Request::CloseVolume { volume } => Reply::Volume(office.close_volume(volume).await.map(|()| None)),
+        Request::Owed => Reply::Owed(office.owed()),
+        Request::Jobs => Reply::Jobs(office.jobs.list()),
         Request::Receive(load) => courier::land(&office, *load).await,
         Request::Secrets { volume, account } => {
             office.secrets(volume, account).await.map_or(Reply::Unreadable, Reply::Secrets)

@@ -9,4 +9,5 @@ mod letter;
 mod private;
 mod start;
 mod trouble;
+mod volumes;
 mod web;

@@ -3,6 +3,7 @@
 //! `scripted` holds the clients and the ledger against known dialogues, `toy` the whole story against servers that are
 //! right or wrong on purpose: what is to find faults must be seen to find some.
 
+mod copy_away;
 mod crowd;
 mod disk_trouble;
 mod imap;

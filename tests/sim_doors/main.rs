@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 mod admin;
+mod moves;
 mod pop3;
 mod submission;
 mod web;
@@ -46,6 +47,9 @@ fn plan(found: bool) -> Node {
         data: "/data".into(),
         store: Uuid::from_u128(7),
         volumes: SHARDS,
+        closed: Vec::new(),
+        retired: Vec::new(),
+        keep: None,
         segment_bytes: 256 << 10,
         index_memory: 64 << 20,
         writing: ringpost::shard::Writing::default(),

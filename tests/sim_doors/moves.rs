@@ -1,0 +1,296 @@
+//! Accounts move to other volumes while letters come for them and their owners read; power cuts at any moment; volumes
+//! come and go.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringpost::boot::node::Node;
+use ringpost::config::DoorPlan;
+use ringpost::serve::Service;
+use ringpost::shard;
+use ringpost::shard::sim::{NodeId, World};
+use serde_json::{Value, json};
+
+use crate::{Client, SMTP, accounts, operator, plan, send, start_as};
+
+const IMAP: u16 = 2143;
+
+fn with_imap(found: bool) -> Node {
+    let mut node = plan(found);
+    let at = SocketAddr::from(([127, 0, 0, 1], IMAP));
+    node.doors.push(DoorPlan { service: Service::Imap, at, optional: false });
+    node
+}
+
+/// A world with alice and carol in volume 0, bob and dave in volume 1.
+fn story(seed: u64, story: impl AsyncFnOnce(&World, NodeId)) {
+    let world = World::new(seed);
+    world.run_until(async {
+        let node = start_as(&world, with_imap(true));
+        let done = operator().await.ask(json!({"verb": "domain-add", "domain": "ringpost.test"})).await;
+        assert_eq!(done, json!({"answer": "done"}));
+        accounts(&["alice", "bob", "carol", "dave"]).await;
+        story(&world, node).await;
+    });
+    assert_eq!(world.panics(), [""; 0], "seed {seed}");
+}
+
+/// An IMAP session of a user; what is said to a command, the verdict last.
+async fn imap(name: &str) -> Client {
+    let mut client = Client::connect(IMAP).await;
+    client.expect("* OK").await;
+    let said = say(&mut client, &format!("LOGIN {name}@ringpost.test secret")).await;
+    assert!(said.last().is_some_and(|l| l.starts_with("x OK")), "{said:?}");
+    client
+}
+
+async fn say(client: &mut Client, command: &str) -> Vec<String> {
+    client.say(&format!("x {command}")).await;
+    let mut said = Vec::new();
+    loop {
+        let line = client.line().await;
+        let last = line.starts_with("x ");
+        said.push(line);
+        if last {
+            return said;
+        }
+    }
+}
+
+async fn ok(client: &mut Client, command: &str) -> Vec<String> {
+    let said = say(client, command).await;
+    assert!(said.last().is_some_and(|l| l.starts_with("x OK")), "{command}: {said:?}");
+    said
+}
+
+/// Everything of an account that a mail program goes by.
+async fn stand(name: &str) -> Vec<String> {
+    let mut client = imap(name).await;
+    let mut all = ok(&mut client, "LIST \"\" *").await;
+    all.extend(ok(&mut client, "LSUB \"\" *").await);
+    for mailbox in ["INBOX", "Work"] {
+        let status = format!("STATUS {mailbox} (MESSAGES UIDNEXT UIDVALIDITY)");
+        all.extend(ok(&mut client, &status).await);
+        ok(&mut client, &format!("SELECT {mailbox}")).await;
+        let fetch = "UID FETCH 1:* (FLAGS INTERNALDATE RFC822.SIZE MODSEQ BODY.PEEK[HEADER.FIELDS (SUBJECT)])";
+        let rows = ok(&mut client, fetch).await;
+        all.extend(rows.into_iter().filter(|l| !l.starts_with("x ")));
+    }
+    all
+}
+
+/// Alice's INBOX with flags and holes, and a mailbox of her own.
+async fn furnish() {
+    for n in 0..6 {
+        send("alice", &format!("letter {n}"), "x").await;
+    }
+    let mut client = imap("alice").await;
+    for command in [
+        "CREATE Work",
+        "SUBSCRIBE Nowhere",
+        "UNSUBSCRIBE Sent",
+        "SELECT INBOX",
+        "STORE 2 +FLAGS (\\Flagged $Later)",
+        "STORE 4 +FLAGS (\\Seen)",
+        "COPY 1:3 Work",
+        "STORE 3,6 +FLAGS (\\Deleted)",
+        "EXPUNGE",
+        "SELECT Work",
+        "STORE 3 +FLAGS (\\Deleted)",
+        "EXPUNGE",
+        "RENAME Trash Bin",
+    ] {
+        ok(&mut client, command).await;
+    }
+}
+
+async fn begin(name: &str, to: u16) -> u64 {
+    let request = json!({"verb": "account-move", "address": format!("{name}@ringpost.test"), "to": to});
+    let answer = operator().await.ask(request).await;
+    answer["job"].as_u64().unwrap_or_else(|| panic!("{answer}"))
+}
+
+/// Waits until a job has ended; how.
+async fn ended(job: u64) -> Value {
+    for _ in 0..10_000 {
+        let answer = operator().await.ask(json!({"verb": "jobs"})).await;
+        let jobs = answer["jobs"].as_array().expect("a list").clone();
+        let found = jobs.into_iter().find(|j| j["id"] == json!(job)).expect("it is remembered");
+        if found["state"] != json!("running") {
+            return found["state"].clone();
+        }
+        shard::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("job {job} does not end");
+}
+
+/// Accounts in each volume.
+async fn homes() -> Vec<u64> {
+    let answer = operator().await.ask(json!({"verb": "volume-list"})).await;
+    let volumes = answer["volumes"].as_array().expect("a list");
+    volumes.iter().map(|v| v["accounts"].as_u64().expect("a number")).collect()
+}
+
+async fn subjects(name: &str) -> Vec<String> {
+    let mut client = imap(name).await;
+    ok(&mut client, "SELECT INBOX").await;
+    let rows = ok(&mut client, "UID FETCH 1:* (BODY.PEEK[HEADER.FIELDS (SUBJECT)])").await;
+    rows.into_iter().filter_map(|l| l.strip_prefix("Subject: ").map(str::to_owned)).collect()
+}
+
+/// Tries one letter; true: it was taken.
+async fn try_send(subject: &str) -> bool {
+    let mut client = Client::connect(SMTP).await;
+    client.expect("220").await;
+    for line in ["HELO client.test", "MAIL FROM:<sender@client.test>", "RCPT TO:<alice@ringpost.test>", "DATA"] {
+        client.say(line).await;
+        if !client.line().await.starts_with(['2', '3']) {
+            return false;
+        }
+    }
+    client.say(&format!("Subject: {subject}\r\n\r\nx\r\n.")).await;
+    client.try_line().await.is_some_and(|l| l.starts_with("250"))
+}
+
+#[test]
+fn an_account_moves_and_keeps_everything_a_mail_program_goes_by() {
+    for seed in 0..4 {
+        story(seed, async |world, node| {
+            furnish().await;
+            let before = stand("alice").await;
+            assert_eq!(homes().await, [2, 2]);
+            let mut idle = imap("alice").await;
+            ok(&mut idle, "SELECT INBOX").await;
+            assert_eq!(ended(begin("alice", 1).await).await, json!("done"));
+            assert_eq!(homes().await, [1, 3]);
+            // A conversation with the old place ends, or is told that the mailbox is gone; it never shows half of it.
+            idle.try_say("x UID FETCH 1:* (UID)").await.ok();
+            let said = idle.try_line().await;
+            assert!(said.as_deref().is_none_or(|l| l.starts_with("* BYE") || l.starts_with("x NO")), "{said:?}");
+            assert_eq!(stand("alice").await, before);
+            send("alice", "after", "x").await;
+            world.crash(node);
+            start_as(world, with_imap(false));
+            assert_eq!(homes().await, [1, 3]);
+            assert_eq!(subjects("alice").await.last().map(String::as_str), Some("after"));
+            // And back: nothing there is in the way.
+            let before = stand("alice").await;
+            assert_eq!(ended(begin("alice", 0).await).await, json!("done"));
+            assert_eq!((stand("alice").await, homes().await), (before, vec![2, 2]));
+        });
+    }
+}
+
+#[test]
+fn letters_that_come_during_a_move_are_taken_once_or_refused() {
+    for seed in 0..6 {
+        story(seed, async |world, _| {
+            furnish().await;
+            let over = Rc::new(Cell::new(false));
+            let senders: Vec<_> = (0..4)
+                .map(|sender| {
+                    let over = over.clone();
+                    world.spawn("sender", async move {
+                        let mut taken = Vec::new();
+                        for n in 0.. {
+                            if over.get() {
+                                return taken;
+                            }
+                            let subject = format!("during {sender}.{n}");
+                            if try_send(&subject).await {
+                                taken.push(subject);
+                            }
+                        }
+                        taken
+                    })
+                })
+                .collect();
+            for to in [1, 0, 1] {
+                assert_eq!(ended(begin("alice", to).await).await, json!("done"));
+            }
+            over.set(true);
+            let mut taken = Vec::new();
+            for sender in senders {
+                taken.extend(sender.await);
+            }
+            shard::sleep(Duration::from_secs(1)).await;
+            let mut there: Vec<String> =
+                subjects("alice").await.into_iter().filter(|s| s.starts_with("during")).collect();
+            taken.sort_unstable();
+            there.sort_unstable();
+            assert_eq!(there, taken);
+            assert!(taken.len() > 10, "{}", taken.len());
+        });
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_moment_of_a_move_leaves_the_account_in_one_place_whole() {
+    let (mut moved, mut stayed) = (0, 0);
+    for step in 0..60 {
+        story(step % 8, async |world, node| {
+            furnish().await;
+            let before = stand("alice").await;
+            begin("alice", 1).await;
+            shard::sleep(Duration::from_micros(250 * step)).await;
+            world.crash(node);
+            start_as(world, with_imap(false));
+            assert_eq!(stand("alice").await, before, "step {step}");
+            shard::sleep(Duration::from_secs(2)).await;
+            match homes().await[..] {
+                [1, 3] => moved += 1,
+                [2, 2] => stayed += 1,
+                ref other => panic!("step {step}: {other:?}"),
+            }
+            // What was left is gone: the move can be made, or made again.
+            send("alice", "after", "x").await;
+            let to = if homes().await == [1, 3] { 0 } else { 1 };
+            assert_eq!(ended(begin("alice", to).await).await, json!("done"), "step {step}");
+            assert_eq!(subjects("alice").await.last().map(String::as_str), Some("after"));
+        });
+    }
+    println!("{moved} moved, {stayed} stayed");
+    assert!(moved > 3 && stayed > 3, "the cuts are where they should be: {moved}, {stayed}");
+}
+
+#[test]
+fn volumes_are_added_evacuated_and_retired_while_people_read() {
+    for seed in 0..3 {
+        story(seed, async |_, _| {
+            furnish().await;
+            let before = stand("alice").await;
+            let mut desk = operator().await;
+            let added = desk.ask(json!({"verb": "volume-add"})).await;
+            assert_eq!(added["volumes"][0]["volume"], 2, "{added}");
+            accounts(&["erin"]).await;
+            assert_eq!(homes().await, [2, 2, 1], "new accounts go where there are fewest");
+            let early = desk.ask(json!({"verb": "volume-retire", "volume": 0})).await;
+            assert!(early["error"].as_str().is_some_and(|e| e.contains("evacuate 0")), "{early}");
+            let job = desk.ask(json!({"verb": "volume-evacuate", "volume": 0})).await["job"].as_u64().expect("a job");
+            assert_eq!(ended(job).await, json!("done"));
+            assert_eq!(homes().await[0], 0);
+            assert_eq!(desk.ask(json!({"verb": "volume-retire", "volume": 0})).await, json!({"answer": "done"}));
+            let listed = desk.ask(json!({"verb": "volume-list"})).await;
+            let states: Vec<&str> =
+                listed["volumes"].as_array().expect("a list").iter().filter_map(|v| v["state"].as_str()).collect();
+            assert_eq!(states, ["retired", "open", "open"]);
+            assert_eq!(stand("alice").await, before);
+            for name in ["alice", "bob", "carol", "dave", "erin"] {
+                send(name, "after", "x").await;
+                assert_eq!(subjects(name).await.last().map(String::as_str), Some("after"), "{name}");
+            }
+            for (request, why) in [
+                (json!({"verb": "account-move", "address": "bob@ringpost.test", "to": 0}), "there is no volume 0"),
+                (json!({"verb": "account-move", "address": "bob@ringpost.test", "to": 1}), "in volume 1 already"),
+                (json!({"verb": "account-move", "address": "nobody@ringpost.test", "to": 1}), "there is no account"),
+                (json!({"verb": "volume-evacuate", "volume": 9}), "there is no volume 9"),
+            ] {
+                let answer = desk.ask(request).await;
+                let error = answer["error"].as_str().unwrap_or_default();
+                assert!(error.contains(why), "{answer}");
+            }
+        });
+    }
+}
