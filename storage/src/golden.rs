@@ -11,8 +11,9 @@ use crate::checkpoint::golden::{Page, example};
 use crate::index;
 use crate::record::{
     self, AccountGone, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Forward, Gap, Heartbeat,
-    MailboxPut, MailboxRemove, NewMessage, NewTransfer, Record, Released, ReleasedList, Renumber, Retired, RetiredRun,
-    RunRecord, Subscription, TransferRecord, Truncate, encode_sent, encode_watermark, kind, pack,
+    MailboxPut, MailboxRemove, MailboxRoot, NewMessage, NewRoot, NewTransfer, Record, Released, ReleasedList, Renumber,
+    Retired, RetiredRun, Row, RowRun, RunRecord, RunRef, Subscription, TransferRecord, Truncate, encode_sent,
+    encode_watermark, here, kind, pack, pack_rows, unpack_rows,
 };
 use crate::transfer::{TransferCopy, TransferNumber};
 use crate::types::{AccountId, Flags, MailboxId, Message, Place};
@@ -328,4 +329,89 @@ fn the_golden_batch_reads_as_one_record_of_each_kind() {
         _ => None,
     });
     assert_eq!(message, Some((1, place, b"X\n".to_vec(), 2)));
+}
+
+#[test]
+fn a_run_of_rows_is_these_bytes() {
+    let account = AccountId(3 << 48 | 1);
+    let flags = Flags { bits: Flags::SEEN, keywords: Some(Rc::new(vec!["later".into(), "work".into()])) };
+    let message = |uid: u32, flags: &Flags| {
+        Row::Message(Message {
+            saved_s: 1_700_000_009,
+            prefix: Place { segment: 6, at: 8 * uid },
+            body: Place { segment: 5, at: 31 * uid },
+            body_check: 0xfeed_f00d_0000_0000 | u64::from(uid),
+            prefix_len: 30,
+            ..Message::sketch(uid, 9, flags, 2_700 + uid, 1_700_000_000_123)
+        })
+    };
+    let rows = [message(3, &flags), Row::Gone(4), message(8, &Flags::of(Flags::DRAFT)), message(9, &flags)];
+    let bytes = pack_rows(account, MailboxId(4), &rows);
+    golden("rows-v2", &bytes);
+    let back = unpack_rows(account, MailboxId(4), &bytes).unwrap();
+    assert_eq!(format!("{back:?}"), format!("{rows:?}"));
+}
+
+#[test]
+fn a_record_of_a_root_is_these_bytes() {
+    let account = AccountId(3 << 48 | 1);
+    let old = Released { body: Place { segment: 6, at: 4_224 }, len: 3_990, large: false, rows: true };
+    let mailbox = |id: u32, name: &str| MailboxRoot {
+        id: MailboxId(id),
+        name: name.to_owned(),
+        uidvalidity: 1_700_000_000 + id,
+        uidnext: 17,
+        special_use: id as u16,
+        highest_modseq: 40,
+        floor: 12,
+        keyword_bytes_max: 11,
+        expunged: vec![(20, 4), (31, 5)],
+        rows: vec![RowRun { body: Place { segment: 5, at: 9_000 }, len: 280, rows: 4, check: 0xfeed }],
+        runs: vec![RunRef {
+            first: 1,
+            last: 9,
+            count: 7,
+            body: Place { segment: 5, at: 9_400 },
+            body_len: 700,
+            body_check: 0xf00d,
+        }],
+    };
+    let mut g = Gather::new(42, 7, 8_192);
+    let blob = g.push_blobs(pack_rows(account, MailboxId::INBOX, &[Row::Gone(5)]), &[88], 9)[0];
+    let mut inbox = mailbox(1, "INBOX");
+    inbox.rows.push(RowRun { body: here(blob.place.at), len: 88, rows: 1, check: blob.check });
+    let mailboxes = [inbox, mailbox(3, "Entwürfe")];
+    let root = NewRoot {
+        segment: 7,
+        name_hash: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff,
+        put: Place { segment: 1, at: 4_224 },
+        through: Place { segment: 6, at: 70_000 },
+        through_lsn: 41,
+        folds: 64,
+        generation: 2,
+        modseq: 40,
+        used_bytes: 5_400,
+        limit_bytes: 1 << 30,
+        used_messages: 2,
+        limit_messages: 1_000,
+        inbox_uidnext: 17,
+        inbox_uidvalidity: 1_700_000_001,
+        last_mailbox: 3,
+        added: &[Released { body: here(blob.place.at), len: 88, large: false, rows: true }],
+        released: &[old],
+        subscriptions: &["Entwürfe".into(), "INBOX".into()],
+        mailboxes: &mailboxes,
+    };
+    let place = g.push_root(account, &root);
+    let sealed = g.seal(crate::batch::example(), SEED);
+    let directory = &sealed.parts[0][HEADER_BYTES..];
+    let record = &directory[place.at as usize - 8_192 - HEADER_BYTES..];
+    golden("record-root-v2", record);
+    let Some(Record::Root(read)) = directory::entries(record).next().unwrap().unwrap().record else { panic!("a root") };
+    let body = Place { segment: 7, at: sealed.header.bodies_at() as u32 };
+    assert_eq!(read.added().map(|added| added.body).collect::<Vec<_>>(), [body]);
+    assert_eq!(read.released.items().collect::<Vec<_>>(), [old]);
+    assert_eq!((read.through, read.folds, read.last_mailbox), (root.through, 64, 3));
+    let read = read.mailboxes();
+    assert_eq!((read[0].rows[1].body, &read[1]), (body, &mailboxes[1]));
 }

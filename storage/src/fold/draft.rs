@@ -128,7 +128,8 @@ impl<'a> Draft<'a> {
                 rows: false,
             }));
             at = range.end;
-            let is_wanted = |uid: Uid| !whole || mailbox.position(uid).is_some();
+            // One that is not given yet is nobody's to drop.
+            let is_wanted = |uid: Uid| !whole || uid >= mailbox.uidnext || mailbox.position(uid).is_some();
             let kept: Vec<(Uid, Vec<u8>)> = items.iter().filter(|(uid, _)| is_wanted(*uid)).cloned().collect();
             if let (Some(first), Some(last)) = (kept.first(), kept.last()) {
                 let (first, last, count) = (first.0, last.0, kept.len() as u32);

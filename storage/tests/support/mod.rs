@@ -51,7 +51,11 @@ pub struct Open {
 }
 
 pub fn try_open(disk: &SimDisk) -> Result<Open, OpenError> {
-    let (volume, recovered) = block_on(Volume::open(disk.clone(), Some((STORE, 3)), settings()))?;
+    try_open_with(disk, settings())
+}
+
+pub fn try_open_with(disk: &SimDisk, settings: Settings) -> Result<Open, OpenError> {
+    let (volume, recovered) = block_on(Volume::open(disk.clone(), Some((STORE, 3)), settings))?;
     let mut tasks = Tasks::default();
     let looped = volume.clone();
     tasks.spawn(async move { looped.commit_loop(|| turns(1)).await });
