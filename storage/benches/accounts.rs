@@ -50,6 +50,9 @@ impl Disk for Memory {
     async fn open(&self, name: &str) -> io::Result<Kept> {
         self.files.borrow().get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
+    async fn recycle(&self, _: &str, _: &str) -> io::Result<Kept> {
+        Err(io::ErrorKind::NotFound.into())
+    }
     async fn remove(&self, name: &str) -> io::Result<()> {
         self.files.borrow_mut().remove(name);
         Ok(())
