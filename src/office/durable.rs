@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringpost_storage::{Decided, Lost, Outcome, Refused, Transaction, Volume};
+use ringpost_storage::{Decided, Lost, Op, Outcome, Refused, Transaction, Volume};
 
 use crate::limits;
 use crate::shard::{self, Disk};
@@ -27,6 +27,16 @@ pub enum Undone {
 /// # Errors
 /// See [`Undone`]. Past [`limits::COMMIT_DEADLINE_S`] it is `Unknown` (A054).
 pub async fn make_durable(volume: &Volume<Disk>, transaction: Transaction) -> Result<Vec<Outcome>, Undone> {
+    for op in &transaction.ops {
+        let (account, mailbox) = match op {
+            Op::RemoveMailbox { account, mailbox, .. } => (*account, Some(*mailbox)),
+            Op::RemoveAccount { account } => (*account, None),
+            _ => continue,
+        };
+        // A letter or the account's own root may be on its way: the store refuses a removal until that is durable.
+        let rest = volume.at_rest(account, mailbox);
+        let _ = shard::within(Duration::from_secs(limits::COMMIT_DEADLINE_S), rest).await;
+    }
     let decided = volume.decide(transaction, wall_ms()).map_err(Undone::Refused)?;
     settled(decided).await
 }

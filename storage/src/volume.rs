@@ -493,6 +493,13 @@ impl<D: Disk> Volume<D> {
         Ok(self.0.load(account).await?.then(|| Loaded::new(self.clone(), account)))
     }
 
+    /// Resolves when nothing is on its way that would make the removal of a mailbox, or of the whole account, `Busy`: what
+    /// came has to be durable before it can be let go by name. To be awaited right before `decide`. While ever more comes
+    /// it gives up after some batches, and `decide` has the last word.
+    pub async fn at_rest(&self, account: AccountId, mailbox: Option<MailboxId>) {
+        self.0.at_rest(account, mailbox).await;
+    }
+
     /// Writes a root of the account: loading it reads that, and no records before it. False: there was nothing to do, or
     /// there is no such account. Who only delivers need not call it: [`Volume::housekeeping`] does.
     ///

@@ -27,7 +27,7 @@ use plan::Plan;
 use crate::disk::Disk;
 use crate::index::{Account, Entry};
 use crate::transaction::{Lost, Refused};
-use crate::types::AccountId;
+use crate::types::{AccountId, MailboxId};
 use crate::volume::{Inner, ReadError};
 
 /// Tries to fold an account without its rows, while others change it. After them it is loaded.
@@ -36,6 +36,9 @@ const TRIES_MAX: u32 = 3;
 /// Times that an account is folded to write again what lies in one segment: each does half a segment. After them whoever
 /// asked finds what is left there, and asks again.
 const REWRITES_MAX: u32 = 8;
+
+/// Batches that a removal waits for what is on its way, at most.
+const REST_BATCHES_MAX: u32 = 64;
 
 /// What is written again besides what changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +129,23 @@ impl<D: Disk> Inner<D> {
         }
         let ahead = self.ahead.borrow();
         ahead.peek(id).is_none_or(|a| a.folding == 0 && !a.is_losing() && !(put && a.put > 0))
+    }
+
+    /// See [`crate::Volume::at_rest`].
+    pub async fn at_rest(&self, id: AccountId, mailbox: Option<MailboxId>) {
+        for _ in 0..REST_BATCHES_MAX {
+            let rests = match (self.ahead.borrow().peek(id), mailbox) {
+                (None, _) => true,
+                (Some(account), None) => !account.is_coming(),
+                (Some(account), Some(mailbox)) => {
+                    account.folding == 0 && account.peek(mailbox).is_none_or(|m| m.coming == 0)
+                }
+            };
+            if rests || self.log.borrow().failed {
+                return;
+            }
+            self.settled().await;
+        }
     }
 
     /// Resolves when the next batch is durable, or none will be.

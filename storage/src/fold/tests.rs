@@ -9,7 +9,7 @@ use crate::record::Released;
 use crate::sim::SimDisk;
 use crate::sim::campaign::tasks::{Tasks, block_on, turns};
 use crate::transaction::{FlagsHow, Op, Outcome, Target, Transaction};
-use crate::types::{Flags, MailboxId, Uid};
+use crate::types::{Flags, Uid};
 use crate::volume::{Create, Settings, Volume};
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -310,7 +310,16 @@ fn a_removal_and_a_root_wait_for_each_other() {
         assert!(house.tasks.turn());
     }
     assert_eq!(volume.decide(remove(MailboxId(2), "Work"), NOW_MS).err(), Some(Refused::Busy));
+    let resting = volume.clone();
+    let rested = Rc::new(RefCell::new(false));
+    let tell = rested.clone();
+    house.tasks.spawn(async move {
+        resting.at_rest(alice, Some(MailboxId(2))).await;
+        let free = resting.0.ahead.borrow().peek(alice).is_none_or(|a| a.folding == 0);
+        *tell.borrow_mut() = free;
+    });
     house.tasks.settle();
+    assert!(*rested.borrow(), "who waits is not refused");
     house.deliver(alice, 3);
     drop(volume.decide(remove(MailboxId(2), "Work"), NOW_MS).unwrap());
     let folding = volume.clone();
