@@ -11,8 +11,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use ringpost_storage::sim::{Fault, OpKind, SimDisk, When};
 use ringpost_storage::{
-    AccountId, Body, Carried, Flags, Lost, MailboxId, Op, Outcome, PendingTransfer, Refused, Transaction, TransferCopy,
-    TransferNumber, TransferOp, TransferOutcome,
+    AccountId, Body, Carried, Flags, Lost, MailboxId, Op, Outcome, PendingTransfer, Refused, Settings, Transaction,
+    TransferCopy, TransferNumber, TransferOp, TransferOutcome, Volume,
 };
 use support::*;
 
@@ -130,6 +130,43 @@ fn what_is_owed_and_what_was_received_survive_a_crash() {
     drop(a);
     let a = open(&a_disk.crash());
     assert_eq!((a.volume.transfers_sent(TARGET), pending(&a).len()), (numbers[1], 1));
+}
+
+/// A volume that makes checkpoints.
+fn open_often(disk: &SimDisk) -> Open {
+    let often = Settings { checkpoint_bytes: 20 << 10, ..settings() };
+    let (volume, recovered) = block_on(Volume::open(disk.clone(), Some((STORE, 3)), often)).unwrap();
+    let mut tasks = Tasks::default();
+    let looped = volume.clone();
+    tasks.spawn(async move { looped.commit_loop(|| turns(1)).await });
+    let held = hold_all(&volume);
+    Open { held, volume, recovered, tasks }
+}
+
+#[test]
+fn what_is_owed_and_what_was_received_is_in_the_checkpoint() {
+    let ((a_disk, mut a, _), (b_disk, mut b, bob)) = two();
+    let copies = || vec![copy(bob), copy(AccountId(99))];
+    let numbers: Vec<_> = (0..30).map(|n| number(&a.commit(sending(&text(3_000, n), copies()))[0])).collect();
+    let carried = receiving(&a, &pending(&a)[0], NONE);
+    b.commit(carried);
+    a.done(sent(numbers[9]));
+    let shown = |v: &Open| {
+        let owed = pending(v).into_iter().map(|p| (p.number, p.octets(), p.copies.clone())).collect::<Vec<_>>();
+        (owed, v.volume.transfers_sent(TARGET), v.volume.watermark(SOURCE))
+    };
+    let (of_a, of_b) = (shown(&a), shown(&b));
+    assert_eq!((of_a.0.len(), of_b.2.bounced.clone()), (20, vec![(numbers[0], 1)]));
+    // Closing a volume that makes checkpoints makes one.
+    drop((a, b));
+    open_often(&a_disk.kill()).close();
+    open_often(&b_disk.kill()).close();
+    let (mut a, b) = (open_often(&a_disk.kill()), open_often(&b_disk.kill()));
+    assert!(a.recovered.batches <= 1 && b.recovered.batches <= 1, "{:?} {:?}", a.recovered, b.recovered);
+    assert_eq!((shown(&a), shown(&b)), (of_a, of_b));
+    assert_eq!(block_on(a.volume.read_transfer(&pending(&a)[0])).unwrap(), text(3_000, 10));
+    let next = number(&a.commit(sending(b"next\r\n", copies()))[0]);
+    assert_eq!(next, TransferNumber { number: 31, ..numbers[0] });
 }
 
 #[test]
