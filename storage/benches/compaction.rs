@@ -109,7 +109,8 @@ struct Bench {
 impl Bench {
     fn new(disk: &Memory) -> Bench {
         let facts = Create { store: uuid::Uuid::nil(), volume: 0, volumes: 1, segment_bytes: SEGMENT, seed: 7 };
-        let settings = Settings { gather_bytes_max: 64 << 20, batch_bytes_max: 4 << 20, free_bytes_min: 0 };
+        let settings =
+            Settings { gather_bytes_max: 64 << 20, batch_bytes_max: 4 << 20, free_bytes_min: 0, ..Settings::DEFAULT };
         block_on(Volume::create(disk, &facts)).unwrap();
         let (volume, _) = block_on(Volume::open(disk.clone(), None, settings)).unwrap();
         let mut tasks = Tasks::default();
