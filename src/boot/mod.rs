@@ -10,7 +10,6 @@
 //!
 //! [`node`] is the same function in the real and in the simulated world.
 
-mod compaction;
 pub mod home;
 pub mod node;
 pub mod tls;

@@ -145,6 +145,14 @@ impl disk::File for DiskFile {
         }
     }
 
+    async fn write(&self, offset: u64, parts: Vec<disk::Bytes>) -> io::Result<()> {
+        match &self.0 {
+            FileIn::Real(f) => f.write(offset, parts).await,
+            #[cfg(feature = "sim")]
+            FileIn::Sim(f) => f.write(offset, parts).await,
+        }
+    }
+
     async fn write_sync(&self, offset: u64, parts: Vec<disk::Bytes>) -> io::Result<()> {
         match &self.0 {
             FileIn::Real(f) => f.write_sync(offset, parts).await,

@@ -169,8 +169,17 @@ impl DiskFile {
         Ok(bytes)
     }
 
+    /// See [`ringpost_storage::disk::File::write`]. Through the page cache each write is synced.
+    pub async fn write(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
+        self.put(offset, parts, false).await
+    }
+
     /// See [`ringpost_storage::disk::File::write_sync`].
     pub async fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
+        self.put(offset, parts, true).await
+    }
+
+    async fn put(&self, offset: u64, parts: Vec<Bytes>, sync: bool) -> io::Result<()> {
         let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
         assert!(offset.checked_add(bytes).is_some_and(|end| end <= self.0.len), "files do not grow");
         assert!((offset | bytes).is_multiple_of(BLOCK_BYTES) && bytes > 0, "writes are whole blocks");
@@ -183,19 +192,25 @@ impl DiskFile {
             // What was read of it before: left there, each write would have to look for it.
             forget_cached(&**file, 0, None);
         }
-        self.write_direct(file, offset, &parts, bytes as usize).await
+        self.write_direct(file, offset, (&parts, bytes as usize), sync).await
     }
 
-    /// Copies the parts together and writes them, the last piece with the sync behind it. Pieces follow one another, so
+    /// Copies the parts together and writes them, the last piece with the sync behind it, if there is to be one. Pieces follow one another, so
     /// that memory is bounded; a batch's footer is in the last.
-    async fn write_direct(&self, file: &Rc<OwnedFd>, offset: u64, parts: &[Bytes], bytes: usize) -> io::Result<()> {
+    async fn write_direct(
+        &self,
+        file: &Rc<OwnedFd>,
+        offset: u64,
+        (parts, bytes): (&[Bytes], usize),
+        sync: bool,
+    ) -> io::Result<()> {
         let mut rest = Rest { parts, done: 0 };
         let mut at = 0;
         while at < bytes {
             let piece = (bytes - at).min(STAGE_BYTES_MAX);
             let mut stage = self.0.stages.take(piece);
             rest.copy(&mut stage, piece);
-            let last = at + piece == bytes;
+            let last = sync && at + piece == bytes;
             let shard = here();
             let key = shard.ring().stage_write_open(file.clone(), stage, offset + at as u64, last);
             let (result, stage) = written(shard, key).await;

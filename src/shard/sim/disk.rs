@@ -148,6 +148,11 @@ impl DiskFile {
         self.file.seal();
     }
 
+    pub async fn write(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
+        let file = self.file.clone();
+        self.on.run(async move { file.write(offset, parts).await }).await
+    }
+
     pub async fn write_sync(&self, offset: u64, parts: Vec<Bytes>) -> io::Result<()> {
         let file = self.file.clone();
         self.on.run(async move { file.write_sync(offset, parts).await }).await

@@ -24,6 +24,8 @@ mod run;
 mod survey;
 mod window;
 
+pub use window::Window;
+
 use std::future::Future;
 
 use crate::disk::Disk;

@@ -12,8 +12,8 @@ use crate::record::{Bad, Record};
 use crate::segment::{BLOCK_BYTES, FIRST_INCARNATION};
 use crate::volume::OpenError;
 
-/// Octets read at once while walking: a header with most directories.
-const WALK_BYTES: u64 = 64 << 10;
+/// Octets read at first of what stands somewhere: a header with most directories. (Who walks looks through a window.)
+const WALK_BYTES: u64 = 16 << 10;
 /// Octets read at once while searching.
 const SEARCH_BYTES: u64 = 1 << 20;
 /// Octets of a body read at once while verifying.

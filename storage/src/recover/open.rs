@@ -117,7 +117,6 @@ pub async fn open<D: Disk>(
         reading: Pins::default(),
         stuck: RefCell::default(),
         compacting: Cell::default(),
-        rests_until: Cell::default(),
     };
     if failed {
         inner.watches.end();

@@ -20,6 +20,7 @@ use crate::batch::{FOOTER_BYTES, directory};
 use crate::bugs::{self, Bug};
 use crate::checkpoint::Start;
 use crate::commit::Use;
+use crate::compact::Window;
 use crate::disk::File;
 use crate::index::Index;
 use crate::record::Record;
@@ -167,7 +168,8 @@ pub async fn scan<F: File>(
             }
         }
         let (from, stale_to) = begin.map_or((segment::HEADER_BYTES as u64, 0), |p| (p.offset, p.stale_to));
-        walk.segment(&frames(superblock, number, file, incarnation), (from, stale_to), next_first, number == last)
+        let file = Window::new(file.clone());
+        walk.segment(&frames(superblock, number, &file, incarnation), (from, stale_to), next_first, number == last)
             .await?;
     }
     walk.missing_before(walk.scan.next_lsn);

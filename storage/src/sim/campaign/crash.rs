@@ -195,6 +195,7 @@ impl<'a> Trial<'a> {
                 self.looks_durable(house, said);
             }
         }
+        self.tally.compacted += house.volume.stats().compacted_segments;
         let close = watch.chance.borrow_mut().random_ratio(1, 3).then(|| house.close());
         while house.turn() {
             said.listen();
@@ -202,7 +203,6 @@ impl<'a> Trial<'a> {
         }
         said.listen();
         assert!(house.is_at_rest(), "nothing goes on for ever");
-        self.tally.compacted += house.volume.stats().compacted_segments;
         self.looks_durable(house, said);
         self.tally.folds += house.volume.stats().folds;
         self.tally.checkpoints += house.volume.stats().checkpoints;
