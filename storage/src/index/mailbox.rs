@@ -190,6 +190,10 @@ impl Mailbox {
         self.changed(message.modseq, lsn);
         self.dirty(message.uid, lsn);
         self.keywords_held += keywords_held(&message);
+        if self.messages.len() == self.messages.capacity() {
+            // By an eighth, not twofold: most mailboxes hardly grow after they were loaded.
+            self.messages.reserve_exact(4.max(self.messages.len() / 8));
+        }
         self.messages.insert(at, message);
         Some(())
     }
