@@ -61,7 +61,9 @@ impl<D: Disk> Inner<D> {
         stop: u64,
         found: &mut Vec<Found>,
     ) -> Result<(), ReadError> {
-        let incarnation = self.index.borrow().segments.get(&number).map(|s| s.incarnation);
+        // Where its header is damaged, how often the file was used is a guess, and any incarnation will do.
+        let known = !self.is_damaged(Place { segment: number, at: 0 });
+        let incarnation = self.index.borrow().segments.get(&number).map(|s| s.incarnation).filter(|_| known);
         let (segment_bytes, seed) = (self.facts.segment_bytes, self.facts.seed);
         let frames = Frames { file, segment: number, incarnation, segment_bytes, seed };
         let next = self.log.borrow().uses.get(&(number + 1)).and_then(|used| used.first_lsn);
