@@ -26,7 +26,7 @@ fn every_step_of_the_disk_may_fail_under_a_letter_and_a_move() {
 #[test]
 fn nothing_false_is_shown_of_a_volume_that_rots_and_nothing_unhurt_is_gone() {
     let mut all = Tally::default();
-    [3, 6, 34].into_iter().for_each(|seed| all.add(&rot::run(seed)));
+    [3, 6, 21, 34].into_iter().for_each(|seed| all.add(&rot::run(seed)));
     assert!(all.runs > 1_000 && all.appended > 20, "{all:?}");
 }
 

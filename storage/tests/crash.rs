@@ -36,12 +36,12 @@ fn campaign(from: u64, seeds: u64, faults: bool) {
 
 #[test]
 fn a_crash_anywhere_loses_nothing_that_was_acknowledged() {
-    campaign(0, 12, false);
+    campaign(0, 5, false);
 }
 
 #[test]
 fn failing_writes_and_syncs_and_crashes_lose_nothing_that_was_acknowledged() {
-    campaign(1_000_000, 12, true);
+    campaign(1_000_000, 5, true);
 }
 
 /// Opens, or makes, a volume until the clock stops.

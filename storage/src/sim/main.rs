@@ -178,17 +178,17 @@ fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
         tally.looks
     );
     println!(
-        "  {} transactions ({} refused), {} segments compacted; {} to several; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised; {} folds",
+        "  {} transactions ({} refused), {} accounts folded, {} segments compacted; {} to several; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
         tally.decided,
         tally.refused,
+        tally.folds,
         tally.compacted,
         tally.shared,
         tally.appended,
         tally.copied,
         tally.moved,
         tally.expunged,
-        tally.summaries,
-        tally.folds
+        tally.summaries
     );
     if tally.whole_points > 0 {
         println!("  {} crash points looked at whole, {} whole traces", tally.whole_points, tally.whole);

@@ -37,6 +37,8 @@ pub struct Trial<'a> {
     seen: Seen<'a>,
     tally: Tally,
     lives: u64,
+    /// Segments come and go, and somebody keeps house.
+    churn: bool,
 }
 
 /// What becomes of a life.
@@ -65,8 +67,9 @@ impl<'a> Trial<'a> {
     /// # Panics
     /// With a sentence, when production code breaks a promise or panics itself.
     pub fn run(images: &'a Images, seed: u64, faults: bool) -> Tally {
-        let mut trial = Trial { seen: Seen::new(images), tally: Tally::default(), lives: 0 };
         let chance: Chance = Rc::new(RefCell::new(SmallRng::seed_from_u64(seed)));
+        let mut trial = Trial { seen: Seen::new(images), tally: Tally::default(), lives: 0, churn: false };
+        trial.churn = chance.borrow_mut().random_ratio(1, 4);
         let mut disk = SimDisk::new(seed);
         let mut said = Said::new(Model::default(), 0);
         if !chance.borrow_mut().random_ratio(1, 8) {
@@ -124,7 +127,12 @@ impl<'a> Trial<'a> {
             plan(disk, &mut chance.borrow_mut());
         }
         house::slow(disk, chance);
-        let draws = if depth == 0 { 10 } else { 1 };
+        // A life with much to recover is cut more seldom.
+        let draws = match depth {
+            0 if self.churn => 2,
+            0 => 10,
+            _ => 1,
+        };
         // A cut right behind the opening is a crash point too: what is shown is promised now.
         let mut watch = Watch { disk, chance, seen: u64::MAX, depth, draws };
         self.work(&mut house, &mut said, &mut watch);
@@ -146,10 +154,20 @@ impl<'a> Trial<'a> {
     fn work(&mut self, house: &mut House, said: &mut Said, watch: &mut Watch) {
         let transactions = {
             let chance = &mut *watch.chance.borrow_mut();
-            if watch.depth == 0 { chance.random_range(5..30) } else { chance.random_range(1..6) }
+            match watch.depth {
+                0 if self.churn => chance.random_range(15..40),
+                0 => chance.random_range(5..30),
+                _ => chance.random_range(1..6),
+            }
         };
         // Some lives are about compaction, which needs something to compact.
         let compacts = watch.chance.borrow_mut().random_ratio(1, 2);
+        let scale = if self.churn { Scale::Churn } else { Scale::Mixed };
+        if self.churn || watch.chance.borrow_mut().random_ratio(1, 4) {
+            let rounds = if watch.depth == 0 { transactions / 4 } else { 2 };
+            let seed = watch.chance.borrow_mut().random();
+            house.keep_house(rounds, seed);
+        }
         for _ in 0..transactions {
             if compacts && watch.chance.borrow_mut().random_ratio(1, 4) {
                 let rounds = watch.chance.borrow_mut().random_range(1..4);
@@ -157,7 +175,7 @@ impl<'a> Trial<'a> {
             }
             let (work, now_ms, pace) = {
                 let chance = &mut *watch.chance.borrow_mut();
-                let work = Work::random(chance, Scale::Mixed, said.last(), said.durable());
+                let work = Work::random(chance, scale, said.last(), said.durable());
                 // The clock jumps as it likes.
                 (work, NOW_MS + chance.random_range(-1_000_000..1_000_000), chance.random_range(0..8))
             };
@@ -195,7 +213,6 @@ impl<'a> Trial<'a> {
                 self.looks_durable(house, said);
             }
         }
-        self.tally.compacted += house.volume.stats().compacted_segments;
         let close = watch.chance.borrow_mut().random_ratio(1, 3).then(|| house.close());
         while house.turn() {
             said.listen();
@@ -204,8 +221,10 @@ impl<'a> Trial<'a> {
         said.listen();
         assert!(house.is_at_rest(), "nothing goes on for ever");
         self.looks_durable(house, said);
-        self.tally.folds += house.volume.stats().folds;
-        self.tally.checkpoints += house.volume.stats().checkpoints;
+        let stats = house.volume.stats();
+        self.tally.folds += stats.folds;
+        self.tally.compacted += stats.compacted_segments;
+        self.tally.checkpoints += stats.checkpoints;
         assert!(close.is_none_or(|closed| closed.get()), "closing ends");
     }
 

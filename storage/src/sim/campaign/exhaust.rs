@@ -78,14 +78,20 @@ impl Trace<'_> {
         if made {
             // The trace begins on what is there: somebody with a few messages.
             disk.set_delay(None);
-            for n in 0..4 {
-                let work = Self::ground(n, said.last());
+            let old = self.chance.borrow_mut().random_ratio(1, 8);
+            for n in 0..if old { 16 } else { 4 } {
+                let work = Self::ground(n, if old { 11_000 } else { 200 }, said.last());
                 let decided =
                     house.decide(&work, NOW_MS, || true).expect("nobody stops it").expect("nothing hinders it");
                 said.decided(&work, decided);
                 while house.turn() {}
                 said.listen();
             }
+            let (rounds, seed) = {
+                let chance = &mut *self.chance.borrow_mut();
+                (if old { 3 } else { chance.random_range(0..3) }, chance.random())
+            };
+            house.keep_house(rounds, seed);
             house::slow(&disk, &self.chance.clone());
             changes = disk.changes();
         }
@@ -117,9 +123,13 @@ impl Trace<'_> {
             said.listen();
             self.look(&disk, &mut changes, &said, 0);
         }
+        let stats = house.volume.stats();
+        self.tally.folds += stats.folds;
+        self.tally.compacted += stats.compacted_segments;
     }
 
-    fn ground(n: u64, model: &Model) -> Work {
+    /// Letters, and in the end all but a few of many expunged.
+    fn ground(n: u64, octets: usize, model: &Model) -> Work {
         let Some(account) = model.accounts.keys().next().copied() else {
             let mailboxes = vec![NewMailbox { name: "m1".into(), special_use: 1 }];
             return Work {
@@ -127,9 +137,13 @@ impl Trace<'_> {
                 ops: vec![Op::PutAccount { name: "u1@x".into(), secrets: vec![1], mailboxes }],
             };
         };
+        if n == 15 {
+            let uids = (1..15).filter(|uid| uid % 5 != 0).collect();
+            return Work { texts: vec![], ops: vec![Op::Expunge { account, mailbox: MailboxId::INBOX, uids }] };
+        }
         let (mailbox, prefix, flags) = (MailboxId::INBOX, b"To: u1@x\r\n".to_vec(), Flags::none());
         let append = Op::Append { account, mailbox, body: 0, prefix, flags, internal_ms: 1 };
-        Work { texts: vec![text(200, n).into()], ops: vec![append] }
+        Work { texts: vec![text(octets, n).into()], ops: vec![append] }
     }
 
     /// If a completion has changed what a cut could leave: makes and judges every such disk.

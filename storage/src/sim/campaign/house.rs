@@ -5,8 +5,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use rand::Rng;
 use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 
 use super::model::Work;
 use super::tasks::{Tasks, turns};
@@ -14,7 +14,8 @@ use crate::batch;
 use crate::segment::{self, BLOCK_BYTES, HEADER_BYTES, SegmentHeader};
 use crate::sim::{OpKind, SimDisk};
 use crate::{
-    Compacted, Create, Decided, OpenError, Pace, ReadError, Recovered, Refused, Settings, Stuck, Volume, VolumeId,
+    AccountId, Compacted, Create, Decided, OpenError, Pace, ReadError, Recovered, Refused, Settings, Stuck, Volume,
+    VolumeId,
 };
 
 /// The store of all volumes under trial.
@@ -55,6 +56,25 @@ pub struct House {
     /// What recovery found.
     pub recovered: Recovered,
     tasks: Tasks,
+}
+
+/// Rests a turn, whatever was read or written.
+struct Calm;
+
+impl Pace for Calm {
+    fn now_ms(&self) -> i64 {
+        NOW_MS
+    }
+
+    async fn rest(&self, _octets: u64) {
+        turns(1).await;
+    }
+}
+
+async fn compact_one<P: Pace>(volume: &Volume<SimDisk>, pace: &P) {
+    if let Compacted::Stuck(_, why @ (Stuck::Damaged | Stuck::Unknown(_) | Stuck::Gap)) = volume.compact(pace).await {
+        panic!("a segment that is well cannot be compacted: {why:?}");
+    }
 }
 
 /// Lets others have a few turns after each step.
@@ -252,14 +272,48 @@ impl House {
         let (volume, pace) = (self.volume.clone(), Eager(chance.clone()));
         self.tasks.spawn(async move {
             for _ in 0..rounds {
-                match volume.compact(&pace).await {
-                    Compacted::Stuck(_, why @ (Stuck::Damaged | Stuck::Unknown(_) | Stuck::Gap)) => {
-                        panic!("a segment that is well cannot be compacted: {why:?}")
-                    }
-                    _ => pace.rest(0).await,
+                compact_one(&volume, &pace).await;
+                pace.rest(0).await;
+            }
+        });
+    }
+
+    /// Folds accounts beside everything else, and compacts what is worth it: so many times, with turns between.
+    pub fn keep_house(&mut self, rounds: u32, seed: u64) {
+        let volume = self.volume.clone();
+        self.tasks.spawn(async move {
+            let mut chance = SmallRng::seed_from_u64(seed);
+            for _ in 0..rounds {
+                turns(chance.random_range(0..60)).await;
+                let ids = volume.account_ids();
+                if chance.random() && !ids.is_empty() {
+                    // Its own tests say when it may be refused; here it is enough that nothing is lost.
+                    let _ = volume.fold(ids[chance.random_range(0..ids.len())]).await;
+                } else {
+                    compact_one(&volume, &Calm).await;
                 }
             }
         });
+    }
+
+    /// Folds an account, and waits for it. False: there was nothing to do, or the disk does not let it.
+    pub fn fold(&mut self, account: AccountId) -> bool {
+        let volume = self.volume.clone();
+        self.finished(async move { volume.fold(account).await.unwrap_or(false) })
+    }
+
+    /// Compacts a segment if one is worth it, and waits for it. False: none was, or the disk does not let it.
+    pub fn compact_now(&mut self) -> bool {
+        let volume = self.volume.clone();
+        self.finished(async move { matches!(volume.compact(&Calm).await, Compacted::Segment { .. }) })
+    }
+
+    fn finished<T: 'static>(&mut self, work: impl Future<Output = T> + 'static) -> T {
+        let told = Rc::new(RefCell::new(None));
+        let tell = told.clone();
+        self.tasks.spawn(async move { *tell.borrow_mut() = Some(work.await) });
+        while told.borrow().is_none() && self.tasks.turn() {}
+        told.take().expect("background work comes to an end")
     }
 
     /// Begins to close the volume; the cell is true when that is done.

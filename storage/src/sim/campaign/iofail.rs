@@ -248,6 +248,21 @@ impl Stage {
         self.said.listen();
     }
 
+    /// Folds the first account.
+    pub fn fold(&mut self) {
+        let account = self.said.durable().accounts.keys().next().copied();
+        if let (Some(house), Some(account)) = (&mut self.house, account) {
+            house.fold(account);
+        }
+        self.settle();
+    }
+
+    /// Compacts what is worth it.
+    pub fn compact(&mut self) {
+        while self.house.as_mut().is_some_and(House::compact_now) {}
+        self.settle();
+    }
+
     /// A second passes.
     pub fn heartbeat(&mut self) {
         if let Some(house) = &mut self.house {

@@ -278,7 +278,8 @@ impl Model {
 impl Account {
     fn differs(&self, found: &Account) -> Option<String> {
         if (&self.name, &self.secrets) != (&found.name, &found.secrets) {
-            return Some(format!("it is called {} or has other secrets", found.name));
+            let facts = |a: &Account| (a.name.clone(), String::from_utf8_lossy(&a.secrets).into_owned());
+            return Some(format!("(name, secrets) is {:?}, not {:?}", facts(found), facts(self)));
         }
         if self.subscriptions != found.subscriptions {
             return Some(format!("subscriptions are {:?}, not {:?}", found.subscriptions, self.subscriptions));

@@ -186,6 +186,34 @@ pub const SCENARIOS: &[Scenario] = &[
         letter_waiting(s, 100);
         s.close();
     }),
+    ("fold", |s| {
+        begin(s);
+        letter(s, 100);
+        letter(s, 700);
+        s.fold();
+        letter(s, 100);
+        s.fold();
+        s.reopen();
+        s.look();
+    }),
+    ("compaction", |s| {
+        begin(s);
+        for _ in 0..6 {
+            letter(s, 25_000);
+        }
+        s.work(vec![], |m| {
+            let (account, uids) = inbox(m)?;
+            Some(vec![Op::Expunge {
+                account,
+                mailbox: INBOX,
+                uids: uids.into_iter().filter(|uid| uid % 3 != 0).collect(),
+            }])
+        });
+        s.compact();
+        s.look();
+        letter(s, 30_000);
+        letter(s, 30_000);
+    }),
     ("killed and opened", |s| {
         begin(s);
         letter(s, 100);

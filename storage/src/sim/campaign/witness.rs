@@ -1,6 +1,6 @@
 //! A life of which every write is known: what was written where, and which transactions lie in it.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -32,15 +32,28 @@ pub struct Witness {
     pub truth: Truth,
     /// Disks as they were now and then.
     pub before: Vec<SimDisk>,
-    events: Rc<RefCell<Vec<Event>>>,
+    ear: Ear,
 }
 
-#[derive(Clone, Copy)]
-enum Event {
-    /// A batch is written next: this many writes were in the journal.
-    Begun(usize),
-    /// It is durable, and so many transactions lie in it.
-    Durable(usize),
+/// Which transactions lie in which batch: those that are acknowledged in the turn in which the batch became durable. No two
+/// become durable in one turn.
+#[derive(Default)]
+struct Ear {
+    /// Writes in the journal when the batch that is on its way was begun, and the same of the one that has just become durable.
+    begun: Rc<Cell<(usize, Option<usize>)>>,
+    /// The same of those before, and the transactions in them.
+    durable: Vec<(usize, Range<usize>)>,
+}
+
+impl Ear {
+    fn hear(&mut self, said: &mut Said) {
+        let before = said.acked();
+        said.listen();
+        if let (begun, Some(durable)) = self.begun.get() {
+            self.durable.push((durable, before + 1..said.acked() + 1));
+            self.begun.set((begun, None));
+        }
+    }
 }
 
 /// A batch on disk.
@@ -73,17 +86,15 @@ impl Witness {
         block_on(Volume::create(&disk, &house::facts(seed))).expect("nothing hinders it");
         disk.keep_journal();
         let house = house::open(&disk, seed, || true).expect("nobody stops it").expect("nothing hinders it");
-        let events = Rc::new(RefCell::new(Vec::new()));
-        let (tell, journal) = (events.clone(), disk.clone());
-        house.volume.watch_commits(move |commit| {
-            tell.borrow_mut().push(match commit {
-                Commit::Begun => Event::Begun(journal.journal_len()),
-                Commit::Durable { transactions, .. } => Event::Durable(transactions as usize),
-            });
+        let ear = Ear::default();
+        let (begun, journal) = (ear.begun.clone(), disk.clone());
+        house.volume.watch_commits(move |commit| match commit {
+            Commit::Begun => begun.set((journal.journal_len(), begun.get().1)),
+            Commit::Durable { .. } => begun.set((begun.get().0, Some(begun.get().0))),
         });
         house::slow(&disk, chance);
         let said = Said::new(Model::default(), 0);
-        Witness { disk, house, said, truth: Truth::default(), before: vec![], events }
+        Witness { disk, house, said, truth: Truth::default(), before: vec![], ear }
     }
 
     /// Decides random work and lets a few turns pass; `each_turn` is called between them.
@@ -92,11 +103,12 @@ impl Witness {
             let chance: &mut SmallRng = &mut chance.borrow_mut();
             (Work::random(chance, Scale::Tiny, self.said.last(), self.said.durable()), chance.random_range(0..10))
         };
-        let said = &mut self.said;
+        let (said, ear) = (&mut self.said, &mut self.ear);
         let decided = self.house.decide(&work, NOW_MS, || {
-            said.listen();
+            ear.hear(said);
             true
         });
+        ear.hear(said);
         if let Ok(decided) = decided.expect("nobody stops it") {
             tally.decided(&work, &decided.outcomes);
             self.said.decided(&work, decided);
@@ -116,7 +128,7 @@ impl Witness {
     /// One turn. True if anything moved.
     pub fn turn(&mut self) -> bool {
         let moved = self.house.turn();
-        self.said.listen();
+        self.ear.hear(&mut self.said);
         moved
     }
 
@@ -136,18 +148,9 @@ impl Witness {
         for (n, write) in journal.iter().enumerate().filter(|(_, w)| is_batch(w)) {
             out.push((n, BatchAt { write: write.clone(), transactions: 0..0, vouched: write.synced && n < last }));
         }
-        let mut next = 1;
-        let mut begun = None;
-        for event in &*self.events.borrow() {
-            match event {
-                Event::Begun(at) => begun = Some(*at),
-                Event::Durable(transactions) => {
-                    let from = begun.take().expect("begun before it is durable");
-                    let batch = out.iter_mut().find(|(n, _)| *n >= from).expect("it was written");
-                    batch.1.transactions = next..next + transactions;
-                    next += transactions;
-                }
-            }
+        for (begun, transactions) in &self.ear.durable {
+            let batch = out.iter_mut().find(|(n, _)| n >= begun).expect("it was written");
+            batch.1.transactions = transactions.clone();
         }
         out.into_iter().map(|(_, batch)| batch).collect()
     }

@@ -16,6 +16,8 @@ pub enum Scale {
     Tiny,
     /// Up to 3,000 octets, and one of ten 20,000.
     Mixed,
+    /// Up to 12,000 octets, and much is expunged: segments come and go.
+    Churn,
 }
 
 impl Work {
@@ -87,6 +89,7 @@ fn letter(chance: &mut SmallRng, scale: Scale) -> Rc<[u8]> {
         Scale::Tiny => chance.random_range(0..2_500),
         Scale::Mixed if chance.random_ratio(1, 10) => 20_000,
         Scale::Mixed => chance.random_range(0..3_000),
+        Scale::Churn => chance.random_range(0..12_000),
     };
     text(len, chance.random()).into()
 }
@@ -134,6 +137,10 @@ fn op(chance: &mut SmallRng, scale: Scale, (model, durable): (&Model, &Model), w
         7..10 => Op::CreateMailbox { account, name: name(chance), special_use: 0, subscribed: chance.random() },
         10..12 => Op::RemoveMailbox { account, mailbox, name: named(chance) },
         12..13 => Op::RemoveAccount { account },
+        13..25 | 93.. if scale == Scale::Churn => {
+            let uids = uids.into_iter().filter(|_| chance.random_ratio(3, 4)).collect();
+            Op::Expunge { account, mailbox, uids }
+        }
         13..25 => {
             let how = [FlagsHow::Replace, FlagsHow::Add, FlagsHow::Remove][chance.random_range(0..3)];
             let flags = flags(chance);
