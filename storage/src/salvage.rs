@@ -71,6 +71,8 @@ impl<D: Disk> Inner<D> {
         let mut last = 0;
         while at < stop {
             let batch = match frames.spot(at).await.map_err(unread)? {
+                // What has the number of the next segment's first batch, or a later one, is of a tail that was discarded.
+                Spot::Batch(batch) if next.is_some_and(|next| batch.header.lsn >= next) => return Ok(()),
                 Spot::Batch(batch) => *batch,
                 _ if next == Some(last + 1) => return Ok(()),
                 _ => {
