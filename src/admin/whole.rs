@@ -48,10 +48,9 @@ pub(super) async fn hold(office: &Office, token: u64, how: Hold) -> Response {
 pub(super) fn accept_loss(office: &Office) -> Response {
     respond(alone(office).map(|()| {
         for (id, volume) in office.volumes() {
-            if !volume.is_whole() {
-                tracing::warn!(volume = id, "the operator accepts that batches are lost");
-                volume.accept_loss();
-            }
+            // Also where a checkpoint still knows what was in them: it will not always.
+            tracing::warn!(volume = id, "the operator accepts that batches are lost");
+            volume.accept_loss();
         }
         Response::Done
     }))

@@ -10,6 +10,7 @@
 //!
 //! [`node`] is the same function in the real and in the simulated world.
 
+mod compaction;
 pub mod home;
 pub mod node;
 pub mod tls;

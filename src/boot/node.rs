@@ -13,7 +13,7 @@ use ringpost_storage::{Commit, Create, OpenError, Settings as VolumeSettings, Vo
 use uuid::Uuid;
 
 use crate::admin;
-use crate::boot::{home, welcome};
+use crate::boot::{compaction, home, welcome};
 use crate::config::{DoorPlan, Founders};
 use crate::courier;
 use crate::directory::{Change, Home};
@@ -113,6 +113,7 @@ pub async fn node(
     let served = if meet(&node, &office, told).await? {
         for (id, volume) in office.volumes() {
             shard::spawn("tidy", courier::tidy(office.clone(), id, volume.clone()));
+            shard::spawn("compaction", compaction::keep(id, volume.clone()));
             shard::spawn("courier", courier::keep(office.clone(), id, volume));
         }
         attend(&node, &office, settled).await
@@ -151,6 +152,7 @@ fn builder(node: &Node, office: &Rc<Office>) -> Builder {
             }
             let told = begin(&node, &office, id).await.map_err(|why| why.to_string())?;
             let volume = office.volume(id).expect("it was just opened");
+            shard::spawn("compaction", compaction::keep(id, volume.clone()));
             shard::spawn("courier", courier::keep(office.clone(), id, volume));
             Ok(told)
         }) as _

@@ -219,6 +219,8 @@ pub(crate) struct Inner<D: Disk> {
     pub stuck: RefCell<BTreeMap<u32, Stuck>>,
     /// A segment is being compacted.
     pub compacting: Cell<bool>,
+    /// Nothing is compacted before the log has written so many octets: the last round brought too little.
+    pub rests_until: Cell<u64>,
 }
 
 type OnCommit = Box<dyn Fn(Commit)>;

@@ -6,7 +6,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use ringpost_storage::sim::SimDisk;
+use ringpost_storage::sim::campaign::house::{self, Chance};
 use ringpost_storage::{AccountId, Body, Compacted, Flags, MailboxId, Op, Outcome, Pace, Target, Transaction, Uid};
 use support::*;
 
@@ -19,6 +22,20 @@ impl Pace for Calm {
     }
 
     async fn rest(&self, _: u64) {}
+}
+
+/// Lets others have a few turns.
+struct Slow(Chance);
+
+impl Pace for Slow {
+    fn now_ms(&self) -> i64 {
+        NOW_MS
+    }
+
+    async fn rest(&self, _: u64) {
+        let rest = self.0.borrow_mut().random_range(0..3);
+        turns(rest).await;
+    }
 }
 
 /// What a volume shows of some accounts: each mailbox's messages, as their readers see them.
@@ -94,6 +111,96 @@ fn what_lives_is_read_as_before_and_space_comes_back() {
     let v = open(&disk);
     assert_eq!((v.recovered.lost_batches, &v.recovered.damaged), (0, &vec![]));
     assert_eq!(shown(&v), before);
+}
+
+/// A volume of which much is dead, as it is compacted on a slow disk; wherever a completion changes what a cut could leave,
+/// some of what could be left is opened, held against what was there, and compacted further.
+fn cut_while_compacting(seed: u64) -> (u32, u64) {
+    let disk = made();
+    let mut v = open(&disk);
+    let chance: Chance = Rc::new(RefCell::new(SmallRng::seed_from_u64(seed)));
+    let (alice, bob) = (v.account("a@x"), v.account("b@x"));
+    v.done(Op::PutDomain { name: "x".into(), info: b"1".to_vec() });
+    for n in 0..50u64 {
+        let who = if chance.borrow_mut().random() { alice } else { bob };
+        let len = chance.borrow_mut().random_range(100..5_000);
+        v.deliver(who, &text(len, n));
+    }
+    v.held.clear();
+    for who in [alice, bob] {
+        let going = (1..40).filter(|_| chance.borrow_mut().random_ratio(3, 5)).collect();
+        expunge(&mut v, who, INBOX, going);
+    }
+    let before = shown(&v);
+    let volume = v.volume.clone();
+    let pace = Slow(chance.clone());
+    v.tasks.spawn(async move { while let Compacted::Segment { .. } = volume.compact(&pace).await {} });
+    house::slow(&disk, &chance);
+    let (mut seen, mut judged) = (disk.changes(), 0);
+    while v.tasks.turn() {
+        if std::mem::replace(&mut seen, disk.changes()) == disk.changes() {
+            continue;
+        }
+        let draw: u64 = chance.borrow_mut().random();
+        let left = if draw.is_multiple_of(8) { disk.fork_killed(draw) } else { disk.fork_crashed(draw) };
+        let mut after = open(&left);
+        assert_eq!((after.recovered.lost_batches, &after.recovered.damaged), (0, &vec![]), "seed {seed}");
+        assert_eq!(after.volume.stats().orphan_records, 0, "seed {seed}");
+        assert!(shown(&after) == before, "seed {seed}: neither lost nor changed");
+        judged += 1;
+        if draw.is_multiple_of(4) {
+            after.held.clear();
+            compact_all(&mut after);
+            assert!(shown(&after) == before, "seed {seed}: after it went on");
+            assert!(shown(&open(&left.crash())) == before, "seed {seed}: and was cut again");
+            judged += 2;
+        }
+    }
+    (judged, v.volume.stats().compacted_segments)
+}
+
+#[test]
+fn a_cut_at_any_step_of_a_compaction_loses_nothing() {
+    let (mut judged, mut gone) = (0, 0);
+    for seed in 0..8 {
+        let (more, segments) = cut_while_compacting(seed);
+        judged += more;
+        gone += segments;
+    }
+    assert!(judged > 400 && gone > 8, "{judged} judged, {gone} segments");
+}
+
+#[test]
+fn space_stays_bounded_however_long_letters_come_and_go() {
+    let disk = made();
+    let mut v = open(&disk);
+    let mut chance = SmallRng::seed_from_u64(5);
+    let accounts: Vec<AccountId> = (0..5).map(|n| v.account(&format!("p{n}@x"))).collect();
+    let mut there: Vec<(AccountId, Uid, Vec<u8>)> = Vec::new();
+    for n in 0..1_500u64 {
+        let who = accounts[chance.random_range(0..5)];
+        let body = text(chance.random_range(200..3_000), n);
+        let uid = v.deliver(who, &body);
+        there.push((who, uid, prefixed(who, &body)));
+        if there.len() > 100 {
+            let (who, uid, _) = there.swap_remove(chance.random_range(0..there.len()));
+            v.held.clear();
+            expunge(&mut v, who, INBOX, vec![uid]);
+        }
+        if n % 20 == 0 {
+            compact_all(&mut v);
+            // A hundred letters of 1,600 octets are three segments.
+            assert!(segments(&v) <= 12, "{} segments after {n} letters", segments(&v));
+        }
+        if n % 500 == 499 {
+            v.close();
+            v = open(&disk);
+            v.held.clear();
+        }
+    }
+    let found = shown(&v);
+    let expected: Shown = there.into_iter().map(|(who, uid, text)| ((who, INBOX, uid), text)).collect();
+    assert!(found == expected, "what is there reads as it was sent");
 }
 
 #[test]

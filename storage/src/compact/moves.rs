@@ -14,9 +14,11 @@ use crate::types::Place;
 use crate::volume::Inner;
 
 /// Octets of one transaction, about: a batch of others waits for so much more to be written.
-pub const MOVE_BYTES: u64 = 256 << 10;
+const MOVE_BYTES: u64 = 256 << 10;
+/// The same of a small segment: one part in so many, because what does not fit its end is left empty.
+const MOVE_SEGMENT_PART: u64 = 16;
 /// Things in one transaction.
-pub const MOVE_ITEMS_MAX: usize = 512;
+const MOVE_ITEMS_MAX: usize = 512;
 
 /// Where a moved message has its body.
 #[derive(Clone, Copy)]
@@ -49,8 +51,9 @@ impl Moves {
     }
 
     /// Another stretch is to be begun.
-    pub fn is_full(&self) -> bool {
-        self.bytes >= MOVE_BYTES || self.bodies.len() + self.messages.len() + self.lists.len() >= MOVE_ITEMS_MAX
+    pub fn is_full(&self, segment_bytes: u64) -> bool {
+        self.bytes >= MOVE_BYTES.min(segment_bytes / MOVE_SEGMENT_PART)
+            || self.bodies.len() + self.messages.len() + self.lists.len() >= MOVE_ITEMS_MAX
     }
 
     pub fn body(&mut self, at: u32, octets: Vec<u8>, slot: u16) {

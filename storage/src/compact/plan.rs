@@ -13,6 +13,9 @@ pub const GAIN_PERCENT_MIN: u64 = 10;
 /// The same when space is short.
 pub const GAIN_PERCENT_SHORT: u64 = 3;
 
+/// Of two segments as empty the oldest brings at most one part in so many more.
+const AGE_PART: u64 = 4;
+
 /// A segment that may be compacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -59,8 +62,8 @@ pub fn choose(candidates: &[Candidate], ground: Ground) -> Option<u32> {
 fn bargain(candidate: &Candidate, ground: Ground, segments: usize) -> u128 {
     let gain = ground.segment_bytes.saturating_sub(candidate.live);
     let cost = ground.segment_bytes + candidate.live;
-    // Age counts as much again at most: what matters is how much is dead.
-    let span = segments as u64;
+    // Age counts a quarter at most: what matters is how much is dead.
+    let span = AGE_PART * segments as u64;
     let age = u64::from(ground.active.saturating_sub(candidate.segment)).min(span);
     u128::from(gain) * u128::from(span + age) * 1_000_000 / u128::from(cost)
 }

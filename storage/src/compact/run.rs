@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::carry::gone_with;
 use super::moves::{Body, Moves};
-use super::plan::{self, Candidate, Ground};
+use super::plan::{self, Candidate, GAIN_PERCENT_MIN, Ground};
 use super::survey::{Source, Survey, directory_at, holds_prefix};
 use super::{Compacted, Pace, Stuck};
 use crate::batch::Gather;
@@ -35,12 +35,21 @@ impl<D: Disk> Inner<D> {
         if let Err(why) = self.pay_debts(pace).await {
             return Compacted::Stuck(0, why);
         }
+        let began = self.log.borrow().stats.written_bytes;
+        if began < self.rests_until.get() && !pace.is_eager() {
+            return Compacted::Nothing;
+        }
         let Some(segment) = self.chosen(pace.is_eager()) else { return Compacted::Nothing };
         match self.compact_segment(segment, pace).await {
             Ok(copied) => {
                 let mut log = self.log.borrow_mut();
                 log.stats.compacted_segments += 1;
                 log.stats.compacted_bytes += copied;
+                // What writes as much as it frees could go on for ever.
+                let (written, freed) = (log.stats.written_bytes - began, self.facts.segment_bytes);
+                if written * 100 > freed * (100 - GAIN_PERCENT_MIN) {
+                    self.rests_until.set(log.stats.written_bytes + freed / 2);
+                }
                 Compacted::Segment { segment, copied }
             }
             Err(why) => {
@@ -85,7 +94,7 @@ impl<D: Disk> Inner<D> {
         let source = self.source(number).ok_or(Stuck::Damaged)?;
         let survey = self.survey(&source).await?;
         pace.rest(self.facts.segment_bytes / 16).await;
-        self.fold_all(number, &survey, pace).await?;
+        self.fold_all(&source, &survey, pace).await?;
         let mut copied = 0;
         let mut at = segment::HEADER_BYTES as u64;
         while let Some(batch) = source.batch(at).await? {
@@ -98,14 +107,15 @@ impl<D: Disk> Inner<D> {
     }
 
     /// Nobody reads the segment's records any more.
-    async fn fold_all<P: Pace>(&self, number: u32, survey: &Survey, pace: &P) -> Result<(), Stuck> {
+    async fn fold_all<P: Pace>(&self, source: &Source<D>, survey: &Survey, pace: &P) -> Result<(), Stuck> {
+        let number = source.number;
         for account in &survey.accounts {
             loop {
-                let Some(rewrite) = self.needs(*account, number, survey.blobs.contains(account)) else { break };
+                let Some(rewrite) = self.needs(*account, source, survey.blobs.contains(account)) else { break };
                 match self.fold(*account, rewrite).await {
                     Ok(done) => {
                         pace.rest(4 << 10).await;
-                        if done && rewrite != Rewrite::Nothing && self.needs(*account, number, false) == Some(rewrite) {
+                        if done && rewrite != Rewrite::Nothing && self.needs(*account, source, false) == Some(rewrite) {
                             continue;
                         }
                         break;
@@ -124,7 +134,8 @@ impl<D: Disk> Inner<D> {
 
     /// How an account that has records in a segment is to be folded; `None`: it need not be. `blobs`: a run of its lies there
     /// that is used.
-    fn needs(&self, account: AccountId, number: u32, blobs: bool) -> Option<Rewrite> {
+    fn needs(&self, account: AccountId, source: &Source<D>, blobs: bool) -> Option<Rewrite> {
+        let number = source.number;
         let index = self.index.borrow();
         let entry = index.entries.get(account)?;
         let here = |place: Place| place.segment == number;
@@ -135,8 +146,13 @@ impl<D: Disk> Inner<D> {
         if behind && (entry.root.segment <= number || entry.chain().newest_first().any(here)) {
             return Some(Rewrite::In(number));
         }
-        // Its root may have been decided while a record in here was on its way.
-        behind.then_some(Rewrite::Nothing)
+        // Its root may have been decided while a record in here was on its way, but not when more batches lie between them
+        // than can wait at once.
+        let waiting_max =
+            2 * self.settings.gather_bytes_max / self.settings.batch_bytes_max.min(self.facts.segment_bytes).max(1) + 4;
+        let root_lsn = self.log.borrow().uses.get(&entry.root.segment).and_then(|used| used.first_lsn).unwrap_or(0);
+        let long_before = source.next_lsn > 0 && root_lsn > source.next_lsn + waiting_max;
+        (behind && !long_before).then_some(Rewrite::Nothing)
     }
 
     /// Moves what lives in one batch.
@@ -178,7 +194,7 @@ impl<D: Disk> Inner<D> {
             for (record, payload) in by_body.remove(&at).unwrap_or_default() {
                 moves.message(record, payload, Body::Moves(at.at));
             }
-            if moves.is_full() {
+            if moves.is_full(self.facts.segment_bytes) {
                 copied += self.step(number, &mut moves, pace).await?;
             }
         }
@@ -187,6 +203,9 @@ impl<D: Disk> Inner<D> {
         for (at, mut pieces) in lists {
             pieces.iter_mut().for_each(|piece| piece.place = self.resolve(piece.place));
             moves.list(at, pieces);
+            if moves.is_full(self.facts.segment_bytes) {
+                self.step(number, &mut moves, pace).await?;
+            }
         }
         self.step(number, &mut moves, pace).await?;
         // What is left has its body in another batch, or had it moved before.
@@ -194,7 +213,7 @@ impl<D: Disk> Inner<D> {
             let body = self.resolve(body);
             for (record, payload) in messages.into_iter().filter(|_| self.is_live(body)) {
                 moves.message(record, payload, Body::At(body));
-                if moves.is_full() {
+                if moves.is_full(self.facts.segment_bytes) {
                     self.step(number, &mut moves, pace).await?;
                 }
             }

@@ -117,6 +117,7 @@ pub async fn open<D: Disk>(
         reading: Pins::default(),
         stuck: RefCell::default(),
         compacting: Cell::default(),
+        rests_until: Cell::default(),
     };
     if failed {
         inner.watches.end();

@@ -220,6 +220,7 @@ impl<'a> Trial<'a> {
         }
         said.listen();
         assert!(house.is_at_rest(), "nothing goes on for ever");
+        self.tally.compacted += house.volume.stats().compacted_segments;
         self.looks_durable(house, said);
         let stats = house.volume.stats();
         self.tally.folds += stats.folds;
