@@ -197,7 +197,9 @@ impl House {
         match *next {
             Next::Fold { account } => {
                 let (volume, id) = (self.open.volume.clone(), self.accounts[account]);
-                self.open.tasks.spawn(async move { drop(volume.fold(id).await.unwrap()) });
+                self.open.tasks.spawn(async move {
+                    let _done = volume.fold(id).await.unwrap();
+                });
                 self.open.tasks.settle();
             }
             Next::Hold { account } => {

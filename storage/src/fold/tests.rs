@@ -279,7 +279,9 @@ fn what_is_decided_before_a_root_and_durable_with_it_is_behind_it() {
             let ops = vec![summaries(alice, INBOX, 1..4, &format!("round {round} {n}"))];
             drop(volume.decide(Transaction { bodies: vec![], ops }, NOW_MS).unwrap());
             let (folding, held) = (volume.clone(), volume.clone());
-            house.tasks.spawn(async move { drop(folding.fold(alice).await.unwrap()) });
+            house.tasks.spawn(async move {
+                let _done = folding.fold(alice).await.unwrap();
+            });
             house.tasks.spawn(async move { drop(held.load(alice).await.unwrap()) });
             house.tasks.turn();
         }
