@@ -177,10 +177,14 @@ fn no_room_for_pages_puts_the_checkpoint_off() {
     let mut v = open_often(&disk);
     let alice = v.account("a@x");
     disk.fail(OpKind::Create, Fault::NoSpace, When::Once(1));
-    (0..8).for_each(|n| drop(v.deliver(alice, &text(3_000, n))));
+    (0..8).for_each(|n| {
+        let _ = v.deliver(alice, &text(3_000, n));
+    });
     assert_eq!((v.volume.stats().checkpoints_put_off, v.volume.stats().failed), (1, false));
     assert_eq!(v.volume.stats().checkpoints, 0);
-    (0..10).for_each(|n| drop(v.deliver(alice, &text(3_000, n))));
+    (0..10).for_each(|n| {
+        let _ = v.deliver(alice, &text(3_000, n));
+    });
     assert!(v.volume.stats().checkpoints > 0, "{:?}", v.volume.stats());
     drop(v);
     let v = compare(&disk.kill());
@@ -196,7 +200,11 @@ fn a_failed_write_of_a_page_ends_the_writing_and_the_log_has_it_all() {
         disk.fail(OpKind::Write, Fault::Short, When::Once(4 + n));
         for n in 0..9 {
             if let Ok(decided) = v.decide(letter(alice, &text(3_000, n))) {
-                v.tasks.spawn(async move { drop(decided.ticket.await) });
+                v.tasks.spawn(async move {
+                    {
+                        let _ = decided.ticket.await;
+                    }
+                });
             }
             v.tasks.settle();
         }
@@ -211,7 +219,9 @@ fn damage_that_was_found_is_known_to_the_checkpoint() {
     let disk = made();
     let mut v = open_often(&disk);
     let alice = v.account("a@x");
-    (1..=3).for_each(|n| drop(v.deliver(alice, &text(3_000, n))));
+    (1..=3).for_each(|n| {
+        let _ = v.deliver(alice, &text(3_000, n));
+    });
     drop(v);
     let disk = disk.kill();
     let at = batches(&disk)[2];

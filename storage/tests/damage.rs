@@ -147,7 +147,9 @@ fn a_damaged_header_behind_a_damaged_batch_costs_that_batch_alone() {
     let disk = made();
     let mut v = open(&disk);
     let alice = v.account("a@x");
-    (1..=12).for_each(|n| drop(v.deliver(alice, &text(8_000, n))));
+    (1..=12).for_each(|n| {
+        let _ = v.deliver(alice, &text(8_000, n));
+    });
     v.close();
     let last = *batches(&disk).last().unwrap();
     let lost = batches(&disk).len() as u32 - 1;

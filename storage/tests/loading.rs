@@ -15,7 +15,9 @@ fn cold(letters: u64) -> (Open, ringpost_storage::sim::SimDisk, ringpost_storage
     let disk = made();
     let mut v = open(&disk);
     let alice = v.account("a@x");
-    (0..letters).for_each(|n| drop(v.deliver(alice, &text(300, n))));
+    (0..letters).for_each(|n| {
+        let _ = v.deliver(alice, &text(300, n));
+    });
     v.close();
     let mut v = open(&disk);
     v.held.clear();

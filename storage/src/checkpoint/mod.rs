@@ -21,12 +21,6 @@ mod pages;
 mod root;
 mod take;
 
-#[cfg(test)]
-pub mod golden {
-    pub use super::page::Page;
-    pub use super::root::tests::example;
-}
-
 pub use load::{Found, Start, load};
 pub use pages::Pages;
 pub use take::{Clock, take};
@@ -35,3 +29,9 @@ pub use take::{Clock, take};
 const SECONDS_MAX: u32 = 30;
 /// Octets copied of the index, and written, before others have their turn.
 const SLICE_BYTES: usize = 1 << 20;
+
+#[cfg(test)]
+pub mod golden {
+    pub use super::page::Page;
+    pub use super::root::tests::example;
+}

@@ -258,7 +258,7 @@ impl<F: File> Pages<F> {
                 continue;
             }
             // What is new and no object is the root.
-            let live = now[page] | u8::from(*used & NEXT != 0) * LIVE;
+            let live = now[page] | (u8::from(*used & NEXT != 0) * LIVE);
             let before = if *used & LIVE != 0 { BEFORE } else { 0 };
             self.free -= usize::from(*used == 0);
             *used = live | before;

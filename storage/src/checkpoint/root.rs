@@ -127,8 +127,14 @@ pub mod tests {
 
     #[test]
     fn parts_that_are_missing_or_twice_are_no_root() {
-        let cases: [fn(&mut Root); 4] =
-            [|r| r.pages[3].1 = 2, |r| drop(r.pages.remove(2)), |r| r.pages.swap(0, 1), |r| r.position.segment = 0];
+        let cases: [fn(&mut Root); 4] = [
+            |r| r.pages[3].1 = 2,
+            |r| {
+                let _ = r.pages.remove(2);
+            },
+            |r| r.pages.swap(0, 1),
+            |r| r.position.segment = 0,
+        ];
         for spoil in cases {
             let mut root = example();
             spoil(&mut root);

@@ -76,10 +76,11 @@ pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
     let durable = match written {
         Ok(_) if inner.log.borrow().distrusted => false,
         Ok(address) => {
-            let mut log = inner.log.borrow_mut();
-            log.checkpoints = [address, log.checkpoints[0]];
-            log.checkpointed = [Some(position.segment), log.checkpointed[0]];
-            drop(log);
+            {
+                let mut log = inner.log.borrow_mut();
+                log.checkpoints = [address, log.checkpoints[0]];
+                log.checkpointed = [Some(position.segment), log.checkpointed[0]];
+            }
             write_superblock(inner).await
         }
         Err(Not::Now) => false,
@@ -112,13 +113,12 @@ pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
 
 fn next_slice<D: Disk>(inner: &Inner<D>) -> Vec<((u16, u32), Vec<u8>)> {
     let index = &mut *inner.index.borrow_mut();
-    let takes: [(u16, &mut dyn FnMut() -> Vec<(u32, Vec<u8>)>); 3] = [
-        (kind::ENTRIES, &mut || index.entries.take(SLICE_BYTES)),
-        (kind::SEGMENTS, &mut || index.segments.take(SLICE_BYTES)),
-        (kind::FORWARDS, &mut || index.forwards.take(SLICE_BYTES)),
-    ];
-    for (kind, take) in takes {
-        let images = take();
+    for kind in [kind::ENTRIES, kind::SEGMENTS, kind::FORWARDS] {
+        let images = match kind {
+            kind::ENTRIES => index.entries.take(SLICE_BYTES),
+            kind::SEGMENTS => index.segments.take(SLICE_BYTES),
+            _ => index.forwards.take(SLICE_BYTES),
+        };
         if !images.is_empty() {
             return images.into_iter().map(|(id, bytes)| ((kind, id), bytes)).collect();
         }

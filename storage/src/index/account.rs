@@ -206,12 +206,6 @@ impl Account {
         }
     }
 
-    /// Octets and messages that count for its quota.
-    pub fn usage(&self) -> (u64, u32) {
-        let all = || self.mailboxes.values().flat_map(|m| m.messages.iter());
-        (all().map(Message::size).sum(), u32::try_from(all().count()).unwrap_or(u32::MAX))
-    }
-
     /// Its messages are where they have been moved to, before anybody sees it.
     pub fn refresh(&mut self, forwards: &Forwards) {
         if forwards.is_empty() {

@@ -1,7 +1,7 @@
 //! Forwarding: where things are that compaction has moved, a sorted table for each segment they were moved out of.
 //!
 //! Places in snapshots and in records stay as they were written, until their account is folded; so whoever follows a place
-//! asks here first. A table is kept while anything may name its segment: see [`Forwards::drop_table`].
+//! asks here first. A table is kept for good so far: nothing tells yet that nobody names its segment.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +33,7 @@ pub struct Table {
 
 impl Table {
     /// Octet in the old segment, new place; rising.
+    #[cfg(test)]
     pub fn entries(&self) -> &[(u32, Place)] {
         &self.entries
     }
@@ -74,11 +75,7 @@ impl Forwards {
         self.tables.is_empty()
     }
 
-    /// By segment.
-    pub fn tables(&self) -> impl Iterator<Item = (u32, &Table)> {
-        self.tables.iter().map(|(segment, table)| (*segment, table))
-    }
-
+    #[cfg(test)]
     pub fn table(&self, segment: u32) -> Option<&Table> {
         self.tables.get(&segment)
     }
@@ -140,12 +137,6 @@ impl Forwards {
         }
     }
 
-    /// Nobody names places of this segment any more.
-    pub fn drop_table(&mut self, segment: u32) {
-        self.touch(segment);
-        self.tables.remove(&segment);
-    }
-
     fn touch(&mut self, segment: u32) {
         self.marks.touch(segment, || image(self.tables.get(&segment)));
     }
@@ -159,11 +150,6 @@ impl Forwards {
     pub fn restore(&mut self, segment: u32, r: &mut Reader<'_>) -> Option<()> {
         self.tables.insert(segment, Table::decode(r)?);
         Some(())
-    }
-
-    /// Octets of memory, about.
-    pub fn bytes(&self) -> usize {
-        self.tables.values().map(|table| table.entries.capacity() * size_of::<(u32, Place)>()).sum()
     }
 }
 
@@ -208,13 +194,12 @@ mod tests {
         let mut forwards = Forwards::default();
         moved(&mut forwards, 1, 5, &[(10, 100), (20, 200)]);
         moved(&mut forwards, 2, 6, &[(10, 100)]);
-        forwards.drop_table(2);
         forwards.marks.begin();
         forwards.shorten(5);
         let images = forwards.take(usize::MAX);
         assert_eq!(
             images.iter().map(|(segment, image)| (*segment, image.len())).collect::<Vec<_>>(),
-            [(1, 44), (2, 0)]
+            [(1, 44), (2, 32)]
         );
         let mut back = Forwards::default();
         back.restore(1, &mut Reader::new(&images[0].1)).unwrap();

@@ -23,7 +23,7 @@ use std::rc::Rc;
 pub use account::{Account, blank};
 pub use apply::{ACCOUNT_NUMBER_MAX, check};
 pub use entries::{Entries, Entry, hash_of};
-pub use forwards::{Forwards, Table};
+pub use forwards::Forwards;
 pub use mailbox::Mailbox;
 #[cfg(test)]
 pub use marks::Marks;

@@ -74,11 +74,6 @@ impl Chain {
         }
     }
 
-    /// How many places it has.
-    pub fn len(&self) -> usize {
-        usize::from(self.len)
-    }
-
     /// The newest record.
     pub fn newest(&self) -> Option<Place> {
         self.newest_first().next()
