@@ -108,10 +108,8 @@ impl<D: Disk> Inner<D> {
 
     /// Nobody reads the segment's records any more.
     async fn fold_all<P: Pace>(&self, source: &Source<D>, survey: &Survey, pace: &P) -> Result<(), Stuck> {
-        let number = source.number;
         for account in &survey.accounts {
-            loop {
-                let Some(rewrite) = self.needs(*account, source, survey.blobs.contains(account)) else { break };
+            while let Some(rewrite) = self.needs(*account, source, survey.blobs.contains(account)) {
                 match self.fold(*account, rewrite).await {
                     Ok(done) => {
                         pace.rest(4 << 10).await;
