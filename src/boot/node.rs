@@ -42,6 +42,8 @@ pub struct Node {
     pub segment_bytes: u64,
     /// Octets that accounts in memory may take, in all volumes together.
     pub index_memory: u64,
+    /// Whether its volumes are compacted.
+    pub compaction: bool,
     /// How its files are written.
     pub writing: Writing,
     /// True on the store's first start: missing volumes are made.
@@ -113,7 +115,9 @@ pub async fn node(
     let served = if meet(&node, &office, told).await? {
         for (id, volume) in office.volumes() {
             shard::spawn("tidy", courier::tidy(office.clone(), id, volume.clone()));
-            shard::spawn("compaction", compaction::keep(id, volume.clone()));
+            if node.compaction {
+                shard::spawn("compaction", compaction::keep(id, volume.clone()));
+            }
             shard::spawn("courier", courier::keep(office.clone(), id, volume));
         }
         attend(&node, &office, settled).await
@@ -152,7 +156,9 @@ fn builder(node: &Node, office: &Rc<Office>) -> Builder {
             }
             let told = begin(&node, &office, id).await.map_err(|why| why.to_string())?;
             let volume = office.volume(id).expect("it was just opened");
-            shard::spawn("compaction", compaction::keep(id, volume.clone()));
+            if node.compaction {
+                shard::spawn("compaction", compaction::keep(id, volume.clone()));
+            }
             shard::spawn("courier", courier::keep(office.clone(), id, volume));
             Ok(told)
         }) as _

@@ -325,6 +325,7 @@ impl Effective {
             founders: Founders::quickstart(),
             segment_bytes: self.number(Key::SegmentBytes),
             index_memory: self.number(Key::IndexMemory),
+            compaction: self.switch(Key::Compaction),
             writing: if self.switch(Key::PageCache) { Writing::Buffered } else { Writing::Direct },
         }
     }

@@ -79,6 +79,8 @@ pub enum Key {
     IndexMemory,
     /// How the log is written.
     PageCache,
+    /// `store.compaction`
+    Compaction,
 }
 
 /// What defaults depend on.
@@ -132,7 +134,7 @@ fn ring_default() -> Plan {
 }
 
 /// The table. In the order in which settings are shown; what is outside tables comes first.
-pub static KEYS: [Row; 29] = [
+pub static KEYS: [Row; 30] = [
     Row {
         key: Key::Data,
         path: "data",
@@ -344,6 +346,14 @@ pub static KEYS: [Row; 29] = [
         path: "store.page_cache",
         kind: Kind::Switch,
         about: "Writes the log through the page cache instead of past it (O_DIRECT), for a file system that is bad at the other. Costs more CPU.",
+        default: |_| Value::Switch(false),
+    },
+    Row {
+        key: Key::Compaction,
+        path: "store.compaction",
+        kind: Kind::Switch,
+        about: "Gives the space of expunged messages back in the background. Off, because a fault is known: after a power cut an \
+                account may not load whose segments were given back. Do not switch it on where mail is kept.",
         default: |_| Value::Switch(false),
     },
 ];

@@ -69,6 +69,8 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Octets that accounts in memory may take.
     pub index_memory: u64,
+    /// Whether space of expunged messages is given back in the background.
+    pub compaction: bool,
     /// How the log is written.
     pub writing: Writing,
 }

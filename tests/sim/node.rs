@@ -49,6 +49,7 @@ pub fn plan(world: &World, found: bool, errand: Option<Errand>) -> Node {
         retired: Vec::new(),
         keep: None,
         segment_bytes: 256 << 10,
+        compaction: true,
         index_memory: 64 << 20,
         writing: ringpost::shard::Writing::default(),
         found,

@@ -51,6 +51,7 @@ fn plan(found: bool) -> Node {
         retired: Vec::new(),
         keep: None,
         segment_bytes: 256 << 10,
+        compaction: true,
         index_memory: 64 << 20,
         writing: ringpost::shard::Writing::default(),
         found,
