@@ -14,6 +14,7 @@ mod marks;
 mod memory;
 mod names;
 mod segments;
+mod tally;
 mod transfers;
 
 use std::borrow::Cow;

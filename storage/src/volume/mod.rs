@@ -10,167 +10,30 @@
 //! nothing here may be called from a waker's or `look`'s inside in a way that changes the volume, except
 //! `decide`, which may be called from anywhere.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashSet};
+mod errors;
+mod facts;
+mod inner;
+
 use std::future::Future;
 use std::rc::Rc;
 
-use crate::checkpoint::Pages;
-use crate::commit::{self, Bell, Log};
-use crate::compact::Stuck;
+use crate::commit::{self};
 use crate::disk::{Bytes, Disk};
-use crate::fold::{FoldError, House, Rewrite};
-use crate::index::ahead::Ahead;
-use crate::index::{Entry, Index};
+use crate::fold::{FoldError, Rewrite};
+use crate::index::Entry;
 use crate::loaded::Loaded;
 use crate::read::Reader;
 use crate::recover;
 use crate::transaction::{Outcome, Refused, Transaction};
-use crate::types::{AccountId, AccountInfo, Lsn, MailboxId, MailboxInfo, Message, Uid, VolumeId};
-use crate::upload::{Pins, Upload};
-use crate::watch::{Watch, Watches};
+use crate::types::{AccountId, AccountInfo, MailboxId, MailboxInfo, Message, Uid, VolumeId};
+use crate::upload::Upload;
+use crate::watch::Watch;
 
 pub use crate::commit::Ticket;
 pub use crate::index::Mailbox;
-
-/// Facts a volume is made with.
-#[derive(Clone, Debug)]
-pub struct Create {
-    /// The store (all volumes of one data directory share it).
-    pub store: uuid::Uuid,
-    /// This volume's number.
-    pub volume: VolumeId,
-    /// How many volumes the store was made with.
-    pub volumes: u16,
-    /// Octets of a segment; a multiple of 64 KiB.
-    pub segment_bytes: u64,
-    /// From the world's chance.
-    pub seed: u64,
-}
-
-/// How a volume is run.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Octets of records and bodies waiting or in flight. More: `Busy`.
-    pub gather_bytes_max: u64,
-    /// A batch is sealed at this size, octets.
-    pub batch_bytes_max: u64,
-    /// Free bytes of the file system below which appends are refused with `DiskFull`.
-    pub free_bytes_min: u64,
-    /// Octets of log after which a checkpoint is taken. 0: none is taken, and none is used.
-    pub checkpoint_bytes: u64,
-    /// Octets of accounts in memory, estimated. More: those that nobody holds are dropped, least recently used first.
-    pub index_bytes_max: usize,
-    /// Records that an account has behind its root before it is folded (more, for one with many mailboxes).
-    pub fold_at: u32,
-}
-
-impl Settings {
-    /// For a volume among a few on one machine.
-    pub const DEFAULT: Settings = Settings {
-        gather_bytes_max: 64 << 20,
-        batch_bytes_max: 4 << 20,
-        free_bytes_min: 128 << 20,
-        checkpoint_bytes: 32 << 20,
-        index_bytes_max: 256 << 20,
-        fold_at: 64,
-    };
-}
-
-/// Why a volume does not open. The sentence says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// There is no volume here.
-    #[error("there is no volume here")]
-    Absent,
-    /// The format is newer than this program.
-    #[error("the volume's format {found} is newer than this program reads ({known}): start the newer Ringpost")]
-    Newer {
-        /// On disk.
-        found: u32,
-        /// Known here.
-        known: u32,
-    },
-    /// The format is older than this program.
-    #[error(
-        "the volume's format {found} is of a test version before the first release; this program reads {known}: export the mail with the program that wrote it"
-    )]
-    Older {
-        /// On disk.
-        found: u32,
-        /// Known here.
-        known: u32,
-    },
-    /// The volume uses features this program does not know.
-    #[error("the volume uses features {0:#x} that this program does not know: start the newer Ringpost")]
-    Features(u64),
-    /// The log holds a record this program does not know.
-    #[error(
-        "the log holds a record of kind {kind}, version {version}, that this program does not know: start the newer Ringpost"
-    )]
-    UnknownRecord {
-        /// On disk.
-        kind: u16,
-        /// On disk.
-        version: u8,
-    },
-    /// The superblock has no valid quorum.
-    #[error("the superblock is damaged: {0}")]
-    Superblock(String),
-    /// The superblock belongs to another store or volume.
-    #[error(
-        "this is volume {found_volume} of store {found_store}, not volume {want_volume} of store {want_store}: the folders were swapped or mixed"
-    )]
-    Other {
-        /// On disk.
-        found_store: uuid::Uuid,
-        /// On disk.
-        found_volume: VolumeId,
-        /// Asked for.
-        want_store: uuid::Uuid,
-        /// Asked for.
-        want_volume: VolumeId,
-    },
-    /// Reading failed.
-    #[error("{doing}: {why}")]
-    Io {
-        /// What was being done.
-        doing: String,
-        /// The disk's answer.
-        why: std::io::Error,
-    },
-}
-
-/// What recovery found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
-    /// Batches replayed.
-    pub batches: u64,
-    /// Octets scanned.
-    pub bytes: u64,
-    /// Highest LSN that is durable.
-    pub durable: Lsn,
-    /// Un-synced tail bytes discarded (never acknowledged).
-    pub torn_bytes: u64,
-    /// Acknowledged data that is damaged: segment, offset, octets. Quarantined, never truncated.
-    pub damaged: Vec<(u32, u64, u64)>,
-    /// Acknowledged batches that are lost with it. (Not all damage costs a batch.)
-    pub lost_batches: u64,
-}
-
-/// A message that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// Expunged and its space reused.
-    #[error("the message is gone")]
-    Gone,
-    /// The checksum does not fit.
-    #[error("the message is damaged on disk")]
-    Damaged,
-    /// The disk said no.
-    #[error("reading failed: {0}")]
-    Io(#[from] std::io::Error),
-}
+pub use errors::{OpenError, ReadError};
+pub use facts::{Create, Recovered, Settings, VolumeStats};
+pub(crate) use inner::Inner;
 
 /// One volume, open. Clones share it. Single-threaded: it belongs to one shard.
 pub struct Volume<D: Disk>(pub(crate) Rc<Inner<D>>);
@@ -180,50 +43,6 @@ impl<D: Disk> Clone for Volume<D> {
         Volume(self.0.clone())
     }
 }
-
-/// What the clones share.
-pub(crate) struct Inner<D: Disk> {
-    pub disk: D,
-    pub facts: Create,
-    pub settings: Settings,
-    pub superblock_file: D::File,
-    pub index: RefCell<Index>,
-    pub ahead: RefCell<Ahead>,
-    pub log: RefCell<Log<D::File>>,
-    /// Whoever takes a checkpoint has them meanwhile.
-    pub pages: RefCell<Option<Pages<D::File>>>,
-    /// Something gathers, or is full, or the volume closes.
-    pub commit_bell: Bell,
-    /// A segment is wanted, or a superblock is due.
-    pub keep_bell: Bell,
-    /// A segment is there, or will not be.
-    pub segment_bell: Bell,
-    pub closed_bell: Bell,
-    /// An account has been read, or could not be.
-    pub load_bell: Bell,
-    /// A batch is durable, or none will be; or somebody has done with folding an account.
-    pub settled_bell: Bell,
-    /// Accounts that somebody folds.
-    pub turns: RefCell<HashSet<AccountId>>,
-    pub house: House,
-    /// An account is due to be folded, or the volume closes.
-    pub house_bell: Bell,
-    pub watches: Rc<Watches>,
-    pub on_commit: RefCell<Option<OnCommit>>,
-    pub keep_on: Cell<bool>,
-    /// Segments that have to stay as they are.
-    pub pins: Pins,
-    /// Segments that somebody reads just now.
-    pub reading: Pins,
-    /// Segments that compaction leaves where they are, and why.
-    pub stuck: RefCell<BTreeMap<u32, Stuck>>,
-    /// A segment is being compacted.
-    pub compacting: Cell<bool>,
-    /// Nothing is compacted before the log has written so many octets: the last round brought too little.
-    pub rests_until: Cell<u64>,
-}
-
-type OnCommit = Box<dyn Fn(Commit)>;
 
 /// What happens to a batch that somebody waits for. One is on its way at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,57 +64,6 @@ pub struct Decided {
     pub outcomes: Vec<Outcome>,
     /// Resolves when the batch is durable and its effects are visible, or will never be vouched for.
     pub ticket: Ticket,
-}
-
-/// Counters of a volume since it was opened.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct VolumeStats {
-    /// Batches committed.
-    pub batches: u64,
-    /// Transactions committed.
-    pub transactions: u64,
-    /// Records committed.
-    pub records: u64,
-    /// Octets written in batches, padding included.
-    pub written_bytes: u64,
-    /// Octets of bodies and prefixes in committed batches.
-    pub body_bytes: u64,
-    /// Highest durable LSN.
-    pub durable: Lsn,
-    /// Times that the next segment could not be made for want of room, descriptors or memory.
-    pub segments_put_off: u64,
-    /// Damaged regions found when it was opened.
-    pub damaged_regions: u64,
-    /// Acknowledged batches that were lost then.
-    pub lost_batches: u64,
-    /// Records that could not be applied: what they belong to is lost, or their number is taken.
-    pub orphan_records: u64,
-    /// Segments that were compacted.
-    pub compacted_segments: u64,
-    /// Octets of bodies that were copied for it.
-    pub compacted_bytes: u64,
-    /// Accounts.
-    pub accounts: u64,
-    /// Those that are in memory whole.
-    pub accounts_loaded: u64,
-    /// Octets that those take, estimated.
-    pub accounts_loaded_bytes: u64,
-    /// Accounts that wait to be folded.
-    pub folds_waiting: u64,
-    /// Accounts that could not be folded when it was their turn.
-    pub folds_failed: u64,
-    /// Roots of accounts that were written.
-    pub folds: u64,
-    /// Octets of them and of what came with them.
-    pub folded_bytes: u64,
-    /// Checkpoints taken.
-    pub checkpoints: u64,
-    /// Octets of pages written for them.
-    pub checkpoint_bytes: u64,
-    /// Times that one was not taken for want of room.
-    pub checkpoints_put_off: u64,
-    /// True after an error of write or sync.
-    pub failed: bool,
 }
 
 impl<D: Disk> Volume<D> {
@@ -615,24 +383,5 @@ impl<D: Disk> Volume<D> {
     /// Summaries kept for these messages, `None` where there is none.
     pub async fn summaries(&self, account: AccountId, mailbox: MailboxId, uids: &[Uid]) -> Vec<Option<Rc<[u8]>>> {
         self.0.summaries(account, mailbox, uids).await
-    }
-}
-
-impl<D: Disk> Inner<D> {
-    /// Holds an account in memory, or no more.
-    pub fn hold(&self, account: AccountId, by: i32) {
-        self.index.borrow_mut().hold(account, by);
-        if by < 0 {
-            self.trim();
-        }
-    }
-
-    /// Drops accounts from memory that nobody needs there, if they are too many.
-    pub fn trim(&self) {
-        let mut index = self.index.borrow_mut();
-        if index.memory.bytes > self.settings.index_bytes_max {
-            let ahead = self.ahead.borrow();
-            index.evict(self.settings.index_bytes_max, |id| ahead.peek(id).is_some());
-        }
     }
 }
