@@ -78,6 +78,7 @@ impl<D: Disk> Inner<D> {
                 _ => {
                     let told = self.is_damaged(Place { segment: number, at: at as u32 });
                     let later = frames.search(at + segment::BLOCK_BYTES, 0, 1).await.map_err(unread)?;
+                    let later = later.filter(|batch| next.is_none_or(|next| batch.header.lsn < next));
                     // The end of a segment behind which another is gone looks so, too.
                     if !told && (later.is_some() || next.is_some()) {
                         self.distrust();
