@@ -68,8 +68,9 @@ impl Said {
         self.acked
     }
 
-    /// Something was decided.
+    /// Something was decided. What was given up before that, in the same turn, is heard first: its numbers are given again.
     pub fn decided(&mut self, work: &Work, decided: Decided) {
+        self.listen();
         let next = self.last().after(work, &decided.outcomes);
         self.states.push(next);
         self.waiting.push((self.states.len() - 1, decided.ticket));
