@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::batch::directory;
 use crate::disk::Disk;
 use crate::index::Segment;
-use crate::record::Record;
+use crate::record::{Record, RowRun};
 use crate::recover::frames::{Frames, Spot};
 use crate::segment;
 use crate::types::{AccountId, Message, Place};
@@ -39,13 +39,13 @@ impl<D: Disk> Inner<D> {
             }
             let mut index = self.index.borrow_mut();
             let Some(account) = index.loaded.remove(&id) else { continue };
+            for run in &account.left {
+                users.rows(run);
+            }
             for mailbox in account.mailboxes.values() {
                 mailbox.messages.iter().for_each(|message| users.message(&index.fresh(message)));
                 mailbox.runs.iter().for_each(|run| users.body(index.forwards.resolve(run.body)));
-                for run in &mailbox.rows {
-                    users.body(run.body);
-                    *users.rows.entry(run.body.segment).or_default() += 1;
-                }
+                mailbox.rows.iter().for_each(|run| users.rows(run));
             }
         }
         for carried in self.index.borrow().transfers.carried() {
@@ -124,6 +124,11 @@ impl Users {
             true => *self.lists.entry(message.body).or_default() += 1,
             false => self.body(message.body),
         }
+    }
+
+    fn rows(&mut self, run: &RowRun) {
+        self.body(run.body);
+        *self.rows.entry(run.body.segment).or_default() += 1;
     }
 
     fn body(&mut self, place: Place) {

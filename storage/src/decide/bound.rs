@@ -59,8 +59,10 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                     FRAME_BYTES_MAX + 80 + put + made
                 }
                 Op::RemoveAccount { account } => {
-                    let all = index.account(*account).into_iter().flat_map(|a| a.mailboxes.values());
-                    ReleasedList::bytes(all.map(released).sum())
+                    let account = index.account(*account);
+                    let all = account.into_iter().flat_map(|a| a.mailboxes.values());
+                    let rows = |m: &Mailbox| released(m) + m.rows.len();
+                    ReleasedList::bytes(all.map(rows).sum::<usize>() + account.map_or(0, |a| a.left.len()))
                 }
                 Op::RemoveMailbox { account, mailbox, .. } => {
                     16 + ReleasedList::bytes(index.mailbox(*account, *mailbox).map_or(0, released))
@@ -138,7 +140,7 @@ fn body_records_bytes(body: &Body) -> u64 {
 
 /// Bodies that a mailbox lets go when it is removed.
 fn released(mailbox: &Mailbox) -> usize {
-    mailbox.messages.len() + mailbox.rows.len() + mailbox.runs.len()
+    mailbox.messages.len() + mailbox.runs.len()
 }
 
 pub(super) fn keyword_bytes(flags: &Flags) -> Result<u64, Refused> {

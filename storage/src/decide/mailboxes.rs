@@ -3,7 +3,7 @@
 
 use super::{Made, Step, UIDVALIDITY_MAX};
 use crate::index::ahead::MailboxAhead;
-use crate::index::{Index, Mailbox};
+use crate::index::{Account, Index, Mailbox};
 use crate::record::{MailboxPut, MailboxRemove, Released, Renumber, Subscription, kind};
 use crate::transaction::{Outcome, Refused, Uidvalidity};
 use crate::types::{AccountId, MailboxId, Message, Uid};
@@ -22,7 +22,8 @@ pub(super) struct Gone {
 }
 
 impl Gone {
-    /// Everything that a mailbox has, but for messages that are going already.
+    /// Everything that a mailbox has, but for messages that are going already, and for its runs of rows: the account's root
+    /// names them until there is another.
     pub fn mailbox(&mut self, index: &Index, durable: Option<&Mailbox>, ahead: Option<&MailboxAhead>) {
         let Some(durable) = durable else { return };
         let going = |m: &&Message| ahead.is_some_and(|a| a.expunged.contains_key(&m.uid));
@@ -31,10 +32,18 @@ impl Gone {
             self.messages += 1;
             self.released.push(Released::of(&index.fresh(message)));
         }
-        let rows = durable.rows.iter().map(|run| (run.body, run.len, true));
-        let runs = durable.runs.iter().map(|run| (run.body, run.body_len, false));
-        let released = |(body, len, rows)| Released { body, len, large: false, rows };
-        self.released.extend(rows.chain(runs).map(released));
+        self.released.extend(durable.runs.iter().map(|run| Released {
+            body: run.body,
+            len: run.body_len,
+            large: false,
+            rows: false,
+        }));
+    }
+
+    /// What the account's root names.
+    pub fn rows(&mut self, account: &Account) {
+        let all = account.mailboxes.values().flat_map(|mailbox| &mailbox.rows).chain(&account.left);
+        self.released.extend(all.map(Released::of_rows));
     }
 }
 

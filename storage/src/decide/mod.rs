@@ -331,6 +331,7 @@ impl Step<'_> {
                 gone.mailbox(index, Some(mailbox), ahead);
             }
         }
+        index.account(id).into_iter().for_each(|account| gone.rows(account));
         let name = match &account.made {
             Some(name) => name.clone(),
             None => index.account(id).map(|a| a.info.name.clone()).ok_or(Refused::NotLoaded)?,

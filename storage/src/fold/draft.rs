@@ -53,6 +53,7 @@ impl<'a> Draft<'a> {
             last_mailbox: account.last_mailbox,
             put: plan.put.as_ref().map(|(_, put)| &put[..]),
         };
+        draft.released.extend(account.left.iter().map(Released::of_rows));
         let nothing = MailboxPlan::default();
         for mailbox in account.mailboxes.values() {
             let plan = plan.mailboxes.get(&mailbox.info.id).unwrap_or(&nothing);
@@ -97,12 +98,7 @@ impl<'a> Draft<'a> {
         for (range, merge) in merges.chain(plan.all_rows.then_some((all, None))) {
             rows.extend(mailbox.rows.get(at..range.start)?);
             let gone = mailbox.rows.get(range.clone())?;
-            self.released.extend(gone.iter().map(|run| Released {
-                body: run.body,
-                len: run.len,
-                large: false,
-                rows: true,
-            }));
+            self.released.extend(gone.iter().map(Released::of_rows));
             if let Some(Merge { items, joins_new, .. }) = merge {
                 let newer = if *joins_new { std::mem::take(&mut new) } else { Vec::new() };
                 put(self, &mut rows, overlay(vec![items.clone(), newer], range.start == 0));

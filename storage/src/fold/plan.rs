@@ -126,9 +126,10 @@ impl<D: Disk> Inner<D> {
                 entry.unfolded > 0 && (rewrite == Rewrite::Nothing || entry.chain().newest_first().any(in_segment));
             // Links further back than those that are known may lie there too.
             let behind = matches!(rewrite, Rewrite::In(segment) if entry.unfolded > 0 && segment >= entry.root.segment);
-            let again = account.mailboxes.values().any(|m| {
-                m.rows.iter().any(|run| in_segment(run.body)) || m.runs.iter().any(|run| in_segment(run.body))
-            });
+            let again = account.left.iter().any(|run| in_segment(run.body))
+                || account.mailboxes.values().any(|m| {
+                    m.rows.iter().any(|run| in_segment(run.body)) || m.runs.iter().any(|run| in_segment(run.body))
+                });
             if !(tail || behind || again || put.is_some() || in_segment(entry.root)) {
                 return Ok(None);
             }

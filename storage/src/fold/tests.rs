@@ -141,6 +141,10 @@ impl House {
             }
             mailbox.rows.iter().for_each(|r| *rows.entry(r.body.segment).or_insert(0) += 1);
         }
+        for run in index.loaded.values().flat_map(|a| &a.left) {
+            *live.entry(run.body.segment).or_insert(0) += u64::from(run.len);
+            *rows.entry(run.body.segment).or_insert(0) += 1;
+        }
         for (number, segment) in index.segments.iter() {
             assert_eq!(segment.live, live.get(number).copied().unwrap_or(0), "segment {number}");
             assert_eq!(segment.blobs, rows.get(number).copied().unwrap_or(0), "segment {number}");
@@ -337,6 +341,40 @@ fn a_removal_and_a_root_wait_for_each_other() {
     house.done(Op::RemoveAccount { account: alice });
     house.check_users();
     assert!(!house.fold(alice), "nobody is folded");
+}
+
+#[test]
+fn rows_of_a_mailbox_that_was_removed_stay_while_a_root_names_them() {
+    let mut house = made(128 << 10);
+    let alice = colourful(&mut house);
+    assert!(house.fold(alice));
+    let root = house.volume.0.index.borrow().entries.get(alice).unwrap().root.segment;
+    house.done(Op::RemoveMailbox { account: alice, mailbox: MailboxId(2), name: "Work".into() });
+    house.check_users();
+    assert!(house.volume.0.index.borrow().segments[&root].blobs > 0, "who loads the account reads them");
+    let before = house.shown(alice);
+    let mut house = house.killed();
+    house.check_users();
+    // All else of the account leaves the segment, and so do they.
+    let bob = house.account("bob@x");
+    while house.volume.0.log.borrow().active == root {
+        house.commit(vec![Body::from(vec![1; 5_000])], vec![append(bob, INBOX)]);
+    }
+    let volume = house.volume.clone();
+    assert!(house.wait(async move { volume.0.fold(alice, Rewrite::In(root)).await.unwrap() }));
+    assert_eq!(house.volume.0.index.borrow().segments[&root].blobs, 0);
+    house.check_users();
+    assert_eq!(house.shown(alice), before);
+    let mut house = house.killed();
+    assert_eq!(house.shown(alice), before);
+    house.check_users();
+    // With the account everything goes that it ever had.
+    let later = house.mailbox(alice, "Later");
+    house.done(Op::Copy { account: alice, from: INBOX, uids: vec![5, 6], to: Target::Mailbox(later) });
+    assert!(house.fold(alice));
+    let remove = Op::RemoveMailbox { account: alice, mailbox: later, name: "Later".into() };
+    house.commit(vec![], vec![remove, Op::RemoveAccount { account: alice }]);
+    house.check_users();
 }
 
 #[test]

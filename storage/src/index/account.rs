@@ -8,7 +8,7 @@ use std::rc::Rc;
 use super::names::Names;
 use super::{Forwards, Jump, Mailbox};
 use crate::bugs::{self, Bug};
-use crate::record::{CopyRecord, MailboxPut, MessageRecord, Record, RootRecord, RunRef};
+use crate::record::{CopyRecord, MailboxPut, MessageRecord, Record, RootRecord, RowRun, RunRef};
 use crate::types::{AccountId, AccountInfo, LARGE, Lsn, MODSEQ_MAX, MailboxId, MailboxInfo, Message, Modseq, Place};
 
 /// An account with everything it has.
@@ -24,6 +24,9 @@ pub struct Account {
     pub names: Names,
     /// Names it is subscribed to, sorted. `MailboxInfo::subscribed` follows it.
     pub subscriptions: Vec<Box<str>>,
+    /// Runs of rows of mailboxes that were removed behind its root. The root still names them, so whoever loads the
+    /// account reads them: the next root lets them go.
+    pub left: Vec<RowRun>,
     /// Who holds it in memory.
     pub holders: u32,
     /// When it was last looked at, by the volume's count of looks.
@@ -42,6 +45,7 @@ impl Account {
             mailboxes: BTreeMap::new(),
             names: Names::default(),
             subscriptions: Vec::new(),
+            left: Vec::new(),
             holders: 0,
             used: 0,
             bytes: 0,
@@ -96,7 +100,9 @@ impl Account {
         let before = self.mailbox_bytes(mailbox);
         let fits = self.change(place, lsn, record);
         match record {
-            Record::Root(_) | Record::AccountPut(_) | Record::Subscription(_) => self.count_bytes(),
+            Record::Root(_) | Record::AccountPut(_) | Record::Subscription(_) | Record::MailboxRemove(_) => {
+                self.count_bytes();
+            }
             _ => self.bytes = self.bytes + self.mailbox_bytes(mailbox) - before,
         }
         fits
@@ -106,7 +112,8 @@ impl Account {
     pub fn count_bytes(&mut self) {
         let own = size_of::<Account>() + self.info.name.len() + self.info.secrets.len();
         let names = self.subscriptions.iter().map(|name| size_of::<Box<str>>() + name.len()).sum::<usize>();
-        self.bytes = own + names + self.mailboxes.values().map(Mailbox::bytes).sum::<usize>();
+        let left = self.left.capacity() * size_of::<RowRun>();
+        self.bytes = own + names + left + self.mailboxes.values().map(Mailbox::bytes).sum::<usize>();
     }
 
     fn mailbox_bytes(&self, mailbox: Option<MailboxId>) -> usize {
@@ -130,7 +137,8 @@ impl Account {
                 if self.mailboxes.contains_key(&remove.mailbox) {
                     self.names.remove(&self.mailboxes, remove.mailbox);
                 }
-                self.mailboxes.remove(&remove.mailbox)?;
+                let mailbox = self.mailboxes.remove(&remove.mailbox)?;
+                self.left.extend(mailbox.rows);
             }
             Record::Subscription(subscription) => {
                 self.subscribe(subscription.name, subscription.on);
@@ -224,6 +232,7 @@ impl Account {
     /// A root of what is here was written: rows are where it says, and nothing is new any more.
     fn folded(&mut self, root: &RootRecord<'_>) {
         let released: HashSet<Place> = root.released.items().map(|released| released.body).collect();
+        self.left.retain(|run| !released.contains(&run.body));
         for m in root.mailboxes() {
             if let Some(mailbox) = self.mailboxes.get_mut(&m.id) {
                 // Runs of summaries that came after the root was decided are in none yet.

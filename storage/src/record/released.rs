@@ -1,6 +1,7 @@
 //! Bodies that a record lets go: what the resident index needs to count them down without loading anybody.
 
 use crate::codec::{Put, Reader};
+use crate::record::RowRun;
 use crate::types::{Message, Place};
 
 /// Octets of one in a list.
@@ -35,6 +36,10 @@ impl Released {
     pub fn of(message: &Message) -> Self {
         let large = message.is_large();
         Released { body: message.body, len: if large { 0 } else { message.body_len() as u32 }, large, rows: false }
+    }
+
+    pub fn of_rows(run: &RowRun) -> Self {
+        Released { body: run.body, len: run.len, large: false, rows: true }
     }
 
     fn put(self, out: &mut Vec<u8>) {
