@@ -4,13 +4,14 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 
-use ringpost_storage::VolumeId;
+use ringpost_storage::{Limits, VolumeId};
 use zeroize::Zeroizing;
 
-use super::{NewAccount, Response, Secret, Trouble, deeds, domains, names, respond};
+use super::{NewAccount, Response, Secret, Trouble, deeds, domains, names, quota, respond};
 use crate::directory::secrets::{Argon2Cost, Password, Secrets};
 use crate::directory::{Change, Home};
 use crate::office::Office;
+use crate::office::quota::limits_of;
 use crate::office::words::Deed;
 use crate::shard::{self, SideError};
 
@@ -171,11 +172,18 @@ fn volumes_by_accounts(office: &Office) -> BinaryHeap<Reverse<(usize, VolumeId)>
 
 /// Makes a batch of accounts durable, then known to every shard.
 async fn put(office: &Rc<Office>, volume: VolumeId, batch: &[(String, Vec<u8>)]) -> Result<(), Trouble> {
-    let asked = batch.iter().cloned().map(|(name, secrets)| Deed::PutAccount { name, secrets }).collect();
+    let put = |(name, secrets): (String, Vec<u8>)| {
+        let limits = limits_of(&name, office.settings.new_limits);
+        Deed::PutAccount { name, secrets, limits }
+    };
+    let asked = batch.iter().cloned().map(put).collect();
     let ids = deeds::ask(office, volume, asked).await?;
     for ((name, _), id) in batch.iter().zip(ids) {
         let account = id.ok_or_else(|| Trouble::Failed(format!("volume {volume} gave {name} no id")))?;
         let home = Home { volume, account, generation: 0 };
+        if limits_of(name, office.settings.new_limits) != Limits::NONE {
+            quota::tell(office, account, true).await?;
+        }
         office.tell_all(Change::AccountPut { name: name.clone(), home }).await.map_err(deeds::untold)?;
     }
     Ok(())
@@ -201,7 +209,7 @@ async fn try_passwd(office: &Rc<Office>, account: NewAccount) -> Result<Response
     let fit = fit_password(name.clone(), account.password)?;
     let answer = NewAccount { address: name.clone(), password: fit.shown.clone() };
     let secrets = hash(office.settings.argon2, fit.password).await?;
-    deeds::ask(office, home.volume, vec![Deed::PutAccount { name, secrets }]).await?;
+    deeds::ask(office, home.volume, vec![Deed::PutAccount { name, secrets, limits: Limits::NONE }]).await?;
     Ok(Response::Accounts { accounts: vec![answer] })
 }
 

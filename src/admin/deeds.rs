@@ -19,7 +19,7 @@ async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<V
     // What goes with an account is known when the account is in memory, and it stays there until it has gone.
     let mut held = Vec::new();
     for deed in &deeds {
-        if let Deed::RemoveAccount(account) = deed {
+        if let Deed::RemoveAccount(account) | Deed::SetLimits(account, _) = deed {
             held.push(volume.load(*account).await.map_err(|why| {
                 tracing::error!(account = account.0, %why, "account not readable");
                 Deliverable::Refused(Refused::NotLoaded)
@@ -43,7 +43,10 @@ fn op(deed: Deed) -> Op {
     match deed {
         Deed::PutDomain(name) => Op::PutDomain { name, info: Vec::new() },
         Deed::RemoveDomain(name) => Op::RemoveDomain { name },
-        Deed::PutAccount { name, secrets } => Op::PutAccount { name, secrets, mailboxes: default_mailboxes() },
+        Deed::PutAccount { name, secrets, limits } => {
+            Op::PutAccount { name, secrets, mailboxes: default_mailboxes(), limits }
+        }
+        Deed::SetLimits(account, limits) => Op::SetLimits { account, limits },
         Deed::RemoveAccount(account) => Op::RemoveAccount { account },
     }
 }

@@ -35,6 +35,7 @@ mod deeds;
 mod domains;
 mod look;
 mod names;
+mod quota;
 mod report;
 mod stats;
 mod store;
@@ -47,6 +48,7 @@ pub use accounts::found_account;
 pub use deeds::do_deeds;
 pub use domains::found_domain;
 pub use look::{Looked, look};
+pub use quota::AccountQuota;
 pub use report::{Report, report};
 pub use store::answer_tool;
 pub use volumes::VolumeView;
@@ -101,6 +103,17 @@ pub enum Request {
         /// The account and its new password.
         #[serde(flatten)]
         account: NewAccount,
+    },
+    /// Shows what an account keeps and may keep, and sets what is given.
+    AccountQuota {
+        /// Its address.
+        address: String,
+        /// Octets it may keep; 0: as many as it likes.
+        #[serde(default)]
+        bytes: Option<u64>,
+        /// Messages it may keep; 0: as many as it likes.
+        #[serde(default)]
+        messages: Option<u32>,
     },
     /// Looks into one account, or puts messages into it. Octets of messages follow the line, as many as it says.
     Store {
@@ -202,6 +215,11 @@ pub enum Response {
         /// In the order asked for; sorted in a list.
         accounts: Vec<NewAccount>,
     },
+    /// To `AccountQuota`: as it is then.
+    Quota {
+        /// It.
+        quota: AccountQuota,
+    },
     /// To `Store`. Octets of a message may follow the line, as many as it says.
     Store {
         /// What is told.
@@ -255,6 +273,7 @@ impl Request {
                 | Request::DomainList {}
                 | Request::AccountList { .. }
                 | Request::Store { ask: tools::Ask::Read { .. }, .. }
+                | Request::AccountQuota { bytes: None, messages: None, .. }
                 | Request::StoreStat {}
                 | Request::StoreHold { .. }
                 | Request::VolumeList {}
@@ -300,6 +319,7 @@ impl Request {
             Request::AccountRemove { address } => ("account-remove", address),
             Request::AccountList { domain } => ("account-list", domain.as_deref().unwrap_or("")),
             Request::AccountPasswd { account } => ("account-passwd", &account.address),
+            Request::AccountQuota { address, .. } => ("account-quota", address),
             Request::Store { account, .. } => ("store", account),
             Request::StoreStat {} => ("store-stat", ""),
             Request::StoreHold { .. } => ("store-hold", ""),
@@ -335,6 +355,7 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
         Request::AccountRemove { address } => accounts::remove(office, &address).await,
         Request::AccountList { domain } => accounts::list(office, domain.as_deref()),
         Request::AccountPasswd { account } => accounts::passwd(office, account).await,
+        Request::AccountQuota { address, bytes, messages } => quota::quota_of(office, &address, bytes, messages).await,
         Request::Store { account, ask } => {
             let (response, beside) = store::ask(office, &account, ask, bodies).await;
             octets = beside;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use futures_lite::future::or;
-use ringpost_storage::{Commit, Create, OpenError, Settings as VolumeSettings, Volume, VolumeId};
+use ringpost_storage::{Commit, Create, Limits, OpenError, Settings as VolumeSettings, Volume, VolumeId};
 use uuid::Uuid;
 
 use crate::admin;
@@ -408,10 +408,12 @@ async fn catalogue(node: &Node, id: u16, volume: &Volume<Disk>) -> Result<Change
         dir: home::volume_dir(&node.data, id),
         why: format!("its accounts cannot be read: {why}"),
     })?;
+    let is_limited = |account| volume.quota(account).is_some_and(|quota| quota.limits != Limits::NONE);
     Ok(Change::Volume {
         volume: id,
         whole: volume.is_whole(),
         domains: volume.domains().into_iter().map(|(name, _)| name).collect(),
+        limited: volume.account_ids().into_iter().filter(|id| is_limited(*id)).collect(),
         accounts: accounts
             .into_iter()
             // Others are on their way here and live elsewhere.

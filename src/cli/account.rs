@@ -81,6 +81,27 @@ If one of them cannot be made, none is (in files: none of its five hundred).")]
         #[command(flatten)]
         at: At,
     },
+    /// Show what an account keeps and may keep, or set that.
+    #[command(after_help = "\
+Examples:
+  ringpost account quota alice@example.org
+  ringpost account quota alice@example.org --storage 5GiB --messages 100000
+  ringpost account quota alice@example.org --storage none")]
+    Quota {
+        /// The account.
+        address: String,
+        /// Octets of all its messages together: a number, with KiB, MiB, GiB or TiB behind it; or none.
+        #[arg(long, value_name = "SIZE", value_parser = size)]
+        storage: Option<u64>,
+        /// Messages; or none.
+        #[arg(long, value_name = "N", value_parser = count)]
+        messages: Option<u32>,
+        /// As a JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        at: At,
+    },
     /// Change a password. Without --password-stdin one is made and shown once.
     #[command(after_help = "\
 Examples:
@@ -121,6 +142,24 @@ pub(super) fn run(args: AccountArgs) -> Result<(), String> {
         AccountVerb::Move { address, to, at } => {
             desk::with_session(&at.data, |session| job::follow(session, &Request::AccountMove { address, to }))
         }
+        AccountVerb::Quota { address, storage, messages, json, at } => {
+            match desk::ask(&at.data, Request::AccountQuota { address, bytes: storage, messages })? {
+                Response::Quota { quota } if json => say_json(&quota),
+                Response::Quota { quota } => {
+                    let of = |limit: Option<String>| limit.unwrap_or_else(|| "no limit".to_owned());
+                    say(&format!(
+                        "{}\n  storage   {} of {}\n  messages  {} of {}\n",
+                        quota.address,
+                        in_units(quota.used_bytes),
+                        of(quota.limit_bytes.map(in_units)),
+                        quota.used_messages,
+                        of(quota.limit_messages.map(|n| n.to_string())),
+                    ));
+                    Ok(())
+                }
+                other => Err(desk::strange(&other)),
+            }
+        }
         AccountVerb::Passwd { address, password_stdin, json, at } => {
             let account = named(vec![address], password_stdin)?.remove(0);
             match desk::ask(&at.data, Request::AccountPasswd { account })? {
@@ -128,6 +167,34 @@ pub(super) fn run(args: AccountArgs) -> Result<(), String> {
                 other => Err(desk::strange(&other)),
             }
         }
+    }
+}
+
+const UNITS: [(&str, u32); 4] = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+
+/// `5GiB`, `1048576`, or `none`, which is 0.
+fn size(text: &str) -> Result<u64, String> {
+    if text == "none" {
+        return Ok(0);
+    }
+    let (number, shift) =
+        UNITS.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift))).unwrap_or((text, 0));
+    let octets = number.trim_end().parse::<u64>().ok().filter(|n| *n > 0 && *n <= u64::MAX >> shift);
+    octets.map(|n| n << shift).ok_or_else(|| "write a size like 500MiB or 5GiB, or none".to_owned())
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    match text {
+        "none" => Ok(0),
+        _ => text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "write a whole number, or none".to_owned()),
+    }
+}
+
+/// Octets for people: in the largest unit of which there is one.
+fn in_units(octets: u64) -> String {
+    match UNITS.into_iter().find(|(_, shift)| octets >> shift > 0) {
+        Some((unit, shift)) => format!("{:.1} {unit}", octets as f64 / (1_u64 << shift) as f64),
+        None => format!("{octets} octets"),
     }
 }
 
@@ -150,4 +217,21 @@ fn show_passwords(accounts: &[NewAccount], json: bool) -> Result<(), String> {
     }
     made.iter().for_each(|(address, password)| say(&format!("{address}  {}\n", *password.0)));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_shown_in_units() {
+        for (text, octets) in [("none", 0), ("1", 1), ("5GiB", 5 << 30), ("2 TiB", 2 << 40), ("7KiB", 7 << 10)] {
+            assert_eq!(size(text), Ok(octets), "{text}");
+        }
+        for bad in ["", "0", "-1", "5GB", "GiB", "99999999TiB", "1.5GiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        assert_eq!((in_units(1_023), in_units(3 << 29)), ("1023 octets".to_owned(), "1.5 GiB".to_owned()));
+        assert_eq!((count("none"), count("7")), (Ok(0), Ok(7)));
+    }
 }

@@ -12,9 +12,12 @@ use super::listener::{self, LISTENERS_MAX, Listener};
 use super::mistake::{Mistake, Mistakes, Source};
 use super::read::{self, Given};
 use super::value::Value;
+use ringpost_storage::Limits;
+
 use super::{Config, DoorPlan, Founders, TlsPaths, check};
 use crate::net::census::Cidr;
 use crate::observe::log::Format;
+use crate::office::quota::OverQuota;
 use crate::office::{Argon2Cost, Settings};
 use crate::shard::{Plan, Writing, plan};
 
@@ -311,6 +314,11 @@ impl Effective {
                 plaintext_auth_networks: self.networks(Key::PlaintextNetworks).to_vec(),
                 plaintext_auth_until_ms: keys::day_begins_ms(self.text(Key::PlaintextUntil)).expect("checked"),
                 remember_s: self.number(Key::RememberS),
+                new_limits: Limits { bytes: self.number(Key::QuotaBytes), messages: self.narrow(Key::QuotaMessages) },
+                over_quota: match self.text(Key::OverQuota) {
+                    "reject" => OverQuota::Reject,
+                    _ => OverQuota::Defer,
+                },
                 argon2: Argon2Cost {
                     memory_kib: self.narrow(Key::Argon2Memory),
                     passes: self.narrow(Key::Argon2Passes),

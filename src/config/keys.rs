@@ -67,6 +67,12 @@ pub enum Key {
     Argon2Memory,
     /// Passes of a password hash.
     Argon2Passes,
+    /// Octets a new account may keep.
+    QuotaBytes,
+    /// Messages a new account may keep.
+    QuotaMessages,
+    /// What is said of one that keeps as much as it may.
+    OverQuota,
     /// Bare CR and LF.
     RejectBareNewlines,
     /// Names by which HTTP may be asked.
@@ -134,7 +140,7 @@ fn ring_default() -> Plan {
 }
 
 /// The table. In the order in which settings are shown; what is outside tables comes first.
-pub static KEYS: [Row; 30] = [
+pub static KEYS: [Row; 33] = [
     Row {
         key: Key::Data,
         path: "data",
@@ -298,6 +304,27 @@ pub static KEYS: [Row; 30] = [
         kind: number(1, ARGON2_PASSES_MAX),
         about: "Passes over that memory.",
         default: |_| Value::Number(Argon2Cost::DEFAULT.passes.into()),
+    },
+    Row {
+        key: Key::QuotaBytes,
+        path: "accounts.quota_bytes",
+        kind: number(0, u64::MAX >> 1),
+        about: "Octets that a new account may keep; 0 is no limit. `ringpost account quota` sets one account's.",
+        default: |_| Value::Number(0),
+    },
+    Row {
+        key: Key::QuotaMessages,
+        path: "accounts.quota_messages",
+        kind: number(0, u32::MAX as u64),
+        about: "Messages that a new account may keep; 0 is no limit.",
+        default: |_| Value::Number(0),
+    },
+    Row {
+        key: Key::OverQuota,
+        path: "accounts.over_quota",
+        kind: Kind::OneOf(&["defer", "reject"]),
+        about: "Mail for an account that keeps as much as it may: defer tells its sender to come back (452), reject refuses it (552).",
+        default: |_| Value::Text("defer".to_owned()),
     },
     Row {
         key: Key::RejectBareNewlines,

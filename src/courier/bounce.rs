@@ -12,15 +12,16 @@
 use std::rc::Rc;
 
 use ringpost_storage::{
-    Body, Carried, MailboxId, Op, PendingTransfer, ReadError, Transaction, TransferCopy, TransferOp, Volume, VolumeId,
+    Carried, MailboxId, Op, PendingTransfer, ReadError, Transaction, TransferCopy, TransferOp, Volume, VolumeId,
 };
 
+use super::collect::{Uncollected, collect};
 use crate::directory::Home;
 use crate::mail::trace;
 use crate::observe::{self, Counter};
-use crate::office::Office;
 use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Landing;
+use crate::office::{Incoming, Office};
 use crate::shard::Disk;
 
 /// Makes durable that these have landed, with what follows from it.
@@ -38,6 +39,7 @@ pub async fn settle(
     let mut transaction =
         Transaction { bodies: Vec::new(), ops: vec![Op::Transfer(TransferOp::Sent { target, up_to })] };
     let mut again = false;
+    let mut ahead = None;
     // Accounts of messages that go, held until they are gone.
     let mut held = Vec::new();
     for (transfer, landing) in pending.iter().zip(landings) {
@@ -51,10 +53,14 @@ pub async fn settle(
             }
             Some(_) => {}
             None if landing.bounced.is_empty() => {}
-            None => again |= find_places(office, id, volume, transfer, &landing.bounced, &mut transaction).await?,
+            None => {
+                again |=
+                    find_places(office, (id, volume), transfer, &landing.bounced, &mut transaction, &mut ahead).await?
+            }
         }
     }
     make_durable(volume, transaction).await?;
+    drop(ahead);
     if again {
         office.couriers.ring(id);
     }
@@ -70,12 +76,12 @@ enum Place {
 
 /// Adds to the transaction what becomes of a letter's copies that bounced. True when another courier has work then.
 async fn find_places(
-    office: &Office,
-    id: VolumeId,
-    volume: &Volume<Disk>,
+    office: &Rc<Office>,
+    (id, volume): (VolumeId, &Volume<Disk>),
     transfer: &PendingTransfer,
     bounced: &[u16],
     transaction: &mut Transaction,
+    ahead: &mut Option<Incoming>,
 ) -> Result<bool, Undone> {
     let mut read = None;
     let mut again = false;
@@ -97,13 +103,14 @@ async fn find_places(
         let body = match read {
             Some(body) => body,
             None => {
-                let bytes = match volume.read_transfer(transfer).await {
-                    Ok(bytes) => bytes,
+                let body = match collect(office, volume, transfer, id, ahead).await {
+                    Ok(body) => body,
                     // Said when it was to be carried.
-                    Err(ReadError::Damaged | ReadError::Gone) => continue,
-                    Err(ReadError::Io(_)) => return Err(Undone::NotWritten),
+                    Err(Uncollected::Unread(ReadError::Damaged | ReadError::Gone)) => continue,
+                    Err(Uncollected::Unread(ReadError::Io(_))) => return Err(Undone::NotWritten),
+                    Err(Uncollected::Unput(why)) => return Err(why),
                 };
-                transaction.bodies.push(Body::from(bytes));
+                transaction.bodies.push(body);
                 *read.insert(transaction.bodies.len() - 1)
             }
         };

@@ -6,10 +6,11 @@ use std::time::Duration;
 use ringpost_storage::{Body, PendingTransfer, ReadError, Refused, TransferNumber, Volume, VolumeId};
 
 use super::bounce;
+use super::collect::{Uncollected, collect};
 use crate::limits;
 use crate::observe::{self, Counter};
 use crate::office::words::{Carriage, Landing, Load};
-use crate::office::{Deliverable, Office, Reply, Request};
+use crate::office::{Deliverable, Incoming, Office, Reply, Request};
 use crate::shard::{self, Disk};
 
 /// The first wait after a load that was not taken, milliseconds. It doubles.
@@ -89,7 +90,9 @@ impl Round<'_> {
 
     /// Carries one load, and settles what became of it.
     async fn carry(&mut self, pending: Vec<Rc<PendingTransfer>>) -> Result<(), Stuck> {
-        let load = self.load(&pending).await?;
+        // What of a large one went ahead is kept until the load is answered.
+        let mut ahead = None;
+        let load = self.load(&pending, &mut ahead).await?;
         let last = pending.last().expect("a load has at least one").number;
         let landings = match self.ask(load).await {
             Ok(landings) => landings,
@@ -105,6 +108,7 @@ impl Round<'_> {
             }
             Err(stuck) => return Err(stuck),
         };
+        drop(ahead);
         self.after = None;
         observe::add(Counter::TransfersSent, landings.len() as u64);
         if bounce::settle(self.office, self.id, self.volume, &pending, &landings).await.is_err() {
@@ -123,13 +127,14 @@ impl Round<'_> {
         Ok(())
     }
 
-    async fn load(&self, pending: &[Rc<PendingTransfer>]) -> Result<Box<Load>, Stuck> {
+    async fn load(&self, pending: &[Rc<PendingTransfer>], ahead: &mut Option<Incoming>) -> Result<Box<Load>, Stuck> {
         let mut transfers = Vec::with_capacity(pending.len());
         for transfer in pending {
-            let body = match self.volume.read_transfer(transfer).await {
-                Ok(bytes) => Body::from(bytes),
-                Err(ReadError::Damaged | ReadError::Gone) => self.remains(transfer),
-                Err(ReadError::Io(why)) => {
+            let body = match collect(self.office, self.volume, transfer, self.target, ahead).await {
+                Ok(body) => body,
+                Err(Uncollected::Unread(ReadError::Damaged | ReadError::Gone)) => self.remains(transfer),
+                Err(Uncollected::Unput(why)) => return Err(Stuck::There(why.into())),
+                Err(Uncollected::Unread(ReadError::Io(why))) => {
                     tracing::error!(target: "courier", volume = self.id, %why, "a transfer cannot be read");
                     return Err(Stuck::Unread);
                 }
@@ -161,7 +166,7 @@ impl Round<'_> {
     }
 
     async fn ask(&self, load: Box<Load>) -> Result<Vec<Landing>, Stuck> {
-        let octets = load.transfers.iter().map(|t| t.body.len()).sum();
+        let octets = load.transfers.iter().map(|t| t.body.in_memory()).sum();
         let (shard, count) = (self.office.shard_of(self.target), load.transfers.len());
         match self.office.mesh.call(shard, Request::Receive(load), octets).await {
             Ok(Reply::Received { landings: Ok(landings), buffers }) => {

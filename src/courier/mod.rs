@@ -15,6 +15,7 @@
 mod adopt;
 mod bounce;
 mod carry;
+mod collect;
 mod land;
 pub mod copy;
 pub mod moving;

@@ -4,7 +4,7 @@
 //! At start each shard reads its volumes and tells the others; later changes reach every shard before the verb that
 //! made them is answered. `550 no such user` is said only from a complete directory (DESIGN §2): one that has heard of every volume, and of none that lost acknowledged data.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ringpost_storage::{AccountId, VolumeId};
 
@@ -55,6 +55,13 @@ pub enum Change {
         /// They are no more.
         retired: Vec<VolumeId>,
     },
+    /// These have limits from now on, or none.
+    Limited {
+        /// Which.
+        accounts: Vec<AccountId>,
+        /// Limits, or none.
+        limited: bool,
+    },
     /// A volume failed: it takes nothing more until the process is started again.
     VolumeFailed {
         /// Which.
@@ -68,6 +75,8 @@ pub enum Change {
         domains: Vec<String>,
         /// Its accounts.
         accounts: Vec<(String, Home)>,
+        /// Those of them that have limits.
+        limited: Vec<AccountId>,
         /// False when acknowledged batches of it are lost: there may have been more.
         whole: bool,
     },
@@ -78,6 +87,8 @@ pub enum Change {
 pub struct Directory {
     domains: BTreeMap<String, ()>,
     homes: HashMap<Box<str>, Home>,
+    /// Accounts whose volume has to be asked whether there is room.
+    limited: HashSet<AccountId>,
     /// Volumes that have told what they hold.
     told: Vec<VolumeId>,
     /// Those of them that are not whole.
@@ -128,9 +139,16 @@ impl Directory {
             }
             Change::AccountPut { name, home } => self.settle(name, home),
             Change::AccountGone { name } => {
-                self.homes.remove(name.as_str());
+                if let Some(home) = self.homes.remove(name.as_str()) {
+                    self.limited.remove(&home.account);
+                }
             }
-            Change::Volume { volume, domains, accounts, whole } => {
+            Change::Limited { accounts, limited: true } => self.limited.extend(accounts),
+            Change::Limited { accounts, limited: false } => {
+                self.limited.retain(|account| !accounts.contains(account));
+            }
+            Change::Volume { volume, domains, accounts, limited, whole } => {
+                self.limited.extend(limited);
                 self.domains.extend(domains.into_iter().map(|d| (d, ())));
                 for (name, home) in accounts {
                     self.settle(name, home);
@@ -218,6 +236,12 @@ impl Directory {
         self.homes.get(name).copied()
     }
 
+    /// True if the account may not keep as much as it likes.
+    #[must_use]
+    pub fn is_limited(&self, account: AccountId) -> bool {
+        self.limited.contains(&account)
+    }
+
     /// True if the domain is ours.
     #[must_use]
     pub fn has_domain(&self, name: &str) -> bool {
@@ -242,7 +266,7 @@ mod tests {
     fn told(volume: VolumeId, whole: bool) -> Change {
         let home = Home { volume, account: AccountId(volume.into()), generation: 1 };
         let accounts = vec![(format!("user{volume}@ringpost.test"), home)];
-        Change::Volume { volume, domains: vec!["ringpost.test".to_owned()], accounts, whole }
+        Change::Volume { volume, domains: vec!["ringpost.test".to_owned()], accounts, limited: vec![], whole }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ringpost_storage::{Carried, Flags, Op, Refused, Transaction, TransferOp, Volume, VolumeId};
 
-use crate::office::durable::{Undone, make_durable, make_durable_and_return};
+use crate::office::durable::{make_durable, make_durable_and_return};
 use crate::office::{Copy, Deliver, Deliverable, Office, Reply, Request};
 use crate::shard::{self, Disk, MeshError};
 
@@ -15,7 +15,7 @@ pub async fn commit(office: &Rc<Office>, letter: Deliver) -> Deliverable {
     if shard == shard::id() {
         return store(office, letter).await;
     }
-    let octets = letter.body.len();
+    let octets = letter.body.in_memory();
     match office.mesh.call(shard, Request::Deliver(Box::new(letter)), octets).await {
         Ok(Reply::Delivered { fate, buffers }) => {
             // They were allocated here.
@@ -32,7 +32,7 @@ pub async fn commit(office: &Rc<Office>, letter: Deliver) -> Deliverable {
 pub async fn store(office: &Rc<Office>, letter: Deliver) -> Deliverable {
     let (id, owes) = (letter.volume, !letter.owed.is_empty());
     let Some((volume, transaction)) = asked(office, letter) else { return Deliverable::NoVolume };
-    let fate = fate(make_durable(&volume, transaction).await.map(drop));
+    let fate = make_durable(&volume, transaction).await.map_or_else(Deliverable::from, |_| Deliverable::Stored);
     call_courier(office, id, owes && fate == Deliverable::Stored);
     fate
 }
@@ -46,7 +46,7 @@ pub async fn store_and_return(office: &Rc<Office>, letter: Deliver) -> (Delivera
             call_courier(office, id, owes);
             (Deliverable::Stored, buffers)
         }
-        Err(undone) => (fate(Err(undone)), Vec::new()),
+        Err(undone) => (undone.into(), Vec::new()),
     }
 }
 
@@ -72,14 +72,5 @@ fn asked(office: &Office, letter: Deliver) -> Option<(Volume<Disk>, Transaction)
 fn call_courier(office: &Office, volume: VolumeId, owes: bool) {
     if owes {
         office.couriers.ring(volume);
-    }
-}
-
-fn fate(durable: Result<(), Undone>) -> Deliverable {
-    match durable {
-        Ok(()) => Deliverable::Stored,
-        Err(Undone::Refused(refused)) => Deliverable::Refused(refused),
-        Err(Undone::NotWritten) => Deliverable::Refused(Refused::Failed),
-        Err(Undone::Unknown) => Deliverable::Unknown,
     }
 }

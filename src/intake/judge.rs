@@ -1,9 +1,9 @@
-//! Is this letter one we may keep? Header bounds and loops, from the bytes alone.
+//! Is this letter one we may keep? Header bounds and loops, from the bytes alone, as they come.
 
 use ringpost_storage::Body;
 
-use crate::intake::{Letter, Recipient};
-use crate::mail::header::{Bounds, Examiner, Facts, HeaderFault};
+use crate::intake::Recipient;
+use crate::mail::header::{Bounds, Examiner, HeaderFault};
 
 /// What is wrong with a letter, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,33 +16,44 @@ pub enum Fault {
     SeenBefore,
 }
 
-/// Judges a letter whose body is complete. `host`: our own name.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn judge(letter: &Letter, host: &str) -> Result<(), Fault> {
-    let facts = examine(&letter.body, letter.trace_octets, host).map_err(Fault::Header)?;
-    if letter.recipients.iter().any(|r| seen_before(&facts, r)) {
-        return Err(Fault::SeenBefore);
-    }
-    Ok(())
+/// Looks at a letter from its first octet on, a part at a time.
+pub struct Judge {
+    examiner: Examiner,
+    /// Octets of our own trace fields that are still to come.
+    ours: usize,
 }
 
-/// Examines the header behind our own trace fields.
-fn examine(body: &Body, trace_octets: usize, host: &str) -> Result<Facts, HeaderFault> {
-    let mut examiner = Examiner::new(host, Bounds::default());
-    let mut ours = trace_octets;
-    for part in body.parts() {
-        let skipped = ours.min(part.len());
-        ours -= skipped;
-        examiner.take(&part[skipped..])?;
-        if examiner.is_over() {
-            break;
+impl Judge {
+    /// Before the first octet. `host`: our own name; `trace_octets`: of our trace fields, which come first.
+    #[must_use]
+    pub fn new(host: &str, trace_octets: usize) -> Self {
+        Judge { examiner: Examiner::new(host, Bounds::default()), ours: trace_octets }
+    }
+
+    /// Takes the next octets of the letter: those that a body has in memory.
+    ///
+    /// # Errors
+    /// What is wrong with its header.
+    pub fn take(&mut self, body: &Body) -> Result<(), Fault> {
+        for part in body.parts() {
+            if self.examiner.is_over() {
+                break;
+            }
+            let skipped = self.ours.min(part.len());
+            self.ours -= skipped;
+            self.examiner.take(&part[skipped..]).map_err(Fault::Header)?;
         }
+        Ok(())
     }
-    examiner.finish()
-}
 
-fn seen_before(facts: &Facts, recipient: &Recipient) -> bool {
-    facts.delivered_to.iter().any(|mailbox| mailbox.eq_ignore_ascii_case(recipient.name.as_bytes()))
+    /// The letter is whole.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn end(self, recipients: &[Recipient]) -> Result<(), Fault> {
+        let facts = self.examiner.finish().map_err(Fault::Header)?;
+        let seen_before =
+            |r: &Recipient| facts.delivered_to.iter().any(|name| name.eq_ignore_ascii_case(r.name.as_bytes()));
+        if recipients.iter().any(seen_before) { Err(Fault::SeenBefore) } else { Ok(()) }
+    }
 }

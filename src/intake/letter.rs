@@ -6,9 +6,12 @@ use ringpost_storage::{Body, MailboxId, TransferCopy};
 use uuid::Uuid;
 
 use crate::directory::Home;
+use crate::intake::judge::Judge;
+use crate::intake::{Verdict, Why, deciding_volume, weigh};
+use crate::limits;
 use crate::mail::trace;
 use crate::observe::{self, Counter};
-use crate::office::{BodyCharge, Copy, Office};
+use crate::office::{BodyCharge, Copy, Incoming, Office};
 use crate::shard::{self, Peer};
 
 /// A recipient whose mailbox is here.
@@ -50,7 +53,12 @@ pub struct Letter {
     /// Octets of our own trace fields at the front of the body.
     pub trace_octets: usize,
     pub(super) charge: BodyCharge,
-    starved: bool,
+    /// Where its octets go when they are too many for memory.
+    pub(super) incoming: Option<Incoming>,
+    /// What has seen those of them that are not in memory any more.
+    judge: Option<Box<Judge>>,
+    /// Why nothing more of it is kept.
+    given_up: Option<Verdict>,
 }
 
 impl Letter {
@@ -65,7 +73,9 @@ impl Letter {
             body: Body::with_hint(usize::try_from(hint).unwrap_or(usize::MAX).saturating_add(1_024)),
             trace_octets: 0,
             charge: office.charge(peer),
-            starved: false,
+            incoming: None,
+            judge: None,
+            given_up: None,
         }
     }
 
@@ -76,27 +86,67 @@ impl Letter {
         self.trace_octets = trace.len();
     }
 
-    /// Takes a piece of what the client sends. When the shard holds too much already the letter is
-    /// [`starved`](Letter::starved): nothing more of it is kept.
+    /// Takes a piece of what the client sends. When the shard holds too much already the letter is given up: nothing more of it
+    /// is kept.
     pub fn push(&mut self, bytes: &[u8]) {
         observe::add(Counter::BodyBytesReceived, bytes.len() as u64);
-        if self.starved || !self.charge.add(bytes.len() as u64) {
-            self.starve();
+        if self.given_up.is_some() {
+            return;
+        }
+        if !self.charge.add(bytes.len() as u64) {
+            self.give_up(Verdict::Later(Why::TooMuch));
             return;
         }
         observe::add(Counter::BodyBytesCopied, bytes.len() as u64);
         self.body.push(bytes);
     }
 
-    /// True when the body is incomplete because the shard had no room for it.
+    /// True when memory has enough of it: [`Letter::put_away`] before anything more is received.
     #[must_use]
-    pub fn starved(&self) -> bool {
-        self.starved
+    pub fn is_full(&self) -> bool {
+        self.body.in_memory() >= limits::BODY_BYTES_IN_MEMORY_MAX
     }
 
-    fn starve(&mut self) {
-        self.starved = true;
+    /// Puts what is in memory into the log of the volume that will decide.
+    pub async fn put_away(&mut self, office: &Rc<Office>) {
+        if let Err(verdict) = self.try_put_away(office).await {
+            self.give_up(verdict);
+        }
+    }
+
+    async fn try_put_away(&mut self, office: &Rc<Office>) -> Result<(), Verdict> {
+        let trace_octets = self.trace_octets;
+        let judge = self.judge.get_or_insert_with(|| Box::new(Judge::new(&office.settings.hostname, trace_octets)));
+        let octets = self.body.take_full();
+        judge.take(&octets).map_err(Verdict::Unacceptable)?;
+        if self.incoming.is_none() {
+            self.incoming = Incoming::new(office, deciding_volume(office, &self.recipients));
+        }
+        let Some(incoming) = &mut self.incoming else { return Err(Verdict::Later(Why::VolumeFailed)) };
+        let pieces = incoming.put(vec![octets]).await.map_err(|why| weigh(why.into()))?;
+        pieces.into_iter().for_each(|pieces| self.body.follow(pieces));
+        self.charge.give_back();
+        if self.charge.add(self.body.in_memory()) { Ok(()) } else { Err(Verdict::Later(Why::TooMuch)) }
+    }
+
+    /// The letter is whole: it, if it may be kept. `host`: our own name.
+    ///
+    /// # Errors
+    /// What its sender is told instead.
+    pub(super) fn judged(mut self, host: &str) -> Result<Letter, Verdict> {
+        if let Some(verdict) = self.given_up {
+            return Err(verdict);
+        }
+        let trace_octets = self.trace_octets;
+        let mut judge = self.judge.take().unwrap_or_else(|| Box::new(Judge::new(host, trace_octets)));
+        judge.take(&self.body).and_then(|()| judge.end(&self.recipients)).map_err(Verdict::Unacceptable)?;
+        Ok(self)
+    }
+
+    fn give_up(&mut self, verdict: Verdict) {
+        self.given_up = Some(verdict);
         self.body = Body::default();
+        self.incoming = None;
         // At once, not when the client has said the rest: others are hungry too.
         self.charge.give_back();
     }

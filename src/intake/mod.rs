@@ -1,7 +1,7 @@
 //! From end-of-data to the durable verdict: judge, expand, commit.
 //!
 //! ```text
-//!   Letter (body with its trace fields, recipients)
+//!   Letter (body with its trace fields, recipients)           what of a large one has no room in memory ─► the log
 //!      │ judge    header bounds, loops                         → refuse, for good
 //!      │ expand   recipients → copies with their Delivered-To, and which volume decides
 //!      │ commit   ONE batch in that volume: its copies, and what it owes to the others → stored | refused | unknown
@@ -17,12 +17,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use ringpost_storage::{Refused, VolumeId};
+use ringpost_storage::{Refused, TransferCopy, VolumeId};
 
 pub use letter::{Letter, Recipient};
 
 use crate::observe::{self, Counter};
-use crate::office::{BodyCharge, Deliver, Deliverable, Office};
+use crate::office::quota::Kept;
+use crate::office::{BodyCharge, Deliver, Deliverable, Incoming, Office};
 
 /// What becomes of a letter. Each names whose fault it is and what comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,20 +47,24 @@ pub enum Why {
     VolumeFailed,
     /// Too much is waiting.
     Busy,
+    /// Too much mail is on its way in.
+    TooMuch,
     /// The account went away since its RCPT.
     AccountGone,
     /// The mailbox has given its last UID.
     MailboxFull,
+    /// An account would keep more than it may.
+    OverQuota,
 }
 
 /// Takes a letter in. When this returns [`Verdict::Stored`] the letter is durable.
 pub async fn accept(office: &Rc<Office>, letter: Letter) -> Verdict {
-    let verdict = match judge::judge(&letter, &office.settings.hostname) {
-        Err(fault) => Verdict::Unacceptable(fault),
-        Ok(()) => {
-            // Its octets are charged until they are committed.
-            let (deliver, _charge) = expand(office, letter);
-            weigh(commit::commit(office, deliver).await)
+    let verdict = match letter.judged(&office.settings.hostname) {
+        Err(verdict) => verdict,
+        Ok(letter) => {
+            // Its octets are charged, and those in the log pinned, until they are committed.
+            let (deliver, _held) = expand(office, letter);
+            weigh(decide(office, deliver).await)
         }
     };
     observe::count(match verdict {
@@ -70,18 +75,42 @@ pub async fn accept(office: &Rc<Office>, letter: Letter) -> Verdict {
     verdict
 }
 
+/// Keeps room in the volumes that do not decide, then asks the one that does.
+async fn decide(office: &Rc<Office>, deliver: Deliver) -> Deliverable {
+    let octets = deliver.body.len();
+    let room = |copy: &TransferCopy| (copy.account, octets + copy.prefix.len() as u64);
+    let wanted = deliver.owed.iter().map(|(volume, copies)| (*volume, copies.iter().map(room).collect())).collect();
+    let kept = match Kept::keep(office, wanted).await {
+        Ok(kept) => kept,
+        Err(fate) => return fate,
+    };
+    let fate = commit::commit(office, deliver).await;
+    if matches!(fate, Deliverable::Stored | Deliverable::Unknown) {
+        kept.is_sent();
+    }
+    fate
+}
+
 /// Which volume decides, and what is to be made of the letter there.
-fn expand(office: &Office, letter: Letter) -> (Deliver, BodyCharge) {
-    let Letter { recipients, received_ms, body, charge, .. } = letter;
+fn expand(office: &Office, letter: Letter) -> (Deliver, (BodyCharge, Option<Incoming>)) {
+    // One whose octets are in a log already is decided there.
+    let volume = letter.incoming.as_ref().map_or_else(|| deciding_volume(office, &letter.recipients), Incoming::volume);
+    let Letter { recipients, received_ms, body, charge, incoming, .. } = letter;
     let mut by_volume: BTreeMap<VolumeId, Vec<Recipient>> = BTreeMap::new();
     for recipient in recipients {
         by_volume.entry(recipient.home.volume).or_default().push(recipient);
     }
-    let sizes = by_volume.iter().map(|(volume, recipients)| (*volume, recipients.len()));
-    let volume = deciding(sizes, |volume| !office.has_failed(volume), |volume| office.volume(volume).is_some());
     let copies = by_volume.remove(&volume).unwrap_or_default().iter().map(Recipient::copy).collect();
     let owed = by_volume.into_iter().map(|(to, them)| (to, them.iter().map(Recipient::transfer).collect())).collect();
-    (Deliver { volume, body, copies, owed, received_ms }, charge)
+    (Deliver { volume, body, copies, owed, received_ms }, (charge, incoming))
+}
+
+/// The volume that decides a letter to these.
+fn deciding_volume(office: &Office, recipients: &[Recipient]) -> VolumeId {
+    let mut sizes: BTreeMap<VolumeId, usize> = BTreeMap::new();
+    recipients.iter().for_each(|r| *sizes.entry(r.home.volume).or_default() += 1);
+    let (well, here) = (|volume| !office.has_failed(volume), |volume| office.volume(volume).is_some());
+    deciding(sizes.into_iter(), well, here)
 }
 
 /// Of the volumes with so many recipients each, the one that decides: one that takes letters; of those where most of the
@@ -97,6 +126,7 @@ fn deciding(
         .expect("a letter has a recipient")
 }
 
+/// What a letter's sender is told of its fate.
 fn weigh(fate: Deliverable) -> Verdict {
     match fate {
         Deliverable::Stored => Verdict::Stored,
@@ -107,6 +137,7 @@ fn weigh(fate: Deliverable) -> Verdict {
         Deliverable::Refused(Refused::DiskFull) => Verdict::Later(Why::DiskFull),
         Deliverable::Refused(Refused::Busy) => Verdict::Later(Why::Busy),
         Deliverable::Refused(Refused::NoAccount | Refused::NoMailbox) => Verdict::Later(Why::AccountGone),
+        Deliverable::Refused(Refused::OverQuota) => Verdict::Later(Why::OverQuota),
         Deliverable::Refused(Refused::UidsUsedUp) => Verdict::Later(Why::MailboxFull),
         Deliverable::Refused(Refused::TooLarge) => Verdict::Unacceptable(judge::Fault::TooLarge),
         Deliverable::Refused(Refused::MailboxExists | Refused::TooMany | Refused::UidsGiven) => {

@@ -5,15 +5,15 @@
 use std::ops::Range;
 
 use ringpost_storage::disk::Disk;
-use ringpost_storage::{Message, ReadError, Volume};
+use ringpost_storage::{Message, ReadError, Reader, Volume};
 
 use crate::limits;
 use crate::mail::header::body_start;
 use crate::mail::mime::Scan;
 use crate::mail::summary::{Packed, Summary};
 
-/// Octets read at a time.
-pub const BLOCK_BYTES: usize = 256 << 10;
+/// Octets read at a time, and no more than a prefix above.
+const BLOCK_BYTES: usize = 256 << 10;
 /// Octets read at first when only a header is wanted.
 const HEADER_BLOCK_BYTES: usize = 8 << 10;
 
@@ -21,6 +21,7 @@ const HEADER_BLOCK_BYTES: usize = 8 << 10;
 pub struct Letter<'a, D: Disk> {
     volume: &'a Volume<D>,
     message: &'a Message,
+    reader: Reader,
     block_at: u64,
     block: Vec<u8>,
 }
@@ -29,7 +30,7 @@ impl<'a, D: Disk> Letter<'a, D> {
     /// Nothing is read yet.
     #[must_use]
     pub fn new(volume: &'a Volume<D>, message: &'a Message) -> Self {
-        Letter { volume, message, block_at: 0, block: Vec::new() }
+        Letter { volume, message, reader: Reader::new(message.clone()), block_at: 0, block: Vec::new() }
     }
 
     /// Octets of the message from `range.start` on: as many as one block has, at most to `range.end`; none at its end.
@@ -43,10 +44,9 @@ impl<'a, D: Disk> Letter<'a, D> {
         }
         let block = self.block_at..self.block_at + self.block.len() as u64;
         if !block.contains(&range.start) {
-            let at = range.start / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
             self.block = Vec::new();
-            self.block = self.volume.read_range(self.message, at, BLOCK_BYTES).await?;
-            self.block_at = at;
+            self.block = self.volume.read_on(&mut self.reader, range.start).await?;
+            self.block_at = range.start;
         }
         let from = usize::try_from(range.start - self.block_at).unwrap_or(usize::MAX).min(self.block.len());
         let len = usize::try_from(end - range.start).unwrap_or(usize::MAX);

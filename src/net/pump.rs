@@ -16,6 +16,7 @@
 //! - While a door thinks, nothing is received, and the ring's buffer is given back if it thinks longer than one poll:
 //!   slow answers must not hold the shard's buffers.
 //! - While it waits for the peer a connection keeps no buffer: see `spare`.
+//! - While a body is put away nothing is received either: that is how a fast sender waits for the disk.
 //! - Replies are flushed when the input is used up, so a pipelined batch of commands gets one send.
 
 use std::future::poll_fn;
@@ -50,6 +51,16 @@ pub trait Door {
 
     /// Takes a piece of the body being received.
     fn body(&mut self, bytes: &[u8]);
+
+    /// True when nothing more of the body may be received before [`Door::put_away`].
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// Makes room for more of the body.
+    fn put_away(&mut self) -> impl Future<Output = ()> {
+        std::future::ready(())
+    }
 
     /// Answers an ask. Long answers are streamed through `wire`, behind what the session has said already.
     fn answer(
@@ -276,7 +287,23 @@ impl<D: Door> Talk<'_, D> {
                 Step::Go => {}
                 end => return Ok(end),
             }
+            if self.door.is_full() {
+                // Boxed: see `converse`.
+                Box::pin(self.make_room()).await;
+            }
         }
+    }
+
+    /// The body waits for the disk, and the peer for us.
+    async fn make_room(&mut self) {
+        let mut put_away = Box::pin(self.door.put_away());
+        if poll_once(put_away.as_mut()).await.is_none() {
+            if let Some((chunk, used)) = self.chunk.take() {
+                self.held.extend_from_slice(&chunk[used..]);
+            }
+            put_away.await;
+        }
+        self.slow.restart();
     }
 
     /// Moves the next line of the chunk to the held beginning; false when there is none.

@@ -63,6 +63,6 @@ async fn settled(decided: Decided) -> Result<Vec<Outcome>, Undone> {
     }
 }
 
-fn wall_ms() -> i64 {
+pub(super) fn wall_ms() -> i64 {
     i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX)
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ringpost_storage::{AccountId, Loaded, ReadError, Volume, VolumeId};
+use ringpost_storage::{AccountId, Limits, Loaded, ReadError, Volume, VolumeId};
 
 use crate::directory::{Change, Directory};
 use crate::limits;
@@ -26,6 +26,8 @@ pub mod doors;
 pub mod durable;
 pub mod held;
 pub mod jobs;
+pub mod uploads;
+pub mod quota;
 pub mod tools;
 pub mod volumes;
 pub mod words;
@@ -36,6 +38,7 @@ pub use couriers::Couriers;
 pub use doors::Doors;
 pub use login::Login;
 use remembered::Remembered;
+pub use uploads::{Incoming, Uploads};
 pub use words::{Arrival, Copy, Deliver, Deliverable, Reply, Request, Visitor};
 
 /// What the doors of this process were told.
@@ -57,6 +60,10 @@ pub struct Settings {
     pub plaintext_auth_until_ms: Option<u64>,
     /// How long a password that was right is remembered, seconds. 0: not at all.
     pub remember_s: u64,
+    /// What a new account may keep.
+    pub new_limits: Limits,
+    /// What is done with mail for an account that keeps as much as it may.
+    pub over_quota: quota::OverQuota,
     /// Cost of hashing a new password.
     pub argon2: Argon2Cost,
     /// What doors shake hands with. `None`: no TLS is offered, and doors that begin with it are not opened.
@@ -82,6 +89,8 @@ impl Settings {
             plaintext_auth_networks: Vec::new(),
             plaintext_auth_until_ms: None,
             remember_s: 0,
+            new_limits: Limits::NONE,
+            over_quota: quota::OverQuota::Defer,
             argon2: Argon2Cost::DEFAULT,
             tls: None,
             tls_until_s: None,
@@ -115,6 +124,8 @@ pub struct Office {
     pub couriers: Couriers,
     /// Work in the background on this shard.
     pub jobs: jobs::Jobs,
+    /// Large bodies of other shards on their way into volumes here.
+    pub uploads: Uploads,
     /// This shard's doors.
     pub doors: Doors,
     /// What only the start knows: how volumes are opened and the store's list of them is kept.
@@ -170,6 +181,7 @@ impl Office {
             budget: Budget::default(),
             couriers: Couriers::default(),
             jobs: jobs::Jobs::default(),
+            uploads: Uploads::default(),
             doors: Doors::default(),
             builder: RefCell::new(None),
             doors_may_open: Cell::new(false),

@@ -1,9 +1,11 @@
 //! What offices ask of one another over the mesh, and what they answer. Plain values that may cross threads.
 
 use ringpost_storage::{
-    AccountId, AdoptOp, Body, MailboxId, Refused, TransferCopy, TransferNumber, Uid, VolumeId, VolumeStats,
+    AccountId, AdoptOp, Body, Limits, MailboxId, Quota, Refused, TransferCopy, TransferNumber, Uid, VolumeId,
+    VolumeStats,
 };
 
+use super::uploads::{Part, PutAway};
 use crate::directory::Change;
 use crate::net::Unwired;
 use crate::observe::Figures;
@@ -176,7 +178,11 @@ pub enum Deed {
         name: String,
         /// Encoded `directory::secrets::Secrets`.
         secrets: Vec<u8>,
+        /// What it may keep if it is made.
+        limits: Limits,
     },
+    /// As [`ringpost_storage::Op::SetLimits`].
+    SetLimits(AccountId, Limits),
     /// As [`ringpost_storage::Op::RemoveAccount`].
     RemoveAccount(AccountId),
 }
@@ -241,12 +247,37 @@ pub enum Request {
     Owed,
     /// How it is with work in the background.
     Jobs,
+    /// Put octets of a large body into a volume.
+    Put(Box<Part>),
+    /// This upload is over: its body is committed, or never will be.
+    PutOver(u64),
     /// The encoded secrets of an account.
     Secrets {
         /// Its volume.
         volume: VolumeId,
         /// Its id.
         account: AccountId,
+    },
+    /// What an account keeps and may keep.
+    Quota {
+        /// Its volume.
+        volume: VolumeId,
+        /// Its id.
+        account: AccountId,
+    },
+    /// Keep room in these accounts for messages of so many octets, in all of them or in none.
+    Reserve {
+        /// Their volume.
+        volume: VolumeId,
+        /// At least one.
+        wanted: Vec<(AccountId, u64)>,
+    },
+    /// The messages will not come.
+    Release {
+        /// Their volume.
+        volume: VolumeId,
+        /// As it was kept.
+        wanted: Vec<(AccountId, u64)>,
     },
     /// Apply a change of the directory.
     Hear(Change),
@@ -321,11 +352,17 @@ pub enum Reply {
     Owed(Vec<(VolumeId, VolumeId, usize)>),
     /// To `Jobs`.
     Jobs(Vec<Job>),
+    /// To `Put`.
+    Put(PutAway),
     /// To `Secrets`: `None` when the account is gone or its volume is not here.
     Secrets(Option<Vec<u8>>),
+    /// To `Quota`: `None` when the account is gone or its volume is not here.
+    Quota(Option<Quota>),
+    /// To `Reserve`.
+    Reserved(Result<(), Refused>),
     /// To `Secrets`: the account cannot be read.
     Unreadable,
-    /// To `Hear`, `Visit`, `OpenDoors` and `DoorsOpened`.
+    /// To `Hear`, `PutOver`, `Release`, `Visit`, `OpenDoors` and `DoorsOpened`.
     Done,
     /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.
     Did(Result<Vec<Option<AccountId>>, Deliverable>),

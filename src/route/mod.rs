@@ -73,7 +73,13 @@ mod tests {
         assert_eq!(to("alice@us.test", &directory), Route::AskAgain, "from a complete directory only");
         let home = Home { volume: 0, account: AccountId(1), generation: 0 };
         let accounts = vec![("alice@us.test".to_owned(), home), ("\u{e4}nne@us.test".to_owned(), home)];
-        directory.apply(Change::Volume { volume: 0, domains: vec!["us.test".to_owned()], accounts, whole: true });
+        directory.apply(Change::Volume {
+            volume: 0,
+            domains: vec!["us.test".to_owned()],
+            accounts,
+            limited: vec![],
+            whole: true,
+        });
         for trick in ["x%elsewhere.test@us.test", "elsewhere.test!x@us.test", "\"x@elsewhere.test\"@us.test"] {
             assert_eq!(to(trick, &directory), Route::Relaying, "{trick}");
         }

@@ -109,7 +109,7 @@ async fn talk<D: Traveller>(
         };
         let arrival = door.leaving();
         // Asked before, because what is sent does not come back; nobody else runs between question and call.
-        if office.mesh.has_room(to) {
+        if office.mesh.has_room(to, 0) {
             observe::count(Counter::HandoffsOut);
             let visitor = Visitor { stream, decided, held, arrival, talk: D::talk(asking) };
             if let Err(why) = office.mesh.call(to, Request::Visit(Box::new(visitor)), 0).await {

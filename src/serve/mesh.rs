@@ -8,6 +8,7 @@ use crate::courier;
 use crate::intake::commit;
 use crate::limits;
 use crate::observe;
+use crate::office::quota;
 use crate::office::tools::VolumeSpace;
 use crate::office::words::{Health, ShardStats};
 use crate::office::{Office, Reply, Request};
@@ -31,6 +32,19 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
         Request::Owed => Reply::Owed(office.owed()),
         Request::Jobs => Reply::Jobs(office.jobs.list()),
         Request::Receive(load) => courier::land(&office, *load).await,
+        Request::Quota { volume, account } => {
+            Reply::Quota(office.volume(volume).and_then(|volume| volume.quota(account)))
+        }
+        Request::Reserve { volume, wanted } => Reply::Reserved(quota::reserve_here(&office, volume, &wanted)),
+        Request::Release { volume, wanted } => {
+            quota::release_here(&office, volume, &wanted);
+            Reply::Done
+        }
+        Request::Put(part) => Reply::Put(office.uploads.put(&office, *part).await),
+        Request::PutOver(upload) => {
+            office.uploads.over(upload);
+            Reply::Done
+        }
         Request::Secrets { volume, account } => {
             office.secrets(volume, account).await.map_or(Reply::Unreadable, Reply::Secrets)
         }

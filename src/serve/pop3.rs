@@ -13,7 +13,7 @@
 
 use std::rc::Rc;
 
-use ringpost_storage::{MailboxId, Op, ReadError, Transaction};
+use ringpost_storage::{MailboxId, Op, ReadError, Reader, Transaction};
 
 use crate::mailbox::uidls;
 use crate::net::Guest;
@@ -47,13 +47,15 @@ pub(super) struct Door {
     who: Option<Resident>,
     /// Who logged in and lives elsewhere.
     leaving: Option<Arrival>,
+    /// The message that is being read, while it is.
+    reader: Option<Box<Reader>>,
 }
 
 impl Traveller for Door {
     const PROTOCOL: Protocol = Protocol::Pop3;
 
     fn open(office: Rc<Office>, who: Option<Resident>) -> Self {
-        Door { office, who, leaving: None }
+        Door { office, who, leaving: None, reader: None }
     }
 
     fn leaving(&mut self) -> Arrival {
@@ -130,7 +132,8 @@ impl Door {
         Next::HandOff(to)
     }
 
-    async fn read(&self, uid: u32, offset: u64, len: usize) -> Answer {
+    async fn read(&mut self, uid: u32, offset: u64, len: usize) -> Answer {
+        let begun = self.reader.take();
         let who = self.resident();
         let Ok(_held) = who.load().await else { return Answer::Unreadable };
         let Resident { volume, account, name } = who;
@@ -139,8 +142,16 @@ impl Door {
         if offset == 0 {
             observe::count(Counter::ReadPop3);
         }
-        match volume.read_range(&message, offset, len).await {
-            Ok(octets) => Answer::Octets(octets),
+        let size = message.size();
+        let mut reader = begun.filter(|_| offset > 0).unwrap_or_else(|| Box::new(Reader::new(message)));
+        match volume.read_on(&mut reader, offset).await {
+            Ok(mut octets) => {
+                octets.truncate(len);
+                if offset + (octets.len() as u64) < size {
+                    self.reader = Some(reader);
+                }
+                Answer::Octets(octets)
+            }
             Err(ReadError::Gone) => Answer::Gone,
             Err(why) => {
                 tracing::error!(target: "pop3", account = %name, uid, %why, "message not readable");

@@ -16,6 +16,7 @@ use crate::mail::header::HeaderFault;
 use crate::mail::trace;
 use crate::net::{Door, First, Guest, Next, Wire, pump};
 use crate::observe::{self, Counter, Ledger, Measure};
+use crate::office::quota::{self, OverQuota};
 use crate::office::{self, Office};
 use crate::proto::contract::Out;
 use crate::proto::sasl::Login;
@@ -84,6 +85,16 @@ impl Door for SmtpDoor {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.letter.as_ref().is_some_and(|letter| letter.is_full())
+    }
+
+    async fn put_away(&mut self) {
+        if let Some(letter) = &mut self.letter {
+            letter.put_away(&self.office).await;
+        }
+    }
+
     fn handshake_place(&self, peer: Peer) -> Option<Guest> {
         self.office.handshake_place(peer)
     }
@@ -92,7 +103,7 @@ impl Door for SmtpDoor {
         Next::Answer(match ask {
             Ask::Login(login) => self.login(login, wire).await,
             Ask::Mail { sender, size, .. } => self.mail(sender, size),
-            Ask::Rcpt { recipient } => self.rcpt(recipient),
+            Ask::Rcpt { recipient } => self.rcpt(recipient).await,
             Ask::Data { helo, tls, authenticated } => self.data(&helo, tls, authenticated),
             Ask::Done { .. } => self.done().await,
             Ask::Reset => {
@@ -136,7 +147,7 @@ impl SmtpDoor {
         Answer::Yes
     }
 
-    fn rcpt(&mut self, recipient: ForwardPath) -> Answer {
+    async fn rcpt(&mut self, recipient: ForwardPath) -> Answer {
         let volumes = usize::from(self.office.volume_count());
         match self.office.directory(|d| route(&recipient, d, volumes)) {
             Route::Mailbox { name, home } => {
@@ -145,6 +156,12 @@ impl SmtpDoor {
                 }
                 if self.office.has_failed(home.volume) {
                     return later(Why::VolumeFailed);
+                }
+                if !quota::has_room(&self.office, home, self.size).await {
+                    return match self.office.settings.over_quota {
+                        OverQuota::Defer => later(Why::OverQuota),
+                        OverQuota::Reject => no(552, (5, 2, 2), "The mailbox is full"),
+                    };
                 }
                 self.recipients.push(Recipient { name, home });
                 self.paths.push(recipient);
@@ -190,10 +207,6 @@ impl SmtpDoor {
         let Some(letter) = self.letter.take() else {
             return no(503, (5, 5, 1), "No message was begun");
         };
-        if letter.starved() {
-            observe::count(Counter::MessagesRefusedSmtp);
-            return no(452, (4, 3, 1), "Too much mail is on its way in, try again later");
-        }
         let id = letter.id.simple().to_string();
         let (octets, copies) = (letter.body.len(), letter.recipients.len());
         let to = letter.recipients[0].name.clone();
@@ -241,7 +254,9 @@ fn later(why: Why) -> Answer {
     match why {
         Why::DiskFull => no(452, (4, 3, 1), "Insufficient system storage, try again later"),
         Why::VolumeFailed => no(451, (4, 3, 0), "The mailbox cannot be written now, try again later"),
+        Why::TooMuch => no(452, (4, 3, 1), "Too much mail is on its way in, try again later"),
         Why::Busy => no(451, (4, 3, 2), "Too busy, try again later"),
+        Why::OverQuota => no(452, (4, 2, 2), "A mailbox is full, try again later"),
         Why::MailboxFull => no(452, (4, 2, 2), "A mailbox is full, try again later"),
         Why::AccountGone => no(450, (4, 2, 1), "A mailbox went away meanwhile, try again later"),
     }

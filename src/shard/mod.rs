@@ -432,13 +432,14 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
         }
     }
 
-    /// True if a request without a body to this shard would be sent now. It holds until the caller waits for something.
+    /// True if a request with so many message octets to this shard would be sent now. It holds until the caller waits for
+    /// something.
     #[must_use]
-    pub fn has_room(&self, to: ShardId) -> bool {
+    pub fn has_room(&self, to: ShardId, body_bytes: u64) -> bool {
         match &self.0 {
-            MeshIn::Real(m) => m.has_room(to),
+            MeshIn::Real(m) => m.has_room(to, body_bytes),
             #[cfg(feature = "sim")]
-            MeshIn::Sim(m) => m.has_room(to),
+            MeshIn::Sim(m) => m.has_room(to, body_bytes),
         }
     }
 

@@ -142,7 +142,12 @@ fn running<T>(volume: &Volume<Memory>, work: impl FnOnce(Turn<'_>) -> T) -> T {
 }
 
 fn account(volume: &Volume<Memory>, n: usize) -> AccountId {
-    let op = Op::PutAccount { name: format!("user{n}@ringpost.test"), secrets: vec![0; 100], mailboxes: Vec::new() };
+    let op = Op::PutAccount {
+        name: format!("user{n}@ringpost.test"),
+        secrets: vec![0; 100],
+        mailboxes: Vec::new(),
+        limits: ringpost_storage::Limits::NONE,
+    };
     match volume.decide(Transaction { bodies: vec![], ops: vec![op] }, NOW_MS).expect("there is room").outcomes[0] {
         Outcome::Account(id) => id,
         _ => unreachable!(),

@@ -98,8 +98,12 @@ fn run(batch: usize, copies: usize) {
     let mut cx = Context::from_waker(Waker::noop());
     let mut accounts: Vec<AccountId> = Vec::new();
     for n in 0..1_000 {
-        let op =
-            Op::PutAccount { name: format!("user{n}@ringpost.test"), secrets: vec![0; 100], mailboxes: Vec::new() };
+        let op = Op::PutAccount {
+            name: format!("user{n}@ringpost.test"),
+            secrets: vec![0; 100],
+            mailboxes: Vec::new(),
+            limits: ringpost_storage::Limits::NONE,
+        };
         let decided = volume.decide(Transaction { bodies: vec![], ops: vec![op] }, NOW_MS).unwrap();
         let Outcome::Account(id) = decided.outcomes[0] else { unreachable!() };
         accounts.push(id);

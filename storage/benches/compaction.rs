@@ -129,7 +129,12 @@ impl Bench {
             segments: 0,
         };
         for n in 0..ACCOUNTS {
-            let put = Op::PutAccount { name: format!("u{n}@x"), secrets: vec![0; 100], mailboxes: Vec::new() };
+            let put = Op::PutAccount {
+                name: format!("u{n}@x"),
+                secrets: vec![0; 100],
+                mailboxes: Vec::new(),
+                limits: ringpost_storage::Limits::NONE,
+            };
             let decided = bench.volume.decide(Transaction { bodies: vec![], ops: vec![put] }, NOW_MS).unwrap();
             let Outcome::Account(id) = decided.outcomes[0] else { unreachable!() };
             bench.accounts.push(id);

@@ -157,7 +157,12 @@ fn make(disk: &Folder, fill: &Fill) -> u64 {
     let mut accounts: Vec<AccountId> = Vec::new();
     for n in 0..fill.accounts {
         let name = format!("user{n}@ringpost.test");
-        let op = Op::PutAccount { name, secrets: vec![0; 100], mailboxes: Vec::new() };
+        let op = Op::PutAccount {
+            name,
+            secrets: vec![0; 100],
+            mailboxes: Vec::new(),
+            limits: ringpost_storage::Limits::NONE,
+        };
         let decided = volume.decide(Transaction { bodies: vec![], ops: vec![op] }, NOW_MS).unwrap();
         let Outcome::Account(id) = decided.outcomes[0] else { unreachable!() };
         accounts.push(id);

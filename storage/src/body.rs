@@ -43,7 +43,9 @@ impl Body {
         while !bytes.is_empty() {
             let room = self.parts.last().map_or(0, |p| p.capacity() - p.len());
             if room == 0 {
-                let next = self.parts.last().map_or(Self::PART_BYTES_MIN, |p| p.capacity() * 2);
+                // Behind pieces much is to come.
+                let first = if self.pieces.is_empty() { Self::PART_BYTES_MIN } else { Self::PART_BYTES_MAX };
+                let next = self.parts.last().map_or(first, |p| p.capacity() * 2);
                 self.parts.push(Vec::with_capacity(next.clamp(Self::PART_BYTES_MIN, Self::PART_BYTES_MAX)));
                 continue;
             }
@@ -85,12 +87,21 @@ impl Body {
         Body { pieces: Vec::new(), parts: std::mem::take(&mut self.parts), len: octets, in_memory: octets }
     }
 
-    /// What was taken out lies there now.
-    ///
-    /// # Panics
-    /// When octets came meanwhile.
+    /// As [`Body::take_memory`], but the last part stays if there is room in it: so pieces are as large as they may be.
+    #[must_use]
+    pub fn take_full(&mut self) -> Body {
+        let open = self.parts.pop_if(|part| part.len() < part.capacity());
+        let taken = self.take_memory();
+        if let Some(open) = open {
+            self.len += open.len() as u64;
+            self.in_memory = open.len() as u64;
+            self.parts.push(open);
+        }
+        taken
+    }
+
+    /// What was taken out lies there now: behind the pieces so far, before what stayed.
     pub fn follow(&mut self, pieces: Pieces) {
-        assert_eq!(self.in_memory, 0, "pieces come in order");
         self.len += pieces.octets();
         self.pieces.extend(pieces.0);
     }

@@ -52,7 +52,9 @@ pub use transfer::{
     Carried, PendingTransfer, TRANSFER_COPIES_MAX, TRANSFERS_PENDING_MAX, TransferCopy, TransferNumber, TransferOp,
     TransferOutcome, Watermark,
 };
-pub use types::{AccountId, AccountInfo, Flags, Lsn, MailboxId, MailboxInfo, Message, Modseq, Place, Uid, VolumeId};
+pub use types::{
+    AccountId, AccountInfo, Flags, Limits, Lsn, MailboxId, MailboxInfo, Message, Modseq, Place, Quota, Uid, VolumeId,
+};
 pub use upload::{Putting, Upload};
 pub use volume::{
     Commit, Create, Decided, Mailbox, OpenError, ReadError, Recovered, Settings, Ticket, Volume, VolumeStats,

@@ -3,7 +3,7 @@
 use crate::adopt::AdoptOp;
 use crate::body::Body;
 use crate::transfer::{TransferNumber, TransferOp, TransferOutcome};
-use crate::types::{AccountId, Flags, MailboxId, Modseq, Uid};
+use crate::types::{AccountId, Flags, Limits, MailboxId, Modseq, Uid};
 
 /// One atomic change. It lies in one batch, whole.
 #[derive(Debug, Default)]
@@ -78,6 +78,16 @@ pub enum Op {
         secrets: Vec<u8>,
         /// Mailboxes that it has from the start if it is made, beside INBOX, subscribed.
         mailboxes: Vec<NewMailbox>,
+        /// What it may keep if it is made. One that is there keeps its limits.
+        limits: Limits,
+    },
+    /// Sets what an account may keep. What is there stays, also where that is more. `Busy` while a `PutAccount` for it is not
+    /// durable.
+    SetLimits {
+        /// Whose.
+        account: AccountId,
+        /// What.
+        limits: Limits,
     },
     /// Removes an account with everything it has.
     RemoveAccount {
@@ -129,7 +139,7 @@ pub enum Op {
         /// The name it is to have until then, as decided: whoever removes a name must not remove what has another one.
         name: String,
     },
-    /// Adds a message.
+    /// Adds a message. `OverQuota` past the account's limits; what is on its way from other volumes counts.
     Append {
         /// Whose.
         account: AccountId,
@@ -183,7 +193,7 @@ pub enum Op {
         /// To where.
         to: Target,
     },
-    /// As `Copy`, and the originals are expunged in the same batch, under the same MODSEQ (RFC 9051 §6.4.8). On a full disk
+    /// As `Copy`, within any limits, and the originals are expunged in the same batch, under the same MODSEQ (RFC 9051 §6.4.8). On a full disk
     /// this still goes on, as `Expunge` does.
     Move {
         /// Whose.
@@ -314,6 +324,9 @@ pub enum Refused {
     /// The mailbox has given UIDs already: it cannot have another mailbox's.
     #[error("the mailbox has given UIDs already")]
     UidsGiven,
+    /// The account would keep more than it may.
+    #[error("over quota")]
+    OverQuota,
     /// More is waiting than the volume may hold.
     #[error("too busy")]
     Busy,

@@ -17,6 +17,7 @@
 use std::rc::Rc;
 
 use crate::disk::Disk;
+use crate::read::Reader;
 use crate::types::{AccountId, Flags, MailboxId, Message, Uid, VolumeId};
 use crate::volume::{ReadError, Volume};
 
@@ -217,5 +218,11 @@ impl<D: Disk> Volume<D> {
     /// See [`ReadError`].
     pub async fn read_transfer(&self, transfer: &PendingTransfer) -> Result<Vec<u8>, ReadError> {
         self.0.read(&transfer.carried).await
+    }
+
+    /// For [`Volume::read_on`]: what a transfer carries, read a bit at a time.
+    #[must_use]
+    pub fn transfer_reader(&self, transfer: &PendingTransfer) -> Reader {
+        Reader::new(transfer.carried.clone())
     }
 }

@@ -209,6 +209,50 @@ impl Message {
     }
 }
 
+/// How much an account may keep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Octets of all its messages. 0: no limit.
+    pub bytes: u64,
+    /// Messages. 0: no limit.
+    pub messages: u32,
+}
+
+impl Limits {
+    /// No limits.
+    pub const NONE: Limits = Limits { bytes: 0, messages: 0 };
+
+    /// True if so much is within them.
+    #[must_use]
+    pub fn hold(self, bytes: u64, messages: u32) -> bool {
+        (self.bytes == 0 || bytes <= self.bytes) && (self.messages == 0 || messages <= self.messages)
+    }
+}
+
+/// What an account keeps and may keep, as decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Octets of all its messages.
+    pub used_bytes: u64,
+    /// Its messages.
+    pub used_messages: u32,
+    /// Octets of messages that are on their way from other volumes.
+    pub coming_bytes: u64,
+    /// Those messages.
+    pub coming_messages: u32,
+    /// What it may keep.
+    pub limits: Limits,
+}
+
+impl Quota {
+    /// True if there is room for so much more.
+    #[must_use]
+    pub fn has_room(&self, bytes: u64, messages: u32) -> bool {
+        let all = self.used_bytes.saturating_add(self.coming_bytes).saturating_add(bytes);
+        self.limits.hold(all, self.used_messages.saturating_add(self.coming_messages).saturating_add(messages))
+    }
+}
+
 /// A mailbox's own facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailboxInfo {

@@ -1,7 +1,7 @@
 //! A large body on its way in: its octets are put into the log while they arrive, as bodies without users.
 //!
 //! ```text
-//!   Body ── take_memory ──► Upload::put ──► ordinary small batch ──► Putting::durable ──► Pieces ──► Body::follow
+//!   Body ── take_full ────► Upload::put ──► ordinary small batch ──► Putting::durable ──► Pieces ──► Body::follow
 //!                                                                                   (again and again, memory stays small)
 //!   Transaction { bodies: [Body] } ─► the record that lists the pieces ─► messages: now they have users
 //! ```
@@ -219,7 +219,8 @@ mod tests {
         let live = || inner.index.borrow().segments[&1].live;
         let dead = || inner.index.borrow().segments[&1].odd.values().filter(|users| **users == 0).count();
 
-        let put = Op::PutAccount { name: "a@x".into(), secrets: vec![], mailboxes: vec![] };
+        let put =
+            Op::PutAccount { name: "a@x".into(), secrets: vec![], mailboxes: vec![], limits: crate::Limits::NONE };
         let Outcome::Account(account) =
             volume.decide(Transaction { bodies: vec![], ops: vec![put] }, 5_000).unwrap().outcomes[0]
         else {

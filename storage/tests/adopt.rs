@@ -153,7 +153,12 @@ fn a_frozen_account_takes_no_change_until_it_is_thawed() {
         one(store(alice, &[1], FlagsHow::Add, Flags::of(Flags::SEEN))),
         one(Op::Expunge { account: alice, mailbox: INBOX, uids: vec![1] }),
         one(Op::Renumber { account: alice, mailbox: INBOX, uidvalidity: Uidvalidity::Keep, uidnext: 9 }),
-        one(Op::PutAccount { name: "alice@x".into(), secrets: vec![], mailboxes: vec![] }),
+        one(Op::PutAccount {
+            name: "alice@x".into(),
+            secrets: vec![],
+            mailboxes: vec![],
+            limits: ringpost_storage::Limits::NONE,
+        }),
         one(Op::RemoveAccount { account: alice }),
     ];
     for change in changes {

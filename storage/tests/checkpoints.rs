@@ -237,8 +237,12 @@ fn damage_that_was_found_is_known_to_the_checkpoint() {
     assert!(v.recovered.batches <= 1, "{:?}", v.recovered);
     assert_eq!(v.uids(alice).len(), 3);
     let mut v = v;
-    let Outcome::Account(bob) = v.done(Op::PutAccount { name: "b@x".into(), secrets: vec![], mailboxes: vec![] })
-    else {
+    let Outcome::Account(bob) = v.done(Op::PutAccount {
+        name: "b@x".into(),
+        secrets: vec![],
+        mailboxes: vec![],
+        limits: ringpost_storage::Limits::NONE,
+    }) else {
         panic!("an account");
     };
     assert!(bob > alice);

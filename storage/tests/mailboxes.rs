@@ -47,6 +47,7 @@ fn an_account_is_made_with_its_mailboxes_or_not_at_all() {
             .iter()
             .map(|(name, use_)| NewMailbox { name: (*name).into(), special_use: *use_ })
             .collect(),
+        limits: ringpost_storage::Limits::NONE,
     };
     assert_eq!(v.decide(ops(vec![put(&[("Sent", 2), ("Sent", 0)])])).err(), Some(Refused::MailboxExists));
     assert_eq!(v.volume.account_named("a@x"), None);

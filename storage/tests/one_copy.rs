@@ -89,7 +89,12 @@ fn the_disk_is_handed_the_buffers_the_bodies_were_received_into() {
     let made = volume.decide(
         Transaction {
             bodies: vec![],
-            ops: vec![Op::PutAccount { name: "a@x".into(), secrets: vec![], mailboxes: vec![] }],
+            ops: vec![Op::PutAccount {
+                name: "a@x".into(),
+                secrets: vec![],
+                mailboxes: vec![],
+                limits: ringpost_storage::Limits::NONE,
+            }],
         },
         NOW_MS,
     );

@@ -78,6 +78,8 @@ impl House {
             .args(["--data", data_of(dir.path()).to_str().expect("a plain path")])
             .args(["--port-offset", &offset.to_string()])
             .args(extra)
+            // What is free is given back at once, so that a test sees what is used.
+            .env("MIMALLOC_PURGE_DELAY", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
@@ -322,6 +324,11 @@ impl Talk {
 
     pub fn send(&mut self, bytes: &[u8]) {
         self.reader.get_mut().write_all(bytes).expect("writing");
+    }
+
+    /// As many octets as there is room for.
+    pub fn read_exact(&mut self, octets: &mut [u8]) {
+        self.reader.read_exact(octets).expect("reading");
     }
 
     /// The next line without its CRLF; panics at the end of the stream.

@@ -5,6 +5,7 @@ mod config;
 mod crossing;
 mod house;
 mod keeping;
+mod large;
 mod letter;
 mod private;
 mod start;

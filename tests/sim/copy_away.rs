@@ -37,7 +37,7 @@ fn start(world: &World, work: Work) -> NodeId {
             let office = Office::new(Settings::offline(), mesh, 2, 2);
             for volume in 0..2 {
                 let (domains, accounts) = (Vec::new(), Vec::new());
-                office.hear(Change::Volume { volume, domains, accounts, whole: true });
+                office.hear(Change::Volume { volume, domains, accounts, limited: vec![], whole: true });
             }
             let volume = open(id).await;
             let committer = volume.clone();
@@ -77,7 +77,12 @@ async fn open(id: u16) -> Volume<Disk> {
 /// An account with an archive; what is in its INBOX.
 async fn settle(volume: &Volume<Disk>) {
     let archive = NewMailbox { name: "Archive".to_owned(), special_use: 0 };
-    let put = Op::PutAccount { name: "x".to_owned(), secrets: Vec::new(), mailboxes: vec![archive] };
+    let put = Op::PutAccount {
+        name: "x".to_owned(),
+        secrets: Vec::new(),
+        mailboxes: vec![archive],
+        limits: ringpost_storage::Limits::NONE,
+    };
     make_durable(volume, Transaction { bodies: Vec::new(), ops: vec![put] }).await.expect("an account");
     let account = volume.account_named("x").expect("just made");
     for n in 0..LETTERS {

@@ -98,7 +98,7 @@ pub async fn carry_out_meanwhile(world: &World, shards: u16, plan: &Node, reques
     let node = start_as(world, shards, Node { errand: Some(errand), ..plan.clone() });
     world.ended(node).await.expect("an orderly end");
     let said = said.lock().expect("no holder of this lock can panic").take();
-    assert!(matches!(said, Some(Response::Done | Response::Accounts { .. })), "{said:?}");
+    assert!(matches!(said, Some(Response::Done | Response::Accounts { .. } | Response::Quota { .. })), "{said:?}");
 }
 
 /// Makes the volumes, the domain and its accounts: alice and carol in volume 0, bob and dave in the next, if there is one.

@@ -141,6 +141,8 @@ pub enum No {
     Limit,
     /// The message is too large (RFC 7889).
     TooBig,
+    /// The account would keep more than it may.
+    OverQuota,
     /// Some of the messages are gone.
     ExpungeIssued,
     /// Our fault, or the disk's.
@@ -162,6 +164,7 @@ impl No {
             No::ReadOnly => ("READ-ONLY", "Mailbox is read-only"),
             No::Limit => ("LIMIT", "A limit was reached"),
             No::TooBig => ("TOOBIG", "Message too large"),
+            No::OverQuota => ("OVERQUOTA", "The mailbox is full: delete messages, then try again"),
             No::ExpungeIssued => ("EXPUNGEISSUED", "Some of the messages no longer exist"),
             No::ServerBug => ("SERVERBUG", "Internal error"),
         }

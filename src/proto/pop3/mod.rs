@@ -64,7 +64,7 @@ pub enum Ask {
     Login(Login),
     /// Wait until the reply made so far is no longer too much. Answered by `Room`.
     Room,
-    /// Octets of a message, at most `len` and fewer only at its end. Answered by `Octets`, `Gone` or `Unreadable`.
+    /// Octets of a message, at most `len`; none only at its end. Answered by `Octets`, `Gone` or `Unreadable`.
     Read {
         /// Its UID.
         uid: u32,

@@ -1,16 +1,19 @@
 //! APPEND: messages come from a client and are durable before its OK, all or none (RFC 9051 §6.3.12, RFC 3502).
 //!
-//! Their octets are copied once, into the bodies that are written. Until the last is whole nothing of them is anywhere but
-//! in this connection (A122), and then they are one transaction (A123).
+//! Their octets are copied once, into the bodies that are written. Until the last is whole nobody has anything of them: they are
+//! in this connection, or, where they are too many for memory, dead octets of the log (A122). Then they are one transaction (A123).
 
-use ringpost_storage::{Body, Flags, MailboxId, Op, Outcome, Refused, Transaction};
+use std::rc::Rc;
+
+use ringpost_storage::{Body, Flags, MailboxId, Op, Outcome, Refused, Transaction, VolumeId};
 
 use super::keywords::Keywords;
 use super::{Done, Door, flags_of, look};
+use crate::limits;
 use crate::net::wire::Wire;
 use crate::observe::{self, Counter};
-use crate::office::BodyCharge;
 use crate::office::durable::{Undone, make_durable};
+use crate::office::{BodyCharge, Incoming, Office};
 use crate::proto::imap::{Announced, Answer, Append, No, Set};
 use crate::shard::{self, Peer};
 
@@ -23,12 +26,14 @@ pub(super) struct Upload {
     /// Keywords of the mailbox and of all that came so far, from the first message on that has some.
     keywords: Option<Keywords>,
     /// Those that are whole.
-    whole: Vec<Incoming>,
+    whole: Vec<Coming>,
     /// The one that is coming.
-    present: Incoming,
+    present: Coming,
     charge: BodyCharge,
     /// Octets charged for the present one.
     charged: u64,
+    /// Where octets go when they are too many for memory.
+    incoming: Option<Incoming>,
     /// Octets that all together may have.
     bytes_max: u64,
     /// Octets of those that are whole.
@@ -38,7 +43,7 @@ pub(super) struct Upload {
 }
 
 /// A message and what it is to have.
-struct Incoming {
+struct Coming {
     body: Body,
     flags: Flags,
     internal_ms: Option<i64>,
@@ -52,8 +57,8 @@ impl Upload {
             return;
         }
         let len = self.present.body.len() + octets;
-        // Line ends made canonical may add to what was announced.
-        let more = len.saturating_sub(self.charged);
+        // Line ends made canonical may add to what was announced, and of a large one not all is charged at first.
+        let more = (self.present.body.in_memory() + octets).saturating_sub(self.charged);
         if self.whole_bytes + len > self.bytes_max {
             // Each for itself may be legal.
             self.refuse(if len > self.bytes_max { No::TooBig } else { No::Limit });
@@ -66,10 +71,43 @@ impl Upload {
         }
     }
 
+    pub(super) fn is_full(&self) -> bool {
+        let whole: u64 = self.whole.iter().map(|message| message.body.in_memory()).sum();
+        whole + self.present.body.in_memory() >= limits::BODY_BYTES_IN_MEMORY_MAX
+    }
+
+    /// Puts what is in memory into the log.
+    pub(super) async fn put_away(&mut self, office: &Rc<Office>, volume: VolumeId) {
+        if self.incoming.is_none() {
+            self.incoming = Incoming::new(office, volume);
+        }
+        let Some(incoming) = &mut self.incoming else { return self.refuse(No::Unavailable) };
+        let mut bodies: Vec<&mut Body> = self.whole.iter_mut().map(|message| &mut message.body).collect();
+        bodies.retain(|body| body.in_memory() > 0);
+        let mut octets: Vec<Body> = bodies.iter_mut().map(|body| body.take_memory()).collect();
+        octets.push(self.present.body.take_full());
+        bodies.push(&mut self.present.body);
+        match incoming.put(octets).await {
+            Ok(pieces) => {
+                bodies.into_iter().zip(pieces).for_each(|(body, pieces)| body.follow(pieces));
+                self.charge.give_back();
+                self.charged = self.present.body.in_memory();
+                if !self.charge.add(self.charged) {
+                    self.refuse(No::Unavailable);
+                }
+            }
+            Err(why) => {
+                tracing::warn!(target: "imap", volume, %why, "a message does not fit memory and could not be put away");
+                self.refuse(No::Unavailable);
+            }
+        }
+    }
+
     fn refuse(&mut self, no: No) {
         self.refused = Some(no);
         self.whole = Vec::new();
         self.present.body = Body::default();
+        self.incoming = None;
         self.charge.give_back();
     }
 }
@@ -90,6 +128,7 @@ impl Door {
             present,
             charge,
             charged,
+            incoming: None,
             bytes_max,
             whole_bytes: 0,
             refused: None,
@@ -120,7 +159,7 @@ impl Door {
     /// Charges a message, if there may be room for it; the octets charged. The client sends a synchronising literal only
     /// when it is told to go on: no use in asking for what cannot be kept.
     fn ask_room(&self, charge: &mut BodyCharge, size: u64, bytes_max: u64) -> Result<u64, No> {
-        let octets = size.max(CHARGED_BYTES_MIN);
+        let octets = size.clamp(CHARGED_BYTES_MIN, limits::BODY_BYTES_IN_MEMORY_MAX);
         if size > bytes_max {
             Err(No::TooBig)
         } else if !self.who().volume.has_room(size, wall_ms()) || !charge.add(octets) {
@@ -135,7 +174,7 @@ impl Door {
         mailbox: MailboxId,
         announced: Announced,
         keywords: &mut Option<Keywords>,
-    ) -> Result<Incoming, No> {
+    ) -> Result<Coming, No> {
         let Announced { size, mut flags, internal_ms } = announced;
         if !flags.keywords.is_empty() {
             if keywords.is_none() {
@@ -144,13 +183,13 @@ impl Door {
             flags = keywords.as_mut().map_or(Err(No::ServerBug), |known| known.spelt(&flags))?;
         }
         let hint = usize::try_from(size).unwrap_or(usize::MAX);
-        Ok(Incoming { body: Body::with_hint(hint), flags: flags_of(&flags), internal_ms })
+        Ok(Coming { body: Body::with_hint(hint), flags: flags_of(&flags), internal_ms })
     }
 
     pub(super) async fn append_done(&mut self, wire: &Wire) -> Done {
         // It may have been dropped when the mailbox was looked up, never otherwise.
         let Some(upload) = self.upload.take() else { return Err(No::ServerBug.into()) };
-        let Upload { mailbox, mut whole, present, charge, whole_bytes, refused, .. } = *upload;
+        let Upload { mailbox, mut whole, present, charge, incoming, whole_bytes, refused, .. } = *upload;
         if let Some(no) = refused {
             observe::count(Counter::MessagesRefusedImap);
             return Err(no.into());
@@ -160,7 +199,7 @@ impl Door {
         whole.push(present);
         let messages = whole.len();
         let mut transaction = Transaction::default();
-        for (body, Incoming { body: octets, flags, internal_ms }) in whole.into_iter().enumerate() {
+        for (body, Coming { body: octets, flags, internal_ms }) in whole.into_iter().enumerate() {
             transaction.bodies.push(octets);
             transaction.ops.push(Op::Append {
                 account: who.account,
@@ -172,7 +211,7 @@ impl Door {
             });
         }
         let committed = make_durable(&who.volume, transaction).await;
-        drop(charge);
+        drop((charge, incoming));
         let why = match committed {
             Ok(outcomes) => {
                 let mut uids = Vec::with_capacity(messages);

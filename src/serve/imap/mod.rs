@@ -168,6 +168,16 @@ impl PumpDoor for Door {
         }
     }
 
+    fn is_full(&self) -> bool {
+        self.upload.as_ref().is_some_and(|upload| upload.is_full())
+    }
+
+    async fn put_away(&mut self) {
+        if let (Some(upload), Some(who)) = (&mut self.upload, &self.who) {
+            upload.put_away(&self.office, who.volume.facts().volume).await;
+        }
+    }
+
     fn handshake_place(&self, peer: Peer) -> Option<Guest> {
         self.office.handshake_place(peer)
     }
@@ -323,6 +333,7 @@ fn no_for(why: &Refused) -> No {
         Refused::MailboxExists => No::AlreadyExists,
         // More than one batch can hold, or than one message may have of keywords.
         Refused::TooLarge | Refused::UidsUsedUp | Refused::TooMany | Refused::UidsGiven => No::Limit,
+        Refused::OverQuota => No::OverQuota,
         Refused::NoAccount
         | Refused::DiskFull
         | Refused::Failed
@@ -345,6 +356,7 @@ mod tests {
     #[test]
     fn a119_what_the_volume_refuses_has_its_code() {
         assert_eq!(no_for(&Refused::TooMany), No::Limit);
+        assert_eq!(no_for(&Refused::OverQuota), No::OverQuota);
         assert_eq!(no_for(&Refused::MailboxExists), No::AlreadyExists);
         assert_eq!(no_for(&Refused::NoMailbox), No::NonExistent);
         assert_eq!(no_for(&Refused::DiskFull), No::Unavailable);

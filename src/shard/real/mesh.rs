@@ -230,12 +230,12 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
     }
 
     /// See [`crate::shard::Mesh::has_room`].
-    pub fn has_room(&self, to: ShardId) -> bool {
+    pub fn has_room(&self, to: ShardId, body_bytes: u64) -> bool {
         let end = &*self.0;
         if to == end.shard.id {
             return true;
         }
-        let has_room = !end.shard.node.is_gone(to) && end.lanes.borrow()[usize::from(to)].has_room(0);
+        let has_room = !end.shard.node.is_gone(to) && end.lanes.borrow()[usize::from(to)].has_room(body_bytes);
         if !has_room {
             observe::count(Counter::MeshFull);
         }

@@ -156,13 +156,13 @@ impl<Q: Send + 'static, R: Send + 'static> Mesh<Q, R> {
     }
 
     /// As [`crate::shard::Mesh::has_room`].
-    pub fn has_room(&self, to: ShardId) -> bool {
+    pub fn has_room(&self, to: ShardId, body_bytes: u64) -> bool {
         let from = self.home.shard;
         if to == from {
             return true;
         }
         let gone = self.hub.desks.borrow()[usize::from(to)].gone;
-        let has_room = !gone && self.hub.pairs.borrow()[usize::from(from)][usize::from(to)].has_room(0);
+        let has_room = !gone && self.hub.pairs.borrow()[usize::from(from)][usize::from(to)].has_room(body_bytes);
         if !has_room {
             observe::count(Counter::MeshFull);
         }

@@ -50,13 +50,17 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                     8 + within(name.len(), NAME_BYTES_MAX)? + within(info.len(), INFO_BYTES_MAX)?
                 }
                 Op::RemoveDomain { name } => 8 + within(name.len(), NAME_BYTES_MAX)?,
-                Op::PutAccount { name, secrets, mailboxes } => {
+                Op::PutAccount { name, secrets, mailboxes, .. } => {
                     let mut made = 0;
                     for mailbox in mailboxes {
                         made += FRAME_BYTES_MAX + 32 + within(mailbox.name.len(), NAME_BYTES_MAX)?;
                     }
                     let put = within(name.len(), NAME_BYTES_MAX)? + within(secrets.len(), INFO_BYTES_MAX)?;
                     FRAME_BYTES_MAX + 80 + put + made
+                }
+                Op::SetLimits { account, .. } => {
+                    let put = |a: &crate::index::Account| a.info.name.len() + a.info.secrets.len();
+                    80 + index.account(*account).map_or(0, put) as u64
                 }
                 Op::RemoveAccount { account } => {
                     let account = index.account(*account);

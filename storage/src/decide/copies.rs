@@ -1,6 +1,7 @@
 //! COPY and MOVE. The index holds all that a copy needs: the new record names the body and the record with the prefix,
 //! so nothing is read and no octet of a message is written again, however large it is.
 
+use super::quota::Room;
 use super::{Step, flags, in_order};
 use crate::bugs::{self, Bug};
 use crate::record::{self, CopyRecord, kind};
@@ -28,7 +29,7 @@ impl Step<'_> {
         uids: Vec<Uid>,
         to: Target,
     ) -> Result<Outcome, Refused> {
-        let Arrived { uidvalidity, pairs, modseq } = self.arrive(id, from, uids, to)?;
+        let Arrived { uidvalidity, pairs, modseq } = self.arrive(id, from, uids, to, Room::Wanted)?;
         Ok(Outcome::Copied { uidvalidity, pairs, modseq })
     }
 
@@ -40,7 +41,7 @@ impl Step<'_> {
         uids: Vec<Uid>,
         to: Target,
     ) -> Result<Outcome, Refused> {
-        let Arrived { uidvalidity, pairs, modseq } = self.arrive(id, from, uids, to)?;
+        let Arrived { uidvalidity, pairs, modseq } = self.arrive(id, from, uids, to, Room::Kept)?;
         if !pairs.is_empty() && !bugs::on(Bug::LoseMoveSource) {
             let going = pairs.iter().map(|(uid, _)| *uid).collect();
             self.leave(id, from, going, Some(modseq))?;
@@ -48,9 +49,17 @@ impl Step<'_> {
         Ok(Outcome::Moved { uidvalidity, pairs, modseq })
     }
 
-    fn arrive(&mut self, id: AccountId, from: MailboxId, uids: Vec<Uid>, to: Target) -> Result<Arrived, Refused> {
+    fn arrive(
+        &mut self,
+        id: AccountId,
+        from: MailboxId,
+        uids: Vec<Uid>,
+        to: Target,
+        room: Room,
+    ) -> Result<Arrived, Refused> {
         let (index, saved_s, lsn) = (self.index, self.now_s(), self.lsn);
         let to = self.target(id, to);
+        let quota = self.ahead.quota(index, id);
         let (account, gather) = self.loaded(id)?;
         let source = account.mailbox(index, id, from).ok_or(Refused::NoMailbox)?;
         let durable = index.mailbox(id, from);
@@ -74,7 +83,11 @@ impl Step<'_> {
             return Ok(Arrived { uidvalidity, pairs: Vec::new(), modseq: account.modseq });
         }
         into.coming = lsn;
-        account.keep(originals.iter().map(|(m, _)| m.size()).sum(), count);
+        let bytes = originals.iter().map(|(m, _)| m.size()).sum();
+        if room == Room::Wanted && !quota.is_some_and(|quota| quota.has_room(bytes, count)) {
+            return Err(Refused::OverQuota);
+        }
+        account.keep(bytes, count);
         let modseq = account.next_modseq();
         gather.push_of(kind::COPY, id, &mut account.chain, |out| {
             CopyRecord::encode_head(out, to, modseq, from, saved_s, count);

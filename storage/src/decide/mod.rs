@@ -8,6 +8,7 @@ mod bound;
 mod copies;
 mod flags;
 mod mailboxes;
+mod quota;
 mod transfers;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
@@ -20,19 +21,20 @@ use std::rc::Rc;
 
 use flags::Change;
 use mailboxes::Gone;
+use quota::Room;
 
 use crate::batch::{Gather, Pushed};
 use crate::bugs::{self, Bug};
 use crate::commit::{Bound, Fate, Log, Ticket};
 use crate::disk::{Bytes, Disk};
 use crate::index::ahead::{AccountAhead, Ahead, Undo};
-use crate::index::{ACCOUNT_NUMBER_MAX, Entry, Index};
+use crate::index::{ACCOUNT_NUMBER_MAX, Index};
 use crate::record::{
     self, AccountPut, DomainPut, ExpungeRecord, FlagsRecord, MailboxPut, NewMessage, PIECE_BYTES_MAX, ReleasedList,
     RunRecord, kind,
 };
 use crate::transaction::{Changed, FlagsHow, NewMailbox, Op, Outcome, Refused, Transaction};
-use crate::types::{AccountId, Flags, MailboxId, Message, Modseq, Uid};
+use crate::types::{AccountId, Flags, Limits, MailboxId, Message, Modseq, Uid};
 use crate::upload::Pin;
 use crate::volume::{Decided, Inner};
 
@@ -87,6 +89,7 @@ impl<D: Disk> Inner<D> {
             now_ms,
             volume: self.facts.volume,
             bodies: Vec::new(),
+            arrived: Vec::new(),
         };
         let outcomes = match step.transaction(transaction) {
             Ok(outcomes) => outcomes,
@@ -101,7 +104,9 @@ impl<D: Disk> Inner<D> {
         assert!(step.gather.bytes_since(mark) <= bound.bytes, "a transaction keeps to its bound");
         gather_done(step.gather, bound);
         let bodies = std::mem::take(&mut step.bodies);
+        let arrived = std::mem::take(&mut step.arrived);
         step.gather.pins.extend(pins);
+        arrived.into_iter().for_each(|(account, bytes)| ahead.release(account, bytes, 1));
         let gather = log.queue.back().expect("just filled");
         if let Some(buffers) = buffers {
             buffers.extend_from_slice(gather.bodies_since(mark));
@@ -180,6 +185,8 @@ struct Step<'a> {
     now_ms: i64,
     volume: u16,
     bodies: Vec<Pushed>,
+    /// What was on its way to accounts and is there now.
+    arrived: Vec<(AccountId, u64)>,
 }
 
 /// A mailbox made by an op of this transaction.
@@ -221,7 +228,10 @@ impl Step<'_> {
                 self.gather.push(kind::DOMAIN_REMOVE, |out| crate::codec::Put::text(out, &name));
                 Ok(Outcome::Done)
             }
-            Op::PutAccount { name, secrets, mailboxes } => self.put_account(&name, &secrets, &mailboxes),
+            Op::PutAccount { name, secrets, mailboxes, limits } => {
+                self.put_account(&name, &secrets, &mailboxes, limits)
+            }
+            Op::SetLimits { account, limits } => self.set_limits(account, limits),
             Op::RemoveAccount { account } => self.remove_account(account),
             Op::CreateMailbox { account, name, special_use, subscribed } => {
                 self.create_mailbox(n, account, &name, special_use, subscribed)
@@ -233,7 +243,7 @@ impl Step<'_> {
                 self.renumber(account, mailbox, uidvalidity, uidnext)
             }
             Op::Append { account, mailbox, body, prefix, flags, internal_ms } => {
-                self.append(account, mailbox, bodies[body], &prefix, &flags, internal_ms)
+                self.append(account, mailbox, bodies[body], &prefix, &flags, internal_ms, Room::Wanted)
             }
             Op::StoreFlags { account, mailbox, uids, how, flags, unchanged_since } => {
                 self.store_flags(account, mailbox, uids, how, &flags, unchanged_since)
@@ -281,17 +291,15 @@ impl Step<'_> {
         Ok(next)
     }
 
-    fn put_account(&mut self, name: &str, secrets: &[u8], mailboxes: &[NewMailbox]) -> Result<Outcome, Refused> {
+    fn put_account(
+        &mut self,
+        name: &str,
+        secrets: &[u8],
+        mailboxes: &[NewMailbox],
+        limits: Limits,
+    ) -> Result<Outcome, Refused> {
         if let Some(id) = self.ahead.named(self.index, name) {
-            let known = |e: &Entry| (e.generation, e.limit_bytes, e.limit_messages);
-            let (generation, limit_bytes, limit_messages) = self.index.entries.get(id).map_or((1, 0, 0), known);
-            let lsn = self.lsn;
-            let (account, gather) = self.account(id)?;
-            let modseq = account.modseq;
-            account.put = lsn;
-            gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
-                AccountPut { modseq, generation, limit_bytes, limit_messages, name, secrets }.encode(out);
-            });
+            self.put_again(id, name, secrets, None)?;
             return Ok(Outcome::Account(id));
         }
         if self.ahead.last_account >= ACCOUNT_NUMBER_MAX {
@@ -306,8 +314,10 @@ impl Step<'_> {
         account.subscribe("INBOX", true);
         assert_eq!(mailbox, MailboxId::INBOX);
         let modseq = account.modseq;
+        account.limits = limits;
+        let Limits { bytes: limit_bytes, messages: limit_messages } = limits;
         self.gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| {
-            AccountPut { modseq, generation: 1, limit_bytes: 0, limit_messages: 0, name, secrets }.encode(out);
+            AccountPut { modseq, generation: 1, limit_bytes, limit_messages, name, secrets }.encode(out);
         });
         let put =
             MailboxPut { mailbox, uidvalidity, modseq, special_use: 0, subscribed: true, begins: false, name: "INBOX" };
@@ -346,6 +356,7 @@ impl Step<'_> {
         Ok(Outcome::Done)
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the fields of one op")]
     fn append(
         &mut self,
         id: AccountId,
@@ -354,7 +365,10 @@ impl Step<'_> {
         prefix: &[u8],
         flags: &Flags,
         internal_ms: i64,
+        room: Room,
     ) -> Result<Outcome, Refused> {
+        let size = u32::try_from(prefix.len() as u64 + pushed.len).map_err(|_| Refused::TooLarge)?;
+        self.room(id, room, u64::from(size), 1)?;
         let (index, saved_s, lsn) = (self.index, self.now_s(), self.lsn);
         let (account, gather) = if mailbox == MailboxId::INBOX { self.account(id)? } else { self.loaded(id)? };
         let flags = &flags::once(flags);
@@ -365,7 +379,6 @@ impl Step<'_> {
         into.keyword_bytes_max = into.keyword_bytes_max.max(record::keyword_bytes(flags));
         into.coming = lsn;
         let modseq = account.next_modseq();
-        let size = u32::try_from(prefix.len() as u64 + pushed.len).map_err(|_| Refused::TooLarge)?;
         account.keep(u64::from(size), 1);
         gather.payload_bytes += prefix.len() as u64;
         let message = NewMessage {

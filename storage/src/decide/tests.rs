@@ -42,7 +42,7 @@ fn told(test: impl FnOnce(&Inner<SimDisk>, AccountId, Commit<'_>)) {
         assert!(looped.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         decided.map(|d| d.outcomes)
     };
-    let put = Op::PutAccount { name: "a@x".into(), secrets: vec![], mailboxes: vec![] };
+    let put = Op::PutAccount { name: "a@x".into(), secrets: vec![], mailboxes: vec![], limits: crate::Limits::NONE };
     let Outcome::Account(account) = commit(vec![put]).unwrap()[0] else { panic!() };
     commit(vec![append(account), append(account)]).unwrap();
     test(&inner, account, &mut commit);

@@ -2,6 +2,7 @@
 
 use super::Step;
 use super::bound::{NAME_BYTES_MAX, PREFIX_BYTES_MAX, keyword_bytes};
+use super::quota::Room;
 use crate::batch::Pushed;
 use crate::bugs::{self, Bug};
 use crate::record::{self, NewTransfer, SENT_BYTES, TRANSFER_HEAD_BYTES, WATERMARK_BYTES, kind};
@@ -132,7 +133,7 @@ impl Step<'_> {
         let mut uids = Vec::with_capacity(copies.len());
         let mut bounced = Vec::new();
         for (n, copy) in (0u16..).zip(copies) {
-            match self.append(copy.account, copy.mailbox, body, &copy.prefix, &copy.flags(), internal_ms) {
+            match self.append(copy.account, copy.mailbox, body, &copy.prefix, &copy.flags(), internal_ms, Room::Kept) {
                 Ok(Outcome::Appended { uid, uidvalidity, .. }) => uids.push(Some((uidvalidity, uid))),
                 Ok(other) => unreachable!("an append is no {other:?}"),
                 Err(Refused::NoAccount | Refused::NoMailbox | Refused::UidsUsedUp) => {

@@ -10,7 +10,7 @@ use crate::record::{
     self, AccountPut, EXPUNGED_KEPT, FRAME_BYTES_MAX, Frame, MailboxRoot, NewRoot, Record, Released, Row, RowRun,
     RunRef, here, kind, pack, pack_rows,
 };
-use crate::types::{AccountId, MailboxId, Message, Modseq, Place, Uid};
+use crate::types::{AccountId, Limits, MailboxId, Message, Modseq, Place, Uid};
 
 /// Octets of a root beside its lists.
 const ROOT_HEAD_BYTES: u64 = 192;
@@ -173,7 +173,8 @@ impl<'a> Draft<'a> {
         account.folding = lsn;
         let put = match self.put.and_then(put_of) {
             Some(put) => {
-                let put = AccountPut { modseq: account.modseq, ..put };
+                let Limits { bytes: limit_bytes, messages: limit_messages } = account.limits;
+                let put = AccountPut { modseq: account.modseq, limit_bytes, limit_messages, ..put };
                 account.put = lsn;
                 gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| put.encode(out))
             }

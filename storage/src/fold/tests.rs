@@ -64,7 +64,12 @@ impl House {
     }
 
     fn account(&mut self, name: &str) -> AccountId {
-        match self.done(Op::PutAccount { name: name.into(), secrets: b"secret".to_vec(), mailboxes: vec![] }) {
+        match self.done(Op::PutAccount {
+            name: name.into(),
+            secrets: b"secret".to_vec(),
+            mailboxes: vec![],
+            limits: crate::Limits::NONE,
+        }) {
             Outcome::Account(id) => id,
             other => panic!("{other:?}"),
         }

@@ -9,7 +9,8 @@ use smallvec::SmallVec;
 
 use super::{Entry, Index, TransfersAhead};
 use crate::record::Chain;
-use crate::types::{AccountId, Flags, Lsn, MailboxId, Modseq, Uid};
+use crate::transaction::Refused;
+use crate::types::{AccountId, Flags, Limits, Lsn, MailboxId, Modseq, Quota, Uid};
 
 /// Who has a name, by which batch.
 type Named = (Option<AccountId>, Lsn);
@@ -27,6 +28,8 @@ pub struct Ahead {
     pub transfers: TransfersAhead,
     /// Accounts that take no change.
     pub frozen: HashSet<AccountId>,
+    /// Octets and messages on their way from other volumes, for which there has to be room. Of accounts with limits alone.
+    pub coming: HashMap<AccountId, (u64, u32)>,
 }
 
 /// An account beyond its durable state.
@@ -55,6 +58,7 @@ pub struct AccountAhead {
     /// What counts for its quota, as decided.
     pub used_bytes: u64,
     pub used_messages: u32,
+    pub limits: Limits,
     /// Names subscribed or not any more.
     subscriptions: BTreeMap<String, (bool, Lsn)>,
 }
@@ -134,6 +138,41 @@ impl Ahead {
         Some(account)
     }
 
+    /// What an account keeps and may keep, as decided. `None`: there is no such account (any more).
+    pub fn quota(&self, index: &Index, id: AccountId) -> Option<Quota> {
+        let (used_bytes, used_messages, limits) = match (self.accounts.get(&id), index.entries.get(id)) {
+            (Some(account), _) if account.removed => return None,
+            (Some(account), _) => (account.used_bytes, account.used_messages, account.limits),
+            (None, Some(entry)) => (entry.used_bytes, entry.used_messages, entry.limits()),
+            (None, None) => return None,
+        };
+        let (coming_bytes, coming_messages) = self.coming.get(&id).copied().unwrap_or_default();
+        Some(Quota { used_bytes, used_messages, coming_bytes, coming_messages, limits })
+    }
+
+    /// Room for so much is kept for what is on its way to the account, if that has limits.
+    pub fn reserve(&mut self, index: &Index, id: AccountId, bytes: u64, messages: u32) -> Result<(), Refused> {
+        let quota = self.quota(index, id).ok_or(Refused::NoAccount)?;
+        if quota.limits == Limits::NONE {
+            return Ok(());
+        }
+        if !quota.has_room(bytes, messages) {
+            return Err(Refused::OverQuota);
+        }
+        let coming = self.coming.entry(id).or_default();
+        *coming = (coming.0.saturating_add(bytes), coming.1.saturating_add(messages));
+        Ok(())
+    }
+
+    /// So much of what was on its way is there, or will not come.
+    pub fn release(&mut self, id: AccountId, bytes: u64, messages: u32) {
+        let Some(coming) = self.coming.get_mut(&id) else { return };
+        *coming = (coming.0.saturating_sub(bytes), coming.1.saturating_sub(messages));
+        if coming.1 == 0 {
+            self.coming.remove(&id);
+        }
+    }
+
     /// The account as decided, to look at only.
     pub fn peek(&self, id: AccountId) -> Option<&AccountAhead> {
         self.accounts.get(&id)
@@ -156,6 +195,7 @@ impl Ahead {
             mailbox_count: Some(0),
             used_bytes: 0,
             used_messages: 0,
+            limits: Limits::NONE,
             subscriptions: BTreeMap::new(),
         })
     }
@@ -239,6 +279,7 @@ impl AccountAhead {
             mailbox_count: None,
             used_bytes: entry.used_bytes,
             used_messages: entry.used_messages,
+            limits: entry.limits(),
             subscriptions: BTreeMap::new(),
         }
     }

@@ -9,7 +9,7 @@ use super::marks::Marks;
 use crate::bugs::{self, Bug};
 use crate::codec::{Put, Reader};
 use crate::record::{Chain, LINKS_MAX, ReleasedList, RootRecord};
-use crate::types::{AccountId, MODSEQ_MAX, Modseq, Place, Uid};
+use crate::types::{AccountId, Limits, MODSEQ_MAX, Modseq, Place, Uid};
 
 /// What is always known of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +113,11 @@ impl Entry {
     /// The same account under another name.
     pub fn named(&self, name_hash: u128) -> Self {
         Entry { name_hash: [name_hash as u64, (name_hash >> 64) as u64], ..self.clone() }
+    }
+
+    /// What it may keep.
+    pub fn limits(&self) -> Limits {
+        Limits { bytes: self.limit_bytes, messages: self.limit_messages }
     }
 
     /// A UID of INBOX was given.

@@ -25,7 +25,7 @@ use crate::loaded::Loaded;
 use crate::read::Reader;
 use crate::recover;
 use crate::transaction::{Outcome, Refused, Transaction};
-use crate::types::{AccountId, AccountInfo, MailboxId, MailboxInfo, Message, Uid, VolumeId};
+use crate::types::{AccountId, AccountInfo, MailboxId, MailboxInfo, Message, Quota, Uid, VolumeId};
 use crate::upload::Upload;
 use crate::watch::Watch;
 
@@ -303,6 +303,26 @@ impl<D: Disk> Volume<D> {
                 (Err(why), Some(_)) => return Err(why),
             }
         }
+    }
+
+    /// What an account keeps and may keep, as decided. `None`: there is no such account.
+    #[must_use]
+    pub fn quota(&self, account: AccountId) -> Option<Quota> {
+        self.0.quota(account)
+    }
+
+    /// Keeps room in an account for messages that another volume is about to send, until they are received or
+    /// [`Volume::release`] says that they will not come. Lost by a crash: what is received after it is received all the same.
+    ///
+    /// # Errors
+    /// `NoAccount`, `OverQuota`.
+    pub fn reserve(&self, account: AccountId, bytes: u64, messages: u32) -> Result<(), Refused> {
+        self.0.reserve(account, bytes, messages)
+    }
+
+    /// Gives up room that was kept.
+    pub fn release(&self, account: AccountId, bytes: u64, messages: u32) {
+        self.0.release(account, bytes, messages);
     }
 
     /// The account with this name.

@@ -95,7 +95,12 @@ impl Open {
     }
 
     pub fn account(&mut self, name: &str) -> AccountId {
-        match self.done(Op::PutAccount { name: name.into(), secrets: b"secret".to_vec(), mailboxes: Vec::new() }) {
+        match self.done(Op::PutAccount {
+            name: name.into(),
+            secrets: b"secret".to_vec(),
+            mailboxes: Vec::new(),
+            limits: ringpost_storage::Limits::NONE,
+        }) {
             Outcome::Account(id) => id,
             other => panic!("{other:?}"),
         }

@@ -69,13 +69,13 @@ fn a_panicking_handler_is_down_for_its_caller_and_nobody_else() {
 fn slots_are_held_until_the_reply_even_when_nobody_waits() {
     asking(|mesh| async move {
         let full = observe::here(Counter::MeshFull);
-        assert!(mesh.has_room(1));
+        assert!(mesh.has_room(1, 0));
         for _ in 0..MESH_REQUESTS_MAX {
             let mut call = Box::pin(mesh.call(1, 150, 0));
             poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
         }
         assert_eq!(mesh.call(1, 2, 0).await, Err(MeshError::Full));
-        assert!(!mesh.has_room(1) && mesh.has_room(0));
+        assert!(!mesh.has_room(1, 0) && mesh.has_room(0, 0));
         assert_eq!(observe::here(Counter::MeshFull) - full, 2);
         let start = shard::now();
         while mesh.call(1, 2, 0).await == Err(MeshError::Full) {

@@ -193,6 +193,7 @@ impl<'a> Trial<'a> {
                 Err(
                     Refused::NotLoaded
                     | Refused::NoAccount
+                    | Refused::OverQuota
                     | Refused::NoMailbox
                     | Refused::MailboxExists
                     | Refused::TooLarge,

@@ -134,7 +134,12 @@ impl Trace<'_> {
             let mailboxes = vec![NewMailbox { name: "m1".into(), special_use: 1 }];
             return Work {
                 texts: vec![],
-                ops: vec![Op::PutAccount { name: "u1@x".into(), secrets: vec![1], mailboxes }],
+                ops: vec![Op::PutAccount {
+                    name: "u1@x".into(),
+                    secrets: vec![1],
+                    mailboxes,
+                    limits: crate::Limits::NONE,
+                }],
             };
         };
         if n == 15 {

@@ -20,8 +20,23 @@ pub async fn shown<D: Disk>(volume: &Volume<D>) -> Result<Model, String> {
     for info in volume.accounts().await.map_err(|why| format!("listing accounts: {why}"))? {
         let mut account = Account { name: info.name, secrets: info.secrets.to_vec(), ..Account::default() };
         assert_eq!(volume.account_named(&account.name), Some(info.id), "an account is found by its name");
+        // As durable: `Volume::quota` knows of what is decided too.
+        let entry = volume.0.index.borrow().entries.get(info.id).cloned().expect("an account that is listed is there");
+        account.limits = entry.limits();
         let held = volume.load(info.id).await.map_err(|why| format!("loading account {}: {why}", info.id.0))?;
         assert!(held.is_some(), "an account that is listed is there");
+        let entry = volume.0.index.borrow().entries.get(info.id).cloned().unwrap_or(entry);
+        if volume.is_whole() {
+            let size = |m: &crate::Mailbox| m.messages().iter().map(crate::Message::size).sum::<u64>();
+            let boxes = || volume.mailboxes(info.id).into_iter().map(|m| m.id);
+            let bytes: u64 = boxes().filter_map(|id| volume.mailbox(info.id, id, size)).sum();
+            let messages: usize = boxes().filter_map(|id| volume.mailbox(info.id, id, |m| m.messages().len())).sum();
+            assert_eq!(
+                (entry.used_bytes, entry.used_messages as usize),
+                (bytes, messages),
+                "what counts is what is there"
+            );
+        }
         account.subscriptions = volume.subscriptions(info.id).into_iter().collect();
         for mailbox in volume.mailboxes(info.id) {
             assert_eq!(mailbox.subscribed, account.subscriptions.contains(&mailbox.name), "{}", mailbox.name);

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::{AccountId, Changed, Flags, FlagsHow, MailboxId, Modseq, Op, Outcome, Target, Uid};
+use crate::{AccountId, Changed, Flags, FlagsHow, Limits, MailboxId, Modseq, Op, Outcome, Target, Uid};
 
 /// A volume's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Account {
     pub name: String,
     /// As put last.
     pub secrets: Vec<u8>,
+    /// As set last.
+    pub limits: Limits,
     /// By id.
     pub mailboxes: BTreeMap<MailboxId, Rc<Mailbox>>,
     /// Names.
@@ -108,13 +110,18 @@ impl Model {
             (Op::RemoveDomain { name }, Outcome::Done) => {
                 self.domains.remove(name);
             }
-            (Op::PutAccount { name, secrets, mailboxes }, Outcome::Account(id)) => {
+            (Op::SetLimits { account, limits }, Outcome::Account(id)) => {
+                assert_eq!(account, id);
+                self.account(*account).limits = *limits;
+            }
+            (Op::PutAccount { name, secrets, mailboxes, limits }, Outcome::Account(id)) => {
                 let account = self.accounts.entry(*id).or_insert_with(|| {
                     let names =
                         || std::iter::once("INBOX").chain(mailboxes.iter().map(|m| &*m.name)).map(str::to_owned);
                     let mailbox = |name| Rc::new(Mailbox { name, uidnext: 1, ..Mailbox::default() });
                     Rc::new(Account {
                         name: name.clone(),
+                        limits: *limits,
                         mailboxes: (1..).map(MailboxId).zip(names().map(mailbox)).collect(),
                         subscriptions: names().collect(),
                         ..Account::default()

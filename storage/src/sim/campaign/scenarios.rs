@@ -261,7 +261,9 @@ fn begin(s: &mut Stage) {
 fn put(s: &mut Stage, name: &str) {
     let mailboxes = vec![NewMailbox { name: "Archive".into(), special_use: 1 }];
     let name = name.to_owned();
-    s.work(vec![], |_| Some(vec![Op::PutAccount { name, secrets: b"secret".to_vec(), mailboxes }]));
+    s.work(vec![], |_| {
+        Some(vec![Op::PutAccount { name, secrets: b"secret".to_vec(), mailboxes, limits: crate::Limits::NONE }])
+    });
 }
 
 fn append(account: AccountId, mailbox: MailboxId, prefix: &[u8]) -> Op {

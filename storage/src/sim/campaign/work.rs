@@ -7,7 +7,9 @@ use rand::Rng;
 use rand::rngs::SmallRng;
 
 use super::model::{Model, Work};
-use crate::{AccountId, Body, Flags, FlagsHow, MailboxId, NewMailbox, Op, Target, Transaction, Uid, Uidvalidity};
+use crate::{
+    AccountId, Body, Flags, FlagsHow, Limits, MailboxId, NewMailbox, Op, Target, Transaction, Uid, Uidvalidity,
+};
 
 /// How large the letters are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,7 @@ impl Work {
             Op::Adopt(op) => Some(op.account()),
             Op::Append { account, .. }
             | Op::RemoveAccount { account }
+            | Op::SetLimits { account, .. }
             | Op::CreateMailbox { account, .. }
             | Op::RenameMailbox { account, .. }
             | Op::Subscribe { account, .. }
@@ -107,6 +110,7 @@ fn op(chance: &mut SmallRng, scale: Scale, (model, durable): (&Model, &Model), w
             name: format!("u{}@x", chance.random_range(0..4)),
             secrets: text(8, chance.random()),
             mailboxes: (0..chance.random_range(0..3)).map(mailbox).collect(),
+            limits: Limits::NONE,
         };
     };
     let boxes: Vec<MailboxId> = model.accounts[&account].mailboxes.keys().copied().collect();
@@ -137,6 +141,11 @@ fn op(chance: &mut SmallRng, scale: Scale, (model, durable): (&Model, &Model), w
         7..10 => Op::CreateMailbox { account, name: name(chance), special_use: 0, subscribed: chance.random() },
         10..12 => Op::RemoveMailbox { account, mailbox, name: named(chance) },
         12..13 => Op::RemoveAccount { account },
+        // Wide enough for all there is.
+        63..65 if scale == Scale::Mixed => {
+            let limits = Limits { bytes: chance.random_range(1 << 40..1 << 50), messages: u32::MAX };
+            Op::SetLimits { account, limits }
+        }
         13..25 | 93.. if scale == Scale::Churn => {
             let uids = uids.into_iter().filter(|_| chance.random_ratio(3, 4)).collect();
             Op::Expunge { account, mailbox, uids }

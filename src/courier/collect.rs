@@ -1,0 +1,53 @@
+//! What a transfer carries, read a bit at a time. What of it is too much for memory goes ahead, into the log of the volume it
+//! is for.
+
+use std::rc::Rc;
+
+use ringpost_storage::{Body, PendingTransfer, ReadError, Volume, VolumeId};
+
+use crate::limits;
+use crate::office::durable::Undone;
+use crate::office::{Incoming, Office};
+use crate::shard::Disk;
+
+/// Why it is not whole.
+pub enum Uncollected {
+    /// It cannot be read here.
+    Unread(ReadError),
+    /// It cannot be put there.
+    Unput(Undone),
+}
+
+/// Collects the body of a transfer. `incoming`: where it goes ahead, made if need be for volume `target`; to be kept until the
+/// body is durable.
+///
+/// # Errors
+/// See [`Uncollected`].
+pub async fn collect(
+    office: &Rc<Office>,
+    volume: &Volume<Disk>,
+    transfer: &PendingTransfer,
+    target: VolumeId,
+    incoming: &mut Option<Incoming>,
+) -> Result<Body, Uncollected> {
+    let mut reader = volume.transfer_reader(transfer);
+    let mut body = Body::default();
+    loop {
+        let some = volume.read_on(&mut reader, body.len()).await.map_err(Uncollected::Unread)?;
+        if some.is_empty() {
+            return Ok(body);
+        }
+        body.push(&some);
+        drop(some);
+        if body.in_memory() < limits::BODY_BYTES_IN_MEMORY_MAX {
+            continue;
+        }
+        if incoming.is_none() {
+            *incoming = Incoming::new(office, target);
+        }
+        let Some(incoming) = incoming else { return Err(Uncollected::Unput(Undone::NotWritten)) };
+        let octets = vec![body.take_full()];
+        let pieces = incoming.put(octets).await.map_err(Uncollected::Unput)?;
+        pieces.into_iter().for_each(|pieces| body.follow(pieces));
+    }
+}

@@ -1,0 +1,247 @@
+//! Messages of 50 MiB, in and out, by every door, in little memory; and a server that dies while one arrives.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use crate::house::{House, Talk};
+
+/// Octets that are told apart by their numbers.
+const BLOCK_BYTES: usize = 64 << 10;
+/// Of a message that is about as large as one may be.
+const BLOCKS: u32 = 799;
+/// Connections at once.
+const CROWD: u32 = 8;
+/// Of one that makes the server use all that its connections share.
+const SOME: u32 = 100;
+/// What each may take of the process's memory, octets.
+const MEMORY_BYTES_MAX: u64 = 1 << 20;
+/// What the connections share: of each shard 1,024 receive buffers of 8 KiB, two blocks of 4 MiB for batches on their way, and
+/// 1 MiB of zeros for the next segment.
+const SHARED_BYTES_MAX: u64 = (2 * (8 + 2 * 4 + 1)) << 20;
+
+/// Block `k` of message `n`: lines that no protocol has to change.
+fn block(n: u32, k: u32) -> Vec<u8> {
+    let mut octets = format!("X-Block: {n:07} {k:07}\r\n\r\n").into_bytes();
+    while octets.len() + 80 < BLOCK_BYTES {
+        octets.extend_from_slice(&[b'a' + (octets.len() / 78 % 26) as u8; 76]);
+        octets.extend_from_slice(b"\r\n");
+    }
+    octets.resize(BLOCK_BYTES - 2, b'z');
+    octets.extend_from_slice(b"\r\n");
+    octets
+}
+
+/// The process's memory, octets.
+fn memory(house: &House) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", house.pid())).expect("Linux tells");
+    let of = |name: &str| {
+        let line = rollup.lines().find(|line| line.starts_with(name)).expect("a figure");
+        line.split_whitespace().nth(1).expect("of it").parse::<u64>().expect("a number") << 10
+    };
+    of("Anonymous:")
+}
+
+/// The most memory that was seen.
+struct Peak<'a>(&'a House, AtomicU64);
+
+impl<'a> Peak<'a> {
+    fn new(house: &'a House) -> Self {
+        Peak(house, AtomicU64::new(memory(house)))
+    }
+
+    fn look(&self) {
+        self.1.fetch_max(memory(self.0), Ordering::Relaxed);
+    }
+}
+
+fn greeted(house: &House) -> Talk {
+    let mut talk = Talk::with(house.smtp());
+    talk.reply();
+    talk.ask("EHLO client.test", "250");
+    talk
+}
+
+fn begin(talk: &mut Talk, to: &str) {
+    talk.ask("MAIL FROM:<sender@client.test>", "250");
+    talk.ask(&format!("RCPT TO:<{to}@ringpost.test>"), "250");
+    talk.ask("DATA", "354");
+}
+
+/// Sends message `n` in blocks.
+fn send(talk: &mut Talk, n: u32, blocks: u32, peak: &Peak<'_>) {
+    for k in 0..blocks {
+        talk.send(&block(n, k));
+        if k % 16 == 4 {
+            peak.look();
+        }
+    }
+}
+
+fn by_smtp(talk: &mut Talk, to: &str, n: u32, blocks: u32, peak: &Peak<'_>) {
+    begin(talk, to);
+    send(talk, n, blocks, peak);
+    talk.ask(".", "250");
+}
+
+fn imap(house: &House, name: &str) -> Talk {
+    let mut talk = Talk::with(house.imap());
+    talk.hear();
+    talk.imap(&format!("LOGIN {name}@ringpost.test {}", house.password(&format!("{name}@ringpost.test"))), "OK");
+    talk
+}
+
+fn by_append(talk: &mut Talk, n: u32, blocks: u32, peak: &Peak<'_>) {
+    talk.send(format!("t APPEND INBOX {{{}+}}\r\n", blocks as usize * BLOCK_BYTES).as_bytes());
+    send(talk, n, blocks, peak);
+    talk.say("");
+    let said = talk.hear_until(|line| line.starts_with("t ")).pop().expect("a line");
+    assert!(said.starts_with("t OK [APPENDUID"), "{said}");
+}
+
+/// Reads a message to its end, octet for octet behind the trace fields; `octets`: of all of it. Returns which it is.
+fn compare(talk: &mut Talk, octets: usize, peak: &Peak<'_>) -> u32 {
+    let mut trace = vec![0; octets % BLOCK_BYTES];
+    talk.read_exact(&mut trace);
+    let mut read = vec![0; BLOCK_BYTES];
+    let mut n = None;
+    for k in 0..(octets / BLOCK_BYTES) as u32 {
+        talk.read_exact(&mut read);
+        let said = || std::str::from_utf8(&read[9..16]).expect("digits").parse().expect("a number");
+        let n = *n.get_or_insert_with(said);
+        assert!(read == block(n, k), "block {k} of message {n}");
+        if k % 16 == 4 {
+            peak.look();
+        }
+    }
+    n.expect("a block")
+}
+
+fn by_fetch(talk: &mut Talk, sequence: usize, peak: &Peak<'_>) -> u32 {
+    talk.say(&format!("t FETCH {sequence} BODY.PEEK[]"));
+    let head = talk.hear();
+    let octets = head.rsplit_once('{').expect("a literal").1.trim_end_matches('}').parse().expect("its length");
+    let n = compare(talk, octets, peak);
+    assert_eq!((talk.hear(), &talk.hear()[..4]), (")".to_owned(), "t OK"));
+    n
+}
+
+fn pop3(house: &House, name: &str) -> Talk {
+    let mut talk = Talk::with(house.pop3());
+    talk.hear();
+    talk.pop3(&format!("USER {name}@ringpost.test"));
+    talk.pop3(&format!("PASS {}", house.password(&format!("{name}@ringpost.test"))));
+    talk
+}
+
+fn by_retr(talk: &mut Talk, number: usize, peak: &Peak<'_>) -> u32 {
+    let said = talk.pop3(&format!("RETR {number}"));
+    let octets = said.split_whitespace().nth(1).expect("a size").parse().expect("a number");
+    let n = compare(talk, octets, peak);
+    assert_eq!(talk.hear(), ".");
+    n
+}
+
+/// How many messages each has.
+fn counts(house: &House) -> [usize; 2] {
+    ["alice", "bob"].map(|name| {
+        let said = imap(house, name).imap("STATUS INBOX (MESSAGES)", "OK").join(" ");
+        said.trim_end_matches(')').rsplit_once(' ').expect("a count").1.parse().expect("a number")
+    })
+}
+
+/// Does this on all connections at once; the most memory that was seen.
+fn at_once(house: &House, talks: &mut [Talk], act: impl Fn(u32, &mut Talk, &Peak<'_>) + Sync) -> u64 {
+    let peak = Peak::new(house);
+    thread::scope(|scope| {
+        for (n, talk) in (0..).zip(talks) {
+            let (peak, act) = (&peak, &act);
+            scope.spawn(move || act(n, talk, peak));
+        }
+    });
+    peak.1.into_inner()
+}
+
+/// `before`: nobody sends anything; `some`: these connections at work on messages of some size, `large`: of the largest.
+fn weigh(what: &str, before: u64, some: u64, large: u64) {
+    let each = |more: u64, less: u64| more.saturating_sub(less) / u64::from(CROWD);
+    let (first, then) = (each(some.max(large), before + SHARED_BYTES_MAX), each(large, some));
+    println!("{what}: {before} octets of memory before, {some} with messages of {SOME} blocks, {large} with {BLOCKS}");
+    assert!(first <= MEMORY_BYTES_MAX, "{what}: {first} octets for each connection");
+    assert!(then <= MEMORY_BYTES_MAX, "{what}: {then} octets more for each for a larger message");
+}
+
+#[test]
+fn large_messages_come_and_go_in_little_memory_and_arrive_as_they_were() {
+    let house = House::open(&["--shards", "2"]);
+    let name = |n: u32| if n.is_multiple_of(2) { "alice" } else { "bob" };
+    let by_imap = |n: u32| n % 4 < 2;
+    let mut talks: Vec<Talk> =
+        (0..CROWD).map(|n| if by_imap(n) { imap(&house, name(n)) } else { greeted(&house) }).collect();
+    let mut put = |blocks| {
+        at_once(&house, &mut talks, |n, talk, peak| match by_imap(n) {
+            true => by_append(talk, n, blocks, peak),
+            false => by_smtp(talk, name(n), n, blocks, peak),
+        })
+    };
+    let before = memory(&house);
+    // They are the first four of each.
+    let some = put(SOME);
+    let large = put(BLOCKS);
+    weigh("in", before, some, large);
+    drop(talks);
+    let each = CROWD as usize;
+    assert_eq!(counts(&house), [each; 2]);
+    let open = |n: u32| match by_imap(n) {
+        true => {
+            let mut talk = imap(&house, name(n));
+            talk.imap("SELECT INBOX", "OK");
+            talk
+        }
+        false => pop3(&house, name(n)),
+    };
+    let mut talks: Vec<Talk> = (0..CROWD).map(open).collect();
+    let before = memory(&house);
+    let mut take = |first: usize| {
+        let seen = Mutex::new(Vec::new());
+        let peak = at_once(&house, &mut talks, |n, talk, peak| {
+            let number = first + n as usize / 2;
+            let found = if by_imap(n) { by_fetch(talk, number, peak) } else { by_retr(talk, number, peak) };
+            seen.lock().expect("nobody panicked").push(found);
+        });
+        let mut seen = seen.into_inner().expect("nobody panicked");
+        seen.sort_unstable();
+        assert_eq!(seen, (0..CROWD).collect::<Vec<_>>(), "each of them once");
+        peak
+    };
+    let some = take(1);
+    let large = take(1 + each / 2);
+    weigh("out", before, some, large);
+}
+
+#[test]
+fn a_server_that_dies_while_large_messages_arrive_has_nothing_of_them_and_takes_them_again() {
+    let mut house = House::open(&["--shards", "2"]);
+    let before = counts(&house);
+    // To one of each shard by one and the same door, so that one of them comes across.
+    let mut halves: Vec<Talk> = vec![greeted(&house), greeted(&house), imap(&house, "alice")];
+    for (talk, to) in halves.iter_mut().zip(["alice", "bob"]) {
+        begin(talk, to);
+    }
+    halves[2].send(format!("t APPEND INBOX {{{}+}}\r\n", 100 * BLOCK_BYTES).as_bytes());
+    let quiet = Peak::new(&house);
+    halves.iter_mut().for_each(|talk| send(talk, 1, 60, &quiet));
+    house.kill();
+    drop(halves);
+    house.reopen();
+    assert_eq!(counts(&house), before, "nothing of them");
+    by_smtp(&mut greeted(&house), "alice", 2, 100, &Peak::new(&house));
+    by_append(&mut imap(&house, "bob"), 3, 100, &Peak::new(&house));
+    house.kill();
+    house.reopen();
+    for (name, before, n) in [("alice", before[0], 2), ("bob", before[1], 3)] {
+        let mut talk = imap(&house, name);
+        talk.imap("SELECT INBOX", "OK");
+        assert_eq!(by_fetch(&mut talk, before + 1, &Peak::new(&house)), n);
+    }
+}
