@@ -11,6 +11,7 @@ use crate::record::Record;
 use crate::recover::frames::{Batch, Frames, Spot, io_error};
 use crate::segment::{self, BLOCK_BYTES, SegmentHeader};
 use crate::types::{AccountId, Lsn, Uid, VolumeId};
+use crate::unread::Unread;
 use crate::volume::{Create, OpenError, ReadError, Recovered, Settings, Volume};
 
 /// Octets of a message or body read at once.
@@ -27,6 +28,8 @@ const SETTINGS: Settings = Settings {
 /// What is broken, told as it is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
+    /// Octets that the disk does not read. What they cost is told beside it.
+    Unread(Unread),
     /// Octets of the log that are not what was written there; acknowledged batches may be lost in them.
     Log {
         /// Segment.
@@ -108,7 +111,7 @@ pub enum Progress {
 /// Looks at all of a volume.
 ///
 /// # Errors
-/// It cannot be opened, or a segment cannot be read.
+/// It cannot be opened. Octets that the disk does not read are read around, and told.
 pub async fn check<D: Disk>(
     disk: D,
     want: Option<(uuid::Uuid, VolumeId)>,
@@ -116,7 +119,16 @@ pub async fn check<D: Disk>(
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, OpenError> {
     let disk = Overlay::new(disk, |_| false);
-    let (volume, recovered) = Volume::open(disk, want, SETTINGS).await?;
+    let opened = Volume::open(disk.clone(), want, SETTINGS).await;
+    let unread = |tell: &mut dyn FnMut(Broken)| disk.take_unread().into_iter().map(Broken::Unread).for_each(tell);
+    let mut broken = 0;
+    let mut tell = |what| {
+        broken += 1;
+        tell(what);
+    };
+    // Also where it is the reason why it does not open.
+    unread(&mut tell);
+    let (volume, recovered) = opened?;
     let mut report = Report {
         facts: volume.facts(),
         whole: volume.is_whole(),
@@ -132,14 +144,10 @@ pub async fn check<D: Disk>(
         accepted: 0,
         recovered,
     };
-    let mut broken = 0;
-    let mut tell = |what| {
-        broken += 1;
-        tell(what);
-    };
-    batches(&volume, &mut report, &mut tell, &mut progress).await?;
+    batches(&volume, &mut report, &mut tell, &mut progress, &unread).await?;
     for account in volume.account_ids() {
         mailboxes(&volume, account, &mut report, &mut tell, &mut progress).await;
+        unread(&mut tell);
     }
     report.broken = broken;
     Ok(report)
@@ -218,6 +226,7 @@ async fn batches<D: Disk>(
     report: &mut Report,
     tell: &mut impl FnMut(Broken),
     progress: &mut impl FnMut(Progress),
+    unread: &impl Fn(&mut dyn FnMut(Broken)),
 ) -> Result<(), OpenError> {
     let (files, end, accepted): (Vec<(u32, D::File)>, _, _) = {
         let log = volume.0.log.borrow();
@@ -279,6 +288,7 @@ async fn batches<D: Disk>(
             let is_accepted = hole.through.is_some_and(|last| last <= accepted);
             say(hole, is_accepted, report);
         }
+        unread(tell);
         broken_bodies.into_iter().for_each(&mut *tell);
     }
     // Segments that are missing, for one thing.

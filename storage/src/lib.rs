@@ -35,6 +35,7 @@ mod superblock;
 pub mod transaction;
 pub mod transfer;
 pub mod types;
+pub mod unread;
 mod upload;
 pub mod volume;
 mod watch;

@@ -2,6 +2,8 @@
 //!
 //! Opening a volume writes, to settle the end of its log. Who only wants to look (a check, an export from a damaged store, a
 //! backup) opens it through this, and no octet of the folder changes. Files can be hidden, too, as if they were lost.
+//!
+//! What the disk does not read is read around ([`crate::unread`]): to who looks it is damage like any other.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +11,7 @@ use std::io;
 use std::rc::Rc;
 
 use crate::disk::{Bytes, Disk, File};
+use crate::unread::{Unread, Unreads};
 
 /// Written octets are kept in pieces of this size.
 const PIECE_BYTES: u64 = 4_096;
@@ -20,6 +23,7 @@ pub struct Overlay<D: Disk> {
     hidden: fn(&str) -> bool,
     made: Rc<RefCell<BTreeMap<String, OverlayFile<D::File>>>>,
     removed: Rc<RefCell<BTreeSet<String>>>,
+    unreads: Unreads,
 }
 
 /// A file of an [`Overlay`].
@@ -29,13 +33,25 @@ pub struct OverlayFile<F> {
     under: Option<F>,
     len: u64,
     written: Rc<RefCell<BTreeMap<u64, Box<[u8]>>>>,
+    name: Rc<str>,
+    unreads: Unreads,
 }
 
 impl<D: Disk> Overlay<D> {
     /// Over all of a folder but the files whose names are `hidden`.
     #[must_use]
     pub fn new(under: D, hidden: fn(&str) -> bool) -> Self {
-        Overlay { under, hidden, made: Rc::default(), removed: Rc::default() }
+        Overlay { under, hidden, made: Rc::default(), removed: Rc::default(), unreads: Unreads::default() }
+    }
+
+    /// Places that the disk did not read since this was asked last.
+    #[must_use]
+    pub fn take_unread(&self) -> Vec<Unread> {
+        self.unreads.take()
+    }
+
+    fn file(&self, name: &str, under: Option<D::File>, len: u64) -> OverlayFile<D::File> {
+        OverlayFile { under, len, written: Rc::default(), name: name.into(), unreads: self.unreads.clone() }
     }
 
     fn is_away(&self, name: &str) -> bool {
@@ -59,7 +75,7 @@ impl<D: Disk> Disk for Overlay<D> {
         if self.list().await?.iter().any(|there| there == name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        let file = OverlayFile { under: None, len, written: Rc::default() };
+        let file = self.file(name, None, len);
         self.made.borrow_mut().insert(name.to_owned(), file.clone());
         Ok(file)
     }
@@ -73,7 +89,8 @@ impl<D: Disk> Disk for Overlay<D> {
             return Err(io::ErrorKind::NotFound.into());
         }
         let under = self.under.open(name).await?;
-        let file = OverlayFile { len: under.len(), under: Some(under), written: Rc::default() };
+        let len = under.len();
+        let file = self.file(name, Some(under), len);
         self.made.borrow_mut().insert(name.to_owned(), file.clone());
         Ok(file)
     }
@@ -103,7 +120,7 @@ impl<F: File> OverlayFile<F> {
     /// What lies under the pieces.
     async fn below(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         match &self.under {
-            Some(file) => file.read_at(offset, len).await,
+            Some(file) => self.unreads.read(&self.name, file, offset, len).await,
             None if offset + len as u64 <= self.len => Ok(vec![0; len]),
             None => Err(io::ErrorKind::UnexpectedEof.into()),
         }

@@ -352,6 +352,15 @@ impl SimDisk {
         self.world.files.borrow()[name].borrow_mut().put(at, bytes);
     }
 
+    /// The sectors in which these octets lie cannot be read any more, until they are written again. Those who [`SimDisk::peek`]
+    /// see them still.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn wear_out(&self, name: &str, at: usize, len: usize) {
+        self.world.files.borrow()[name].borrow_mut().wear_out(at, len);
+    }
+
     /// All files, by name, with their lengths.
     #[must_use]
     pub fn files(&self) -> Vec<(String, usize)> {
@@ -457,6 +466,9 @@ impl File for SimFile {
         self.disk.simple_step(OpKind::Read).await?;
         let content = self.content.borrow();
         let at = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+        if content.is_worn_out(at, len) {
+            return Err(Fault::Io.error());
+        }
         content.read(at, len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 

@@ -4,7 +4,7 @@
 //! digest is computed once for all copies.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use rand::Rng;
@@ -28,6 +28,8 @@ pub struct Content {
     unsynced: BTreeMap<usize, Vec<Sector>>,
     /// The same for sectors whose sync failed: only writing them again helps.
     doomed: BTreeMap<usize, Vec<Sector>>,
+    /// Sectors that cannot be read until they are written again.
+    worn: BTreeSet<usize>,
 }
 
 struct Page {
@@ -100,6 +102,7 @@ impl Content {
             return;
         }
         for sector in at / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
+            self.worn.remove(&sector);
             let old = self.sector(sector).into();
             // Written anew, a doomed sector has hope again.
             let before = self.doomed.remove(&sector);
@@ -107,6 +110,16 @@ impl Content {
             history.push(old);
         }
         self.put(at, bytes);
+    }
+
+    /// These octets cannot be read until they are written again.
+    pub fn wear_out(&mut self, at: usize, len: usize) {
+        self.worn.extend(at / SECTOR_BYTES..(at + len).div_ceil(SECTOR_BYTES));
+    }
+
+    /// True if some of these octets cannot be read.
+    pub fn is_worn_out(&self, at: usize, len: usize) -> bool {
+        self.worn.range(at / SECTOR_BYTES..at.saturating_add(len).div_ceil(SECTOR_BYTES)).next().is_some()
     }
 
     /// Changes octets without a trace: what is there now was always there.
