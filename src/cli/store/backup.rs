@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::super::{At, desk};
-use super::check::{Found, check};
+use super::check::{Found, check, unread_place};
 use super::copy;
 use super::progress::Progress;
 use crate::admin::{Request, Response};
@@ -34,7 +34,8 @@ Examples:
 
 While the server runs, and letters come: of each volume the copy has all that was durable at one moment. Where DIR has an
 older backup of the same store, segments that are full and unchanged are not copied again. An interrupted backup is
-finished by running it again. Copy the configuration and the keys of TLS by other means.
+finished by running it again. Sectors that the disk does not read are named, the rest is copied, and the exit code is 1.
+Copy the configuration and the keys of TLS by other means.
 
 A backup is a store that nobody serves: check, stat and export work on it (--data DIR), and `ringpost store restore`
 brings it back.")]
@@ -111,8 +112,7 @@ pub(super) fn run(args: &BackupArgs) -> Result<(), String> {
             data.display()
         ));
     }
-    backup.progress.clear();
-    Ok(())
+    backup.progress.end("the rest was copied; look at the store: `ringpost store check --help`")
 }
 
 /// What an older backup in the folder says; the folder has one of this store, or nothing.
@@ -190,14 +190,16 @@ impl Backup<'_> {
         self.write(store, false, BTreeMap::new())
     }
 
-    fn superblock(&self, id: u16) -> Result<(), String> {
+    fn superblock(&mut self, id: u16) -> Result<(), String> {
         let (from, to) = (volume_dir(self.data, id), volume_dir(self.dir, id));
         copy::folder(&to).map_err(|why| format!("{}: {why}", to.display()))?;
         for name in [SUPERBLOCK, RESERVE] {
             let from = from.join(name);
             // The reserve may have been given back.
             if name == SUPERBLOCK || from.exists() {
-                copy::whole(&from, &to.join(name), |_| {}).map_err(|why| format!("{}: {why}", from.display()))?;
+                let unread = copy::whole(&from, &to.join(name), |_| {});
+                let unread = unread.map_err(|why| format!("{}: {why}", from.display()))?;
+                unread.iter().for_each(|place| self.progress.problem(unread_place(place)));
             }
         }
         Ok(())
@@ -219,7 +221,8 @@ impl Backup<'_> {
                     progress.octets(n);
                 };
                 let done = copy::counted(&source, &target, *counts, marked.segment_bytes, step);
-                done.map_err(|why| format!("{}: {why}", source.display()))?;
+                let unread = done.map_err(|why| format!("{}: {why}", source.display()))?;
+                unread.iter().for_each(|place| self.progress.problem(unread_place(place)));
                 self.copied += 1;
             }
             self.progress.step(0);

@@ -7,6 +7,7 @@ use clap::Args;
 use futures_lite::future::block_on;
 use indicatif::HumanBytes;
 use ringpost_storage::check::{self, Broken, Progress as Step, Report};
+use ringpost_storage::unread::Unread;
 
 use super::super::At;
 use super::folder::Folder;
@@ -21,7 +22,8 @@ Examples:
   ringpost store check --data /backup/ringpost        a backup is checked as a store is
 
 Every batch of the log is read with all it holds, and every message of every mailbox as a reader would. What is damaged
-is named: octets of a segment, and messages by account, mailbox and UID. The server must be stopped.
+is named: octets of a segment, and messages by account, mailbox and UID. Sectors that the disk does not read are named, and
+read around. The server must be stopped.
 
 Exit code: 0 all is whole, 1 something is damaged, 2 it could not be looked at.
 What to do about damage: `ringpost store repair --help`.")]
@@ -109,6 +111,7 @@ pub(super) fn look_at(
 /// A half sentence for what is broken.
 pub(super) fn named(broken: &Broken) -> String {
     match broken {
+        Broken::Unread(unread) => unread_place(unread),
         Broken::Log { segment, offset, octets } => {
             format!("segment {segment}, {octets} octets at {offset}: not what was written there; batches may be lost")
         }
@@ -118,6 +121,12 @@ pub(super) fn named(broken: &Broken) -> String {
         Broken::Account { account, why } => format!("account {}: {why}", account.0),
         Broken::Message { account, mailbox, uid, why } => format!("{account}, {mailbox}, UID {uid}: {why}"),
     }
+}
+
+/// A half sentence for octets that cannot be read.
+pub(super) fn unread_place(unread: &Unread) -> String {
+    let Unread { file, offset, octets, why } = unread;
+    format!("{file}, {octets} octets at {offset}: the disk does not read them ({why})")
 }
 
 fn sentence(id: u16, report: &Report) -> String {

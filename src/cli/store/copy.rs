@@ -1,61 +1,68 @@
-//! Copying files of a store: whole, or as far as they count.
+//! Copying files of a store: whole, or as far as they count. What the disk does not read is read around, and told.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::rc::Rc;
+
+use futures_lite::future::block_on;
+use ringpost_storage::unread::{Unread, Unreads};
+
+use super::folder::FolderFile;
 
 /// Octets copied at once.
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: u64 = 1 << 20;
 
 /// Copies the first `counts` octets of a file into one of `len` octets, the rest zero. `to` is there whole or not at all.
-pub(super) fn counted(from: &Path, to: &Path, counts: u64, len: u64, mut step: impl FnMut(u64)) -> io::Result<()> {
-    let source = File::open(from)?;
+/// Returns what could not be read: the copy has [`ringpost_storage::unread::FILL`] there.
+pub(super) fn counted(
+    from: &Path,
+    to: &Path,
+    counts: u64,
+    len: u64,
+    step: impl FnMut(u64),
+) -> io::Result<Vec<Unread>> {
     let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     let unfinished = to.with_file_name(format!(".{name}.new"));
     let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    let mut source = source.take(counts);
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut left = counts;
-    while left > 0 {
-        let got = source.read(&mut piece)?;
-        if got == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        out.write_all(&piece[..got])?;
-        left -= got as u64;
-        step(got as u64);
-    }
+    let unread = octets(from, &mut out, 0..counts, step)?;
     out.set_len(len)?;
     out.sync_all()?;
-    fs::rename(&unfinished, to)
+    fs::rename(&unfinished, to)?;
+    Ok(unread)
 }
 
 /// Copies a file whole.
-pub(super) fn whole(from: &Path, to: &Path, step: impl FnMut(u64)) -> io::Result<()> {
+pub(super) fn whole(from: &Path, to: &Path, step: impl FnMut(u64)) -> io::Result<Vec<Unread>> {
     let len = fs::metadata(from)?.len();
     counted(from, to, len, len, step)
 }
 
-/// Copies octets of a file into a new one. What cannot be read is left zero; returns how much that is.
+/// Copies octets of a file into a new one; returns how many could not be read.
 pub(super) fn region(from: &Path, to: &Path, offset: u64, len: u64) -> io::Result<u64> {
-    const SECTOR_BYTES: u64 = 512;
-    let source = File::open(from)?;
-    let out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-    out.set_len(len)?;
-    let mut unread = 0;
-    let mut at = 0;
-    while at < len {
-        let now = SECTOR_BYTES.min(len - at);
-        let mut sector = vec![0; usize::try_from(now).expect("a sector")];
-        match source.read_exact_at(&mut sector, offset + at) {
-            Ok(()) => out.write_all_at(&sector, at)?,
-            Err(_) => unread += now,
-        }
-        at += now;
-    }
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let unread = octets(from, &mut out, offset..offset + len, |_| {})?;
     out.sync_all()?;
-    Ok(unread)
+    Ok(unread.iter().map(|place| place.octets).sum())
+}
+
+fn octets(
+    from: &Path,
+    out: &mut File,
+    range: std::ops::Range<u64>,
+    mut step: impl FnMut(u64),
+) -> io::Result<Vec<Unread>> {
+    let source = FolderFile::open(from)?;
+    let (unreads, name) = (Unreads::default(), Rc::from(from.display().to_string()));
+    let mut at = range.start;
+    while at < range.end {
+        let now = PIECE_BYTES.min(range.end - at);
+        out.write_all(&block_on(unreads.read(&name, &source, at, now as usize))?)?;
+        at += now;
+        step(now);
+    }
+    Ok(unreads.take())
 }
 
 /// Makes a folder that only its owner may enter, and those above it.

@@ -33,7 +33,7 @@ subscriptions and a dovecot-uidlist, so that Ringpost and Dovecot can take it ov
 as mboxrd does, and carries flags and keywords in Status, X-Status and X-Keywords.
 
 A message that is damaged on disk is named, the rest is exported, and the exit code is 1. With --damaged what is left of
-it is exported too, with the keyword $Damaged. A stopped store is only read, and so may be a backup (--data BACKUP).")]
+it is exported too, with the keyword $Damaged; `?` stands for octets that the disk does not read. A stopped store is only read, and so may be a backup (--data BACKUP).")]
 pub(super) struct ExportArgs {
     /// Whose mail [default: everybody's].
     #[arg(long, value_name = "ADDRESS")]
@@ -70,13 +70,14 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), String> {
             };
             for address in addresses {
                 let account = Account::of(Way::Session(&mut session), &address);
-                export(account, args, (dir, mbox), &mut progress)?;
+                ended(export(account, args, (dir, mbox), &mut progress), &address, &mut progress)?;
             }
         }
         // Nothing is written to a store that may be damaged.
         None => {
             let stopped = Rc::new(Stopped::open(&args.at.data)?);
             stopped.shut.iter().for_each(|(id, why)| progress.problem(format!("volume {id}: {why}")));
+            stopped.unread().into_iter().for_each(|place| progress.problem(place));
             let addresses = match &args.account {
                 Some(address) => vec![address.clone()],
                 None => {
@@ -87,7 +88,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), String> {
             };
             for address in addresses {
                 let account = Account::of(Way::Stopped(stopped.clone()), &address);
-                export(account, args, (dir, mbox), &mut progress)?;
+                ended(export(account, args, (dir, mbox), &mut progress), &address, &mut progress)?;
+                stopped.unread().into_iter().for_each(|place| progress.problem(place));
             }
         }
     }
@@ -108,15 +110,41 @@ fn export(
     args: &ExportArgs,
     (dir, mbox): (&Path, bool),
     progress: &mut Progress,
-) -> Result<(), String> {
+) -> Result<(), Halt> {
     let dir = match args.account {
         Some(_) => dir.to_path_buf(),
         // The one sign of an address that means something in a path.
         None => dir.join(account.address().replace('/', "%2f")),
     };
-    make_empty(&dir).map_err(|complaint| complaint.to_string())?;
+    make_empty(&dir)?;
     let target = if mbox { Target::Mbox(dir) } else { Target::Maildir(Writer::new(&dir)) };
     Export { account, progress, target, damaged: args.damaged, messages: 0, octets: 0 }.run()
+}
+
+/// Why an account's export ended early.
+enum Halt {
+    /// The account cannot be read on: others may be.
+    Account(String),
+    /// Nothing more can be written.
+    Target(String),
+}
+
+impl From<Complaint> for Halt {
+    fn from(complaint: Complaint) -> Halt {
+        Halt::Target(complaint.to_string())
+    }
+}
+
+/// What cannot be read is named, and the next account follows.
+fn ended(done: Result<(), Halt>, address: &str, progress: &mut Progress) -> Result<(), String> {
+    match done {
+        Ok(()) => Ok(()),
+        Err(Halt::Account(why)) => {
+            progress.problem(format!("{address}: {why}"));
+            Ok(())
+        }
+        Err(Halt::Target(why)) => Err(why),
+    }
 }
 
 struct Export<'a> {
@@ -142,14 +170,14 @@ enum Out {
 }
 
 impl Export<'_> {
-    fn run(mut self) -> Result<(), String> {
-        let (mailboxes, subscriptions) = self.account.mailboxes()?;
+    fn run(mut self) -> Result<(), Halt> {
+        let (mailboxes, subscriptions) = self.account.mailboxes().map_err(Halt::Account)?;
         for mailbox in &mailboxes {
             self.mailbox(mailbox)?;
         }
         if let Target::Maildir(writer) = &self.target {
             let names: Vec<Name> = subscriptions.iter().filter_map(|name| Name::of(name).ok()).collect();
-            writer.subscriptions(&names).map_err(|complaint| complaint.to_string())?;
+            writer.subscriptions(&names)?;
         }
         let (messages, octets, count) = (self.messages, self.octets, mailboxes.len());
         let whose = self.account.address();
@@ -157,19 +185,26 @@ impl Export<'_> {
         Ok(())
     }
 
-    /// An error ends the export: nothing more can be written, or asked.
-    fn mailbox(&mut self, mailbox: &Mailbox) -> Result<(), String> {
+    /// What was written of it is in order also where its reading ended early.
+    fn mailbox(&mut self, mailbox: &Mailbox) -> Result<(), Halt> {
         self.progress.begin(&mailbox.name, mailbox.messages);
-        let mut out = self.begin(mailbox).map_err(|complaint| complaint.to_string())?;
+        let mut out = self.begin(mailbox)?;
+        let done = self.messages(mailbox, &mut out);
+        end(out, mailbox)?;
+        done
+    }
+
+    fn messages(&mut self, mailbox: &Mailbox, out: &mut Out) -> Result<(), Halt> {
         let mut after = 0;
         loop {
-            let (messages, more) = self.account.messages_above(mailbox.mailbox, after)?;
+            let (messages, more) = self.account.messages_above(mailbox.mailbox, after).map_err(Halt::Account)?;
             for message in messages {
                 after = message.uid;
                 self.progress.step(message.size);
-                match self.account.read(mailbox.mailbox, message.uid, message.size)? {
+                let read = self.account.read(mailbox.mailbox, message.uid, message.size);
+                match read.map_err(Halt::Account)? {
                     Content::Octets(octets) => {
-                        self.write(&mut out, &message, &octets).map_err(|complaint| complaint.to_string())?;
+                        self.write(out, &message, &octets)?;
                         self.messages += 1;
                         self.octets += octets.len() as u64;
                     }
@@ -179,27 +214,27 @@ impl Export<'_> {
                         let (whose, name, uid) = (self.account.address(), &mailbox.name, message.uid);
                         self.progress.problem(format!("{whose}, {name}, UID {uid}: {why}"));
                         if self.damaged {
-                            self.rescue(&mut out, mailbox, &message)?;
+                            self.rescue(out, mailbox, &message)?;
                         }
                     }
                 }
             }
             if !more {
-                break;
+                return Ok(());
             }
         }
-        end(out, mailbox).map_err(|complaint| complaint.to_string())
     }
 
     /// Writes what is left of a message, with a keyword that says so.
-    fn rescue(&mut self, out: &mut Out, mailbox: &Mailbox, message: &Message) -> Result<(), String> {
-        let Content::Octets(octets) = self.account.read_as_is(mailbox.mailbox, message.uid, message.size)? else {
+    fn rescue(&mut self, out: &mut Out, mailbox: &Mailbox, message: &Message) -> Result<(), Halt> {
+        let left = self.account.read_as_is(mailbox.mailbox, message.uid, message.size);
+        let Content::Octets(octets) = left.map_err(Halt::Account)? else {
             return Ok(());
         };
         let mut message = message.clone();
         message.keywords.push(DAMAGED.into());
         // Damage may have made line ends of what was none.
-        self.write(out, &message, &line_ends::canonical(&octets).0).map_err(|complaint| complaint.to_string())?;
+        self.write(out, &message, &line_ends::canonical(&octets).0)?;
         self.messages += 1;
         self.octets += octets.len() as u64;
         Ok(())

@@ -27,6 +27,16 @@ impl Folder {
     }
 }
 
+impl FolderFile {
+    pub(super) fn open(path: &Path) -> io::Result<FolderFile> {
+        if !fs::symlink_metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        let file = File::open(path)?;
+        Ok(FolderFile { len: file.metadata()?.len(), file: Rc::new(file) })
+    }
+}
+
 fn read_only<T>() -> io::Result<T> {
     Err(io::ErrorKind::ReadOnlyFilesystem.into())
 }
@@ -48,12 +58,7 @@ impl disk::Disk for Folder {
     }
 
     async fn open(&self, name: &str) -> io::Result<FolderFile> {
-        let path = self.0.join(name);
-        if !fs::symlink_metadata(&path)?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        let file = File::open(path)?;
-        Ok(FolderFile { len: file.metadata()?.len(), file: Rc::new(file) })
+        FolderFile::open(&self.0.join(name))
     }
 
     async fn recycle(&self, _: &str, _: &str) -> io::Result<FolderFile> {

@@ -25,7 +25,8 @@ Example:
 
 First put the damaged files back from another machine's copy or a backup, if there is one: repair is for when there is
 none. It deletes nothing: octets that are damaged are copied into DIR/quarantine/<time>, with a report that names the
-messages. Segments that became too short are filled up with zeros.
+messages. Segments that became too short are filled up with zeros. A file with sectors that the disk does not read goes there
+whole, and a copy takes its place: that needs room for a segment or two.
 
 Until then a store with lost batches tells senders to unknown addresses to come back later, because the address may have
 been in them. After it they are unknown for good. Messages whose octets are damaged stay in their mailboxes and cannot
@@ -54,18 +55,26 @@ pub(super) fn run(args: &RepairArgs) -> Result<(), String> {
     let stamp = OffsetDateTime::now_utc().format(stamp).map_err(|why| why.to_string())?;
     let mut quarantine = Quarantine { dir: data.join("quarantine").join(stamp), report: String::new() };
     let mut progress = Progress::new();
+    let mut hopeless = Vec::new();
     for id in 0..look.volumes {
         let lengths = quarantine.fill_up(&volume_dir(data, id), id, look.segment_bytes);
         lengths.map_err(|why| format!("volume {id}: {why}"))?;
         let mut broken = Vec::new();
-        look_at(data, (look.store, id), &mut progress, |what| broken.push(what.clone())).map_err(|why| {
-            format!("volume {id} cannot be repaired: {why}; restore it from a backup with `ringpost store restore`")
-        })?;
-        for what in &broken {
+        if let Err(why) = look_at(data, (look.store, id), &mut progress, |what| broken.push(what.clone())) {
+            hopeless.push(format!("volume {id} cannot be repaired: {why}"));
+        }
+        // First what is read otherwise afterwards.
+        let unread = |what: &&Broken| matches!(what, Broken::Unread(_));
+        let places = broken.iter().filter(unread).chain(broken.iter().filter(|what| !unread(what)));
+        for what in places {
             quarantine.take(&volume_dir(data, id), id, what).map_err(|why| format!("volume {id}: {why}"))?;
         }
     }
     progress.clear();
+    if !hopeless.is_empty() {
+        let hopeless = hopeless.join("; ");
+        return Err(format!("{hopeless}; restore from a backup with `ringpost store restore`. No loss was accepted"));
+    }
     if quarantine.report.is_empty() {
         progress.tell("nothing is damaged");
         return Ok(());
@@ -105,6 +114,9 @@ impl Quarantine {
     /// Copies what is broken aside.
     fn take(&mut self, volume: &Path, id: u16, broken: &Broken) -> std::io::Result<()> {
         self.say(format_args!("volume {id}, {}", named(broken)));
+        if let Broken::Unread(unread) = broken {
+            return self.replace(volume, id, &unread.file);
+        }
         let (Broken::Log { segment, offset, octets } | Broken::Body { segment, offset, octets }) = broken else {
             return Ok(());
         };
@@ -121,6 +133,26 @@ impl Quarantine {
         if unread > 0 {
             self.say(format_args!("    {unread} octets of it cannot be read"));
         }
+        Ok(())
+    }
+
+    /// Puts a copy of what can be read in the place of a file, which goes aside as it is: what is written there is not written
+    /// to bad sectors then.
+    fn replace(&mut self, volume: &Path, id: u16, name: &str) -> std::io::Result<()> {
+        let (file, aside) = (volume.join(name), self.place(id, &format!("{name}-unreadable"))?);
+        if aside.exists() {
+            // It has more than one such place.
+            return Ok(());
+        }
+        // The quarantine may be on another disk than the volume.
+        let near = volume.join(format!(".{name}-unreadable"));
+        let linked = fs::hard_link(&file, &aside).or_else(|why| match why.kind() {
+            std::io::ErrorKind::CrossesDevices => fs::hard_link(&file, &near),
+            _ => Err(why),
+        });
+        linked?;
+        copy::whole(&file, &file, |_| {})?;
+        self.say(format_args!("    the file was put aside whole, and a copy of what can be read took its place"));
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::super::{At, desk};
 use super::backup::Manifest;
+use super::check::unread_place;
 use super::progress::Progress;
 use super::source::Place;
 use super::stopped::Stopped;
@@ -76,8 +77,9 @@ fn whole(backup: &Path, data: &Path) -> Result<(), String> {
         let names = copy::names(&from).map_err(|why| wrong(&from, why))?;
         progress.begin(&format!("volume {id}"), names.len() as u64);
         for name in names {
-            copy::whole(&from.join(&name), &to.join(&name), |octets| progress.octets(octets))
+            let unread = copy::whole(&from.join(&name), &to.join(&name), |octets| progress.octets(octets))
                 .map_err(|why| wrong(&from.join(&name), why))?;
+            unread.iter().for_each(|place| progress.problem(unread_place(place)));
             progress.step(0);
         }
     }
@@ -96,13 +98,14 @@ fn whole(backup: &Path, data: &Path) -> Result<(), String> {
         look.volumes,
         data.display()
     ));
-    progress.end("")
+    progress.end("what was in those places is missing; look at it with `ringpost store check`")
 }
 
 fn account(backup: &Path, address: &str, data: &Path) -> Result<(), String> {
     let stopped = Rc::new(Stopped::open(backup)?);
     let mut progress = Progress::new();
     stopped.shut.iter().for_each(|(id, why)| progress.problem(format!("volume {id} of the backup: {why}")));
+    stopped.unread().into_iter().for_each(|place| progress.problem(format!("the backup's {place}")));
     let (Told::Mailboxes { mailboxes, subscriptions }, _) = stopped.ask(address, &Ask::Mailboxes {})? else {
         return Err("the backup gave a strange answer".to_owned());
     };

@@ -26,6 +26,7 @@ pub(super) struct StatArgs {
 }
 
 pub(super) fn run(args: &StatArgs) -> Result<(), String> {
+    let mut shut = Vec::new();
     let volumes = match desk::running(&args.at.data)? {
         Some(mut session) => match session.ask(&Request::StoreStat {}, &[])? {
             (Response::Volumes { volumes }, _) => volumes,
@@ -33,16 +34,14 @@ pub(super) fn run(args: &StatArgs) -> Result<(), String> {
         },
         None => {
             let stopped = Stopped::open(&args.at.data)?;
-            if let Some((id, why)) = stopped.shut.first() {
-                return Err(format!("volume {id}: {why}"));
-            }
+            shut = stopped.shut.iter().map(|(id, why)| format!("volume {id}: {why}")).collect();
             stopped.volumes().iter().map(|(id, volume)| VolumeSpace::of(*id, &volume.space())).collect()
         }
     };
     if args.json {
-        return say_json(&volumes);
+        say_json(&volumes)?;
     }
-    for of in volumes {
+    for of in volumes.into_iter().filter(|_| !args.json) {
         let part = (of.live_bytes * 100).checked_div(of.written_bytes).unwrap_or(100);
         say(&format!(
             "volume {}: {} accounts, {} messages ({}); {} segments ({}), log {}, of which live {} ({part} %)\n",
@@ -56,5 +55,5 @@ pub(super) fn run(args: &StatArgs) -> Result<(), String> {
             HumanBytes(of.live_bytes),
         ));
     }
-    Ok(())
+    if shut.is_empty() { Ok(()) } else { Err(shut.join("; ")) }
 }

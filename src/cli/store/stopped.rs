@@ -6,6 +6,7 @@ use futures_lite::future::block_on;
 use ringpost_storage::overlay::Overlay;
 use ringpost_storage::{AccountId, Settings, Volume, VolumeId};
 
+use super::check::unread_place;
 use super::folder::Folder;
 use crate::admin::{Looked, look};
 use crate::boot::home::{Look, volume_dir};
@@ -22,6 +23,7 @@ const SETTINGS: Settings = Settings {
 
 pub(super) struct Stopped {
     volumes: Vec<(VolumeId, Volume<Overlay<Folder>>)>,
+    disks: Vec<(VolumeId, Overlay<Folder>)>,
     /// Volumes that cannot be opened, and why.
     pub(super) shut: Vec<(VolumeId, String)>,
     _look: Look,
@@ -31,9 +33,10 @@ impl Stopped {
     /// Opens what can be opened.
     pub(super) fn open(data: &Path) -> Result<Stopped, String> {
         let look = Look::at(data).map_err(|why| why.to_string())?;
-        let mut stopped = Stopped { volumes: Vec::new(), shut: Vec::new(), _look: look };
+        let mut stopped = Stopped { volumes: Vec::new(), disks: Vec::new(), shut: Vec::new(), _look: look };
         for id in 0..stopped._look.volumes {
             let disk = Overlay::new(Folder::at(&volume_dir(data, id)), |_| false);
+            stopped.disks.push((id, disk.clone()));
             match block_on(Volume::open(disk, Some((stopped._look.store, id)), SETTINGS)) {
                 Ok((volume, _)) => stopped.volumes.push((id, volume)),
                 Err(why) => stopped.shut.push((id, why.to_string())),
@@ -44,6 +47,15 @@ impl Stopped {
 
     pub(super) fn volumes(&self) -> &[(VolumeId, Volume<Overlay<Folder>>)] {
         &self.volumes
+    }
+
+    /// Places that the disk did not read since this was asked last.
+    pub(super) fn unread(&self) -> Vec<String> {
+        let told = |id: VolumeId, disk: &Overlay<Folder>| {
+            let places = disk.take_unread().into_iter();
+            places.map(|place| format!("volume {id}, {}", unread_place(&place))).collect::<Vec<_>>()
+        };
+        self.disks.iter().flat_map(|(id, disk)| told(*id, disk)).collect()
     }
 
     /// All addresses, sorted; and accounts that cannot be read, with why.
