@@ -209,14 +209,52 @@ pub struct VolumeSpace {
     pub written_bytes: u64,
     /// Octets of bodies that somebody has.
     pub live_bytes: u64,
+    /// Full segments in which something lives.
+    pub segments_live: u64,
+    /// Full segments in which nothing lives.
+    pub segments_dead: u64,
+    /// Octets that compaction could bring, about.
+    pub winnable_bytes: u64,
+    /// The last durable batch.
+    pub durable_lsn: u64,
+    /// The newest checkpoint's batch; 0: there is none.
+    pub checkpoint_lsn: u64,
+    /// Octets of log that came after it.
+    pub checkpoint_behind_bytes: u64,
+    /// When it was taken, seconds ago; absent: before the start.
+    pub checkpoint_age_s: Option<u64>,
+    /// Accounts with a limit.
+    pub limited_accounts: u64,
+    /// Their limits of octets, added up.
+    pub limit_bytes: u64,
+    /// Of them those that have reached theirs.
+    pub full_accounts: u64,
 }
 
 impl VolumeSpace {
     /// What a volume says of itself.
     #[must_use]
     pub fn of(volume: VolumeId, space: &Space) -> VolumeSpace {
-        let Space { accounts, messages, message_bytes, segments, segment_bytes, written_bytes, live_bytes } = *space;
-        VolumeSpace { volume, accounts, messages, message_bytes, segments, segment_bytes, written_bytes, live_bytes }
+        VolumeSpace {
+            volume,
+            accounts: space.accounts,
+            messages: space.messages,
+            message_bytes: space.message_bytes,
+            segments: space.segments,
+            segment_bytes: space.segment_bytes,
+            written_bytes: space.written_bytes,
+            live_bytes: space.live_bytes,
+            segments_live: space.segments_live,
+            segments_dead: space.segments_dead,
+            winnable_bytes: space.winnable_bytes,
+            durable_lsn: space.durable,
+            checkpoint_lsn: space.checkpoint_lsn,
+            checkpoint_behind_bytes: space.behind_bytes,
+            checkpoint_age_s: space.checkpoint_age_s,
+            limited_accounts: space.limited,
+            limit_bytes: space.limit_bytes,
+            full_accounts: space.full,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod support;
 
 use ringpost_storage::check::{Broken, Report, check};
 use ringpost_storage::sim::SimDisk;
+use ringpost_storage::{Op, Settings};
 use support::*;
 
 fn look(disk: &SimDisk) -> (Report, Vec<Broken>) {
@@ -123,6 +124,36 @@ fn a_volume_knows_how_much_it_holds() {
     assert!(space.message_bytes > 95_000 && space.live_bytes >= 95_000);
     assert!(space.live_bytes < space.written_bytes && space.written_bytes < space.segment_bytes);
     assert_eq!(space.segment_bytes, space.segments * SEGMENT);
+    assert_eq!((space.checkpoint_lsn, space.checkpoint_age_s), (0, None), "none is taken here");
+    assert_eq!((space.limited, space.full), (0, 0));
+}
+
+#[test]
+fn a_volume_knows_its_checkpoint_and_what_compaction_would_bring() {
+    let disk = made();
+    let with = Settings { checkpoint_bytes: 64 << 10, ..settings() };
+    let mut v = try_open_with(&disk, with.clone()).unwrap();
+    let alice = v.account("alice@x");
+    for n in 0..40 {
+        v.deliver(alice, &text(6_000, n));
+    }
+    v.deliver(alice, &text(100, 40));
+    let space = v.volume.space();
+    assert!(space.checkpoint_lsn > 0 && space.checkpoint_lsn < space.durable, "{space:?}");
+    assert_eq!(space.checkpoint_age_s, Some(0));
+    assert!(space.behind_bytes < 128 << 10);
+    assert!(space.segments_live >= 3 && space.segments_dead == 0, "{space:?}");
+    let won = space.winnable_bytes;
+    v.volume.heartbeat();
+    assert_eq!(v.volume.space().checkpoint_age_s, Some(1));
+    v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: (1..=20).collect() });
+    let space = v.volume.space();
+    assert!(space.winnable_bytes >= won + 20 * 6_000, "{space:?}");
+    v.close();
+    let v = try_open_with(&disk, with).unwrap();
+    let space = v.volume.space();
+    assert!(space.checkpoint_lsn > 0, "{space:?}");
+    assert_eq!(space.checkpoint_age_s, None, "who has opened it does not know when");
 }
 
 #[test]
@@ -169,8 +200,8 @@ impl ringpost_storage::Pace for Calm {
 
 #[test]
 fn a_volume_that_was_compacted_is_whole_and_so_is_a_copy_of_it() {
+    use ringpost_storage::Compacted;
     use ringpost_storage::backup::{RESERVE, SUPERBLOCK};
-    use ringpost_storage::{Compacted, Op};
     let disk = made();
     let mut v = open(&disk);
     let alice = v.account("alice@x");

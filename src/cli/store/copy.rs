@@ -16,13 +16,7 @@ const PIECE_BYTES: u64 = 1 << 20;
 
 /// Copies the first `counts` octets of a file into one of `len` octets, the rest zero. `to` is there whole or not at all.
 /// Returns what could not be read: the copy has [`ringpost_storage::unread::FILL`] there.
-pub(super) fn counted(
-    from: &Path,
-    to: &Path,
-    counts: u64,
-    len: u64,
-    step: impl FnMut(u64),
-) -> io::Result<Vec<Unread>> {
+pub(super) fn counted(from: &Path, to: &Path, counts: u64, len: u64, step: impl FnMut(u64)) -> io::Result<Vec<Unread>> {
     let name = to.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
     let unfinished = to.with_file_name(format!(".{name}.new"));
     let mut out = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;

@@ -30,14 +30,23 @@ pub(super) struct Stopped {
 }
 
 impl Stopped {
-    /// Opens what can be opened.
+    /// Opens what can be opened, by the whole log: what a checkpoint hides of damage is found.
     pub(super) fn open(data: &Path) -> Result<Stopped, String> {
+        Self::open_with(data, &SETTINGS)
+    }
+
+    /// The same as a start does it: quick, and it believes what the checkpoint says.
+    pub(super) fn open_at_checkpoint(data: &Path) -> Result<Stopped, String> {
+        Self::open_with(data, &Settings { checkpoint_bytes: Settings::DEFAULT.checkpoint_bytes, ..SETTINGS })
+    }
+
+    fn open_with(data: &Path, settings: &Settings) -> Result<Stopped, String> {
         let look = Look::at(data).map_err(|why| why.to_string())?;
         let mut stopped = Stopped { volumes: Vec::new(), disks: Vec::new(), shut: Vec::new(), _look: look };
         for id in 0..stopped._look.volumes {
             let disk = Overlay::new(Folder::at(&volume_dir(data, id)), |_| false);
             stopped.disks.push((id, disk.clone()));
-            match block_on(Volume::open(disk, Some((stopped._look.store, id)), SETTINGS)) {
+            match block_on(Volume::open(disk, Some((stopped._look.store, id)), settings.clone())) {
                 Ok((volume, _)) => stopped.volumes.push((id, volume)),
                 Err(why) => stopped.shut.push((id, why.to_string())),
             }

@@ -95,7 +95,11 @@ pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
         index.segments.marks.end(durable);
         index.forwards.marks.end(durable);
     }
-    let stats = &mut inner.log.borrow_mut().stats;
+    let mut log = inner.log.borrow_mut();
+    if durable {
+        (log.checkpoint_lsn, log.checkpoint_age_s) = (position.lsn, Some(0));
+    }
+    let stats = &mut log.stats;
     match durable {
         true => {
             pages.durable();
@@ -107,6 +111,7 @@ pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
             stats.checkpoints_put_off += 1;
         }
     }
+    drop(log);
     inner.pages.replace(Some(pages));
     durable
 }

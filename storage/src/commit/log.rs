@@ -90,6 +90,10 @@ pub struct Log<F> {
     /// The segments that they go on in: those and all later ones are read by an opening.
     pub checkpointed: [Option<u32>; 2],
     pub clock: Clock,
+    /// The newest checkpoint's batch; 0: there is none.
+    pub checkpoint_lsn: Lsn,
+    /// When that was taken, seconds ago; `None`: before the opening.
+    pub checkpoint_age_s: Option<u64>,
     /// Damage was found behind a checkpoint: there are none until the whole log was read again.
     pub distrusted: bool,
     pub stats: VolumeStats,

@@ -70,6 +70,7 @@ pub async fn open<D: Disk>(
         files.remove(&number);
         retired.extend(let_go(&disk, &superblock, number).await);
     }
+    let checkpoint_lsn = start.as_ref().map_or(0, |start| start.position.lsn);
     let mut scan = scan(&superblock, &files, start).await?;
     let mut index = std::mem::take(&mut scan.index);
     let recovered = scan.recovered.clone();
@@ -81,6 +82,7 @@ pub async fn open<D: Disk>(
     let mut log = settle(&disk, superblock, files, retired, &scan, &mut index, &settings).await?;
     log.checkpoints = checkpoints;
     log.checkpointed = checkpointed;
+    log.checkpoint_lsn = checkpoint_lsn;
     log.clock.bytes = recovered.bytes;
     let facts = Create {
         store: log.superblock.store,
@@ -229,6 +231,8 @@ async fn settle<D: Disk>(
         checkpoints: [Address::NONE; 2],
         checkpointed: [None; 2],
         clock: Clock::default(),
+        checkpoint_lsn: 0,
+        checkpoint_age_s: None,
         distrusted: false,
         stats: VolumeStats::default(),
         whole: scan.lost.iter().all(|(_, last)| *last <= superblock.accepted_lsn),

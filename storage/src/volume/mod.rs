@@ -170,6 +170,7 @@ impl<D: Disk> Volume<D> {
         let due = {
             let mut log = self.0.log.borrow_mut();
             log.clock.tick();
+            log.checkpoint_age_s = log.checkpoint_age_s.map(|age_s| age_s + 1);
             log.clock.is_due(&self.0.settings)
         };
         if due {
