@@ -17,6 +17,8 @@ mod compact;
 mod decide;
 pub mod disk;
 mod fold;
+#[cfg(feature = "sim")]
+pub mod fuzz;
 #[cfg(test)]
 mod golden;
 mod index;

@@ -30,6 +30,13 @@ const SECONDS_MAX: u32 = 30;
 /// Octets copied of the index, and written, before others have their turn.
 const SLICE_BYTES: usize = 1 << 20;
 
+#[cfg(feature = "sim")]
+pub mod fuzzed {
+    pub use super::object::{kind, restore, restore_files, small};
+    pub use super::page::{Key, PAGE_BYTES, PART_BYTES, Page};
+    pub use super::root::{CHUNK_BYTES, KIND as ROOT, LINK_BYTES, PageRef, Position, Root};
+}
+
 #[cfg(test)]
 pub mod golden {
     pub use super::page::Page;

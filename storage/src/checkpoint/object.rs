@@ -12,6 +12,7 @@ use crate::codec::{Put, Reader};
 use crate::commit::Use;
 use crate::index::{ACCOUNT_NUMBER_MAX, Index, Jump, Segment};
 use crate::record::RetiredRun;
+use crate::segment::{SEGMENT_BYTES_MAX, SEGMENTS_MAX};
 use crate::types::{Lsn, VolumeId};
 
 /// The kinds of objects.
@@ -89,11 +90,12 @@ pub fn restore(index: &mut Index, (kind, id): Key, bytes: &[u8]) -> Option<()> {
         kind::TRANSFERS => index.transfers.restore_out(VolumeId::try_from(id).ok()?, &mut r),
         kind::WATERMARKS => index.transfers.restore_watermarks(&mut r),
         kind::ENTRIES => index.entries.restore(id, &mut r),
-        kind::SEGMENTS => {
-            index.segments.restore(id, Segment::decode(&mut r)?);
+        kind::SEGMENTS if id <= SEGMENTS_MAX => {
+            let possible = |s: &Segment| s.live <= SEGMENT_BYTES_MAX && u64::from(s.bodies) <= SEGMENT_BYTES_MAX;
+            index.segments.restore(id, Segment::decode(&mut r).filter(possible)?);
             Some(())
         }
-        kind::FORWARDS => index.forwards.restore(id, &mut r),
+        kind::FORWARDS if id <= SEGMENTS_MAX => index.forwards.restore(id, &mut r),
         _ => None,
     }
 }

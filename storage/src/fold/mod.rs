@@ -15,7 +15,7 @@
 mod draft;
 mod house;
 mod plan;
-mod runs;
+pub mod runs;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
 

@@ -12,7 +12,7 @@ use super::{Arrived, ChangedMailbox, Entry, Index, Jump, hash_of};
 use crate::batch::{Header, directory};
 use crate::bugs::{self, Bug};
 use crate::fold::folds_at;
-use crate::record::{AccountPut, Bad, Gap, Record, Retired, RootRecord};
+use crate::record::{AccountPut, Bad, BodyRecord, Gap, Record, Retired, RootRecord};
 use crate::types::{AccountId, MODSEQ_MAX, MailboxId, Modseq, Place};
 
 /// Accounts of one volume are numbered up to this: the volume has the upper 16 bits.
@@ -21,19 +21,22 @@ pub const ACCOUNT_NUMBER_MAX: u64 = (1 << 48) - 1;
 /// Looks whether [`Index::apply`] can take a directory.
 ///
 /// # Errors
-/// The first record that does not decode, or that points outside its batch.
+/// The first record that does not decode, or a body that does not lie behind the one before.
 pub fn check(header: &Header, bytes: &[u8]) -> Result<(), Bad> {
     let mut records = 0;
-    let bodies = header.bodies_at()..=header.bodies_at() + header.body_bytes;
+    // Bodies lie one after the other, without gaps: so their checksums cover all that is there.
+    let mut next = header.bodies_at();
     for entry in directory::entries(bytes) {
-        if let Some(Record::Body(body)) = entry?.record
-            && !(bodies.contains(&body.offset) && bodies.contains(&(body.offset + body.len)))
-        {
-            return Err(Bad::Malformed);
+        if let Some(Record::Body(body)) = entry?.record {
+            if body.offset != next {
+                return Err(Bad::Malformed);
+            }
+            next = next.checked_add(BodyRecord::taken(body.len)).ok_or(Bad::Malformed)?;
         }
         records += 1;
     }
-    if records == header.records { Ok(()) } else { Err(Bad::Malformed) }
+    let whole = next == header.bodies_at() + header.body_bytes;
+    if whole && records == header.records { Ok(()) } else { Err(Bad::Malformed) }
 }
 
 impl Index {

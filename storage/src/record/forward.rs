@@ -4,6 +4,7 @@
 //! from that batch on: whoever applies it takes them over, with all that the batch itself changes about them.
 
 use crate::codec::{Put, Reader};
+use crate::segment::SEGMENTS_MAX;
 use crate::types::{Lsn, Place};
 
 /// Octets of a forward beside its entries.
@@ -38,7 +39,9 @@ impl<'a> Forward<'a> {
     pub fn decode(r: &mut Reader<'a>) -> Option<Self> {
         let segment = r.u32()?;
         let count = usize::try_from(r.u32()?).ok()?;
-        Some(Forward { segment, items: r.take(count.checked_mul(FORWARD_ITEM_BYTES)?)? })
+        let items = r.take(count.checked_mul(FORWARD_ITEM_BYTES)?)?;
+        // Tables are kept by segment, with a bit for each.
+        (segment <= SEGMENTS_MAX).then_some(Forward { segment, items })
     }
 
     /// Old place, new place.

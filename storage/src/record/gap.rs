@@ -5,7 +5,7 @@
 //! serves every account): the numbers given later are past both what is left and what comes back with the lost batches.
 
 use crate::codec::{Put, Reader};
-use crate::types::{Lsn, Modseq};
+use crate::types::{LSN_MAX, Lsn, Modseq};
 
 /// Ranges in one record. More: the rest waits for the record of the next opening.
 const RANGES_MAX: usize = 1_000;
@@ -49,7 +49,9 @@ impl<'a> Gap<'a> {
         let numbers = r.u32()?;
         let count = usize::try_from(r.u32()?).ok()?;
         let modseqs = r.u64()?;
-        Some(Gap { numbers, modseqs, ranges: r.take(count.checked_mul(16)?)? })
+        let gap = Gap { numbers, modseqs, ranges: r.take(count.checked_mul(16)?)? };
+        // A checkpoint keeps them, and reads no others.
+        gap.ranges().all(|(first, last)| first <= last && last <= LSN_MAX).then_some(gap)
     }
 
     /// First and last LSN of what was lost.

@@ -262,16 +262,18 @@ impl<'a> RootRecord<'a> {
     fn parts(&self) -> Option<(Vec<Box<str>>, Vec<MailboxRoot>)> {
         let mut r = Reader::new(self.rest);
         let names = r.u32()?;
-        let mut subscriptions = Vec::new();
+        let mut subscriptions: Vec<Box<str>> = Vec::new();
         for _ in 0..names {
             subscriptions.push(r.text()?.into());
         }
         let count = r.u32()?;
-        let mut mailboxes = Vec::new();
+        let mut mailboxes: Vec<MailboxRoot> = Vec::new();
         for _ in 0..count {
             mailboxes.push(MailboxRoot::decode(&mut r)?);
         }
-        Some((subscriptions, mailboxes))
+        // Both are looked up by halves, and a mailbox is there once.
+        let rise = subscriptions.is_sorted_by(|a, b| a < b) && mailboxes.is_sorted_by(|a, b| a.id < b.id);
+        rise.then_some((subscriptions, mailboxes))
     }
 }
 
