@@ -1,9 +1,14 @@
-//! Gives a volume's compaction its time: a bounded rate, rests, and nothing while there is nothing to win.
+//! Gives a volume's compaction its time: a bounded rate, a bounded share of the core, and nothing while there is nothing
+//! to win.
 //!
 //! It is a task of the shard like others: one step of it, some 256 KiB, is in flight at a time, and after each it sleeps as
-//! long as its rate says. So what it takes of the disk and of the core is bounded, however much there is to do.
+//! long as its rate says, and [`CORE_PART`] - 1 times as long as it ran. So what it takes of the disk and of the core is
+//! bounded, however much there is to do. A task queue of the executor with fewer shares does not do here: the shard sleeps
+//! in its own ring as soon as its own queue has come to rest, whatever waits in another one.
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::time::Duration;
 
 use ringpost_storage::{Compacted, Pace, Stuck, Volume, VolumeId};
@@ -12,16 +17,39 @@ use crate::shard::{self, Disk};
 
 /// Octets read and written in a second. At this rate what 8 MiB of deliveries a second leave dead is cleared away.
 const OCTETS_A_SECOND: u64 = 32 << 20;
-/// What is owed to the rate is slept in stretches of at least this.
+/// It runs one part of the time in so many.
+const CORE_PART: u32 = 5;
+/// What is owed is slept in stretches of at least this.
 const STRETCH: Duration = Duration::from_millis(10);
 /// How long nothing is looked for after nothing was found, or something could not be done.
 const REST: Duration = Duration::from_secs(5);
 
-/// The rate.
+/// Rate and share.
 #[derive(Default)]
 struct Steady {
     /// Octets that were not slept for.
     owed: Cell<u64>,
+    /// Time it ran that was not slept for.
+    ran: Cell<Duration>,
+}
+
+impl Steady {
+    /// How long to sleep for what was done since it slept last.
+    fn due(&self) -> Duration {
+        Duration::from_millis(self.owed.get() * 1_000 / OCTETS_A_SECOND).max(self.ran.get() * (CORE_PART - 1))
+    }
+
+    /// Runs `work`, and counts the time that it takes of the core.
+    async fn time<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let began = shard::now();
+            let polled = work.as_mut().poll(cx);
+            self.ran.set(self.ran.get() + shard::now().since(began));
+            polled
+        })
+        .await
+    }
 }
 
 impl Pace for Steady {
@@ -31,10 +59,11 @@ impl Pace for Steady {
 
     async fn rest(&self, octets: u64) {
         self.owed.set(self.owed.get().saturating_add(octets));
-        let time = Duration::from_millis(self.owed.get() * 1_000 / OCTETS_A_SECOND);
-        if time >= STRETCH {
+        let due = self.due();
+        if due >= STRETCH {
             self.owed.set(0);
-            shard::sleep(time).await;
+            self.ran.set(Duration::ZERO);
+            shard::sleep(due).await;
         }
     }
 }
@@ -43,7 +72,7 @@ impl Pace for Steady {
 pub async fn keep(id: VolumeId, volume: Volume<Disk>) {
     let pace = Steady::default();
     loop {
-        match volume.compact(&pace).await {
+        match pace.time(volume.compact(&pace)).await {
             Compacted::Segment { segment, copied } => tracing::debug!(volume = id, segment, copied, "compacted"),
             Compacted::Nothing => shard::sleep(REST).await,
             Compacted::Stuck(segment, why) => {
@@ -54,5 +83,21 @@ pub async fn keep(id: VolumeId, volume: Volume<Disk>) {
                 shard::sleep(REST).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rate_and_share_bound_it_whichever_is_less() {
+        let pace = Steady::default();
+        pace.owed.set(OCTETS_A_SECOND / 10);
+        assert_eq!(pace.due(), Duration::from_millis(100));
+        pace.ran.set(Duration::from_millis(20));
+        assert_eq!(pace.due(), Duration::from_millis(100));
+        pace.ran.set(Duration::from_millis(50));
+        assert_eq!(pace.due(), Duration::from_millis(200), "a fifth of the core");
     }
 }

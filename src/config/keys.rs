@@ -379,9 +379,8 @@ pub static KEYS: [Row; 33] = [
         key: Key::Compaction,
         path: "store.compaction",
         kind: Kind::Switch,
-        about: "Gives the space of expunged messages back in the background. Off, because a fault is known: after a power cut an \
-                account may not load whose segments were given back. Do not switch it on where mail is kept.",
-        default: |_| Value::Switch(false),
+        about: "Gives the space of expunged messages back in the background, at a bounded rate.",
+        default: |_| Value::Switch(true),
     },
 ];
 
