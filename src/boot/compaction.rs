@@ -93,10 +93,10 @@ mod tests {
     #[test]
     fn rate_and_share_bound_it_whichever_is_less() {
         let pace = Steady::default();
-        pace.owed.set(OCTETS_A_SECOND / 10);
-        assert_eq!(pace.due(), Duration::from_millis(100));
+        pace.owed.set(OCTETS_A_SECOND / 8);
+        assert_eq!(pace.due(), Duration::from_millis(125));
         pace.ran.set(Duration::from_millis(20));
-        assert_eq!(pace.due(), Duration::from_millis(100));
+        assert_eq!(pace.due(), Duration::from_millis(125));
         pace.ran.set(Duration::from_millis(50));
         assert_eq!(pace.due(), Duration::from_millis(200), "a fifth of the core");
     }
