@@ -3,12 +3,9 @@
 
 mod support;
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use ringpost_storage::sim::campaign::{run, transfers};
 use ringpost_storage::sim::{Fault, OpKind, SimDisk, When};
 use ringpost_storage::{
     AccountId, Body, Carried, Flags, Lost, MailboxId, Op, Outcome, PendingTransfer, Refused, Settings, Transaction,
@@ -317,137 +314,11 @@ fn a_volume_that_was_put_back_as_it_was_begins_anew() {
     assert_eq!(later, TransferNumber { number: 2, ..new });
 }
 
-/// One of two volumes that crash as they like.
-struct Side {
-    disk: SimDisk,
-    v: Open,
-}
-
-impl Side {
-    fn crash(&mut self, chance: &mut StdRng) {
-        self.disk = if chance.random_ratio(1, 4) { self.disk.kill() } else { self.disk.crash() };
-        self.v = open(&self.disk);
-        delay(&self.disk, chance.random());
-    }
-}
-
-/// Each step of the disk waits some turns.
-fn delay(disk: &SimDisk, seed: u64) {
-    let chance = RefCell::new(StdRng::seed_from_u64(seed));
-    disk.set_delay(Some(Rc::new(move |_| Box::pin(turns(chance.borrow_mut().random_range(0..4))))));
-}
-
-/// Letters from one volume to the other while both crash at any step; returns how many were sent.
-fn journey(seed: u64) -> u64 {
-    let chance = &mut StdRng::seed_from_u64(seed);
-    let side = |salt: u64| {
-        let disk = SimDisk::new(seed * 2 + salt);
-        block_on(ringpost_storage::Volume::create(&disk, &facts())).unwrap();
-        let v = open(&disk);
-        Side { disk, v }
-    };
-    let (mut a, mut b) = (side(0), side(1));
-    let bob = b.v.account("bob@x");
-    delay(&a.disk, seed);
-    delay(&b.disk, seed + 1);
-    let mut letters: BTreeMap<u64, bool> = BTreeMap::new();
-    let mut waiting = Vec::new();
-    // Carried and said to be durable there.
-    let mut there = None;
-    let mut arriving = None;
-    for _ in 0..300 {
-        match chance.random_range(0..100) {
-            0..25 => {
-                let n = letters.len() as u64;
-                if let Ok(decided) = a.v.decide(sending(&text(2_000, n), vec![copy(bob)])) {
-                    letters.insert(n, false);
-                    waiting.push((n, decided.ticket));
-                }
-            }
-            25..50 if arriving.is_none() => {
-                let after = there.unwrap_or(a.v.volume.transfers_sent(TARGET));
-                if let Some(owed) = a.v.volume.pending_transfers(TARGET, after, 1).first()
-                    && let Ok(decided) = b.v.decide(receiving(&a.v, owed, after))
-                {
-                    arriving = Some((owed.number, decided.ticket));
-                }
-            }
-            50..60 => {
-                if let Some(up_to) = there
-                    && a.v.decide(Transaction { bodies: vec![], ops: vec![sent(up_to)] }).is_ok()
-                {
-                    there = there.filter(|_| chance.random());
-                }
-            }
-            60..63 => {
-                a.crash(chance);
-                // Whoever carries is at the source and forgets with it.
-                (waiting, there, arriving) = (Vec::new(), None, None);
-            }
-            63..66 => {
-                b.crash(chance);
-                arriving = None;
-            }
-            _ => {
-                a.v.tasks.turn();
-                b.v.tasks.turn();
-            }
-        }
-        waiting.retain_mut(|(n, ticket)| match poll(ticket) {
-            None => true,
-            Some(kept) => {
-                letters.insert(*n, kept);
-                false
-            }
-        });
-        if let Some((number, ticket)) = &mut arriving
-            && let Some(kept) = poll(ticket)
-        {
-            there = if kept { Some(*number) } else { there };
-            arriving = None;
-        }
-    }
-    a.disk.set_delay(None);
-    b.disk.set_delay(None);
-    a.v.tasks.settle();
-    b.v.tasks.settle();
-    for (n, mut ticket) in waiting {
-        letters.insert(n, poll(&mut ticket) == Some(true));
-    }
-    let mut after = a.v.volume.transfers_sent(TARGET);
-    for owed in pending(&a.v) {
-        let carried = receiving(&a.v, &owed, after);
-        b.v.commit(carried);
-        after = owed.number;
-    }
-    let shown: Vec<Vec<u8>> = b.v.uids(bob).into_iter().map(|uid| b.v.text(bob, uid).unwrap()).collect();
-    for (n, kept) in &letters {
-        let want = prefixed(bob, &text(2_000, *n));
-        let times = shown.iter().filter(|text| **text == want).count();
-        assert!(times <= 1 && (times == 1 || !kept), "letter {n}, acknowledged: {kept}, is there {times} times");
-    }
-    assert!(shown.len() <= letters.len());
-    letters.len() as u64
-}
-
-fn poll(ticket: &mut ringpost_storage::Ticket) -> Option<bool> {
-    use std::future::Future as _;
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::pin::Pin::new(ticket).poll(&mut cx) {
-        std::task::Poll::Pending => None,
-        std::task::Poll::Ready(result) => Some(result.is_ok()),
-    }
-}
-
 #[test]
 fn each_copy_lands_exactly_once_through_crashes_of_either_volume() {
     let mut sent = 0;
-    for seed in 0..400 {
-        sent += std::panic::catch_unwind(|| journey(seed)).unwrap_or_else(|why| {
-            eprintln!("seed {seed}");
-            std::panic::resume_unwind(why)
-        });
+    for seed in 0..200 {
+        sent += run::one(seed, transfers::run).unwrap_or_else(|why| panic!("{why:?}")).decided;
     }
-    assert!(sent > 400 * 20, "{sent}");
-    println!("{sent} letters");
+    assert!(sent > 200 * 20, "{sent}");
 }

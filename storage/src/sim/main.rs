@@ -17,7 +17,7 @@ use ringpost_storage::sim::campaign::ledger::{self, Entry};
 use ringpost_storage::sim::campaign::run::{self, Enough, Outcome};
 use ringpost_storage::sim::campaign::scenarios::SCENARIOS;
 use ringpost_storage::sim::campaign::tally::Tally;
-use ringpost_storage::sim::campaign::{exhaust, iofail, rot, torn};
+use ringpost_storage::sim::campaign::{exhaust, iofail, rot, torn, transfers};
 
 /// Looks for faults of the store: production code, on a simulated disk, held against a model.
 ///
@@ -85,6 +85,15 @@ enum Campaign {
         #[command(flatten)]
         like: Like,
     },
+    /// Transfers: letters and moved messages from one volume to another, while either crashes at any step. Each lands
+    /// exactly once.
+    Transfers {
+        /// Journeys of some 40 letters.
+        #[arg(long, default_value_t = 2_000)]
+        journeys: u64,
+        #[command(flatten)]
+        like: Like,
+    },
 }
 
 #[derive(Args)]
@@ -146,6 +155,12 @@ fn main() -> ExitCode {
             let outcome =
                 run::run(like.seed, like.jobs, Enough::Images(images), trial, |t, took| progress(t, took, images));
             ("torn", like, outcome)
+        }
+        Campaign::Transfers { journeys, like } => {
+            let outcome = run::run(like.seed, like.jobs, Enough::Seeds(journeys), transfers::run, |t, _| {
+                eprint!("\r{} of {journeys} journeys, {} letters ", t.seeds, t.decided);
+            });
+            ("transfers", like, outcome)
         }
     };
     report(name, &like, &outcome)

@@ -25,6 +25,7 @@ use super::model::{Model, Work};
 use super::said::Said;
 use super::tally::Tally;
 use super::tasks::block_on;
+use super::users;
 use super::work::Scale;
 use crate::Refused;
 use crate::sim::{Fault, OpKind, SimDisk, When};
@@ -117,12 +118,12 @@ impl<'a> Trial<'a> {
         self.tally.judged += 1;
         self.lives += 1;
         if chance.borrow_mut().random_ratio(1, 8) {
-            self.compare(disk, &found);
+            self.compare(&house, disk, &found);
         }
+        let mut said = Said::new(found, self.lives).in_epoch(house.epoch());
         if !(goes_on && may_cut) {
-            return Said::new(found, self.lives);
+            return said;
         }
-        let mut said = Said::new(found, self.lives);
         if faults {
             plan(disk, &mut chance.borrow_mut());
         }
@@ -140,13 +141,16 @@ impl<'a> Trial<'a> {
         said
     }
 
-    /// Without its checkpoint the log says the same.
-    fn compare(&mut self, disk: &SimDisk, found: &Model) {
+    /// Without its checkpoint the log says the same, and so does a count of who uses which body.
+    fn compare(&mut self, house: &House, disk: &SimDisk, found: &Model) {
         let (whole, _) =
             block_on(house::open_whole(disk.fork_killed(0))).unwrap_or_else(|why| panic!("the whole log: {why}"));
         let shown = block_on(look::shown(&whole)).unwrap_or_else(|why| panic!("unreadable: {why}"));
         if let Some(why) = shown.differs(found) {
             panic!("the checkpoint says something else than the log: {why}");
+        }
+        if let Some(why) = block_on(users::miscounted(&house.volume, &whole)) {
+            panic!("users of bodies: {why}");
         }
         self.tally.compared += 1;
     }

@@ -75,6 +75,7 @@ impl Trace<'_> {
             true
         });
         let mut house = opened.expect("nobody stops it").expect("nothing hinders it");
+        said = said.in_epoch(house.epoch());
         if made {
             // The trace begins on what is there: somebody with a few messages.
             disk.set_delay(None);

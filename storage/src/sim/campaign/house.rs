@@ -27,6 +27,9 @@ pub const NOW_MS: i64 = 1_700_000_000_000;
 /// Octets of a segment: small, so that a trial has several.
 pub const SEGMENT_BYTES: u64 = 64 << 10;
 
+/// Turns of one life: many times what the longest takes.
+const TURNS_MAX: u64 = 200_000;
+
 /// Chance shared by who draws from one seed.
 pub type Chance = Rc<RefCell<SmallRng>>;
 
@@ -56,6 +59,7 @@ pub struct House {
     /// What recovery found.
     pub recovered: Recovered,
     tasks: Tasks,
+    turns: u64,
 }
 
 /// Rests a turn, whatever was read or written.
@@ -141,7 +145,7 @@ pub fn open_with(
         tasks.spawn(async move { looped.commit_loop(|| turns(1)).await });
         let keeper = volume.clone();
         tasks.spawn(async move { keeper.housekeeping(|| turns(1)).await });
-        House { volume, recovered, tasks }
+        House { volume, recovered, tasks, turns: 0 }
     }))
 }
 
@@ -217,8 +221,19 @@ async fn open_or_make(disk: SimDisk, seed: u64, settings: Settings) -> Result<(V
 }
 
 impl House {
+    /// The epoch of the log.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.volume.0.log.borrow().epoch
+    }
+
     /// Everything that can move moves once. True if anything did.
+    ///
+    /// # Panics
+    /// Past [`TURNS_MAX`]: something goes on for ever.
     pub fn turn(&mut self) -> bool {
+        self.turns += 1;
+        assert!(self.turns < TURNS_MAX, "something goes on for ever");
         self.tasks.turn()
     }
 
@@ -257,7 +272,7 @@ impl House {
             *tell.borrow_mut() = Some(volume.decide(transaction, now_ms));
         });
         loop {
-            assert!(self.tasks.turn(), "loading waits for nothing but the disk");
+            assert!(self.turn(), "loading waits for nothing but the disk");
             if let Some(decided) = told.borrow_mut().take() {
                 return Some(decided);
             }
@@ -312,7 +327,7 @@ impl House {
         let told = Rc::new(RefCell::new(None));
         let tell = told.clone();
         self.tasks.spawn(async move { *tell.borrow_mut() = Some(work.await) });
-        while told.borrow().is_none() && self.tasks.turn() {}
+        while told.borrow().is_none() && self.turn() {}
         told.take().expect("background work comes to an end")
     }
 

@@ -48,6 +48,8 @@ pub async fn shown<D: Disk>(volume: &Volume<D>) -> Result<Model, String> {
             let uids: Vec<Uid> = found.messages.keys().copied().collect();
             let summaries = volume.summaries(info.id, mailbox.id, &uids).await;
             found.messages.values_mut().zip(summaries).for_each(|(m, summary)| m.summary = summary);
+            account.modseq_max = account.modseq_max.max(found.highest_modseq);
+            model.uidvalidity_max = model.uidvalidity_max.max(found.uidvalidity);
             account.mailboxes.insert(mailbox.id, Rc::new(found));
         }
         model.accounts.insert(info.id, Rc::new(account));

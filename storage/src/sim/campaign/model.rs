@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::{AccountId, Changed, Flags, FlagsHow, Limits, MailboxId, Modseq, Op, Outcome, Target, Uid};
+use crate::{AccountId, Changed, Flags, FlagsHow, Limits, MailboxId, Modseq, Op, Outcome, Target, Uid, Uidvalidity};
 
 /// A volume's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Model {
     pub domains: BTreeMap<String, Vec<u8>>,
     /// By id.
     pub accounts: BTreeMap<AccountId, Rc<Account>>,
+    /// The highest UIDVALIDITY that anybody was told.
+    pub uidvalidity_max: u32,
 }
 
 /// An account's state.
@@ -31,6 +33,8 @@ pub struct Account {
     pub mailboxes: BTreeMap<MailboxId, Rc<Mailbox>>,
     /// Names.
     pub subscriptions: BTreeSet<String>,
+    /// The highest MODSEQ that anybody was told.
+    pub modseq_max: Modseq,
 }
 
 /// A mailbox's state.
@@ -98,6 +102,38 @@ impl Model {
         Rc::make_mut(self.account(account).mailboxes.get_mut(&mailbox).expect("a known mailbox"))
     }
 
+    /// A UIDVALIDITY that was not given before.
+    fn fresh(&mut self, uidvalidity: u32) {
+        assert!(uidvalidity > self.uidvalidity_max, "UIDVALIDITY {uidvalidity} behind {}", self.uidvalidity_max);
+        self.uidvalidity_max = uidvalidity;
+    }
+
+    /// The UIDVALIDITY that a mailbox has had all along.
+    fn valid(&mut self, account: AccountId, mailbox: MailboxId, uidvalidity: u32) {
+        self.uidvalidity_max = self.uidvalidity_max.max(uidvalidity);
+        let mailbox = self.mailbox(account, mailbox);
+        assert!(mailbox.uidvalidity == 0 || mailbox.uidvalidity == uidvalidity, "UIDVALIDITY stays");
+        mailbox.uidvalidity = uidvalidity;
+    }
+
+    /// A change has this MODSEQ: no other of the account has it, and none that came before a higher one.
+    fn rises(&mut self, account: AccountId, modseq: Modseq) {
+        let account = self.account(account);
+        assert!(modseq > account.modseq_max, "MODSEQ {modseq} behind {}", account.modseq_max);
+        account.modseq_max = modseq;
+    }
+
+    /// What was told before a recovery that shows this: no number may be given again.
+    pub fn remembers(&mut self, before: &Model) {
+        self.uidvalidity_max = self.uidvalidity_max.max(before.uidvalidity_max);
+        for (id, account) in &mut self.accounts {
+            let told = before.accounts.get(id).map_or(0, |account| account.modseq_max);
+            if told > account.modseq_max {
+                Rc::make_mut(account).modseq_max = told;
+            }
+        }
+    }
+
     fn named(&self, account: AccountId, name: &str) -> bool {
         self.accounts[&account].mailboxes.values().any(|m| m.name == name)
     }
@@ -135,6 +171,7 @@ impl Model {
             }
             (Op::CreateMailbox { account, name, subscribed, .. }, Outcome::Mailbox(id, uidvalidity)) => {
                 assert!(!self.named(*account, name), "names are taken once");
+                self.fresh(*uidvalidity);
                 let account = self.account(*account);
                 if *subscribed {
                     account.subscriptions.insert(name.clone());
@@ -172,8 +209,13 @@ impl Model {
                 let gone = self.account(*account).mailboxes.remove(mailbox);
                 assert_eq!(gone.expect("what is removed was there").name, *name);
             }
-            (Op::Renumber { account, mailbox, uidnext, .. }, Outcome::Mailbox(id, uidvalidity)) => {
+            (Op::Renumber { account, mailbox, uidnext, uidvalidity: how }, Outcome::Mailbox(id, uidvalidity)) => {
                 assert_eq!(id, mailbox);
+                match how {
+                    Uidvalidity::Keep => self.valid(*account, *mailbox, *uidvalidity),
+                    Uidvalidity::Fresh => self.fresh(*uidvalidity),
+                    Uidvalidity::Adopt(it) => assert_eq!(it, uidvalidity),
+                }
                 let into = self.mailbox(*account, *mailbox);
                 into.uidvalidity = *uidvalidity;
                 into.uidnext = into.uidnext.max(*uidnext);
@@ -184,8 +226,9 @@ impl Model {
                 Outcome::Appended { uid, uidvalidity, modseq },
             ) => {
                 let text = [prefix, &work.texts[*body][..]].concat().into();
+                self.valid(*account, *mailbox, *uidvalidity);
+                self.rises(*account, *modseq);
                 let into = self.mailbox(*account, *mailbox);
-                into.valid(*uidvalidity);
                 assert_eq!(*uid, into.uidnext, "UIDs are given in order");
                 assert!(*modseq > into.highest_modseq, "a new MODSEQ is the highest");
                 into.uidnext = uid + 1;
@@ -193,6 +236,10 @@ impl Model {
                 into.messages.insert(*uid, message(flags, *modseq, *internal_ms, text));
             }
             (Op::StoreFlags { account, mailbox, how, flags, .. }, Outcome::Stored { changed, .. }) => {
+                if let Some(Changed { modseq, .. }) = changed.first() {
+                    assert!(changed.iter().all(|c| c.modseq == *modseq), "one STORE has one MODSEQ");
+                    self.rises(*account, *modseq);
+                }
                 let into = self.mailbox(*account, *mailbox);
                 for Changed { uid, flags: new, modseq, .. } in changed {
                     let old = into.messages.get_mut(uid).expect("what is changed was there");
@@ -208,6 +255,9 @@ impl Model {
                 }
             }
             (Op::Expunge { account, mailbox, .. }, Outcome::Expunged(uids, modseq)) => {
+                if !uids.is_empty() {
+                    self.rises(*account, *modseq);
+                }
                 let into = self.mailbox(*account, *mailbox);
                 for uid in uids {
                     into.messages.remove(uid).expect("what is expunged was there");
@@ -244,9 +294,12 @@ impl Model {
         };
         assert!(pairs.is_sorted_by(|a, b| a.0 < b.0 && a.1 + 1 == b.1), "{pairs:?}");
         assert!(pairs.iter().all(|(uid, _)| uids.contains(uid)), "only what was asked for");
+        if !pairs.is_empty() {
+            self.rises(account, modseq);
+        }
+        self.valid(account, to, uidvalidity);
         let source = self.mailbox(account, from).messages.clone();
         let into = self.mailbox(account, to);
-        into.valid(uidvalidity);
         for (uid, new) in pairs {
             assert_eq!(*new, into.uidnext, "UIDs are given in order");
             let shared = into.messages.last_key_value().is_some_and(|m| m.1.modseq == modseq);
@@ -300,11 +353,6 @@ impl Account {
 }
 
 impl Mailbox {
-    fn valid(&mut self, uidvalidity: u32) {
-        assert!(self.uidvalidity == 0 || self.uidvalidity == uidvalidity, "UIDVALIDITY stays");
-        self.uidvalidity = uidvalidity;
-    }
-
     fn knows(&mut self, modseq: Modseq) {
         self.highest_modseq = modseq;
         self.exact = true;

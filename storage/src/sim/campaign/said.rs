@@ -21,13 +21,27 @@ pub struct Said {
     unknown: bool,
     /// Tells this life from others of the trial.
     life: u64,
+    /// Of the log in this life.
+    epoch: u64,
 }
 
 impl Said {
     /// A life that begins with this. `life` is another number for each of a trial.
     #[must_use]
     pub fn new(model: Model, life: u64) -> Self {
-        Said { states: vec![model], waiting: vec![], acked: 0, not_written: None, unknown: false, life }
+        Said { states: vec![model], waiting: vec![], acked: 0, not_written: None, unknown: false, life, epoch: 0 }
+    }
+
+    /// The same of a life in this epoch of the log.
+    #[must_use]
+    pub fn in_epoch(self, epoch: u64) -> Self {
+        Said { epoch, ..self }
+    }
+
+    /// The epoch of the log in this life.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Another number for each promise: for each life and what it has decided and acknowledged.
@@ -116,19 +130,28 @@ impl Said {
             not_written: None,
             unknown: false,
             life: self.promise(),
+            epoch: self.epoch,
         }
     }
 
-    /// Where a recovery that shows `found` breaks what was said; `None`: it does not.
-    #[must_use]
-    pub fn broken_by(&self, found: &Model) -> Option<String> {
-        let end = self.not_written.unwrap_or(self.states.len());
-        if self.states[self.acked..end].iter().any(|state| state.differs(found).is_none()) {
-            return None;
+    /// What a recovery shows is one of the states that it may show: what was told then is known behind it, too.
+    ///
+    /// # Errors
+    /// Where it breaks what was said.
+    pub fn recovered(&self, found: &mut Model) -> Result<(), String> {
+        match self.allowed().iter().find(|state| state.differs(found).is_none()) {
+            Some(state) => found.remembers(state),
+            None => return Err(self.broken_by(found)),
         }
+        Ok(())
+    }
+
+    /// Where a recovery that shows `found` breaks what was said.
+    fn broken_by(&self, found: &Model) -> String {
+        let end = self.not_written.unwrap_or(self.states.len());
         let others: Vec<_> = (0..self.states.len()).filter(|&k| self.states[k].differs(found).is_none()).collect();
         let why = |k: usize| self.states[k].differs(found).unwrap_or_default();
-        Some(format!(
+        format!(
             "decided 0 to {}, acknowledged to {}, perhaps written to {}; what is there fits {others:?}. \
              Against the last acknowledged: {}. Against the last decided: {}",
             self.states.len() - 1,
@@ -136,6 +159,6 @@ impl Said {
             end - 1,
             why(self.acked),
             why(end - 1)
-        ))
+        )
     }
 }

@@ -93,7 +93,7 @@ impl Witness {
             Commit::Durable { .. } => begun.set((begun.get().0, Some(begun.get().0))),
         });
         house::slow(&disk, chance);
-        let said = Said::new(Model::default(), 0);
+        let said = Said::new(Model::default(), 0).in_epoch(house.epoch());
         Witness { disk, house, said, truth: Truth::default(), before: vec![], ear }
     }
 
