@@ -3,6 +3,8 @@
 //! Each is a mistake that somebody could make in this code, at the very place where it would be made. In a build with the
 //! feature `bugs` one of them can be switched on for a thread; in any other build [`on`] is false at compile time. Who
 //! catches which is in `tests/bugs.rs`.
+//!
+//! `RINGPOST_BUG=NAME` switches one on for all threads of a process, so that a whole suite can be run with it.
 
 macro_rules! bugs {
     ($($(#[doc = $doc:literal])* $bug:ident = $name:literal,)*) => {
@@ -72,11 +74,32 @@ bugs! {
     IgnoreError = "ignore-error",
     /// What is expunged still counts for the quota.
     KeepQuota = "keep-quota",
+    /// Batches that a recycled file held before count as this segment's.
+    WrongIncarnation = "wrong-incarnation",
+    /// The superblock names a checkpoint whose pages are not synced.
+    CheckpointUnsynced = "checkpoint-unsynced",
+    /// A segment is retired while an opening from a checkpoint still reads it.
+    RetireEarly = "retire-early",
+    /// A change of an account is not marked for the next checkpoint.
+    ForgetMark = "forget-mark",
+    /// A fold drops the newest row.
+    FoldDropsNewest = "fold-drops-newest",
+    /// Compaction leaves no word where it moved a body.
+    ForgetForward = "forget-forward",
+    /// A batch calls itself durable.
+    VouchEarly = "vouch-early",
 }
 
 #[cfg(feature = "bugs")]
 thread_local! {
-    static NOW: std::cell::Cell<Option<Bug>> = const { std::cell::Cell::new(None) };
+    static NOW: std::cell::Cell<Option<Bug>> = std::cell::Cell::new(of_process());
+}
+
+/// The one that the environment asks for. (A name that is none of these may be another crate's.)
+#[cfg(feature = "bugs")]
+fn of_process() -> Option<Bug> {
+    let name = std::env::var("RINGPOST_BUG").ok()?;
+    Bug::ALL.iter().copied().find(|bug| bug.name() == name)
 }
 
 /// Switches one on for this thread, or all off.

@@ -16,6 +16,7 @@ use crate::bugs::{self, Bug};
 use crate::checkpoint;
 use crate::disk::{Disk, File};
 use crate::record::{Heartbeat, kind};
+use crate::segment::BLOCK_BYTES;
 use crate::transaction::Lost;
 use crate::volume::{Commit, Inner};
 
@@ -172,7 +173,10 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
     }
     let mut result = file.write_sync(sealed.header.offset, sealed.parts.clone()).await;
     if bugs::on(Bug::RetrySync) && result.is_err() {
-        result = file.write_sync(sealed.header.offset, Vec::new()).await;
+        // A sync needs something to write here: the last block once more.
+        let octets = sealed.parts.iter().flat_map(|part| part.iter().copied()).collect::<Vec<u8>>();
+        let last = octets.len() - BLOCK_BYTES as usize;
+        result = file.write_sync(sealed.header.offset + last as u64, vec![Rc::new(octets[last..].to_vec())]).await;
     }
     if let Err(why) = &result
         && !bugs::on(Bug::IgnoreError)

@@ -3,6 +3,7 @@
 use super::plan::{MailboxPlan, Merge, Plan};
 use super::runs::{Size, cut, overlay};
 use crate::batch::Gather;
+use crate::bugs::{self, Bug};
 use crate::commit::Bound;
 use crate::index::ahead::{Ahead, Undo};
 use crate::index::{Account, Index, Mailbox};
@@ -80,6 +81,9 @@ impl<'a> Draft<'a> {
                 mailbox.dirty_uids().into_iter().map(row).collect()
             }
         };
+        if bugs::on(Bug::FoldDropsNewest) {
+            new.pop();
+        }
         let mut rows: Vec<RowRun> = Vec::new();
         let put = |draft: &mut Self, rows: &mut Vec<RowRun>, run: Vec<Row>| {
             for mut run in cut(run, max) {

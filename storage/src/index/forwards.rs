@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::marks::Marks;
+use crate::bugs::{self, Bug};
 use crate::codec::{Put, Reader};
 use crate::types::{Lsn, Place};
 
@@ -94,6 +95,9 @@ impl Forwards {
 
     /// A forward has come: `items` are old places of one segment, and new ones. Of two for one place the later counts.
     pub fn add(&mut self, segment: u32, lsn: Lsn, place: Place, items: impl Iterator<Item = (Place, Place)>) {
+        if bugs::on(Bug::ForgetForward) {
+            return;
+        }
         self.touch(segment);
         let table = self.tables.entry(segment).or_default();
         let sorted = table.entries.len();
