@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::rc::Rc;
+
 use ringpost_storage::{Body, Flags, FlagsHow, Lost, MailboxId, Op, Outcome, Refused, Transaction, Volume};
 use support::*;
 
@@ -391,6 +393,24 @@ fn a_volume_whose_loop_never_ran_closes_too() {
     let decided = volume.decide(Transaction { bodies: vec![], ops: vec![put] }, NOW_MS).unwrap();
     block_on(volume.close());
     assert_eq!(block_on(decided.ticket), Ok::<(), Lost>(()));
+    assert_eq!(open(&disk).volume.domains().len(), 1);
+}
+
+#[test]
+fn a_volume_that_is_closed_before_its_loop_begins_is_closed_once() {
+    let disk = made();
+    let (volume, _) = block_on(Volume::open(disk.clone(), None, settings())).unwrap();
+    let put = Op::PutDomain { name: "d.test".into(), info: vec![] };
+    let decided = volume.decide(Transaction { bodies: vec![], ops: vec![put] }, NOW_MS).unwrap();
+    disk.set_delay(Some(Rc::new(|_| Box::pin(turns(1)))));
+    let (closer, looped) = (volume.clone(), volume.clone());
+    let mut tasks = Tasks::default();
+    tasks.spawn(async move { closer.close().await });
+    tasks.spawn(async move { looped.commit_loop(|| turns(1)).await });
+    tasks.settle();
+    assert_eq!(block_on(decided.ticket), Ok::<(), Lost>(()));
+    drop(volume);
+    disk.set_delay(None);
     assert_eq!(open(&disk).volume.domains().len(), 1);
 }
 

@@ -154,7 +154,10 @@ impl<D: Disk> Volume<D> {
     /// The commit loop: seals what has gathered when `run_dry` resolves (or at the size bound), writes and syncs it, makes it
     /// visible, wakes its tickets; one batch in flight, the next gathers. Also prepares the next segment ahead of need. Runs until [`Volume::close`].
     pub async fn commit_loop<F: Future<Output = ()>>(&self, run_dry: impl Fn() -> F) {
-        commit::run(&self.0, run_dry).await;
+        // Who closes a volume before this has begun does its work.
+        if !self.0.log.borrow().closing {
+            commit::run(&self.0, run_dry).await;
+        }
     }
 
     /// Folds accounts that have many records, one after the other as they come, until [`Volume::close`]. Deliveries and
