@@ -37,6 +37,9 @@ pub const BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX: u64 = 64 << 20;
 /// Octets of a message in memory while it arrives, or of all messages of one APPEND. More: they are put into the log of the
 /// volume that decides, and nothing is received meanwhile. What is refused in the end is dead there at once.
 pub const BODY_BYTES_IN_MEMORY_MAX: u64 = 256 << 10;
+/// The same for one of which octets have been put away: less, because it is long, and because whoever reads it takes as much
+/// at a time.
+pub const BODY_BYTES_PUT_AWAY: u64 = 128 << 10;
 /// Octets of a refused message read on, so that the refusal can be said. More: the connection closes.
 pub const OVERSIZE_DRAIN_BYTES_MAX: u64 = 1 << 20;
 /// One header field, octets. Longer: 552 5.3.4.
@@ -138,6 +141,7 @@ const _: () = {
     assert!(IMAP_ONE_LITERAL_BYTES_MAX_BEFORE_LOGIN <= IMAP_LITERAL_BYTES_MAX_BEFORE_LOGIN);
     assert!(HEADER_FIELD_BYTES_MAX <= HEADER_BYTES_MAX);
     assert!((HEADER_BYTES_MAX as u64) < MESSAGE_BYTES_MAX);
+    assert!(BODY_BYTES_PUT_AWAY <= BODY_BYTES_IN_MEMORY_MAX);
     assert!(BODY_BYTES_IN_MEMORY_MAX < MESSAGE_BYTES_MAX && BODY_BYTES_IN_MEMORY_MAX < MESH_BODY_BYTES_MAX);
     assert!(MESSAGE_BYTES_MAX < BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX);
     assert!(BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX < BODY_BYTES_IN_FLIGHT_MAX);

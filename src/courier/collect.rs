@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use ringpost_storage::{Body, PendingTransfer, ReadError, Volume, VolumeId};
 
-use crate::limits;
 use crate::office::durable::Undone;
+use crate::office::uploads::room_for_octets;
 use crate::office::{Incoming, Office};
 use crate::shard::Disk;
 
@@ -39,7 +39,7 @@ pub async fn collect(
         }
         body.push(&some);
         drop(some);
-        if body.in_memory() < limits::BODY_BYTES_IN_MEMORY_MAX {
+        if body.in_memory() < room_for_octets(incoming.is_some()) {
             continue;
         }
         if incoming.is_none() {

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use crate::directory::Home;
 use crate::intake::judge::Judge;
 use crate::intake::{Verdict, Why, deciding_volume, weigh};
-use crate::limits;
 use crate::mail::trace;
 use crate::observe::{self, Counter};
+use crate::office::uploads::room_for_octets;
 use crate::office::{BodyCharge, Copy, Incoming, Office};
 use crate::shard::{self, Peer};
 
@@ -104,7 +104,7 @@ impl Letter {
     /// True when memory has enough of it: [`Letter::put_away`] before anything more is received.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.body.in_memory() >= limits::BODY_BYTES_IN_MEMORY_MAX
+        self.body.in_memory() >= room_for_octets(self.incoming.is_some())
     }
 
     /// Puts what is in memory into the log of the volume that will decide.

@@ -71,6 +71,12 @@ enum Place {
     There { shard: ShardId, upload: u64, begun: bool },
 }
 
+/// Octets of a message in memory at which they are put away; `begun`: some of it are.
+#[must_use]
+pub fn room_for_octets(begun: bool) -> u64 {
+    if begun { limits::BODY_BYTES_PUT_AWAY } else { limits::BODY_BYTES_IN_MEMORY_MAX }
+}
+
 impl Incoming {
     /// Nothing is on its way yet. `None`: the volume is not open on the shard that should have it, which is this one.
     #[must_use]

@@ -7,7 +7,7 @@ use crate::record::Piece;
 
 /// A message body on its way in: parts are filled once and never moved or copied again.
 ///
-/// The first part is small and later ones double up to 256 KiB, so a body of n bytes costs O(log n + n / 256 KiB)
+/// The first part is small and later ones double up to 128 KiB, so a body of n bytes costs O(log n + n / 128 KiB)
 /// allocations and no reallocation.
 #[derive(Debug, Default)]
 pub struct Body {
@@ -26,7 +26,7 @@ pub struct Pieces(pub(crate) Vec<Piece>);
 
 impl Body {
     /// Largest part, octets.
-    pub const PART_BYTES_MAX: usize = 256 << 10;
+    pub const PART_BYTES_MAX: usize = 128 << 10;
     const PART_BYTES_MIN: usize = 8 << 10;
 
     /// A body with room for `hint` octets in its first part (clamped to the part bounds).

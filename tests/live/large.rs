@@ -10,16 +10,14 @@ use crate::house::{House, Talk};
 const BLOCK_BYTES: usize = 64 << 10;
 /// Of a message that is about as large as one may be.
 const BLOCKS: u32 = 799;
+/// Of one that is large too.
+const SOME: u32 = 60;
 /// Connections at once.
-const CROWD: u32 = 8;
-/// Of one that makes the server use all that its connections share.
-const SOME: u32 = 100;
-/// What each may take of the process's memory, octets.
+const FEW: u32 = 8;
+/// The same, where messages are not as large.
+const MANY: u32 = 48;
+/// What each may take of the process's memory, with its part of what they share, octets.
 const MEMORY_BYTES_MAX: u64 = 1 << 20;
-/// What the connections share: of each shard 1,024 receive buffers of 8 KiB, two blocks of 4 MiB for batches on their way, and
-/// 1 MiB of zeros for the next segment.
-const SHARED_BYTES_MAX: u64 = (2 * (8 + 2 * 4 + 1)) << 20;
-
 /// Block `k` of message `n`: lines that no protocol has to change.
 fn block(n: u32, k: u32) -> Vec<u8> {
     let mut octets = format!("X-Block: {n:07} {k:07}\r\n\r\n").into_bytes();
@@ -162,13 +160,30 @@ fn at_once(house: &House, talks: &mut [Talk], act: impl Fn(u32, &mut Talk, &Peak
     peak.1.into_inner()
 }
 
-/// `before`: nobody sends anything; `some`: these connections at work on messages of some size, `large`: of the largest.
-fn weigh(what: &str, before: u64, some: u64, large: u64) {
-    let each = |more: u64, less: u64| more.saturating_sub(less) / u64::from(CROWD);
-    let (first, then) = (each(some.max(large), before + SHARED_BYTES_MAX), each(large, some));
-    println!("{what}: {before} octets of memory before, {some} with messages of {SOME} blocks, {large} with {BLOCKS}");
-    assert!(first <= MEMORY_BYTES_MAX, "{what}: {first} octets for each connection");
-    assert!(then <= MEMORY_BYTES_MAX, "{what}: {then} octets more for each for a larger message");
+/// What was seen of the process's memory, octets.
+struct Seen {
+    /// Nobody has sent or read a message yet.
+    fresh: u64,
+    /// [`MANY`] connections at work, each with a message of [`SOME`] blocks.
+    many: u64,
+    /// Then [`FEW`], each with a message of [`BLOCKS`].
+    few: u64,
+}
+
+impl Seen {
+    /// Nothing is allowed for what connections share, as receive buffers: of many each has little of it.
+    fn weigh(&self, what: &str) {
+        let more = |seen: u64| seen.saturating_sub(self.fresh);
+        let of_each = more(self.many) / u64::from(MANY);
+        let (many, few) = (more(self.many) >> 10, more(self.few) >> 10);
+        println!(
+            "{what}: {MANY} connections take {many} KiB, {} KiB each; {FEW} with 50 MiB each {few} KiB",
+            of_each >> 10
+        );
+        assert!(of_each <= MEMORY_BYTES_MAX, "{what}: {of_each} octets for each connection");
+        let for_size = self.few.saturating_sub(self.many) / u64::from(FEW);
+        assert!(for_size <= MEMORY_BYTES_MAX, "{what}: {for_size} octets more for each for larger messages");
+    }
 }
 
 #[test]
@@ -176,47 +191,44 @@ fn large_messages_come_and_go_in_little_memory_and_arrive_as_they_were() {
     let house = House::open(&["--shards", "2"]);
     let name = |n: u32| if n.is_multiple_of(2) { "alice" } else { "bob" };
     let by_imap = |n: u32| n % 4 < 2;
-    let mut talks: Vec<Talk> =
-        (0..CROWD).map(|n| if by_imap(n) { imap(&house, name(n)) } else { greeted(&house) }).collect();
-    let mut put = |blocks| {
+    let put = |first: u32, crowd: u32, blocks: u32| {
+        let mut talks: Vec<Talk> =
+            (0..crowd).map(|n| if by_imap(n) { imap(&house, name(n)) } else { greeted(&house) }).collect();
         at_once(&house, &mut talks, |n, talk, peak| match by_imap(n) {
-            true => by_append(talk, n, blocks, peak),
-            false => by_smtp(talk, name(n), n, blocks, peak),
+            true => by_append(talk, first + n, blocks, peak),
+            false => by_smtp(talk, name(n), first + n, blocks, peak),
         })
     };
-    let before = memory(&house);
-    // They are the first four of each.
-    let some = put(SOME);
-    let large = put(BLOCKS);
-    weigh("in", before, some, large);
-    drop(talks);
-    let each = CROWD as usize;
-    assert_eq!(counts(&house), [each; 2]);
-    let open = |n: u32| match by_imap(n) {
-        true => {
-            let mut talk = imap(&house, name(n));
-            talk.imap("SELECT INBOX", "OK");
-            talk
-        }
-        false => pop3(&house, name(n)),
-    };
-    let mut talks: Vec<Talk> = (0..CROWD).map(open).collect();
-    let before = memory(&house);
-    let mut take = |first: usize| {
+    // Passwords are hashed in much memory, once.
+    drop([imap(&house, "alice"), imap(&house, "bob")]);
+    let fresh = memory(&house);
+    let many = put(0, MANY, SOME);
+    Seen { fresh, many, few: put(MANY, FEW, BLOCKS) }.weigh("in");
+    assert_eq!(counts(&house), [(MANY + FEW) as usize / 2; 2]);
+    // By IMAP and by POP3 in turn, so that each message is asked for once.
+    let take = |first: u32, crowd: u32| {
+        let open = |n: u32| match by_imap(n) {
+            true => {
+                let mut talk = imap(&house, name(n));
+                talk.imap("SELECT INBOX", "OK");
+                talk
+            }
+            false => pop3(&house, name(n)),
+        };
+        let mut talks: Vec<Talk> = (0..crowd).map(open).collect();
         let seen = Mutex::new(Vec::new());
         let peak = at_once(&house, &mut talks, |n, talk, peak| {
-            let number = first + n as usize / 2;
+            let number = (1 + first / 2 + n / 2) as usize;
             let found = if by_imap(n) { by_fetch(talk, number, peak) } else { by_retr(talk, number, peak) };
             seen.lock().expect("nobody panicked").push(found);
         });
         let mut seen = seen.into_inner().expect("nobody panicked");
         seen.sort_unstable();
-        assert_eq!(seen, (0..CROWD).collect::<Vec<_>>(), "each of them once");
+        assert_eq!(seen, (first..first + crowd).collect::<Vec<_>>(), "each of them once");
         peak
     };
-    let some = take(1);
-    let large = take(1 + each / 2);
-    weigh("out", before, some, large);
+    let many = take(0, MANY);
+    Seen { fresh, many, few: take(MANY, FEW) }.weigh("out");
 }
 
 #[test]

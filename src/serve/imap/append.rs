@@ -13,6 +13,7 @@ use crate::limits;
 use crate::net::wire::Wire;
 use crate::observe::{self, Counter};
 use crate::office::durable::{Undone, make_durable};
+use crate::office::uploads::room_for_octets;
 use crate::office::{BodyCharge, Incoming, Office};
 use crate::proto::imap::{Announced, Answer, Append, No, Set};
 use crate::shard::{self, Peer};
@@ -73,7 +74,7 @@ impl Upload {
 
     pub(super) fn is_full(&self) -> bool {
         let whole: u64 = self.whole.iter().map(|message| message.body.in_memory()).sum();
-        whole + self.present.body.in_memory() >= limits::BODY_BYTES_IN_MEMORY_MAX
+        whole + self.present.body.in_memory() >= room_for_octets(self.incoming.is_some())
     }
 
     /// Puts what is in memory into the log.

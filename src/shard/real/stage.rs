@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 /// Alignment of the memory; a device that wants more is written through the page cache. Octets.
 pub const ALIGN_BYTES: usize = 4_096;
 /// The most one transfer takes; what is longer goes in several. Octets.
-pub const STAGE_BYTES_MAX: usize = 4 << 20;
+pub const STAGE_BYTES_MAX: usize = 1 << 20;
 /// The least that is allocated, so that one block serves batches of many sizes. Octets.
 const STAGE_BYTES_MIN: usize = 64 << 10;
 /// Blocks kept for the next transfer. More are freed: one batch is in flight, and a read or two beside it.
