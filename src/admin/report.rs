@@ -39,7 +39,7 @@ pub async fn report(office: &Office) -> Report {
 }
 
 /// What a volume tells of itself: name, meaning, kind, value.
-fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 23] {
+fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 27] {
     let VolumeStats {
         batches,
         transactions,
@@ -48,6 +48,10 @@ fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64
         body_bytes,
         durable: _,
         segments_put_off,
+        reserves_lent,
+        reserves_put_off,
+        reserve_missing,
+        full,
         damaged_regions,
         lost_batches,
         orphan_records,
@@ -73,6 +77,10 @@ fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64
         ("volume_written_bytes_total", "Octets written in batches, padding included", Counter, written_bytes),
         ("volume_body_bytes_total", "Octets of bodies and prefixes in batches", Counter, body_bytes),
         ("volume_segments_put_off_total", "Times that the next segment could not be made", Counter, segments_put_off),
+        ("volumes_full", "Volumes that take no mail for want of room", Gauge, u64::from(full)),
+        ("volume_reserves_lent_total", "Times that the reserve became a segment", Counter, reserves_lent),
+        ("volume_reserves_put_off_total", "Times that it could not be made again", Counter, reserves_put_off),
+        ("volume_reserve_missing", "Volumes without their reserve", Gauge, u64::from(reserve_missing)),
         ("volume_damaged_regions", "Damaged regions found when it was opened", Gauge, damaged_regions),
         ("volume_lost_batches", "Acknowledged batches found lost when it was opened", Gauge, lost_batches),
         ("volume_orphan_records", "Records found that belong to nothing", Gauge, orphan_records),

@@ -194,14 +194,30 @@ fn time_commits(volume: &Volume<Disk>) {
     });
 }
 
-/// Lets an idle log say how far it is durable, so that rot in its last batch is told from a torn tail; and tells the
-/// others when the volume has failed.
+/// Lets an idle log say how far it is durable, so that rot in its last batch is told from a torn tail; tells the
+/// others when the volume has failed, and the log when its disk is full and when there is room again.
 async fn heartbeat(office: Rc<Office>, id: VolumeId, volume: Volume<Disk>) {
     let mut told = false;
+    let (mut was_full, mut lent) = (false, 0);
     loop {
         shard::sleep(Duration::from_secs(1)).await;
         volume.heartbeat();
-        if !told && volume.stats().failed {
+        let stats = volume.stats();
+        match (was_full, stats.full) {
+            (false, true) => {
+                tracing::warn!(
+                    volume = id,
+                    "the disk is full: no mail is taken; what is there can be read and removed"
+                );
+            }
+            (true, false) => tracing::info!(volume = id, "there is room on the disk again: mail is taken"),
+            _ => {}
+        }
+        if stats.reserves_lent > lent {
+            tracing::warn!(volume = id, "the reserve is in use: only what makes room is written until there is some");
+        }
+        (was_full, lent) = (stats.full, stats.reserves_lent);
+        if !told && stats.failed {
             tracing::error!(volume = id, "the volume failed: it takes nothing more until Ringpost is started again");
             told = office.tell_all(Change::VolumeFailed { volume: id }).await.is_ok();
         }

@@ -209,6 +209,8 @@ pub struct Health {
     pub places_taken: bool,
     /// Volumes that take nothing any more.
     pub volumes_failed: Vec<VolumeId>,
+    /// Those that take no mail for want of room.
+    pub volumes_full: Vec<VolumeId>,
 }
 
 /// A request to another office.

@@ -76,6 +76,7 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
                 .is_some_and(|at| shard::now().since(at) < Duration::from_secs(limits::ACCEPT_PAUSE_SHOWN_S)),
             places_taken: office.census.is_full(),
             volumes_failed: office.volumes().into_iter().filter(|(_, v)| v.stats().failed).map(|(id, _)| id).collect(),
+            volumes_full: office.volumes().into_iter().filter(|(_, v)| v.stats().full).map(|(id, _)| id).collect(),
         }),
         Request::Do { volume, deeds } => admin::do_deeds(&office, volume, deeds).await,
         Request::Tool { volume, account, ask, bodies } => {

@@ -15,7 +15,7 @@ use crate::types::Lsn;
 use crate::upload::Pin;
 use crate::volume::Volume;
 
-pub use crate::recover::RESERVE;
+pub use crate::commit::RESERVE;
 
 /// The file to be copied first.
 pub const SUPERBLOCK: &str = superblock::NAME;

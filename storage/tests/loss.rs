@@ -84,6 +84,16 @@ fn damage_on_a_full_disk_opens_for_readers_and_goes_on_when_there_is_room() {
     let (first, past) = (batches(&disk)[from], batches(&disk)[from + 1]);
     spoil(&disk, FIRST, |b| b[first..past].fill(0));
 
+    // With its reserve it goes on all the same, for those who make room.
+    let full = disk.fork_killed(1);
+    full.fail(OpKind::Create, Fault::NoSpace, When::From(1));
+    let mut v = open(&full);
+    assert_eq!((v.volume.stats().failed, v.volume.stats().reserves_lent), (false, 1));
+    v.done(store(alice, &[1], FlagsHow::Add, Flags::of(Flags::SEEN)));
+    assert_eq!(v.volume.decide(letter(alice, b"new\r\n"), NOW_MS).err(), Some(ringpost_storage::Refused::DiskFull));
+    drop(v);
+
+    block_on(ringpost_storage::disk::Disk::remove(&disk, ringpost_storage::backup::RESERVE)).unwrap();
     disk.fail(OpKind::Create, Fault::NoSpace, When::From(1));
     let v = open(&disk);
     assert!(v.volume.stats().failed && !v.volume.is_whole());

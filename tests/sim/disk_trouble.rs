@@ -149,6 +149,38 @@ fn a055_no_room_for_the_next_segment_is_said_at_the_commit() {
 }
 
 #[test]
+fn a055_removing_goes_on_in_the_reserve_and_mail_is_taken_again_when_there_is_room() {
+    let house = House::new(11, 1, |plan| plan.segment_bytes = 64 << 10);
+    house.tell(async |house| {
+        assert!(kept(&deliver("alice", "old", "x").await) && kept(&deliver("alice", "new", "x").await));
+        house.disk(0).fail(OpKind::Create, Fault::NoSpace, When::From(1));
+        let mail = "MAIL FROM:<a@client.example> SIZE=10000";
+        while Sender::open().await.ask(mail).await.is_some_and(|said| said.starts_with("250")) {
+            deliver("alice", "large", &"0123456789abcde\r\n".repeat(600)).await;
+        }
+        Sender::open().await.expect(mail, "452 4.3.1").await;
+        let mut client = Client::in_inbox("alice").await;
+        for _ in 0..60 {
+            assert_eq!(client.say("STORE 1 +FLAGS.SILENT (\\Deleted)").await, "OK");
+            assert_eq!(client.say("STORE 1 -FLAGS.SILENT (\\Deleted)").await, "OK");
+        }
+        let names: Vec<String> = house.disk(0).files().into_iter().map(|(name, _)| name).collect();
+        assert!(!names.contains(&"RESERVE".to_owned()), "{names:?}");
+        assert_eq!(client.say("STORE 1 +FLAGS.SILENT (\\Deleted)").await, "OK");
+        assert_eq!(client.say("EXPUNGE").await, "1 EXPUNGE ~ OK");
+        assert!(!subjects("alice").await.contains(&"old".to_owned()), "POP3 goes on");
+        Sender::open().await.expect("MAIL FROM:<a@client.example> SIZE=10", "452 4.3.1").await;
+        house.disk(0).heal();
+        shard::sleep(seconds(5)).await;
+        assert!(kept(&deliver("alice", "small", "x").await));
+        assert!(house.disk(0).files().iter().any(|(name, _)| name == "RESERVE"));
+        house.crash();
+        let found = subjects("alice").await;
+        assert!(found.contains(&"small".to_owned()) && !found.contains(&"old".to_owned()), "{found:?}");
+    });
+}
+
+#[test]
 fn a056_a_failed_sync_is_no_verdict_and_only_its_own_volume_stops() {
     House::over_seeds(async |house| {
         for name in ["alice", "bob"] {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ringpost_storage::backup::{RESERVE, SUPERBLOCK};
+use ringpost_storage::backup::SUPERBLOCK;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -193,15 +193,11 @@ impl Backup<'_> {
     fn superblock(&mut self, id: u16) -> Result<(), String> {
         let (from, to) = (volume_dir(self.data, id), volume_dir(self.dir, id));
         copy::folder(&to).map_err(|why| format!("{}: {why}", to.display()))?;
-        for name in [SUPERBLOCK, RESERVE] {
-            let from = from.join(name);
-            // The reserve may have been given back.
-            if name == SUPERBLOCK || from.exists() {
-                let unread = copy::whole(&from, &to.join(name), |_| {});
-                let unread = unread.map_err(|why| format!("{}: {why}", from.display()))?;
-                unread.iter().for_each(|place| self.progress.problem(unread_place(place)));
-            }
-        }
+        // The reserve is made again where the copy is opened.
+        let from = from.join(SUPERBLOCK);
+        let unread = copy::whole(&from, &to.join(SUPERBLOCK), |_| {});
+        let unread = unread.map_err(|why| format!("{}: {why}", from.display()))?;
+        unread.iter().for_each(|place| self.progress.problem(unread_place(place)));
         Ok(())
     }
 

@@ -22,6 +22,8 @@ pub async fn amiss(office: &Office) -> Vec<String> {
             amiss.push(format!("shard {shard} cannot accept: its places for connections are all taken ({places})"));
         }
         amiss.extend(health.volumes_failed.iter().map(|volume| format!("volume {volume} of shard {shard} has failed")));
+        let full = |volume| format!("volume {volume} of shard {shard} has no room: its disk is full");
+        amiss.extend(health.volumes_full.iter().map(full));
     }
     amiss
 }

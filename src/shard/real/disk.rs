@@ -188,8 +188,11 @@ fn make(folder: &OwnedFd, name: &str, len: u64, writing: Writing) -> io::Result<
 /// Writes the zeros: allocated extents that were never written cost a metadata change at their first commit.
 fn fill(buffered: &OwnedFd, direct: Option<&OwnedFd>, len: u64) -> io::Result<()> {
     if len > 0 {
-        // One extent where the file system can; it need not.
-        let _ = rustix::fs::fallocate(buffered, rustix::fs::FallocateFlags::empty(), 0, len);
+        // One extent where the file system can; it need not. A full disk says so here, before it is made fuller.
+        match rustix::fs::fallocate(buffered, rustix::fs::FallocateFlags::empty(), 0, len) {
+            Err(why @ (Errno::NOSPC | Errno::DQUOT)) => return Err(why.into()),
+            _ => {}
+        }
     }
     let mut zeros = Stage::new(ZEROS_BYTES);
     zeros.set_len(ZEROS_BYTES);

@@ -29,6 +29,8 @@ pub struct Gather {
     pub waiting_bytes: u64,
     /// True when it holds nothing but a heartbeat.
     pub idle: bool,
+    /// Something in it was bound to be an append: the reserve is not for it.
+    pub appends: bool,
     /// Accounts that were changed, with repetitions.
     pub touched: Vec<AccountId>,
     pub fate: Rc<Fate>,
@@ -103,6 +105,7 @@ impl Gather {
             closed: false,
             waiting_bytes: 0,
             idle: false,
+            appends: false,
             touched: Vec::new(),
             fate: Rc::default(),
             payload_bytes: 0,

@@ -4,13 +4,14 @@
 //! A retired file is used again where there is one: a rename. Making a new one writes 64 MiB of zeros; commits go on
 //! meanwhile. Having no room for it, or no descriptor or memory
 //! just now, is not a failure: nothing was handed to the disk that anybody counts on. It is tried again when `decide`
-//! sees room, at most once a second.
+//! or a heartbeat sees room, at most once a second; meanwhile the reserve is there for what makes room.
 
 use std::io::ErrorKind;
 use std::rc::Rc;
 
 use super::Log;
-use super::log::Retired;
+use super::log::{Retired, Spare};
+use super::reserve::make_reserve;
 use crate::checkpoint;
 use crate::disk::{Disk, File};
 use crate::segment::{self, FIRST_INCARNATION};
@@ -25,7 +26,7 @@ pub async fn keep<D: Disk>(inner: &Inner<D>) {
             .until(|| {
                 let log = inner.log.borrow();
                 let due = log.superblock_due || log.clock.is_due(&inner.settings);
-                let due = (due && !log.failed) || log.has_surplus();
+                let due = (due && !log.failed) || log.has_surplus() || log.reserve_due();
                 !inner.keep_on.get() || log.wanted_segment().is_some() || due
             })
             .await;
@@ -38,6 +39,8 @@ pub async fn keep<D: Disk>(inner: &Inner<D>) {
             make_segment(inner).await;
         } else if inner.log.borrow().superblock_due {
             write_superblock(inner).await;
+        } else if inner.log.borrow().reserve_due() {
+            make_reserve(inner).await;
         } else {
             if inner.log.borrow().has_surplus() {
                 remove_surplus(inner).await;
@@ -50,13 +53,16 @@ pub async fn keep<D: Disk>(inner: &Inner<D>) {
 
 /// Makes the next segment, if it is wanted.
 pub async fn make_segment<D: Disk>(inner: &Inner<D>) {
-    let (number, bytes) = {
+    let (number, bytes, full) = {
         let log = inner.log.borrow();
         let Some(number) = log.wanted_segment() else { return };
-        (number, log.superblock.segment_bytes)
+        (number, log.superblock.segment_bytes, log.no_room)
     };
+    if full {
+        return lend_reserve(inner, number).await;
+    }
     let retired = inner.log.borrow_mut().take_retired();
-    match next_file(&inner.disk, number, bytes, retired).await {
+    match next_file(&inner.disk, number, bytes, retired.map(Retired::spare)).await {
         Ok((file, incarnation)) => {
             inner.log.borrow_mut().add(number, incarnation, file);
             inner.segment_bell.ring();
@@ -65,6 +71,10 @@ pub async fn make_segment<D: Disk>(inner: &Inner<D>) {
             let mut log = inner.log.borrow_mut();
             log.retired.extend(retired);
             log.no_room = true;
+            let appends = log.queue.iter().any(|gather| gather.segment == number && gather.appends);
+            if log.cursor.segment == number && !appends {
+                log.reserve.want();
+            }
             log.stats.segments_put_off += 1;
             drop(log);
             inner.segment_bell.ring();
@@ -73,17 +83,35 @@ pub async fn make_segment<D: Disk>(inner: &Inner<D>) {
     }
 }
 
-/// The file of a segment to come, and its incarnation: a retired one, else a new one.
+/// The next segment is made of the reserve, without any room on the disk. Nobody but those who make room gets at it.
+async fn lend_reserve<D: Disk>(inner: &Inner<D>, number: u32) {
+    let Some(spare) = inner.log.borrow_mut().reserve.take() else { return };
+    match inner.disk.recycle(&spare.name, &segment::name(number)).await {
+        Ok(file) => {
+            let mut log = inner.log.borrow_mut();
+            log.reserve.lend();
+            log.stats.reserves_lent += 1;
+            log.add(number, spare.incarnation, file);
+        }
+        // Somebody has removed it.
+        Err(why) if why.kind() == ErrorKind::NotFound => {}
+        Err(why) if passes(&why) => inner.log.borrow_mut().reserve.give_back(&spare),
+        Err(_) => inner.fail(),
+    }
+    inner.segment_bell.ring();
+}
+
+/// The file of a segment to come, and its incarnation: a spare one, else a new one.
 pub async fn next_file<D: Disk>(
     disk: &D,
     number: u32,
     bytes: u64,
-    retired: Option<Retired>,
+    spare: Option<Spare>,
 ) -> std::io::Result<(D::File, u32)> {
     let name = segment::name(number);
-    if let Some(Retired { segment, incarnation }) = retired {
-        match disk.recycle(&segment::name(segment), &name).await {
-            Ok(file) => return Ok((file, incarnation.saturating_add(1))),
+    if let Some(Spare { name: old, incarnation }) = spare {
+        match disk.recycle(&old, &name).await {
+            Ok(file) => return Ok((file, incarnation)),
             // Somebody has removed it: nothing is lost by that.
             Err(why) if why.kind() == ErrorKind::NotFound => {}
             Err(why) => return Err(why),

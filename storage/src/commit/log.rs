@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use super::Fate;
+use super::{Fate, Reserve};
 use crate::batch::{Gather, Header, Sealed, overhead_bytes};
 use crate::bugs::{self, Bug};
 use crate::checkpoint::Clock;
@@ -38,6 +38,20 @@ pub struct Use {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retired {
     pub segment: u32,
+    pub incarnation: u32,
+}
+
+impl Retired {
+    /// With its name, as what a segment is made of.
+    pub fn spare(self) -> Spare {
+        Spare { name: segment::name(self.segment), incarnation: self.incarnation.saturating_add(1) }
+    }
+}
+
+/// A file that can become a segment, and the incarnation it would have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spare {
+    pub name: String,
     pub incarnation: u32,
 }
 
@@ -83,6 +97,7 @@ pub struct Log<F> {
     pub no_room: bool,
     /// The last answer to how much is free, and when (wall clock, milliseconds).
     pub free: Option<(i64, u64)>,
+    pub reserve: Reserve,
     pub superblock_due: bool,
     /// Octets of the active segment up to here may hold what was discarded.
     pub stale_to: u64,
@@ -138,27 +153,42 @@ impl<F> Log<F> {
         }
         let room = if joins { room } else { self.room_after(0) };
         let fits = room >= bound.bytes;
+        if bound.appends && self.reserve.is_in_use() {
+            return Err(Refused::DiskFull);
+        }
         if self.no_room {
             let kept = if bound.appends { self.kept_bytes() } else { 0 };
-            if room < bound.bytes + kept {
+            if room < bound.bytes + kept && (bound.appends || !self.goes_on()) {
                 return Err(Refused::DiskFull);
             }
         }
         if !joins {
             if !fits {
+                if self.no_room && !self.files.contains_key(&(self.cursor.segment + 1)) {
+                    self.reserve.want();
+                }
                 self.cursor = Cursor { segment: self.cursor.segment + 1, offset: segment::HEADER_BYTES as u64 };
             }
             let gather = Gather::new(self.next_lsn, self.cursor.segment, self.cursor.offset);
             self.next_lsn += 1;
             self.queue.push_back(gather);
         }
-        Ok(self.queue.back_mut().expect("joined or pushed"))
+        let gather = self.queue.back_mut().expect("joined or pushed");
+        gather.appends |= bound.appends;
+        Ok(gather)
     }
 
     /// True unless the next segment cannot be made and an append of so many octets would not fit this one.
     pub fn has_room(&self, octets: u64) -> bool {
         let open_bytes = self.queue.back().filter(|g| !g.closed).map_or(0, Gather::bytes);
-        !self.no_room || self.room_after(open_bytes) >= octets.saturating_add(self.kept_bytes())
+        let fits = || self.room_after(open_bytes) >= octets.saturating_add(self.kept_bytes());
+        !self.reserve.is_in_use() && (!self.no_room || fits())
+    }
+
+    /// True if there is a segment behind the one that gathers, or the reserve would be one.
+    fn goes_on(&self) -> bool {
+        let begun = self.files.contains_key(&self.cursor.segment);
+        self.files.contains_key(&(self.cursor.segment + 1)) || (begun && self.reserve.can_be_lent())
     }
 
     /// What appends leave free when there is no room for another segment.
@@ -259,6 +289,7 @@ impl<F> Log<F> {
         }
         self.retired.push_back(Retired { segment, incarnation });
         self.no_room = false;
+        self.reserve.try_now();
     }
 
     /// Takes a retired file that may be written to: nothing on disk counts on it.
@@ -315,6 +346,7 @@ impl<F> Log<F> {
 
     /// Gives up everything that only gathered; returns whom to tell.
     pub fn give_up(&mut self) -> Vec<Rc<Fate>> {
+        self.reserve.want_no_more();
         self.cursor = self.durable_end;
         self.next_lsn = self.durable + 1;
         let lost: Vec<Gather> = self.queue.drain(..).collect();
@@ -322,12 +354,21 @@ impl<F> Log<F> {
         lost.into_iter().map(|g| g.fate).collect()
     }
 
-    /// The segment to be made next: the active one is more than half full, or somebody waits.
+    /// The segment to be made next: the active one is more than half full, or somebody waits. Without room only those who
+    /// may have the reserve get one.
     pub fn wanted_segment(&self) -> Option<u32> {
         // Not the highest there is and one: where a segment was lost, a later one may be there.
         let missing = (self.active + 1..).find(|number| !self.files.contains_key(number))?;
         let half = missing == self.active + 1 && self.durable_end.offset > self.superblock.segment_bytes / 2;
-        (!self.failed && !self.no_room && (half || self.cursor.segment >= missing)).then_some(missing)
+        let waits = self.cursor.segment >= missing;
+        let wanted = if self.no_room { waits && self.reserve.is_wanted() } else { half || waits };
+        (!self.failed && wanted).then_some(missing)
+    }
+
+    /// True when the reserve is to be made again, which there is room for.
+    pub fn reserve_due(&self) -> bool {
+        let may = !self.failed && !self.closing && !self.no_room && self.wanted_segment().is_none();
+        may && self.reserve.is_due(self.superblock.segment_bytes)
     }
 
     /// True if no opening that uses a checkpoint reads the segment for its records: it may be retired.

@@ -5,13 +5,14 @@
 //!             (queue)                     one in flight
 //! ```
 //!
-//! `log` is the state, `run` the loop, `keep` the housekeeping beside it (next segment, superblock), `fate` what
-//! a ticket waits for.
+//! `log` is the state, `run` the loop, `keep` the housekeeping beside it (next segment, superblock), `reserve` the
+//! file that a full disk leaves to what makes room, `fate` what a ticket waits for.
 
 mod fate;
 mod join;
 mod keep;
 mod log;
+mod reserve;
 mod run;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
@@ -19,4 +20,5 @@ mod tests;
 pub use fate::{Bell, Fate, Ticket};
 pub use keep::{make_segment, next_file, passes, write_copies, write_superblock};
 pub use log::{Bound, Cursor, Log, Retired, Use};
+pub use reserve::{RESERVE, Reserve, find_reserve};
 pub use run::{gather_heartbeat, run};

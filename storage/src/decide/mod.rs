@@ -148,12 +148,29 @@ impl<D: Disk> Inner<D> {
         {
             return free;
         }
-        let free = self.disk.free_bytes().unwrap_or(u64::MAX);
+        let free = self.look_for_room(log);
         log.free = Some((now_ms, free));
+        free
+    }
+
+    /// Asks how much is free, what the missing reserve will take aside.
+    fn look_for_room(&self, log: &mut Log<D::File>) -> u64 {
+        let free = self.disk.free_bytes().unwrap_or(u64::MAX);
+        let owed = if log.reserve.is_there() { 0 } else { log.superblock.segment_bytes };
         if free >= self.settings.free_bytes_min.saturating_add(log.superblock.segment_bytes) {
             log.no_room = false;
         }
+        let free = free.saturating_sub(owed);
+        log.stats.full = free < self.settings.free_bytes_min || log.no_room || log.reserve.is_in_use();
         free
+    }
+
+    /// A second has passed: is there room again?
+    pub fn tick_room(&self) {
+        let log = &mut *self.log.borrow_mut();
+        self.look_for_room(log);
+        let free = self.disk.free_bytes().unwrap_or(u64::MAX);
+        log.reserve.tick(free);
     }
 }
 

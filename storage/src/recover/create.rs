@@ -4,16 +4,12 @@
 use std::io;
 use std::rc::Rc;
 
-use crate::commit;
+use crate::commit::{self, RESERVE};
 use crate::disk::{Disk, File};
 use crate::segment::{self, BLOCK_BYTES, FIRST_INCARNATION, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SegmentHeader};
 use crate::superblock::{self, Address, COPIES, COPY_BYTES, COPY_DISTANCE, Quorum, Superblock};
 use crate::volume::Create;
 
-/// Kept so that compaction can always begin when the disk is full.
-pub const RESERVE: &str = "RESERVE";
-/// The most the reserve takes, octets.
-const RESERVE_BYTES_MAX: u64 = 4 << 20;
 /// A volume's first segment.
 pub const FIRST_SEGMENT: u32 = 1;
 
@@ -31,7 +27,7 @@ pub async fn create<D: Disk>(disk: &D, facts: &Create) -> io::Result<()> {
     if superblock::quorum(&read_copies(&superblock_file).await?) != Quorum::Blank {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a volume here already"));
     }
-    make(disk, &there, RESERVE, bytes.min(RESERVE_BYTES_MAX)).await?;
+    make(disk, &there, RESERVE, bytes).await?;
     let first = make(disk, &there, &segment::name(FIRST_SEGMENT), bytes).await?;
     if first.read_at(segment::HEADER_BYTES as u64, BLOCK_BYTES as usize).await?.iter().any(|&b| b != 0) {
         // Nothing is committed before the superblock is there four times: this one was, and is lost.

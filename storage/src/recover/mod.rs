@@ -10,5 +10,5 @@ pub mod frames;
 mod open;
 mod scan;
 
-pub use create::{FIRST_SEGMENT, RESERVE, create};
+pub use create::{FIRST_SEGMENT, create};
 pub use open::open;

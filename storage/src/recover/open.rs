@@ -14,7 +14,7 @@ use super::scan::{Scan, incarnation_of, scan};
 use crate::batch::HEADER_BYTES;
 use crate::bugs::{self, Bug};
 use crate::checkpoint::{self, Clock, Found};
-use crate::commit::{self, Bell, Bound, Cursor, Log, Retired};
+use crate::commit::{self, Bell, Bound, Cursor, Log, Reserve, Retired, find_reserve};
 use crate::disk::{Disk, File};
 use crate::fold::House;
 use crate::index::ahead::Ahead;
@@ -79,7 +79,8 @@ pub async fn open<D: Disk>(
     commit::write_copies(&superblock_file, &superblock)
         .await
         .map_err(|why| io_error("writing the superblock again", why))?;
-    let mut log = settle(&disk, superblock, files, retired, &scan, &mut index, &settings).await?;
+    let reserve = Reserve::found(find_reserve(&disk, &names, &superblock).await);
+    let mut log = settle(&disk, superblock, files, (retired, reserve), &scan, &mut index, &settings).await?;
     log.checkpoints = checkpoints;
     log.checkpointed = checkpointed;
     log.checkpoint_lsn = checkpoint_lsn;
@@ -199,7 +200,7 @@ async fn settle<D: Disk>(
     disk: &D,
     superblock: Superblock,
     files: BTreeMap<u32, D::File>,
-    retired: VecDeque<Retired>,
+    (retired, reserve): (VecDeque<Retired>, Reserve),
     scan: &Scan,
     index: &mut Index,
     settings: &Settings,
@@ -226,6 +227,7 @@ async fn settle<D: Disk>(
         running: false,
         no_room: false,
         free: None,
+        reserve,
         superblock_due: false,
         stale_to: scan.stale_to,
         checkpoints: [Address::NONE; 2],
@@ -308,10 +310,19 @@ async fn again<F: File>(file: &F, offset: u64, bytes: u64) -> Result<(), OpenErr
 async fn begin_next<D: Disk>(disk: &D, log: &mut Log<D::File>) -> Result<(), OpenError> {
     let number = log.active + 1;
     if !log.files.contains_key(&number) {
-        let retired = log.take_retired();
-        let (file, incarnation) = commit::next_file(disk, number, log.superblock.segment_bytes, retired)
-            .await
-            .map_err(|why| io_error("making a segment to go on in", why))?;
+        let doing = |why| io_error("making a segment to go on in", why);
+        let spare = log.take_retired().map(Retired::spare);
+        let made = commit::next_file(disk, number, log.superblock.segment_bytes, spare).await;
+        let (file, incarnation) = match (made, log.reserve.can_be_lent()) {
+            (Err(why), true) if commit::passes(&why) => {
+                let spare = log.reserve.take();
+                let made = commit::next_file(disk, number, log.superblock.segment_bytes, spare).await.map_err(doing)?;
+                log.reserve.lend();
+                log.stats.reserves_lent += 1;
+                made
+            }
+            (made, _) => made.map_err(doing)?,
+        };
         log.add(number, incarnation, file);
     }
     let header = log.segment_header(number);

@@ -80,6 +80,14 @@ pub struct VolumeStats {
     pub durable: Lsn,
     /// Times that the next segment could not be made for want of room, descriptors or memory.
     pub segments_put_off: u64,
+    /// Times that the reserve became a segment.
+    pub reserves_lent: u64,
+    /// Times that it could not be made again.
+    pub reserves_put_off: u64,
+    /// The reserve is not there: appends wait while it was lent, and what it will take counts as not free.
+    pub reserve_missing: bool,
+    /// Appends were refused for want of room when the file system was asked last.
+    pub full: bool,
     /// Damaged regions found when it was opened.
     pub damaged_regions: u64,
     /// Acknowledged batches that were lost then.

@@ -168,13 +168,14 @@ impl<D: Disk> Volume<D> {
 
     /// To be called about once a second. When nothing waits and the last commit is not yet vouched for by anything
     /// later on disk, this commits a heartbeat, so that damage to that commit can be told from a torn write. It counts the
-    /// seconds to the next checkpoint, too.
+    /// seconds to the next checkpoint, too, and looks whether a full disk has room again.
     pub fn heartbeat(&self) {
+        self.0.tick_room();
         let due = {
             let mut log = self.0.log.borrow_mut();
             log.clock.tick();
             log.checkpoint_age_s = log.checkpoint_age_s.map(|age_s| age_s + 1);
-            log.clock.is_due(&self.0.settings)
+            log.clock.is_due(&self.0.settings) || log.reserve_due()
         };
         if due {
             self.0.keep_bell.ring();
@@ -205,6 +206,7 @@ impl<D: Disk> Volume<D> {
             accounts_loaded: index.loaded.len() as u64,
             accounts_loaded_bytes: index.memory.bytes as u64,
             folds_waiting: self.0.house.len() as u64,
+            reserve_missing: !self.0.log.borrow().reserve.is_there(),
             ..self.0.log.borrow().stats
         }
     }
