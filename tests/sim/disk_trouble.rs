@@ -160,12 +160,14 @@ fn a055_removing_goes_on_in_the_reserve_and_mail_is_taken_again_when_there_is_ro
         }
         Sender::open().await.expect(mail, "452 4.3.1").await;
         let mut client = Client::in_inbox("alice").await;
-        for _ in 0..60 {
-            assert_eq!(client.say("STORE 1 +FLAGS.SILENT (\\Deleted)").await, "OK");
-            assert_eq!(client.say("STORE 1 -FLAGS.SILENT (\\Deleted)").await, "OK");
+        let has_reserve = || house.disk(0).files().iter().any(|(name, _)| name == "RESERVE");
+        for n in 0..200 {
+            let sign = if n % 2 == 0 { '+' } else { '-' };
+            if has_reserve() {
+                assert_eq!(client.say(&format!("STORE 1 {sign}FLAGS.SILENT (\\Deleted)")).await, "OK");
+            }
         }
-        let names: Vec<String> = house.disk(0).files().into_iter().map(|(name, _)| name).collect();
-        assert!(!names.contains(&"RESERVE".to_owned()), "{names:?}");
+        assert!(!has_reserve(), "it is a segment now");
         assert_eq!(client.say("STORE 1 +FLAGS.SILENT (\\Deleted)").await, "OK");
         assert_eq!(client.say("EXPUNGE").await, "1 EXPUNGE ~ OK");
         assert!(!subjects("alice").await.contains(&"old".to_owned()), "POP3 goes on");
@@ -173,7 +175,7 @@ fn a055_removing_goes_on_in_the_reserve_and_mail_is_taken_again_when_there_is_ro
         house.disk(0).heal();
         shard::sleep(seconds(5)).await;
         assert!(kept(&deliver("alice", "small", "x").await));
-        assert!(house.disk(0).files().iter().any(|(name, _)| name == "RESERVE"));
+        assert!(has_reserve());
         house.crash();
         let found = subjects("alice").await;
         assert!(found.contains(&"small".to_owned()) && !found.contains(&"old".to_owned()), "{found:?}");
