@@ -201,6 +201,49 @@ fn a055_a_full_disk_is_compacted_through_the_reserve_and_has_one_again() {
 }
 
 #[test]
+fn a055_a_slow_disk_lends_the_reserve_as_well() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    for n in 0..4 {
+        v.deliver(alice, &text(5_000, n));
+    }
+    disk.set_free_bytes(1_000);
+    disk.set_delay(Some(Rc::new(|_| Box::pin(turns(7)))));
+    until_lent(&mut v, alice);
+    assert!(matches!(v.done(expunge(alice, 2)), Outcome::Expunged(uids, _) if uids == [2]));
+}
+
+#[test]
+fn a055_a_reserve_that_cannot_be_renamed_just_now_is_lent_a_little_later() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    for n in 0..4 {
+        v.deliver(alice, &text(5_000, n));
+    }
+    disk.set_free_bytes(1_000);
+    disk.fail(OpKind::Recycle, Fault::NoDescriptor, When::Once(1));
+    let mut refused = 0;
+    for n in 0..300 {
+        if v.volume.stats().reserves_lent > 0 {
+            break;
+        }
+        let how = if n % 2 == 0 { FlagsHow::Add } else { FlagsHow::Remove };
+        let op = store(alice, &[1], how, Flags::of(Flags::SEEN));
+        let Ok(decided) = v.decide(Transaction { bodies: vec![], ops: vec![op] }) else {
+            refused += 1;
+            v.volume.heartbeat();
+            continue;
+        };
+        v.tasks.settle();
+        refused += u32::from(block_on(decided.ticket).is_err());
+    }
+    assert!((1..6).contains(&refused), "{refused} were refused");
+    assert!(v.volume.stats().reserves_lent == 1 && !v.volume.stats().failed);
+}
+
+#[test]
 fn a055_a_reserve_made_of_an_old_segment_is_lent_again() {
     let disk = made();
     let mut v = open(&disk);

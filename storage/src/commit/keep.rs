@@ -94,8 +94,8 @@ async fn lend_reserve<D: Disk>(inner: &Inner<D>, number: u32) {
             log.add(number, spare.incarnation, file);
         }
         // Somebody has removed it.
-        Err(why) if why.kind() == ErrorKind::NotFound => {}
-        Err(why) if passes(&why) => inner.log.borrow_mut().reserve.give_back(&spare),
+        Err(why) if why.kind() == ErrorKind::NotFound => inner.log.borrow_mut().reserve.give_back(None),
+        Err(why) if passes(&why) => inner.log.borrow_mut().reserve.give_back(Some(&spare)),
         Err(_) => inner.fail(),
     }
     inner.segment_bell.ring();

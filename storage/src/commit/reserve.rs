@@ -57,7 +57,12 @@ impl Reserve {
 
     /// Somebody waits for it who may have it.
     pub fn want(&mut self) {
-        self.wanted = true;
+        self.wanted = self.can_be_lent();
+    }
+
+    /// Whoever waits for it will have it, or be told.
+    pub fn is_coming(&self) -> bool {
+        self.wanted
     }
 
     /// Whoever waited was told that it will not be.
@@ -84,10 +89,10 @@ impl Reserve {
         (self.lent, self.wanted) = (true, false);
     }
 
-    /// It could not become one, and is there still.
-    pub fn give_back(&mut self, spare: &Spare) {
-        self.there = Some(spare.incarnation);
-        self.rests = REST_S;
+    /// It could not become one; perhaps it is there still.
+    pub fn give_back(&mut self, spare: Option<&Spare>) {
+        self.there = spare.map(|spare| spare.incarnation);
+        (self.wanted, self.rests) = (false, REST_S);
     }
 
     /// It was made.

@@ -126,7 +126,7 @@ async fn reach_segment<D: Disk>(inner: &Inner<D>) -> bool {
         .segment_bell
         .until(|| {
             let log = inner.log.borrow();
-            log.files.contains_key(&want) || log.failed || (log.no_room && log.wanted_segment().is_none())
+            log.files.contains_key(&want) || log.failed || (log.no_room && !log.reserve.is_coming())
         })
         .await;
     let ready = {
