@@ -189,9 +189,9 @@ fn make(folder: &OwnedFd, name: &str, len: u64, writing: Writing) -> io::Result<
 fn fill(buffered: &OwnedFd, direct: Option<&OwnedFd>, len: u64) -> io::Result<()> {
     if len > 0 {
         // One extent where the file system can; it need not. A full disk says so here, before it is made fuller.
-        match rustix::fs::fallocate(buffered, rustix::fs::FallocateFlags::empty(), 0, len) {
-            Err(why @ (Errno::NOSPC | Errno::DQUOT)) => return Err(why.into()),
-            _ => {}
+        let allocated = rustix::fs::fallocate(buffered, rustix::fs::FallocateFlags::empty(), 0, len);
+        if let Err(why @ (Errno::NOSPC | Errno::DQUOT)) = allocated {
+            return Err(why.into());
         }
     }
     let mut zeros = Stage::new(ZEROS_BYTES);
