@@ -10,10 +10,10 @@ use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
 use crate::checkpoint::golden::{Page, example};
 use crate::index;
 use crate::record::{
-    self, AccountGone, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Forward, Gap, Heartbeat,
-    MailboxPut, MailboxRemove, MailboxRoot, NewMessage, NewRoot, NewTransfer, Record, Released, ReleasedList, Renumber,
-    Retired, RetiredRun, Row, RowRun, RunRecord, RunRef, Subscription, TransferRecord, Truncate, encode_sent,
-    encode_watermark, here, kind, pack, pack_rows, unpack_rows,
+    self, AccountGone, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Forget, Forward, Gap,
+    Heartbeat, MailboxPut, MailboxRemove, MailboxRoot, NewMessage, NewRoot, NewTransfer, Record, Released,
+    ReleasedList, Renumber, Retired, RetiredRun, Row, RowRun, RunRecord, RunRef, Subscription, TransferRecord,
+    Truncate, encode_sent, encode_watermark, here, kind, pack, pack_rows, unpack_rows,
 };
 use crate::transfer::{TransferCopy, TransferNumber};
 use crate::types::{AccountId, Flags, MailboxId, Message, Place};
@@ -195,6 +195,15 @@ fn the_records_of_compaction_are_these_bytes() {
     let entry = directory::entries(&record).next().unwrap().unwrap();
     let Some(Record::AccountGone(view)) = entry.record else { panic!("accounts that are gone") };
     assert_eq!(view.items().collect::<Vec<_>>(), gone);
+}
+
+#[test]
+fn a_record_that_forgets_forwards_is_these_bytes() {
+    let record = bare(kind::FORGET, |out| Forget { through: 77_001 }.encode(out));
+    golden("record-forget-v2", &record);
+    let entry = directory::entries(&record).next().unwrap().unwrap();
+    let Some(Record::Forget(forget)) = entry.record else { panic!("a forget") };
+    assert_eq!(forget.through, 77_001);
 }
 
 /// A record of an account, framed.

@@ -10,7 +10,9 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use ringpost_storage::sim::SimDisk;
 use ringpost_storage::sim::campaign::house::{self, Chance};
-use ringpost_storage::{AccountId, Body, Compacted, Flags, MailboxId, Op, Outcome, Pace, Target, Transaction, Uid};
+use ringpost_storage::{
+    AccountId, Body, Compacted, Flags, MailboxId, Op, Outcome, Pace, Settings, Target, Transaction, Uid,
+};
 use support::*;
 
 /// In no hurry, and never waits.
@@ -201,6 +203,72 @@ fn space_stays_bounded_however_long_letters_come_and_go() {
     let found = shown(&v);
     let expected: Shown = there.into_iter().map(|(who, uid, text)| ((who, INBOX, uid), text)).collect();
     assert!(found == expected, "what is there reads as it was sent");
+}
+
+/// Whatever can be done is worth it.
+struct Keen;
+
+impl Pace for Keen {
+    fn now_ms(&self) -> i64 {
+        NOW_MS
+    }
+
+    fn is_eager(&self) -> bool {
+        true
+    }
+
+    async fn rest(&self, _: u64) {}
+}
+
+#[test]
+fn old_places_are_forgotten_however_often_a_letter_moves() {
+    let facts = ringpost_storage::Create { segment_bytes: 1 << 20, ..facts() };
+    let disk = made_with(&facts);
+    let mut v = open(&disk);
+    let mut chance = SmallRng::seed_from_u64(8);
+    let (stays, goes) = (v.account("stays@x"), v.account("goes@x"));
+    // Each moves with every segment that it lies in; one of them is large, and one has a copy.
+    for n in 0..20u64 {
+        v.deliver(stays, &text(1_000, n));
+    }
+    v.deliver(stays, &text(600 << 10, 99));
+    let held = block_on(v.volume.load(stays)).unwrap();
+    let made = v.done(Op::CreateMailbox { account: stays, name: "Copies".into(), special_use: 0, subscribed: true });
+    let Outcome::Mailbox(copies, _) = made else { panic!("{made:?}") };
+    v.done(Op::Copy { account: stays, from: INBOX, uids: vec![3, 21], to: Target::Mailbox(copies) });
+    drop(held);
+    v.held.clear();
+    let before = shown(&v);
+    let mut most = 0;
+    for round in 0..120u64 {
+        let uids = (0..30).map(|n| v.deliver(goes, &text(chance.random_range(10_000..90_000), round * 100 + n))).collect();
+        expunge(&mut v, goes, INBOX, uids);
+        v.held.clear();
+        let volume = v.volume.clone();
+        v.tasks.spawn(async move {
+            for _ in 0..3 {
+                volume.compact(&Keen).await;
+            }
+        });
+        v.tasks.settle();
+        most = most.max(v.volume.stats().forwards);
+        if round % 40 == 39 {
+            assert!(v.volume.stats().forgets >= 3, "{:?}", v.volume.stats());
+            v.close();
+            v = open(&disk);
+            v.held.clear();
+            assert_eq!(shown(&v), before);
+        }
+    }
+    // 22 records, 21 bodies, pieces and list of the large one: each has a name too many or two.
+    assert!((10..250).contains(&most), "{most} old places");
+    assert_eq!(shown(&v), before);
+    // Also who reads the whole log, from which forwards have gone, finds everything.
+    v.close();
+    let whole = Settings { checkpoint_bytes: 0, ..support::settings() };
+    let v = try_open_with(&disk, whole).unwrap();
+    assert_eq!((v.recovered.lost_batches, &v.recovered.damaged), (0, &vec![]));
+    assert_eq!(shown(&v), before);
 }
 
 #[test]

@@ -70,8 +70,10 @@ impl<D: Disk> Inner<D> {
                 self.write(Bound { bytes, parts: 0, appends: false }, |index, gather| {
                     let items: Vec<(u32, Place, bool)> = ats
                         .iter()
-                        .map(|at| (Place { segment, at: *at }, index.forwards.resolve(Place { segment, at: *at })))
-                        // Its table is gone, or nobody needed it when it was to be moved on.
+                        .map(|at| Place { segment, at: *at })
+                        // Its table was forgotten, or nobody needed it when it was to be moved on.
+                        .filter(|old| index.forwards.has(*old))
+                        .map(|old| (old, index.forwards.resolve(old)))
                         .filter(|(old, new)| old != new && new.segment != number)
                         .map(|(old, new)| (old.at, new, false))
                         .collect();
@@ -102,7 +104,7 @@ impl<D: Disk> Inner<D> {
         Ok(())
     }
 
-    async fn carry_transfers(&self, survey: &Survey) -> Result<(), Stuck> {
+    pub(super) async fn carry_transfers(&self, survey: &Survey) -> Result<(), Stuck> {
         for &(target, number) in &survey.transfers {
             let Some(pending) = self.index.borrow().transfers.one(target, number) else { continue };
             let copies: u64 = pending.copies.iter().map(copy_bytes).sum();

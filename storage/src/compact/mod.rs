@@ -13,6 +13,7 @@
 //! - Never touched: the segment that is written, one that an upload pins, one with damage or a gap, and none at all
 //!   while acknowledged batches are missing (they may be put back).
 //! - One step is in flight at a time, and the caller's [`Pace`] is asked after each stretch: it bounds rate and share.
+//! - Old places are named anew from time to time, and forwards forgotten (`rename`).
 //! - `debts` (in `debts`): pieces of large bodies that nobody has any more are let go by the same hand.
 
 mod carry;
@@ -20,10 +21,12 @@ mod debts;
 mod moves;
 mod plan;
 mod recount;
+mod rename;
 mod run;
 mod survey;
 mod window;
 
+pub use rename::Renaming;
 pub use window::Window;
 
 use std::future::Future;

@@ -35,6 +35,10 @@ impl<D: Disk> Inner<D> {
         if let Err(why) = self.pay_debts(pace).await {
             return Compacted::Stuck(0, why);
         }
+        let may_rename = !(self.log.borrow().failed || self.log.borrow().closing || self.index.borrow().uncounted);
+        if may_rename && let Err(why) = self.rename(pace).await {
+            return Compacted::Stuck(0, why);
+        }
         let began = self.log.borrow().stats.written_bytes;
         if began < self.rests_until.get() && !pace.is_eager() {
             return Compacted::Nothing;
@@ -251,7 +255,7 @@ impl<D: Disk> Inner<D> {
     }
 
     /// True if a body has users.
-    fn is_live(&self, place: Place) -> bool {
+    pub(super) fn is_live(&self, place: Place) -> bool {
         self.index.borrow().segments.get(&place.segment).is_some_and(|segment| segment.users(place.at) > 0)
     }
 

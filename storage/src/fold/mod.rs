@@ -27,7 +27,7 @@ use plan::Plan;
 use crate::disk::Disk;
 use crate::index::{Account, Entry};
 use crate::transaction::{Lost, Refused};
-use crate::types::{AccountId, MailboxId};
+use crate::types::{AccountId, MailboxId, Place};
 use crate::volume::{Inner, ReadError};
 
 /// Tries to fold an account without its rows, while others change it. After them it is loaded.
@@ -47,6 +47,20 @@ pub enum Rewrite {
     Nothing,
     /// What lies in this segment of the account's runs, its root, its put and the records behind its root.
     In(u32),
+    /// The account's runs of rows in the segments up to this one.
+    Through(u32),
+}
+
+impl Rewrite {
+    /// Something at this place is written again.
+    fn has(self, place: Place) -> bool {
+        matches!(self, Rewrite::In(segment) if segment == place.segment)
+    }
+
+    /// A run of rows at this place is.
+    fn has_rows(self, place: Place) -> bool {
+        self.has(place) || matches!(self, Rewrite::Through(segment) if place.segment <= segment)
+    }
 }
 
 /// Why an account was not folded.

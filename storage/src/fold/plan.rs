@@ -120,8 +120,10 @@ impl<D: Disk> Inner<D> {
                 Source::Bare(bare) => (&bare.1, false),
             };
             let outlines = self.outlines(account, whole, rewrite);
-            let in_segment = |place: Place| matches!(rewrite, Rewrite::In(segment) if segment == place.segment);
+            let in_segment = |place: Place| rewrite.has(place);
             let put = Some(entry.put).filter(|put| in_segment(*put));
+            let old_rows = matches!(rewrite, Rewrite::Through(_))
+                && account.mailboxes.values().any(|m| m.rows.iter().any(|run| rewrite.has_rows(run.body)));
             let tail =
                 entry.unfolded > 0 && (rewrite == Rewrite::Nothing || entry.chain().newest_first().any(in_segment));
             // Links further back than those that are known may lie there too.
@@ -130,7 +132,7 @@ impl<D: Disk> Inner<D> {
                 || account.mailboxes.values().any(|m| {
                     m.rows.iter().any(|run| in_segment(run.body)) || m.runs.iter().any(|run| in_segment(run.body))
                 });
-            if !(tail || behind || again || put.is_some() || in_segment(entry.root)) {
+            if !(tail || behind || again || old_rows || put.is_some() || in_segment(entry.root)) {
                 return Ok(None);
             }
             (outlines, put)
@@ -197,7 +199,7 @@ impl<D: Disk> Inner<D> {
 impl Bounds {
     /// `whole`: all messages are in memory.
     fn outline(&mut self, mailbox: &Mailbox, whole: bool) -> Outline {
-        let new = mailbox.dirty_count();
+        let (new, rewrite) = (mailbox.dirty_count(), self.rewrite);
         let rows: u64 = mailbox.rows.iter().map(|run| u64::from(run.rows)).sum();
         let messages = mailbox.messages.len() as u64;
         let dead = rows + new > 2 * messages + DEAD_ROWS_SPARED;
@@ -207,7 +209,8 @@ impl Bounds {
             sizes.push(Size { items: new, bytes: new * crate::record::ROW_BYTES as u64 });
         }
         let merge = to_merge(&sizes, self.rows).filter(|_| !all_rows);
-        let rows = if all_rows { Vec::new() } else { self.wanted(&mailbox.rows, merge, |_| false) };
+        let rows =
+            if all_rows { Vec::new() } else { self.wanted(&mailbox.rows, merge, |run| rewrite.has_rows(run.body)) };
         let is_live = |run: &RunRef| {
             let from = mailbox.messages.partition_point(|m| m.uid < run.first);
             let to = mailbox.messages.partition_point(|m| m.uid <= run.last);
@@ -215,7 +218,7 @@ impl Bounds {
         };
         let sizes: Vec<Size> = mailbox.runs.iter().map(Run::size).collect();
         let merge = to_merge(&sizes, self.summaries);
-        let summaries = self.wanted(&mailbox.runs, merge, |run| whole && !is_live(run));
+        let summaries = self.wanted(&mailbox.runs, merge, |run| rewrite.has(run.body) || whole && !is_live(run));
         Outline { mailbox: mailbox.info.id, all_rows, rows, summaries }
     }
 
@@ -231,7 +234,6 @@ impl Bounds {
         let merge = merge.filter(|range| bytes(range) <= self.left).unwrap_or(0..0);
         let mut wanted: Vec<Wanted<R>> = Vec::new();
         for (n, run) in runs.iter().enumerate() {
-            let here = matches!(self.rewrite, Rewrite::In(segment) if segment == run.body().segment);
             if merge.contains(&n) {
                 if n == merge.start {
                     let joins_new = merge.end > runs.len();
@@ -239,7 +241,7 @@ impl Bounds {
                 }
                 wanted.last_mut().expect("begun with its first").runs.push(run.clone());
                 self.left = self.left.saturating_sub(run.size().bytes);
-            } else if (here || again(run)) && self.left >= run.size().bytes {
+            } else if again(run) && self.left >= run.size().bytes {
                 wanted.push(Wanted { range: n..n + 1, runs: vec![run.clone()], joins_new: false });
                 self.left -= run.size().bytes;
             }

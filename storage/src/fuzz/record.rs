@@ -9,10 +9,10 @@ use crate::batch::{Header, directory};
 use crate::codec::Put;
 use crate::index::{self, Index};
 use crate::record::{
-    self, AccountGone, AccountPut, BodyRecord, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Forward, Gap,
-    Heartbeat, IGNORABLE, LargeRecord, MailboxPut, MailboxRemove, MessageRecord, NewMessage, NewRoot, NewTransfer,
-    Piece, Record, Released, ReleasedList, Renumber, Retired, RetiredRun, RootRecord, RunRecord, SENT_RUNS_MAX,
-    Subscription, TransferRecord, TransferView, Truncate, encode_sent, encode_watermark, kind,
+    self, AccountGone, AccountPut, BodyRecord, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Forget,
+    Forward, Gap, Heartbeat, IGNORABLE, LargeRecord, MailboxPut, MailboxRemove, MessageRecord, NewMessage, NewRoot,
+    NewTransfer, Piece, Record, Released, ReleasedList, Renumber, Retired, RetiredRun, RootRecord, RunRecord,
+    SENT_RUNS_MAX, Subscription, TransferRecord, TransferView, Truncate, encode_sent, encode_watermark, kind,
 };
 use crate::segment::SEGMENT_BYTES_MAX;
 use crate::transfer::{TransferCopy, TransferNumber};
@@ -226,7 +226,7 @@ fn copy(chance: &mut SmallRng) -> TransferCopy {
 
 /// The payload of some kind of record: kind, whether it is an account's, octets. By the encoders of production.
 pub fn payload(chance: &mut SmallRng) -> (u16, bool, Vec<u8>) {
-    const KINDS: [u16; 32] = [
+    const KINDS: [u16; 33] = [
         kind::DOMAIN_PUT,
         kind::DOMAIN_REMOVE,
         kind::ACCOUNT_PUT,
@@ -259,6 +259,7 @@ pub fn payload(chance: &mut SmallRng) -> (u16, bool, Vec<u8>) {
         kind::RELEASE,
         kind::RETIRED,
         kind::ACCOUNT_GONE,
+        kind::FORGET,
     ];
     let kind = KINDS[chance.random_range(0..KINDS.len())];
     let mut out = Vec::new();
@@ -329,6 +330,7 @@ pub fn payload(chance: &mut SmallRng) -> (u16, bool, Vec<u8>) {
         }
         kind::TRUNCATE => Truncate { discarded_to: number(chance) }.encode(o),
         kind::HEARTBEAT => Heartbeat { durable_lsn: number(chance) }.encode(o),
+        kind::FORGET => Forget { through: number(chance) }.encode(o),
         kind::GAP => {
             let lost = several(chance, 5, |chance| {
                 let first = number(chance) % LSN_MAX;
@@ -442,6 +444,7 @@ fn payload_again(record: &Record<'_>) -> Vec<u8> {
         Record::AccountGone(gone) => AccountGone::encode(o, &gone.items().collect::<Vec<_>>()),
         Record::Truncate(truncate) => truncate.encode(o),
         Record::Heartbeat(heartbeat) => heartbeat.encode(o),
+        Record::Forget(forget) => forget.encode(o),
         Record::Gap(gap) => {
             o.u32(gap.numbers);
             o.u32(gap.ranges().count() as u32);

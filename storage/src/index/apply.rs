@@ -106,6 +106,7 @@ impl Index {
             Record::MovedLarge(_) => tally.new.push((place, 0)),
             Record::Retired(retired) => self.retire(retired),
             Record::AccountGone(gone) => gone.items().for_each(|(account, _)| self.remove_account(account)),
+            Record::Forget(forget) => self.forwards.forget(forget.through),
             Record::Truncate(_) | Record::Heartbeat(_) | Record::Moved(_) => {}
             Record::Gap(gap) => self.jump(place, gap),
             Record::Transfer(record) => {

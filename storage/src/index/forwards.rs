@@ -1,7 +1,8 @@
 //! Forwarding: where things are that compaction has moved, a sorted table for each segment they were moved out of.
 //!
 //! Places in snapshots and in records stay as they were written, until their account is folded; so whoever follows a place
-//! asks here first. A table is kept for good so far: nothing tells yet that nobody names its segment.
+//! asks here first. When everything that may name an old place was written anew (`compact/rename`), the tables up to there
+//! are forgotten: at once by the log, and in memory with the next ones, for the sake of who holds a place just then.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,8 @@ const STEPS_MAX: usize = 64;
 #[derive(Default)]
 pub struct Forwards {
     tables: BTreeMap<u32, Table>,
+    /// Those that were forgotten last.
+    faded: BTreeMap<u32, Table>,
     pub marks: Marks,
 }
 
@@ -73,7 +76,7 @@ fn image(table: Option<&Table>) -> Vec<u8> {
 
 impl Forwards {
     pub fn is_empty(&self) -> bool {
-        self.tables.is_empty()
+        self.tables.is_empty() && self.faded.is_empty()
     }
 
     #[cfg(test)]
@@ -85,12 +88,42 @@ impl Forwards {
     pub fn resolve(&self, place: Place) -> Place {
         let mut now = place;
         for _ in 0..STEPS_MAX {
-            match self.tables.get(&now.segment).and_then(|table| table.find(now.at)) {
+            match self.step(now) {
                 Some(next) => now = next,
                 None => return now,
             }
         }
         place
+    }
+
+    fn step(&self, place: Place) -> Option<Place> {
+        let find = |tables: &BTreeMap<u32, Table>| tables.get(&place.segment)?.find(place.at);
+        find(&self.tables).or_else(|| find(&self.faded))
+    }
+
+    /// True unless what was at a place was never moved, or that was forgotten.
+    pub fn has(&self, place: Place) -> bool {
+        self.tables.get(&place.segment).is_some_and(|table| table.find(place.at).is_some())
+    }
+
+    /// Old places in all tables.
+    pub fn len(&self) -> usize {
+        self.tables.values().map(|table| table.entries.len()).sum()
+    }
+
+    /// Nobody names an old place of a table any more to which nothing came behind this batch.
+    pub fn forget(&mut self, through: Lsn) {
+        let gone: Vec<u32> = self.tables.iter().filter(|(_, table)| table.lsn <= through).map(|(n, _)| *n).collect();
+        self.faded.clear();
+        for segment in gone {
+            self.touch(segment);
+            self.faded.extend(self.tables.remove(&segment).map(|table| (segment, table)));
+        }
+    }
+
+    /// Whoever held a place when tables were forgotten is done with it.
+    pub fn fade(&mut self) {
+        self.faded.clear();
     }
 
     /// A forward has come: `items` are old places of one segment, and new ones. Of two for one place the later counts.
@@ -208,6 +241,27 @@ mod tests {
         let mut back = Forwards::default();
         back.restore(1, &mut Reader::new(&images[0].1)).unwrap();
         assert_eq!(back.resolve(place(1, 20)), place(5, 200), "as it was when the checkpoint began");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_known_to_who_asks_soon_and_not_later() {
+        let mut forwards = Forwards::default();
+        moved(&mut forwards, 1, 5, &[(10, 100)]);
+        forwards.add(2, 7, place(5, 0), [(place(2, 10), place(5, 200))].into_iter());
+        forwards.marks.begin();
+        forwards.forget(6);
+        assert_eq!((forwards.len(), forwards.table(1).is_none()), (1, true));
+        assert_eq!(forwards.resolve(place(1, 10)), place(5, 100));
+        moved(&mut forwards, 5, 9, &[(100, 1), (200, 2)]);
+        assert_eq!(forwards.resolve(place(1, 10)), place(9, 1), "moved on from there");
+        forwards.fade();
+        assert_eq!(forwards.resolve(place(1, 10)), place(1, 10));
+        assert_eq!(forwards.resolve(place(2, 10)), place(9, 2));
+        let mut back = Forwards::default();
+        for (segment, image) in forwards.take(usize::MAX).into_iter().filter(|(_, image)| !image.is_empty()) {
+            back.restore(segment, &mut Reader::new(&image)).unwrap();
+        }
+        assert_eq!(back.resolve(place(1, 10)), place(5, 100), "as it was when the checkpoint began");
     }
 
     #[test]

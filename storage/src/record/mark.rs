@@ -1,4 +1,5 @@
-//! Marks of the log itself: truncate (a new epoch after a torn tail) and heartbeat (so far is durable).
+//! Marks of the log itself: truncate (a new epoch after a torn tail), heartbeat (so far is durable) and forget (old places
+//! that nobody names).
 
 use crate::codec::{Put, Reader};
 use crate::types::Lsn;
@@ -14,6 +15,22 @@ pub struct Truncate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
     pub durable_lsn: Lsn,
+}
+
+/// Kind 112: whatever was moved by batches up to this one, and by no later one from the same segment, is named by where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forget {
+    pub through: Lsn,
+}
+
+impl Forget {
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.u64(self.through);
+    }
+
+    pub fn decode(r: &mut Reader<'_>) -> Option<Self> {
+        Some(Forget { through: r.u64()? })
+    }
 }
 
 impl Truncate {

@@ -39,7 +39,7 @@ pub use frame::{
 pub use gap::{Gap, all_known};
 pub use large::{LargeRecord, PIECE_ITEM_BYTES, Piece};
 pub use mailbox::{MailboxPut, MailboxRemove};
-pub use mark::{Heartbeat, Truncate};
+pub use mark::{Forget, Heartbeat, Truncate};
 pub use message::{MessageRecord, NewMessage};
 pub use released::{Released, ReleasedList};
 pub use renumber::Renumber;
@@ -86,6 +86,7 @@ pub mod kind {
     pub const RETIRED: u16 = 109;
     pub const MOVED_LARGE: u16 = 110;
     pub const ACCOUNT_GONE: u16 = 111;
+    pub const FORGET: u16 = 112;
 }
 
 /// A record's payload, borrowing from the directory.
@@ -119,6 +120,8 @@ pub enum Record<'a> {
     MovedLarge(LargeRecord<'a>),
     /// Accounts that were removed, by records that are gone.
     AccountGone(AccountGone<'a>),
+    /// Tables of forwards that nobody needs.
+    Forget(Forget),
     Truncate(Truncate),
     Heartbeat(Heartbeat),
     Gap(Gap<'a>),
@@ -156,6 +159,7 @@ impl<'a> Record<'a> {
             kind::RETIRED if known => Retired::decode(&mut r).map(Record::Retired),
             kind::MOVED_LARGE if known => LargeRecord::decode(&mut r).map(Record::MovedLarge),
             kind::ACCOUNT_GONE if known => AccountGone::decode(&mut r).map(Record::AccountGone),
+            kind::FORGET if known => Forget::decode(&mut r).map(Record::Forget),
             kind::TRUNCATE if known => Truncate::decode(&mut r).map(Record::Truncate),
             kind::HEARTBEAT if known => Heartbeat::decode(&mut r).map(Record::Heartbeat),
             kind::GAP if known => Gap::decode(&mut r).map(Record::Gap),
@@ -210,7 +214,7 @@ mod tests {
 
         #[test]
         fn no_payload_under_a_good_frame_makes_the_decoder_panic(
-            kind in 0u16..112, payload in proptest::collection::vec(any::<u8>(), 0..300)
+            kind in 0u16..113, payload in proptest::collection::vec(any::<u8>(), 0..300)
         ) {
             for entry in directory::entries(&framed(kind, 1, 0, &payload)) {
                 match entry.map(|e| e.record) {

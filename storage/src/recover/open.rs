@@ -120,6 +120,7 @@ pub async fn open<D: Disk>(
         reading: Pins::default(),
         stuck: RefCell::default(),
         compacting: Cell::default(),
+        renaming: Cell::default(),
         rests_until: Cell::default(),
     };
     if failed {

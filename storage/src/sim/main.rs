@@ -193,11 +193,12 @@ fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
         tally.looks
     );
     println!(
-        "  {} transactions ({} refused), {} accounts folded, {} segments compacted; {} to several; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
+        "  {} transactions ({} refused), {} accounts folded, {} segments compacted, old places forgotten {} times; {} to several; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
         tally.decided,
         tally.refused,
         tally.folds,
         tally.compacted,
+        tally.forgets,
         tally.shared,
         tally.appended,
         tally.copied,

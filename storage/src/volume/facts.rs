@@ -98,6 +98,10 @@ pub struct VolumeStats {
     pub compacted_segments: u64,
     /// Octets of bodies that were copied for it.
     pub compacted_bytes: u64,
+    /// Old places of what was moved that have to be remembered, 12 octets each.
+    pub forwards: u64,
+    /// Times that some of them were forgotten.
+    pub forgets: u64,
     /// Accounts.
     pub accounts: u64,
     /// Those that are in memory whole.

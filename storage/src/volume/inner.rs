@@ -7,7 +7,7 @@ use std::rc::Rc;
 use super::{Commit, Create, Settings};
 use crate::checkpoint::Pages;
 use crate::commit::{Bell, Log};
-use crate::compact::Stuck;
+use crate::compact::{Renaming, Stuck};
 use crate::disk::Disk;
 use crate::fold::House;
 use crate::index::Index;
@@ -54,6 +54,7 @@ pub(crate) struct Inner<D: Disk> {
     pub stuck: RefCell<BTreeMap<u32, Stuck>>,
     /// A segment is being compacted.
     pub compacting: Cell<bool>,
+    pub renaming: Cell<Renaming>,
     /// Nothing is compacted before the log has written so many octets: the last round brought too little.
     pub rests_until: Cell<u64>,
 }

@@ -202,6 +202,7 @@ impl<D: Disk> Volume<D> {
         let index = self.0.index.borrow();
         VolumeStats {
             orphan_records: index.orphans,
+            forwards: index.forwards.len() as u64,
             accounts: index.entries.len() as u64,
             accounts_loaded: index.loaded.len() as u64,
             accounts_loaded_bytes: index.memory.bytes as u64,

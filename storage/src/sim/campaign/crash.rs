@@ -225,11 +225,11 @@ impl<'a> Trial<'a> {
         }
         said.listen();
         assert!(house.is_at_rest(), "nothing goes on for ever");
-        self.tally.compacted += house.volume.stats().compacted_segments;
         self.looks_durable(house, said);
         let stats = house.volume.stats();
         self.tally.folds += stats.folds;
         self.tally.compacted += stats.compacted_segments;
+        self.tally.forgets += stats.forgets;
         self.tally.checkpoints += stats.checkpoints;
         assert!(close.is_none_or(|closed| closed.get()), "closing ends");
     }

@@ -40,6 +40,8 @@ pub struct Tally {
     pub refused: u64,
     /// Segments compacted.
     pub compacted: u64,
+    /// Times that old places were forgotten.
+    pub forgets: u64,
     /// Messages delivered to several accounts at once.
     pub shared: u64,
     /// Messages appended.
@@ -105,7 +107,7 @@ impl Tally {
         self.images_at.iter_mut().zip(other.images_at).for_each(|(mine, more)| *mine += more);
     }
 
-    fn fields(&mut self) -> [&mut u64; 27] {
+    fn fields(&mut self) -> [&mut u64; 28] {
         [
             &mut self.seeds,
             &mut self.points,
@@ -123,6 +125,7 @@ impl Tally {
             &mut self.decided,
             &mut self.refused,
             &mut self.compacted,
+            &mut self.forgets,
             &mut self.shared,
             &mut self.appended,
             &mut self.copied,

@@ -1,0 +1,204 @@
+//! Old places are named anew, so that tables of forwards can be forgotten: without this each move of a body that lives on
+//! would leave an entry for good.
+//!
+//! ```text
+//! too many entries ─► mark: what is durable, what is decided ─► the log goes on in another segment
+//!   ─► each account: runs and records up to the mark are folded, lists up to it are written again
+//!   ─► transfers are said again, debts are paid ─► "forget what was moved up to the mark" is durable
+//! ```
+//!
+//! Whatever is decided names places as the last durable batch left them. So what is decided after the mark knows of all
+//! moves up to it, and what was decided before lies in the segments up to the mark's, where it is looked for. A crash anywhere
+//! leaves tables that are longer than they need to be, and another mark is made.
+
+use super::moves::Moves;
+use super::survey::Survey;
+use super::{Pace, Stuck};
+use crate::commit::Bound;
+use crate::disk::Disk;
+use crate::fold::{FoldError, Rewrite};
+use crate::index::Entry;
+use crate::record::{FRAME_BYTES_MAX, Forget, kind};
+use crate::transaction::Refused;
+use crate::transfer::TransferNumber;
+use crate::types::{AccountId, Lsn, Place};
+use crate::volume::Inner;
+
+/// Entries that are borne whatever the volume holds: 12 octets each.
+const ENTRIES_MIN: usize = 1 << 18;
+/// Entries for each body in use that are borne. A message that is moved has two.
+const ENTRIES_A_BODY: usize = 2;
+/// The same where everything is worth it.
+const ENTRIES_EAGER: usize = 16;
+/// How long who holds a place may still read there after its table was forgotten, milliseconds. Whoever holds one longer is
+/// told that it is gone, and looks for the message again.
+const FADES_AFTER_MS: i64 = 10 * 60 * 1_000;
+/// About what a fold reads and writes, for the pace.
+const FOLD_BYTES: u64 = 8 << 10;
+
+/// Where renaming stands.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Renaming {
+    mark: Option<Mark>,
+    /// When tables were forgotten last, if they may still be asked for.
+    forgot_ms: Option<i64>,
+    /// Entries that are borne because fewer could not be reached.
+    entries_min: usize,
+}
+
+/// One moment of the log.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// What was durable.
+    applied: Lsn,
+    /// What was decided has no higher LSN, and lies in no later segment.
+    decided: Lsn,
+    segment: u32,
+}
+
+impl<D: Disk> Inner<D> {
+    /// Forgets tables of forwards when they are too long.
+    pub(super) async fn rename<P: Pace>(&self, pace: &P) -> Result<(), Stuck> {
+        let mut renaming = self.renaming.get();
+        if renaming.forgot_ms.is_some_and(|at| pace.now_ms() - at > FADES_AFTER_MS) {
+            renaming.forgot_ms = None;
+            self.renaming.set(renaming);
+            self.index.borrow_mut().forwards.fade();
+        }
+        let entries = self.index.borrow().forwards.len();
+        let Some(mark) = renaming.mark else {
+            if entries > self.entries_borne(pace.is_eager()).max(renaming.entries_min) {
+                renaming.mark = Some(self.mark());
+                self.renaming.set(renaming);
+            }
+            return Ok(());
+        };
+        {
+            let log = self.log.borrow();
+            // What missing batches named is not known.
+            if log.active <= mark.segment || self.index.borrow().applied < mark.decided || !log.whole {
+                return Ok(());
+            }
+        }
+        self.renaming.set(Renaming { mark: None, ..renaming });
+        let named = |entry: &Entry| entry.used_messages > 0;
+        let accounts: Vec<AccountId> =
+            self.index.borrow().entries.iter().filter(|e| named(e)).map(|entry| entry.id).collect();
+        for account in accounts {
+            if !self.rename_account(account, mark.segment, pace).await? {
+                // It is tried again when that costs as much again.
+                self.renaming.set(Renaming { mark: None, entries_min: 2 * entries, ..renaming });
+                return Ok(());
+            }
+        }
+        self.rename_transfers().await?;
+        self.pay_debts(pace).await?;
+        let bound = Bound { bytes: FRAME_BYTES_MAX + 8, parts: 0, appends: false };
+        self.write(bound, |_, gather| {
+            gather.push(kind::FORGET, |out| Forget { through: mark.applied }.encode(out));
+            true
+        })
+        .await?;
+        self.log.borrow_mut().stats.forgets += 1;
+        let left = self.index.borrow().forwards.len();
+        self.renaming.set(Renaming { mark: None, forgot_ms: Some(pace.now_ms()), entries_min: 2 * left });
+        Ok(())
+    }
+
+    fn entries_borne(&self, eager: bool) -> usize {
+        if eager {
+            return ENTRIES_EAGER;
+        }
+        let bodies: usize = self.index.borrow().segments.values().map(|segment| segment.bodies as usize).sum();
+        ENTRIES_MIN.max(ENTRIES_A_BODY * bodies)
+    }
+
+    fn mark(&self) -> Mark {
+        let log = self.log.borrow();
+        let last = log.queue.back().map(|gather| (gather.lsn, gather.segment));
+        let (decided, segment) = last.unwrap_or((log.next_lsn - 1, log.active));
+        Mark { applied: self.index.borrow().applied, decided, segment }
+    }
+
+    /// Nothing of the account lies in segments up to this one that names an old place. False: it cannot be read.
+    async fn rename_account<P: Pace>(&self, id: AccountId, segment: u32, pace: &P) -> Result<bool, Stuck> {
+        // Once with the records behind its root, then what is left of runs.
+        let mut rewrite = Rewrite::Nothing;
+        loop {
+            match self.fold(id, rewrite).await {
+                Ok(done) => {
+                    pace.rest(FOLD_BYTES).await;
+                    if !done && rewrite != Rewrite::Nothing {
+                        break;
+                    }
+                    rewrite = Rewrite::Through(segment);
+                }
+                Err(FoldError::Refused(Refused::Busy)) => self.settled().await,
+                Err(FoldError::Refused(why @ (Refused::DiskFull | Refused::Failed))) => {
+                    return Err(Stuck::Refused(why));
+                }
+                Err(FoldError::Lost(lost)) => return Err(Stuck::Lost(lost)),
+                Err(FoldError::Refused(_) | FoldError::Read(_)) => return Ok(false),
+            }
+        }
+        let was_there = self.index.borrow().account(id).is_some();
+        match self.load(id).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(true),
+            Err(_) => return Ok(false),
+        }
+        let held = self.held(id);
+        let lists: Vec<Place> = {
+            let index = &mut *self.index.borrow_mut();
+            let Some(account) = index.loaded.get_mut(&id) else { return Ok(true) };
+            account.refresh(&index.forwards);
+            let messages = account.mailboxes.values().flat_map(|mailbox| &mailbox.messages);
+            messages.filter(|m| m.is_large() && m.body.segment <= segment).map(|m| m.body).collect()
+        };
+        drop(held);
+        if !was_there {
+            self.trim();
+        }
+        for list in lists {
+            if !self.rename_list(list).await? {
+                return Ok(false);
+            }
+            pace.rest(FOLD_BYTES).await;
+        }
+        Ok(true)
+    }
+
+    /// A list of pieces is written again if one of them was moved. False: it cannot be read.
+    async fn rename_list(&self, list: Place) -> Result<bool, Stuck> {
+        let list = self.resolve(list);
+        let Ok(mut pieces) = self.read_list(list).await else {
+            // It may be gone meanwhile.
+            return Ok(!self.is_live(list));
+        };
+        let mut moved = false;
+        for piece in &mut pieces {
+            let now = self.resolve(piece.place);
+            moved |= now != piece.place;
+            piece.place = now;
+        }
+        if moved && self.is_live(list) {
+            let mut moves = Moves::default();
+            moves.list(list.at, pieces);
+            self.move_out(list.segment, &moves).await?;
+        }
+        Ok(true)
+    }
+
+    async fn rename_transfers(&self) -> Result<(), Stuck> {
+        let mut all = Survey::default();
+        let targets = self.index.borrow().transfers.targets();
+        for (target, count) in targets {
+            let pending = self.index.borrow().transfers.pending(target, TransferNumber::default(), count);
+            for carried in pending.iter().map(|pending| &pending.carried).filter(|carried| carried.is_large()) {
+                let _ = self.rename_list(carried.body).await?;
+            }
+            all.transfers.extend(pending.iter().map(|pending| (target, pending.number)));
+        }
+        self.carry_transfers(&all).await
+    }
+}
