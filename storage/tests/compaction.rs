@@ -241,7 +241,8 @@ fn old_places_are_forgotten_however_often_a_letter_moves() {
     let before = shown(&v);
     let mut most = 0;
     for round in 0..120u64 {
-        let uids = (0..30).map(|n| v.deliver(goes, &text(chance.random_range(10_000..90_000), round * 100 + n))).collect();
+        let uids =
+            (0..30).map(|n| v.deliver(goes, &text(chance.random_range(10_000..90_000), round * 100 + n))).collect();
         expunge(&mut v, goes, INBOX, uids);
         v.held.clear();
         let volume = v.volume.clone();

@@ -66,25 +66,16 @@ struct Outline {
 
 /// A run of rows or of summaries.
 trait Run: Clone {
-    fn body(&self) -> Place;
     fn size(&self) -> Size;
 }
 
 impl Run for RowRun {
-    fn body(&self) -> Place {
-        self.body
-    }
-
     fn size(&self) -> Size {
         Size { items: u64::from(self.rows), bytes: u64::from(self.len) }
     }
 }
 
 impl Run for RunRef {
-    fn body(&self) -> Place {
-        self.body
-    }
-
     fn size(&self) -> Size {
         Size { items: u64::from(self.count), bytes: u64::from(self.body_len) }
     }
