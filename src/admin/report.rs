@@ -39,7 +39,7 @@ pub async fn report(office: &Office) -> Report {
 }
 
 /// What a volume tells of itself: name, meaning, kind, value.
-fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 27] {
+fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 29] {
     let VolumeStats {
         batches,
         transactions,
