@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::runs::{Size, overlay, to_merge};
+use super::runs::{Size, Tiers, overlay, to_merge};
 use super::{Rewrite, Source};
 use crate::disk::Disk;
 use crate::index::{Account, Mailbox};
@@ -15,6 +15,12 @@ use crate::volume::{Inner, ReadError};
 const RUN_ROWS_MAX: u64 = 4_096;
 /// Octets of one run of summaries.
 const SUMMARIES_BYTES_MAX: u64 = 1 << 20;
+/// How runs of rows grow, up to those bounds: opening a mailbox reads all of them.
+const ROW_TIERS: Tiers = Tiers { max: Size { items: RUN_ROWS_MAX, bytes: u64::MAX }, full_part: 4, growing: 8 };
+/// How runs of summaries grow. They are the larger part of what is folded, and not each look at a mailbox reads them all: more
+/// runs, less writing.
+pub const SUMMARY_TIERS: Tiers =
+    Tiers { max: Size { items: u32::MAX as u64, bytes: SUMMARIES_BYTES_MAX }, full_part: 8, growing: 16 };
 /// Parts of a segment that one run may take, and that one fold writes again, at most.
 const RUN_SEGMENT_PART: u64 = 4;
 const REWRITE_SEGMENT_PART: u64 = 2;
@@ -83,8 +89,8 @@ impl Run for RunRef {
 
 /// Bounds of one fold.
 struct Bounds {
-    rows: Size,
-    summaries: Size,
+    rows: Tiers,
+    summaries: Tiers,
     /// Octets that may still be written again.
     left: u64,
     rewrite: Rewrite,
@@ -142,10 +148,10 @@ impl<D: Disk> Inner<D> {
     fn outlines(&self, account: &Account, whole: bool, rewrite: Rewrite) -> Vec<Outline> {
         let segment_bytes = self.facts.segment_bytes;
         let mut bounds = Bounds {
-            rows: self.rows_max(),
-            summaries: Size {
-                items: u64::from(u32::MAX),
-                bytes: SUMMARIES_BYTES_MAX.min(segment_bytes / RUN_SEGMENT_PART),
+            rows: Tiers { max: self.rows_max(), ..ROW_TIERS },
+            summaries: Tiers {
+                max: Size { bytes: SUMMARIES_BYTES_MAX.min(segment_bytes / RUN_SEGMENT_PART), ..SUMMARY_TIERS.max },
+                ..SUMMARY_TIERS
             },
             left: segment_bytes / REWRITE_SEGMENT_PART,
             rewrite,
@@ -199,7 +205,7 @@ impl Bounds {
         if new > 0 {
             sizes.push(Size { items: new, bytes: new * crate::record::ROW_BYTES as u64 });
         }
-        let merge = to_merge(&sizes, self.rows).filter(|_| !all_rows);
+        let merge = to_merge(&sizes, &self.rows).filter(|_| !all_rows);
         let rows =
             if all_rows { Vec::new() } else { self.wanted(&mailbox.rows, merge, |run| rewrite.has_rows(run.body)) };
         let is_live = |run: &RunRef| {
@@ -208,7 +214,7 @@ impl Bounds {
             2 * (to - from) >= run.count as usize
         };
         let sizes: Vec<Size> = mailbox.runs.iter().map(Run::size).collect();
-        let merge = to_merge(&sizes, self.summaries);
+        let merge = to_merge(&sizes, &self.summaries);
         let summaries = self.wanted(&mailbox.runs, merge, |run| rewrite.has(run.body) || whole && !is_live(run));
         Outline { mailbox: mailbox.info.id, all_rows, rows, summaries }
     }
