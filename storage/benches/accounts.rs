@@ -4,14 +4,14 @@
 //! `cargo bench -p ringpost-storage --bench accounts`. The disk is memory: what is measured is our own time, and how often
 //! and how much is read.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ringpost_storage::disk::{Bytes, Disk, File};
 use ringpost_storage::{
@@ -27,14 +27,29 @@ const CHUNK: u64 = 64 << 10;
 #[derive(Clone, Default)]
 struct Memory {
     files: Rc<RefCell<BTreeMap<String, Kept>>>,
-    reads: Rc<RefCell<(u64, u64)>>,
+    reads: Rc<Reads>,
+}
+
+#[derive(Default)]
+struct Reads {
+    count: Cell<u64>,
+    octets: Cell<u64>,
+    /// Times that somebody waited for reads, however many they were. Nobody waits unless `waits` says so.
+    rounds: Cell<u64>,
+    waits: Cell<bool>,
+}
+
+impl Reads {
+    fn told(&self) -> (u64, u64, u64) {
+        (self.count.get(), self.octets.get(), self.rounds.get())
+    }
 }
 
 #[derive(Clone)]
 struct Kept {
     len: u64,
     chunks: Rc<RefCell<BTreeMap<u64, Vec<u8>>>>,
-    reads: Rc<RefCell<(u64, u64)>>,
+    reads: Rc<Reads>,
 }
 
 impl Disk for Memory {
@@ -67,8 +82,10 @@ impl File for Kept {
         self.len
     }
     async fn read_at(&self, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let mut reads = self.reads.borrow_mut();
-        *reads = (reads.0 + 1, reads.1 + len as u64);
+        self.reads.count.set(self.reads.count.get() + 1);
+        self.reads.octets.set(self.reads.octets.get() + len as u64);
+        let mut waits = self.reads.waits.get();
+        poll_fn(|_| if std::mem::take(&mut waits) { Poll::Pending } else { Poll::Ready(()) }).await;
         let chunks = self.chunks.borrow();
         let mut out = Vec::with_capacity(len);
         while out.len() < len {
@@ -103,6 +120,24 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
         Poll::Ready(value) => value,
         Poll::Pending => unreachable!("this disk never waits"),
     }
+}
+
+/// The same of a disk whose reads take a round: all that wait are done together. Returns milliseconds too, and reads, octets, rounds.
+fn counted<T>(disk: &Memory, future: impl Future<Output = T>) -> (T, f64, [u64; 3]) {
+    let reads = &disk.reads;
+    let before = reads.told();
+    let began = Instant::now();
+    reads.waits.set(true);
+    let mut future = pin!(future);
+    let value = loop {
+        match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => break value,
+            Poll::Pending => reads.rounds.set(reads.rounds.get() + 1),
+        }
+    };
+    reads.waits.set(false);
+    let after = reads.told();
+    (value, began.elapsed().as_secs_f64() * 1e3, [after.0 - before.0, after.1 - before.1, after.2 - before.2])
 }
 
 /// Resident octets of this process.
@@ -170,40 +205,31 @@ fn main() {
     let only = std::env::args().nth(1).filter(|arg| !arg.starts_with("--"));
     let wanted = |name: &str| only.as_deref().is_none_or(|only| only == name);
     if wanted("mailbox") {
-        mailbox();
+        mailbox(500, true, 1);
+        mailbox(4_096, false, 1);
+        mailbox(4_096, false, 100);
     }
     if wanted("million") {
         million();
     }
 }
 
-/// 10,000 messages: loading, listing, memory.
-fn mailbox() {
+/// 10,000 messages of so many octets: folding, loading, listing, memory. `people`: accounts that letters come to by turns.
+fn mailbox(octets: usize, summaries: bool, people: usize) {
     const MESSAGES: Uid = 10_000;
     let (disk, volume) = made();
     let alice = running(&volume, |turn| {
         let alice = account(&volume, 0);
+        let others: Vec<AccountId> = (1..people).map(|n| account(&volume, n)).collect();
         turn();
         for uid in 1..=MESSAGES {
-            drop(volume.decide(letter(alice, 500), NOW_MS).expect("there is room"));
+            drop(volume.decide(letter(alice, octets), NOW_MS).expect("there is room"));
+            others.iter().for_each(|id| drop(volume.decide(letter(*id, 500), NOW_MS).expect("there is room")));
             if uid % 10 == 0 {
                 turn();
-                // As a client's first look at new mail makes them.
-                let held = ready(volume.load(alice)).expect("it reads").expect("it is there");
-                let items = (uid - 9..=uid).map(|uid| (uid, vec![uid as u8; 500])).collect();
-                let op = Op::Summaries { account: alice, mailbox: MailboxId::INBOX, items };
-                drop(volume.decide(Transaction { bodies: vec![], ops: vec![op] }, NOW_MS).expect("there is room"));
-                let seen = Op::StoreFlags {
-                    account: alice,
-                    mailbox: MailboxId::INBOX,
-                    uids: vec![uid / 2],
-                    how: FlagsHow::Add,
-                    flags: Flags::of(Flags::SEEN),
-                    unchanged_since: None,
-                };
-                drop(volume.decide(Transaction { bodies: vec![], ops: vec![seen] }, NOW_MS).expect("there is room"));
-                turn();
-                drop(held);
+                if summaries {
+                    looked_at(&volume, alice, uid, turn);
+                }
             }
         }
         for _ in 0..4 {
@@ -212,34 +238,49 @@ fn mailbox() {
         alice
     });
     let stats = volume.stats();
+    let with = if summaries { "with summaries of 500 octets" } else { "nobody looks at them" };
+    println!("10,000 messages of {octets} octets, {with}, {} others get as many:", people - 1);
     println!(
-        "10,000 messages came: {} folds wrote {:.0} octets a message; {} letters' octets",
+        "  {} folds wrote {:.0} octets a message, {:.3} of what the letters have",
         stats.folds,
-        stats.folded_bytes as f64 / f64::from(MESSAGES),
-        stats.body_bytes,
+        stats.folded_bytes as f64 / f64::from(MESSAGES) / people as f64,
+        stats.folded_bytes as f64 / stats.body_bytes as f64,
     );
     drop(volume);
     let volume = open(&disk);
-    let before = *disk.reads.borrow();
-    let began = Instant::now();
-    let held = ready(volume.load(alice)).expect("it reads").expect("it is there");
-    let took = began.elapsed();
-    let after = *disk.reads.borrow();
-    println!("load: {:.2} ms, {} reads, {} octets", ms(took), after.0 - before.0, after.1 - before.1);
+    let (held, took, [reads, octets, rounds]) = counted(&disk, volume.load(alice));
+    let held = held.expect("it reads").expect("it is there");
+    println!("  load: {took:.2} ms, {reads} reads in {rounds} rounds, {octets} octets");
     let bytes = volume.stats().accounts_loaded_bytes;
-    println!("in memory: {:.1} octets a message (estimated)", bytes as f64 / f64::from(MESSAGES));
+    println!("  in memory: {:.1} octets a message (estimated)", bytes as f64 / f64::from(MESSAGES));
+    if !summaries {
+        return;
+    }
     let uids: Vec<Uid> = (1..=MESSAGES).collect();
-    let list = |name: &str| {
-        let before = *disk.reads.borrow();
-        let began = Instant::now();
-        let listed = ready(held.summaries(MailboxId::INBOX, &uids));
-        let took = began.elapsed();
-        let after = *disk.reads.borrow();
+    for name in ["10,000 summaries", "10,000 summaries again"] {
+        let (listed, took, [reads, octets, rounds]) = counted(&disk, held.summaries(MailboxId::INBOX, &uids));
         assert!(listed.iter().all(Option::is_some), "each has its summary");
-        println!("list {name}: {:.2} ms, {} reads, {} octets", ms(took), after.0 - before.0, after.1 - before.1);
+        println!("  list {name}: {took:.2} ms, {reads} reads in {rounds} rounds, {octets} octets");
+    }
+}
+
+/// A client's look at ten new messages: summaries are made, and an old one is marked as seen.
+fn looked_at(volume: &Volume<Memory>, account: AccountId, uid: Uid, turn: Turn<'_>) {
+    let held = ready(volume.load(account)).expect("it reads").expect("it is there");
+    let items = (uid - 9..=uid).map(|uid| (uid, vec![uid as u8; 500])).collect();
+    let op = Op::Summaries { account, mailbox: MailboxId::INBOX, items };
+    drop(volume.decide(Transaction { bodies: vec![], ops: vec![op] }, NOW_MS).expect("there is room"));
+    let seen = Op::StoreFlags {
+        account,
+        mailbox: MailboxId::INBOX,
+        uids: vec![uid / 2],
+        how: FlagsHow::Add,
+        flags: Flags::of(Flags::SEEN),
+        unchanged_since: None,
     };
-    list("10,000 summaries");
-    list("10,000 summaries again");
+    drop(volume.decide(Transaction { bodies: vec![], ops: vec![seen] }, NOW_MS).expect("there is room"));
+    turn();
+    drop(held);
 }
 
 /// A million cold accounts.
@@ -297,8 +338,4 @@ fn million() {
         );
         drop(held);
     });
-}
-
-fn ms(took: Duration) -> f64 {
-    took.as_secs_f64() * 1e3
 }

@@ -34,6 +34,7 @@ mod segment;
 pub mod sim;
 pub mod space;
 mod superblock;
+mod together;
 pub mod transaction;
 pub mod transfer;
 pub mod types;

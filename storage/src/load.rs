@@ -12,6 +12,7 @@ use crate::index::{Account, Arrived, Entry, blank};
 use crate::record::{AccountPut, Frame, Record, RootRecord, Row, kind, unpack_rows};
 use crate::recover::FIRST_SEGMENT;
 use crate::salvage::Found;
+use crate::together::all;
 use crate::types::{AccountId, AccountInfo, Lsn, Message, Place, Uid};
 use crate::volume::{Inner, ReadError};
 
@@ -45,6 +46,12 @@ struct Behind {
 const RECORD_BYTES_GUESS: usize = 1 << 10;
 /// The same of a root or a put.
 const ROOT_BYTES_GUESS: usize = 8 << 10;
+/// Octets between two records that are read together, at most.
+const NEAR_BYTES: u64 = 16 << 10;
+/// Octets read before a record where others are likely to be, at most.
+const WINDOW_BYTES: u64 = 256 << 10;
+/// Reads that are remembered while a tail is read.
+const WINDOWS_MAX: usize = 8;
 
 impl<D: Disk> Inner<D> {
     /// Brings the account into memory if it is not there. False: there is no such account.
@@ -89,22 +96,20 @@ impl<D: Disk> Inner<D> {
 
     /// Name and secrets of an account.
     pub async fn read_info(&self, entry: &Entry) -> Result<AccountInfo, ReadError> {
-        let bytes = self.read_record(entry.put, ROOT_BYTES_GUESS).await?;
-        let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
-        match Record::of(&frame) {
-            Ok(Some(Record::AccountPut(AccountPut { generation, name, secrets, .. })))
-                if frame.account == Some(entry.id) =>
-            {
-                Ok(AccountInfo { id: entry.id, name: name.to_owned(), generation, secrets: secrets.into() })
-            }
-            _ => Err(ReadError::Damaged),
-        }
+        info_of(entry, &self.read_record(entry.put, ROOT_BYTES_GUESS).await?)
     }
 
     async fn read_account(&self, entry: &Entry) -> Result<Account, ReadError> {
-        let info = self.read_info(entry).await?;
+        let places = [entry.put, entry.root].into_iter().filter(|place| place.is_somewhere());
+        let mut read = all(places.map(|place| self.read_record(place, ROOT_BYTES_GUESS)).collect()).await.into_iter();
+        let info = info_of(entry, &read.next().ok_or(ReadError::Damaged)??)?;
         let version = self.index.borrow().applied;
-        let (mut account, behind) = match self.read_root(entry, entry.root, &info, version).await {
+        let newest = match read.next() {
+            Some(Ok(root)) => self.fill_root(bare_root_of(entry, &root, &info, version)).await,
+            Some(Err(why)) => Err(why),
+            None => Ok(blank_root(&info)),
+        };
+        let (mut account, behind) = match newest {
             Ok(read) => read,
             Err(_) => self.older_root(entry, &info, version).await?,
         };
@@ -136,8 +141,8 @@ impl<D: Disk> Inner<D> {
     pub async fn read_without_rows(&self, entry: &Entry, version: u64) -> Result<Option<Account>, ReadError> {
         let info = blank(entry.id).info;
         let (mut account, behind) = match entry.root.is_somewhere() {
-            true => self.read_bare_root(entry, entry.root, &info, version).await?,
-            false => (Account::new(info), Behind { place: Place::NOWHERE, lsn: 0 }),
+            true => bare_root_of(entry, &self.read_record(entry.root, ROOT_BYTES_GUESS).await?, &info, version)?,
+            false => blank_root(&info),
         };
         for (place, bytes) in self.read_tail(entry, behind.place).await? {
             let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
@@ -150,38 +155,11 @@ impl<D: Disk> Inner<D> {
         Ok(Some(account))
     }
 
-    /// The account as the root at `place` has it.
-    async fn read_root(
-        &self,
-        entry: &Entry,
-        place: Place,
-        info: &AccountInfo,
-        version: u64,
-    ) -> Result<(Account, Behind), ReadError> {
-        if !place.is_somewhere() {
-            return Ok((Account::new(info.clone()), Behind { place: Place::NOWHERE, lsn: 0 }));
-        }
-        let (mut account, behind) = self.read_bare_root(entry, place, info, version).await?;
+    /// The same with the messages.
+    async fn fill_root(&self, root: Result<(Account, Behind), ReadError>) -> Result<(Account, Behind), ReadError> {
+        let (mut account, behind) = root?;
         self.read_rows(&mut account).await?;
         Ok((account, behind))
-    }
-
-    /// The same without the messages.
-    async fn read_bare_root(
-        &self,
-        entry: &Entry,
-        place: Place,
-        info: &AccountInfo,
-        version: u64,
-    ) -> Result<(Account, Behind), ReadError> {
-        let bytes = self.read_record(place, ROOT_BYTES_GUESS).await?;
-        let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
-        let root = match Record::of(&frame) {
-            Ok(Some(Record::Root(root))) if frame.account == Some(entry.id) && RootRecord::fits(frame.payload) => root,
-            _ => return Err(ReadError::Damaged),
-        };
-        let account = Account::of_root(info.clone(), &root, version);
-        Ok((account, Behind { place: root.through, lsn: root.through_lsn }))
     }
 
     /// The account as the newest root has it that can be read with all its rows. Without one it begins with its first
@@ -194,25 +172,28 @@ impl<D: Disk> Inner<D> {
     ) -> Result<(Account, Behind), ReadError> {
         let found = self.search_log(entry.id, 0).await?;
         let is_root = |bytes: &[u8]| Frame::read(bytes).is_ok_and(|frame| frame.kind == kind::ROOT);
-        for (place, _) in found.iter().rev().filter(|(place, bytes)| *place != entry.root && is_root(bytes)) {
-            if let Ok(read) = self.read_root(entry, *place, info, version).await {
+        for (_, bytes) in found.iter().rev().filter(|(place, bytes)| *place != entry.root && is_root(bytes)) {
+            if let Ok(read) = self.fill_root(bare_root_of(entry, bytes, info, version)).await {
                 return Ok(read);
             }
         }
         if self.log.borrow().superblock.head_segment > FIRST_SEGMENT {
             return Err(ReadError::Damaged);
         }
-        self.read_root(entry, Place::NOWHERE, info, version).await
+        Ok(blank_root(info))
     }
 
     /// Fills in the messages of the mailboxes: of the rows with one UID the newest counts.
     async fn read_rows(&self, account: &mut Account) -> Result<(), ReadError> {
         let id = account.info.id;
+        let runs = account.mailboxes.values().flat_map(|mailbox| mailbox.rows.iter());
+        let reads = runs.map(|run| self.read_body(run.body, u64::from(run.len), run.check)).collect();
+        let mut read = all(reads).await.into_iter();
         for mailbox in account.mailboxes.values_mut() {
             let mut messages: Vec<Message> = Vec::new();
             let mut newer: BTreeMap<Uid, Option<Message>> = BTreeMap::new();
-            for (n, run) in mailbox.rows.iter().enumerate() {
-                let bytes = self.read_body(run.body, u64::from(run.len), run.check).await?;
+            for n in 0..mailbox.rows.len() {
+                let bytes = read.next().expect("each run was read")?;
                 let rows = unpack_rows(id, mailbox.info.id, &bytes).ok_or(ReadError::Damaged)?;
                 for row in rows {
                     match row {
@@ -235,14 +216,34 @@ impl<D: Disk> Inner<D> {
     /// The account's records behind `through`, oldest first.
     async fn read_tail(&self, entry: &Entry, through: Place) -> Result<Vec<Found>, ReadError> {
         let mut found: BTreeMap<Place, Rc<[u8]>> = BTreeMap::new();
+        let mut windows: Vec<(Span, Vec<u8>)> = Vec::new();
         let mut wanted: Vec<Place> = entry.chain().newest_first().filter(|place| *place > through).collect();
         while !wanted.is_empty() {
+            wanted.sort_unstable();
+            if wanted.iter().any(|place| self.is_damaged(*place)) {
+                return Err(ReadError::Damaged);
+            }
+            let far: Vec<Place> =
+                wanted.iter().copied().filter(|place| windows.iter().all(|(span, _)| !span.has(*place))).collect();
+            let left = (entry.unfolded as usize).saturating_sub(found.len());
+            let spans = spans(&far, left, self.facts.segment_bytes);
+            let reads = spans.iter().map(|span| self.read_span(span.segment, span.from, span.to - span.from)).collect();
+            // What does not read here is tried alone.
+            let read = spans.iter().copied().zip(all(reads).await);
+            windows.extend(read.filter_map(|(span, bytes)| Some((span, bytes.ok()?))));
+            windows.drain(..windows.len().saturating_sub(WINDOWS_MAX));
+            let here = |place: Place| {
+                let (span, bytes) = windows.iter().find(|(span, _)| span.has(place))?;
+                let bytes = &bytes[(u64::from(place.at) - span.from) as usize..];
+                Frame::read(bytes).ok().map(|frame| Rc::from(&bytes[..frame.len]))
+            };
+            let near: Vec<(Place, Option<Rc<[u8]>>)> = wanted.iter().map(|place| (*place, here(*place))).collect();
             let mut older: Vec<Place> = Vec::new();
-            for place in wanted {
-                if self.is_damaged(place) {
-                    return Err(ReadError::Damaged);
-                }
-                let bytes = self.read_record(place, RECORD_BYTES_GUESS).await?;
+            for (place, bytes) in near {
+                let bytes: Rc<[u8]> = match bytes {
+                    Some(bytes) => bytes,
+                    None => self.read_record(place, RECORD_BYTES_GUESS).await?.into(),
+                };
                 let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
                 if frame.account != Some(entry.id) {
                     return Err(ReadError::Damaged);
@@ -260,5 +261,88 @@ impl<D: Disk> Inner<D> {
             return Err(ReadError::Damaged);
         }
         Ok(found.into_iter().collect())
+    }
+}
+
+/// Name and secrets, as the put says.
+fn info_of(entry: &Entry, put: &[u8]) -> Result<AccountInfo, ReadError> {
+    let frame = Frame::read(put).map_err(|_| ReadError::Damaged)?;
+    match Record::of(&frame) {
+        Ok(Some(Record::AccountPut(AccountPut { generation, name, secrets, .. })))
+            if frame.account == Some(entry.id) =>
+        {
+            Ok(AccountInfo { id: entry.id, name: name.to_owned(), generation, secrets: secrets.into() })
+        }
+        _ => Err(ReadError::Damaged),
+    }
+}
+
+/// The account as this root has it, without the messages.
+fn bare_root_of(entry: &Entry, root: &[u8], info: &AccountInfo, version: u64) -> Result<(Account, Behind), ReadError> {
+    let frame = Frame::read(root).map_err(|_| ReadError::Damaged)?;
+    let root = match Record::of(&frame) {
+        Ok(Some(Record::Root(root))) if frame.account == Some(entry.id) && RootRecord::fits(frame.payload) => root,
+        _ => return Err(ReadError::Damaged),
+    };
+    let account = Account::of_root(info.clone(), &root, version);
+    Ok((account, Behind { place: root.through, lsn: root.through_lsn }))
+}
+
+/// The account before its first record.
+fn blank_root(info: &AccountInfo) -> (Account, Behind) {
+    (Account::new(info.clone()), Behind { place: Place::NOWHERE, lsn: 0 })
+}
+
+/// Octets of a segment that are read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    segment: u32,
+    from: u64,
+    to: u64,
+}
+
+impl Span {
+    fn has(&self, place: Place) -> bool {
+        place.segment == self.segment && (self.from..self.to).contains(&u64::from(place.at))
+    }
+}
+
+/// What is read for these records, places rising: those that lie near one another together. Where they lie close, as much before the
+/// first as the records that are `left` may take, these included: so those are here before anybody knows where they are.
+fn spans(places: &[Place], left: usize, segment_bytes: u64) -> Vec<Span> {
+    let near = |a: &Place, b: &Place| a.segment == b.segment && u64::from(b.at - a.at) <= NEAR_BYTES;
+    let spans = places.chunk_by(near).map(|group| {
+        let (first, last) = (group[0], group[group.len() - 1]);
+        let end = u64::from(last.at) + RECORD_BYTES_GUESS as u64;
+        let between = u64::from(last.at - first.at).checked_div(group.len() as u64 - 1).unwrap_or(0);
+        let before = (between * left.saturating_sub(group.len()) as u64 * 5 / 4).min(WINDOW_BYTES);
+        let from = u64::from(first.at).saturating_sub(before);
+        Span { segment: first.segment, from, to: end.min(segment_bytes) }
+    });
+    spans.filter(|span| span.from < span.to).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(segment: u32, at: u32) -> Place {
+        Place { segment, at }
+    }
+
+    #[test]
+    fn records_that_lie_close_are_read_with_those_before_them_and_others_alone() {
+        let close = [at(3, 50_000), at(3, 51_000), at(3, 52_000), at(3, 53_000)];
+        assert_eq!(spans(&close, 24, 1 << 20), [Span { segment: 3, from: 25_000, to: 54_024 }]);
+        assert_eq!(spans(&close, 4, 53_500), [Span { segment: 3, from: 50_000, to: 53_500 }]);
+        let far = [at(2, 9_000), at(3, 9_000), at(3, 900_000), at(3, 901_000)];
+        let alone = |segment, from| Span { segment, from, to: from + 1_024 };
+        assert_eq!(
+            spans(&far, 4, 1 << 20),
+            [alone(2, 9_000), alone(3, 9_000), Span { segment: 3, from: 900_000 - 2_500, to: 902_024 }]
+        );
+        assert_eq!(spans(&far[..2], 64, 1 << 20), [alone(2, 9_000), alone(3, 9_000)]);
+        assert_eq!(spans(&close, 5_000, 1 << 20)[0].from, 0);
+        assert_eq!(spans(&[], 5_000, 1 << 20), []);
     }
 }

@@ -12,10 +12,13 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::bugs::{self, Bug};
 use crate::disk::{Disk, File};
-use crate::record::{self, Frame, LargeRecord, MessageRecord, Piece, Record};
+use crate::record::{self, Frame, LargeRecord, MessageRecord, Piece, Record, RunRef};
+use crate::together::all;
 use crate::types::{AccountId, MailboxId, Message, Place, Uid};
 use crate::volume::{Inner, ReadError};
 
+/// Runs of summaries in memory while they are looked through: below a MiB each.
+const SUMMARY_RUNS_AT_ONCE: usize = 8;
 /// Record and body closer together than this are read at once, octets.
 const ONE_READ_BYTES_MAX: u64 = 64 << 10;
 /// Octets read of a record of which nothing is known; most are shorter, and a longer one is read again.
@@ -152,16 +155,19 @@ impl<D: Disk> Inner<D> {
     pub async fn summaries(&self, account: AccountId, mailbox: MailboxId, uids: &[Uid]) -> Vec<Option<Rc<[u8]>>> {
         let runs = self.index.borrow().mailbox(account, mailbox).map(|m| m.runs.clone()).unwrap_or_default();
         let mut found: HashMap<Uid, Rc<[u8]>> = HashMap::new();
+        let any = |run: &&RunRef| uids.iter().any(|uid| (run.first..=run.last).contains(uid));
+        let runs: Vec<RunRef> = runs.into_iter().filter(|run| any(&run)).rev().collect();
         // Newest first: a later summary of the same message counts.
-        for run in runs.iter().rev() {
-            let wanted: Vec<Uid> =
-                uids.iter().filter(|u| (run.first..=run.last).contains(u) && !found.contains_key(u)).copied().collect();
-            if wanted.is_empty() {
-                continue;
+        for runs in runs.chunks(SUMMARY_RUNS_AT_ONCE) {
+            let reads =
+                runs.iter().map(|run| self.read_body(run.body, u64::from(run.body_len), run.body_check)).collect();
+            for (run, read) in runs.iter().zip(all(reads).await) {
+                // A run that does not read is as good as none: the caller computes what it lacks.
+                let Ok(bytes) = read else { continue };
+                let lacking = |uid: &&Uid| (run.first..=run.last).contains(*uid) && !found.contains_key(*uid);
+                let wanted: Vec<Uid> = uids.iter().filter(lacking).copied().collect();
+                found.extend(wanted.into_iter().filter_map(|uid| Some((uid, record::find(&bytes, uid)?.into()))));
             }
-            // A run that does not read is as good as none: the caller computes what it lacks.
-            let Ok(bytes) = self.read_body(run.body, u64::from(run.body_len), run.body_check).await else { continue };
-            found.extend(wanted.into_iter().filter_map(|uid| Some((uid, record::find(&bytes, uid)?.into()))));
         }
         uids.iter().map(|uid| found.get(uid).cloned()).collect()
     }
@@ -232,7 +238,8 @@ impl<D: Disk> Inner<D> {
         Ok(bytes)
     }
 
-    async fn read_span(&self, segment: u32, offset: u64, len: u64) -> Result<Vec<u8>, ReadError> {
+    /// Octets of a segment, as they are.
+    pub async fn read_span(&self, segment: u32, offset: u64, len: u64) -> Result<Vec<u8>, ReadError> {
         if len == 0 {
             return Ok(Vec::new());
         }
