@@ -124,6 +124,8 @@ pub enum Request {
     },
     /// How much each volume holds.
     StoreStat {},
+    /// All volumes are scrubbed now.
+    StoreScrub {},
     /// Holds the files of all volumes for a backup, for ten minutes from the last such request.
     StoreHold {
         /// Whose backup it is.
@@ -230,7 +232,7 @@ pub enum Response {
         /// By number.
         volumes: Vec<tools::MarkedVolume>,
     },
-    /// To `StoreStat`.
+    /// To `StoreStat` and `StoreScrub`.
     Volumes {
         /// By number.
         volumes: Vec<tools::VolumeSpace>,
@@ -275,6 +277,7 @@ impl Request {
                 | Request::Store { ask: tools::Ask::Read { .. }, .. }
                 | Request::AccountQuota { bytes: None, messages: None, .. }
                 | Request::StoreStat {}
+                | Request::StoreScrub {}
                 | Request::StoreHold { .. }
                 | Request::VolumeList {}
                 | Request::Jobs {}
@@ -322,6 +325,7 @@ impl Request {
             Request::AccountQuota { address, .. } => ("account-quota", address),
             Request::Store { account, .. } => ("store", account),
             Request::StoreStat {} => ("store-stat", ""),
+            Request::StoreScrub {} => ("store-scrub", ""),
             Request::StoreHold { .. } => ("store-hold", ""),
             Request::StoreAcceptLoss {} => ("store-accept-loss", ""),
             Request::StoreRenumber {} => ("store-renumber", ""),
@@ -361,7 +365,8 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
             octets = beside;
             response
         }
-        Request::StoreStat {} => whole::stat(office).await,
+        Request::StoreStat {} => whole::stat(office, false).await,
+        Request::StoreScrub {} => whole::stat(office, true).await,
         Request::StoreHold { token, how } => whole::hold(office, token, how).await,
         Request::StoreAcceptLoss {} => whole::accept_loss(office),
         Request::StoreRenumber {} => whole::renumber(office).await,

@@ -38,8 +38,11 @@ pub async fn report(office: &Office) -> Report {
     }
 }
 
+/// The one figure of which the volumes have no sum: the earliest counts.
+const SCRUB_COMPLETED: &str = "volume_scrub_completed_timestamp_seconds";
+
 /// What a volume tells of itself: name, meaning, kind, value.
-fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 29] {
+fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64); 33] {
     let VolumeStats {
         batches,
         transactions,
@@ -69,6 +72,10 @@ fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64
         checkpoints,
         checkpoint_bytes,
         checkpoints_put_off,
+        scrubbed_bytes,
+        scrub_errors,
+        scrub_passes,
+        scrub_completed_s,
         failed,
     } = *stats;
     use Kind::{Counter, Gauge};
@@ -105,6 +112,15 @@ fn volume_values(stats: &VolumeStats) -> [(&'static str, &'static str, Kind, u64
         ("volume_checkpoints_total", "Checkpoints taken", Counter, checkpoints),
         ("volume_checkpoint_bytes_total", "Octets of pages written for checkpoints", Counter, checkpoint_bytes),
         ("volume_checkpoints_put_off_total", "Times that a checkpoint found no room", Counter, checkpoints_put_off),
+        (
+            "volume_scrubbed_bytes_total",
+            "Octets read to see whether they are as they were written",
+            Counter,
+            scrubbed_bytes,
+        ),
+        ("volume_scrub_errors_total", "Damaged places that a scrub found", Counter, scrub_errors),
+        ("volume_scrub_passes_total", "Times that a scrub has read everything in use", Counter, scrub_passes),
+        (SCRUB_COMPLETED, "When a scrub was complete last, seconds since 1970; 0: never", Gauge, scrub_completed_s),
         ("volumes_failed", "Volumes that take nothing any more until the next start", Gauge, u64::from(failed)),
         ("volumes_open", "Volumes being served", Gauge, 1),
     ]
@@ -213,7 +229,9 @@ impl Report {
         for (at, (name, help, kind, _)) in volume_values(&VolumeStats::default()).into_iter().enumerate() {
             let values = self.volumes().map(|(shard, id, stats)| (shard, id, volume_values(stats)[at].3));
             let samples = if sum || name == "volumes_open" {
-                vec![Sample { labels: Vec::new(), value: Value::Whole(values.map(|(_, _, value)| value).sum()) }]
+                let values = values.map(|(_, _, value)| value);
+                let all = if name == SCRUB_COMPLETED { values.min().unwrap_or(0) } else { values.sum() };
+                vec![Sample { labels: Vec::new(), value: Value::Whole(all) }]
             } else {
                 values
                     .map(|(shard, id, value)| Sample {
@@ -280,11 +298,12 @@ fn measured(figures: &Figures) -> BTreeMap<String, u64> {
 
 /// What a shard has beside its counters, added to `named`.
 fn name_shard(stats: &ShardStats, named: &mut BTreeMap<String, u64>) {
-    let mut add = |name: &str, n: u64| *named.entry(name.to_owned()).or_default() += n;
-    add("bodies_in_flight_bytes", stats.bodies_in_flight_bytes);
-    for (_, volume) in &stats.volumes {
-        for (name, _, _, value) in volume_values(volume) {
-            add(name.strip_suffix("_total").unwrap_or(name), value);
+    *named.entry("bodies_in_flight_bytes".to_owned()).or_default() += stats.bodies_in_flight_bytes;
+    for (name, _, _, value) in stats.volumes.iter().flat_map(|(_, volume)| volume_values(volume)) {
+        let name_here = name.strip_suffix("_total").unwrap_or(name).to_owned();
+        match name == SCRUB_COMPLETED {
+            true => drop(named.entry(name_here).and_modify(|least| *least = value.min(*least)).or_insert(value)),
+            false => *named.entry(name_here).or_default() += value,
         }
     }
 }

@@ -14,10 +14,10 @@ use crate::shard::Disk;
 /// Mailboxes renumbered in one transaction, at least: those of an account stay together.
 const RENUMBERED_AT_ONCE: usize = 500;
 
-/// How much each volume holds.
-pub(super) async fn stat(office: &Office) -> Response {
+/// How much each volume holds. `scrub`: and they are scrubbed from now on.
+pub(super) async fn stat(office: &Office, scrub: bool) -> Response {
     let mut volumes = Vec::new();
-    for (shard, answer) in office.ask_all(|| Request::Space).await {
+    for (shard, answer) in office.ask_all(|| Request::Space { scrub }).await {
         match answer {
             Some(Reply::Space(told)) => volumes.extend(told),
             _ => return Trouble::Failed(format!("shard {shard} does not answer")).into(),

@@ -25,8 +25,8 @@ const STRETCH: Duration = Duration::from_millis(10);
 const REST: Duration = Duration::from_secs(5);
 
 /// Rate and share.
-#[derive(Default)]
-struct Steady {
+pub(super) struct Steady {
+    octets_a_second: u64,
     /// Octets that were not slept for.
     owed: Cell<u64>,
     /// Time it ran that was not slept for.
@@ -34,13 +34,19 @@ struct Steady {
 }
 
 impl Steady {
+    /// So many octets in a second, at most.
+    pub(super) fn at(octets_a_second: u64) -> Steady {
+        Steady { octets_a_second, owed: Cell::default(), ran: Cell::default() }
+    }
+
     /// How long to sleep for what was done since it slept last.
     fn due(&self) -> Duration {
-        Duration::from_millis(self.owed.get() * 1_000 / OCTETS_A_SECOND).max(self.ran.get() * (CORE_PART - 1))
+        Duration::from_millis(self.owed.get().saturating_mul(1_000) / self.octets_a_second)
+            .max(self.ran.get() * (CORE_PART - 1))
     }
 
     /// Runs `work`, and counts the time that it takes of the core.
-    async fn time<T>(&self, work: impl Future<Output = T>) -> T {
+    pub(super) async fn time<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|cx| {
             let began = shard::now();
@@ -70,7 +76,7 @@ impl Pace for Steady {
 
 /// Compacts a volume for as long as the shard lives.
 pub async fn keep(id: VolumeId, volume: Volume<Disk>) {
-    let pace = Steady::default();
+    let pace = Steady::at(OCTETS_A_SECOND);
     loop {
         match pace.time(volume.compact(&pace)).await {
             Compacted::Segment { segment, copied } => tracing::debug!(volume = id, segment, copied, "compacted"),
@@ -92,7 +98,7 @@ mod tests {
 
     #[test]
     fn rate_and_share_bound_it_whichever_is_less() {
-        let pace = Steady::default();
+        let pace = Steady::at(OCTETS_A_SECOND);
         pace.owed.set(OCTETS_A_SECOND / 8);
         assert_eq!(pace.due(), Duration::from_millis(125));
         pace.ran.set(Duration::from_millis(20));

@@ -11,6 +11,7 @@
 //! [`node`] is the same function in the real and in the simulated world.
 
 mod compaction;
+mod scrub;
 pub mod home;
 pub mod node;
 pub mod tls;
@@ -65,6 +66,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         segment_bytes: home.segment_bytes,
         index_memory: config.index_memory,
         compaction: config.compaction,
+        upkeep: config.upkeep,
         writing: config.writing,
         found: home.fresh,
         settings,
@@ -170,6 +172,7 @@ fn run_errand(config: &Config, errand: node::Errand) -> Result<(), StartError> {
         segment_bytes: home.segment_bytes,
         index_memory: config.index_memory,
         compaction: config.compaction,
+        upkeep: config.upkeep,
         writing: config.writing,
         found: home.fresh,
         settings: Settings { argon2: config.settings.argon2, ..Settings::offline() },

@@ -13,8 +13,8 @@ use ringpost_storage::{Commit, Create, Limits, OpenError, Settings as VolumeSett
 use uuid::Uuid;
 
 use crate::admin;
-use crate::boot::{compaction, home, welcome};
-use crate::config::{DoorPlan, Founders};
+use crate::boot::{compaction, home, scrub, welcome};
+use crate::config::{DoorPlan, Founders, Upkeep};
 use crate::courier;
 use crate::directory::{Change, Home};
 use crate::observe::{self, Measure};
@@ -44,6 +44,8 @@ pub struct Node {
     pub index_memory: u64,
     /// Whether its volumes are compacted.
     pub compaction: bool,
+    /// How else they are looked after.
+    pub upkeep: Upkeep,
     /// How its files are written.
     pub writing: Writing,
     /// True on the store's first start: missing volumes are made.
@@ -114,6 +116,7 @@ pub async fn node(
     office.mesh.serve(move |_from, request| serve::mesh::answer(answering.clone(), request));
     let served = if meet(&node, &office, told).await? {
         for (id, volume) in office.volumes() {
+            shard::spawn("scrub", scrub::keep(id, volume.clone(), node.upkeep));
             shard::spawn("tidy", courier::tidy(office.clone(), id, volume.clone()));
             if node.compaction {
                 shard::spawn("compaction", compaction::keep(id, volume.clone()));
@@ -159,6 +162,7 @@ fn builder(node: &Node, office: &Rc<Office>) -> Builder {
             if node.compaction {
                 shard::spawn("compaction", compaction::keep(id, volume.clone()));
             }
+            shard::spawn("scrub", scrub::keep(id, volume.clone(), node.upkeep));
             shard::spawn("courier", courier::keep(office.clone(), id, volume));
             Ok(told)
         }) as _

@@ -14,7 +14,7 @@ use super::read::{self, Given};
 use super::value::Value;
 use ringpost_storage::Limits;
 
-use super::{Config, DoorPlan, Founders, TlsPaths, check};
+use super::{Config, DoorPlan, Founders, TlsPaths, Upkeep, check};
 use crate::net::census::Cidr;
 use crate::observe::log::Format;
 use crate::office::quota::OverQuota;
@@ -334,6 +334,7 @@ impl Effective {
             segment_bytes: self.number(Key::SegmentBytes),
             index_memory: self.number(Key::IndexMemory),
             compaction: self.switch(Key::Compaction),
+            upkeep: Upkeep { scrub_period_s: self.number(Key::ScrubPeriodS), scrub_rate: self.number(Key::ScrubRate) },
             writing: if self.switch(Key::PageCache) { Writing::Buffered } else { Writing::Direct },
         }
     }

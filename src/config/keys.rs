@@ -87,6 +87,10 @@ pub enum Key {
     PageCache,
     /// `store.compaction`
     Compaction,
+    /// How often everything is read.
+    ScrubPeriodS,
+    /// How fast.
+    ScrubRate,
 }
 
 /// What defaults depend on.
@@ -130,6 +134,13 @@ pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
 const INDEX_MEMORY_MIN: u64 = 1 << 20;
 const INDEX_MEMORY_DEFAULT: u64 = 512 << 20;
 const INDEX_MEMORY_MAX: u64 = 1 << 40;
+/// Thirty days.
+pub(super) const SCRUB_PERIOD_S_DEFAULT: u64 = 30 * 86_400;
+const SCRUB_RATE_MIN: u64 = 64 << 10;
+pub(super) const SCRUB_RATE_DEFAULT: u64 = 8 << 20;
+const SCRUB_RATE_MAX: u64 = 1 << 34;
+/// Ten years: longer than anybody waits.
+const YEARS_S_MAX: u64 = 3_650 * 86_400;
 
 const fn number(least: u64, most: u64) -> Kind {
     Kind::Number { least, most, fit: Fit::Any }
@@ -140,7 +151,7 @@ fn ring_default() -> Plan {
 }
 
 /// The table. In the order in which settings are shown; what is outside tables comes first.
-pub static KEYS: [Row; 33] = [
+pub static KEYS: [Row; 35] = [
     Row {
         key: Key::Data,
         path: "data",
@@ -381,6 +392,21 @@ pub static KEYS: [Row; 33] = [
         kind: Kind::Switch,
         about: "Gives the space of expunged messages back in the background, at a bounded rate.",
         default: |_| Value::Switch(true),
+    },
+    Row {
+        key: Key::ScrubPeriodS,
+        path: "store.scrub_period_s",
+        kind: Kind::Number { least: 0, most: YEARS_S_MAX, fit: Fit::Any },
+        about: "Seconds from the beginning of one scrub to the next: all that is in use is read from the disk and held against \
+                its checksums, so that rot is found while there is a backup to mend it from. 0: none, but by `ringpost store scrub`.",
+        default: |_| Value::Number(SCRUB_PERIOD_S_DEFAULT),
+    },
+    Row {
+        key: Key::ScrubRate,
+        path: "store.scrub_rate",
+        kind: Kind::Number { least: SCRUB_RATE_MIN, most: SCRUB_RATE_MAX, fit: Fit::Any },
+        about: "Octets that a scrub reads in a second, of each volume, at most. 1 TiB takes a day and a half at the default.",
+        default: |_| Value::Number(SCRUB_RATE_DEFAULT),
     },
 ];
 

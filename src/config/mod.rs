@@ -71,8 +71,25 @@ pub struct Config {
     pub index_memory: u64,
     /// Whether space of expunged messages is given back in the background.
     pub compaction: bool,
+    /// How else the volumes are looked after.
+    pub upkeep: Upkeep,
     /// How the log is written.
     pub writing: Writing,
+}
+
+/// How volumes are looked after in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Seconds from the beginning of one scrub to the next; 0: none.
+    pub scrub_period_s: u64,
+    /// Octets that one reads in a second, of each volume.
+    pub scrub_rate: u64,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Upkeep { scrub_period_s: keys::SCRUB_PERIOD_S_DEFAULT, scrub_rate: keys::SCRUB_RATE_DEFAULT }
+    }
 }
 
 /// A certificate chain and its private key, both PEM. In the data directory unless the operator has his own.

@@ -223,6 +223,16 @@ pub struct VolumeSpace {
     pub checkpoint_behind_bytes: u64,
     /// When it was taken, seconds ago; absent: before the start.
     pub checkpoint_age_s: Option<u64>,
+    /// The segment that a scrub reads next, while one is on its way.
+    pub scrub_next: Option<u32>,
+    /// The last segment that is in use.
+    pub last_segment: u32,
+    /// Scrubs that were completed since the start.
+    pub scrub_passes: u64,
+    /// Damaged places that they found.
+    pub scrub_errors: u64,
+    /// When a scrub was complete last, seconds since 1970; 0: never, or it is not known.
+    pub scrub_completed_s: u64,
     /// Accounts with a limit.
     pub limited_accounts: u64,
     /// Their limits of octets, added up.
@@ -251,6 +261,11 @@ impl VolumeSpace {
             checkpoint_lsn: space.checkpoint_lsn,
             checkpoint_behind_bytes: space.behind_bytes,
             checkpoint_age_s: space.checkpoint_age_s,
+            scrub_next: space.scrub_next,
+            last_segment: space.last_segment,
+            scrub_passes: space.scrub_passes,
+            scrub_errors: space.scrub_errors,
+            scrub_completed_s: space.scrub_completed_s,
             limited_accounts: space.limited,
             limit_bytes: space.limit_bytes,
             full_accounts: space.full,

@@ -306,7 +306,10 @@ pub enum Request {
     /// What this shard has done.
     Stats,
     /// How much the volumes of this shard hold.
-    Space,
+    Space {
+        /// And scrub them.
+        scrub: bool,
+    },
     /// Hold the files of your volumes for a backup, or let go of them.
     Hold {
         /// Whose backup it is.

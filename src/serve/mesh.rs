@@ -65,7 +65,8 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             volumes: office.volumes().into_iter().map(|(id, volume)| (id, volume.stats())).collect(),
             bodies_in_flight_bytes: office.budget.octets(),
         })),
-        Request::Space => {
+        Request::Space { scrub } => {
+            office.volumes().into_iter().filter(|_| scrub).for_each(|(_, volume)| volume.scrub_soon());
             let spaces = office.volumes().into_iter().map(|(id, volume)| VolumeSpace::of(id, &volume.space()));
             Reply::Space(spaces.collect())
         }

@@ -8,11 +8,12 @@ use crate::batch::directory;
 use crate::disk::{Disk, File};
 use crate::overlay::Overlay;
 use crate::record::Record;
-use crate::recover::frames::{Batch, Frames, Spot, io_error};
-use crate::segment::{self, BLOCK_BYTES, SegmentHeader};
-use crate::types::{AccountId, Lsn, Uid, VolumeId};
+use crate::recover::frames::{Frames, io_error};
+use crate::segment::{self, SegmentHeader};
+use crate::types::{AccountId, Uid, VolumeId};
 use crate::unread::Unread;
 use crate::volume::{Create, OpenError, ReadError, Recovered, Settings, Volume};
+use crate::walk::{Hole, Walk};
 
 /// Octets of a message or body read at once.
 const READ_BYTES: u64 = 1 << 20;
@@ -47,6 +48,13 @@ pub enum Broken {
         offset: u64,
         /// How many.
         octets: u64,
+    },
+    /// A page of the checkpoint. It costs nothing but time: an opening uses the one before, or the whole log.
+    Page {
+        /// Its file.
+        file: String,
+        /// Where in it.
+        offset: u64,
     },
     /// An account that cannot be read.
     Account {
@@ -151,73 +159,6 @@ pub async fn check<D: Disk>(
     }
     report.broken = broken;
     Ok(report)
-}
-
-/// The walk through one segment.
-struct Walk<'a, F> {
-    frames: Frames<'a, F>,
-    /// Where the batches end at the latest.
-    stop: u64,
-    at: u64,
-    /// LSN and epoch of the next batch, as far as they are known.
-    expected: Option<Lsn>,
-    epoch: u64,
-}
-
-/// Octets that are not what was written there, and the last LSN that they concern, where that is known.
-struct Hole {
-    offset: u64,
-    octets: u64,
-    through: Option<Lsn>,
-}
-
-impl<F: File> Walk<'_, F> {
-    /// The next batch, and the hole before it; `None` at the end of the segment.
-    async fn next(&mut self) -> Result<Option<(Batch, Option<Hole>)>, OpenError> {
-        if self.at >= self.stop {
-            return Ok(None);
-        }
-        let here = match self.frames.spot(self.at).await? {
-            Spot::Batch(batch) if self.follows(&batch) => Some(*batch),
-            _ => None,
-        };
-        let (batch, hole) = match here {
-            Some(batch) => {
-                let footer = batch.header.offset + batch.header.total_bytes - BLOCK_BYTES;
-                let torn = !batch.footer_fits;
-                let through = Some(batch.header.lsn);
-                (batch, torn.then_some(Hole { offset: footer, octets: BLOCK_BYTES, through }))
-            }
-            None => {
-                let from = self.at + BLOCK_BYTES;
-                let found = self.frames.search(from, self.epoch, self.expected.unwrap_or(1)).await?;
-                let Some(batch) = found.filter(|batch| batch.header.offset < self.stop) else { return Ok(None) };
-                let through = Some(batch.header.lsn - 1);
-                let hole = Hole { offset: self.at, octets: batch.header.offset - self.at, through };
-                (batch, Some(hole))
-            }
-        };
-        self.at = batch.header.offset + batch.header.total_bytes;
-        self.expected = Some(batch.header.lsn + 1);
-        self.epoch = batch.header.epoch;
-        Ok(Some((batch, hole)))
-    }
-
-    fn follows(&self, batch: &Batch) -> bool {
-        self.expected.is_none_or(|lsn| lsn == batch.header.lsn) && batch.header.epoch >= self.epoch
-    }
-
-    /// What is missing behind the last batch, when the segment after it begins with this LSN.
-    async fn tail(&self, next_first: Option<Lsn>) -> Result<Option<Hole>, OpenError> {
-        let through = match (self.expected, next_first) {
-            (Some(expected), Some(first)) if expected < first => Some(first - 1),
-            // Nothing comes after it: it has to reach to its end.
-            (_, None) if self.at < self.stop => None,
-            _ => return Ok(None),
-        };
-        let end = self.frames.last_written(self.at).await?.min(self.stop).max(self.at + BLOCK_BYTES);
-        Ok(Some(Hole { offset: self.at, octets: end - self.at, through }))
-    }
 }
 
 /// Reads the batches of every segment, up to the end of what is durable.

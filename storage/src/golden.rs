@@ -15,6 +15,7 @@ use crate::record::{
     ReleasedList, Renumber, Retired, RetiredRun, Row, RowRun, RunRecord, RunRef, Subscription, TransferRecord,
     Truncate, encode_sent, encode_watermark, here, kind, pack, pack_rows, unpack_rows,
 };
+use crate::scrub::Kept;
 use crate::transfer::{TransferCopy, TransferNumber};
 use crate::types::{AccountId, Flags, MailboxId, Message, Place};
 use crate::{segment, superblock};
@@ -122,6 +123,10 @@ fn batch() -> Vec<u8> {
 
 #[test]
 fn the_superblock_is_these_bytes() {
+    let kept = Kept { began_ms: 1_700_000_000_123, completed_ms: 1_600_000_000_456, next: 9, errors: 2 };
+    golden("scrub-v2", &kept.encode(SEED));
+    assert_eq!(Kept::decode(&kept.encode(SEED), SEED), Some(kept));
+    assert_eq!(Kept::decode(&kept.encode(SEED), SEED + 1), None);
     golden("superblock-v2", &superblock::tests::example(5, 0xfeed).encode(2));
 }
 

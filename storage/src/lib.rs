@@ -29,6 +29,7 @@ mod read;
 mod record;
 mod recover;
 mod salvage;
+mod scrub;
 mod segment;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -41,6 +42,7 @@ pub mod types;
 pub mod unread;
 mod upload;
 pub mod volume;
+mod walk;
 mod watch;
 
 pub use adopt::{ADOPT_FLAGS_MAX, AdoptOp};

@@ -37,6 +37,16 @@ pub struct Space {
     pub behind_bytes: u64,
     /// When it was taken, seconds ago. `None`: before the volume was opened.
     pub checkpoint_age_s: Option<u64>,
+    /// The last segment that is in use.
+    pub last_segment: u32,
+    /// The segment that a scrub reads next; `None`: none is on its way.
+    pub scrub_next: Option<u32>,
+    /// Passes since the opening.
+    pub scrub_passes: u64,
+    /// Damaged places that they found.
+    pub scrub_errors: u64,
+    /// When one was complete last, seconds since 1970; 0: never, or not known yet.
+    pub scrub_completed_s: u64,
     /// Accounts with a limit of octets or messages.
     pub limited: u64,
     /// Their limits of octets, added up.
@@ -59,6 +69,11 @@ impl<D: Disk> Volume<D> {
             checkpoint_lsn: log.checkpoint_lsn,
             behind_bytes: log.clock.bytes,
             checkpoint_age_s: log.checkpoint_age_s,
+            last_segment: log.durable_end.segment,
+            scrub_next: self.scrub_next(),
+            scrub_passes: log.stats.scrub_passes,
+            scrub_errors: log.stats.scrub_errors,
+            scrub_completed_s: log.stats.scrub_completed_s,
             ..Space::default()
         };
         for entry in index.entries.iter() {

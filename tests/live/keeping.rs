@@ -154,3 +154,34 @@ fn walk(dir: &Path) -> Vec<String> {
     }
     names
 }
+
+#[test]
+fn rot_is_found_by_a_scrub_while_the_server_runs_and_is_a_figure() {
+    let house = House::open(&["--shards", "2"]);
+    letters(&house, 0..4);
+    let (code, said, wrong) = house.verb(&["store", "scrub"], "");
+    assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
+    let (_, said, _) = house.verb(&["store", "stat"], "");
+    assert_eq!(said.matches("  scrubbed ").count(), 2, "each volume: {said}");
+    // Behind everybody's back.
+    let mut spoilt = 0;
+    for volume in ["volume-000", "volume-001"] {
+        let segment = house.data().join(volume).join("segment-00000001");
+        let octets = fs::read(&segment).expect("a segment");
+        if let Some(at) = octets.windows(17).position(|w| w == b"Subject: letter 2") {
+            let file = fs::OpenOptions::new().write(true).open(&segment).expect("opening");
+            std::os::unix::fs::FileExt::write_all_at(&file, b"x", at as u64 + 50).expect("writing");
+            spoilt += 1;
+        }
+    }
+    assert_eq!(spoilt, 1);
+    let (code, said, wrong) = house.verb(&["store", "scrub"], "");
+    assert!(code == 1 && wrong.contains("1 damaged places"), "{said}{wrong}");
+    assert!(house.log().contains("scrub: this is not what was written"), "{}", house.log());
+    let (_, figures, _) = house.verb(&["stats"], "");
+    assert!(figures.contains("volume_scrub_errors 1\n"), "{figures}");
+    assert!(figures.contains("volume_scrub_passes 4\n"), "{figures}");
+    let told = house.log().matches("scrub: this is not").count();
+    let (code, ..) = house.verb(&["store", "scrub"], "");
+    assert_eq!((code, house.log().matches("scrub: this is not").count()), (0, told), "it is told once");
+}

@@ -50,6 +50,7 @@ pub fn plan(world: &World, found: bool, errand: Option<Errand>) -> Node {
         keep: None,
         segment_bytes: 256 << 10,
         compaction: true,
+        upkeep: ringpost::config::Upkeep::default(),
         index_memory: 64 << 20,
         writing: ringpost::shard::Writing::default(),
         found,

@@ -52,6 +52,7 @@ fn plan(found: bool) -> Node {
         keep: None,
         segment_bytes: 256 << 10,
         compaction: true,
+        upkeep: ringpost::config::Upkeep::default(),
         index_memory: 64 << 20,
         writing: ringpost::shard::Writing::default(),
         found,

@@ -14,6 +14,7 @@ mod import;
 mod progress;
 mod repair;
 mod restore;
+mod scrub;
 mod source;
 mod stat;
 mod stopped;
@@ -29,7 +30,7 @@ Examples:
   ringpost store check --data /var/lib/ringpost
   ringpost store backup /backup/ringpost
 
-All but check and repair work while the server runs and while it is stopped.")]
+check and repair want a stopped server, scrub a running one; all others work either way.")]
 pub(super) struct StoreArgs {
     #[command(subcommand)]
     verb: StoreVerb,
@@ -42,6 +43,7 @@ enum StoreVerb {
     Stat(stat::StatArgs),
     Check(check::CheckArgs),
     Repair(repair::RepairArgs),
+    Scrub(scrub::ScrubArgs),
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
 }
@@ -53,6 +55,7 @@ pub(super) fn run(args: StoreArgs) -> Result<ExitCode, String> {
         StoreVerb::Export(args) => export::run(&args)?,
         StoreVerb::Stat(args) => stat::run(&args)?,
         StoreVerb::Repair(args) => repair::run(&args)?,
+        StoreVerb::Scrub(args) => scrub::run(&args)?,
         StoreVerb::Backup(args) => backup::run(&args)?,
         StoreVerb::Restore(args) => restore::run(&args)?,
         StoreVerb::Check(args) => return Ok(check::run(&args).into()),

@@ -6,6 +6,7 @@ use indicatif::HumanBytes;
 use super::super::{At, desk, say, say_json};
 use super::stopped::Stopped;
 use crate::admin::{Request, Response};
+use crate::mail::date;
 use crate::office::tools::VolumeSpace;
 
 /// Show how much each volume holds, and what that takes on the disk.
@@ -65,6 +66,11 @@ fn show(of: &VolumeSpace) {
             let when = age.map_or_else(String::new, |age_s| format!(" ({age_s} s ago)"));
             say(&format!("  checkpoint at LSN {lsn}{when}; {behind} batches ({octets}) behind it\n"));
         }
+    }
+    match (of.scrub_next, of.scrub_completed_s) {
+        (Some(next), _) => say(&format!("  a scrub is at segment {next} of {}\n", of.last_segment)),
+        (None, 0) => {}
+        (None, at_s) => say(&format!("  scrubbed {}\n", date::rfc5322(i64::try_from(at_s).unwrap_or(0) * 1_000))),
     }
     match of.limited_accounts {
         0 => say("  no account has a quota\n"),

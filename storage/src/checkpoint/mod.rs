@@ -22,7 +22,8 @@ mod root;
 mod take;
 
 pub use load::{Found, Start, load};
-pub use pages::Pages;
+pub use page::{PAGE_BYTES, Page, PageNumber};
+pub use pages::{Pages, name as pages_name};
 pub use take::{Clock, take};
 
 /// Seconds, counted by [`crate::Volume::heartbeat`], after which changes come into a checkpoint.
@@ -39,6 +40,6 @@ pub mod fuzzed {
 
 #[cfg(test)]
 pub mod golden {
-    pub use super::page::Page;
+    pub use super::Page;
     pub use super::root::tests::example;
 }

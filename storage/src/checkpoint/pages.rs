@@ -139,6 +139,14 @@ impl<F: File> Pages<F> {
         Some((number, self.files.get(&number)?, u64::from(page % self.pages_per_file) * PAGE_BYTES as u64))
     }
 
+    /// Pages of objects of the newest checkpoint, by number, with the lower half of their checksums.
+    pub fn live(&self) -> Vec<(PageNumber, u64)> {
+        let mut pages: Vec<(PageNumber, u64)> =
+            self.live.values().flatten().map(|page| (page.page, page.check)).collect();
+        pages.sort_unstable();
+        pages
+    }
+
     /// The page at an address.
     pub fn page_at(&self, address: &Address) -> Option<PageNumber> {
         let at = u32::try_from(address.offset / PAGE_BYTES as u64).ok().filter(|at| *at < self.pages_per_file)?;

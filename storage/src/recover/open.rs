@@ -20,6 +20,7 @@ use crate::fold::House;
 use crate::index::ahead::Ahead;
 use crate::index::{ACCOUNT_NUMBER_MAX, Index};
 use crate::record::{FRAME_BYTES_MAX, Gap, Heartbeat, Truncate, all_known, kind};
+use crate::scrub::Scrub;
 use crate::segment::{self, BLOCK_BYTES, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENTS_MAX};
 use crate::superblock::{self, Address, FORMAT_VERSION, INCOMPAT_KNOWN, Quorum, RO_COMPAT_KNOWN, Superblock};
 use crate::types::{LSN_MAX, VolumeId};
@@ -122,6 +123,7 @@ pub async fn open<D: Disk>(
         compacting: Cell::default(),
         renaming: Cell::default(),
         rests_until: Cell::default(),
+        scrub: Scrub::default(),
     };
     if failed {
         inner.watches.end();

@@ -122,6 +122,14 @@ pub struct VolumeStats {
     pub checkpoint_bytes: u64,
     /// Times that one was not taken for want of room.
     pub checkpoints_put_off: u64,
+    /// Octets of the log and of checkpoints that were read to see whether they are as they were written.
+    pub scrubbed_bytes: u64,
+    /// Damaged places found so.
+    pub scrub_errors: u64,
+    /// Times that everything was read.
+    pub scrub_passes: u64,
+    /// When it was last, seconds since 1970. 0: never.
+    pub scrub_completed_s: u64,
     /// True after an error of write or sync.
     pub failed: bool,
 }

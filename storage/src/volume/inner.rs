@@ -12,6 +12,7 @@ use crate::disk::Disk;
 use crate::fold::House;
 use crate::index::Index;
 use crate::index::ahead::Ahead;
+use crate::scrub::Scrub;
 use crate::types::AccountId;
 use crate::upload::Pins;
 use crate::watch::Watches;
@@ -55,6 +56,7 @@ pub(crate) struct Inner<D: Disk> {
     /// A segment is being compacted.
     pub compacting: Cell<bool>,
     pub renaming: Cell<Renaming>,
+    pub scrub: Scrub,
     /// Nothing is compacted before the log has written so many octets: the last round brought too little.
     pub rests_until: Cell<u64>,
 }
