@@ -2,7 +2,7 @@
 //!
 //! Each is found by all of its catchers, within so many seeds, and passes every other check: a check that failed whatever is
 //! wrong would say nothing. A check is a campaign (`src/sim/campaign`) from its first seeds on; none of them knows what a
-//! mistake is. Times are for reading: only seeds are counted.
+//! mistake is. Times are for reading: only seeds are counted. It wants an optimised build.
 //!
 //! ```text
 //! cargo test --release -p ringpost-storage --features bugs --test bugs -- --nocapture
@@ -10,7 +10,7 @@
 //! RINGPOST_BUGS_TIMES=10 cargo test …                    ten times as many seeds have to pass
 //! RINGPOST_BUG=reuse-uid cargo test -p ringpost-storage --features bugs --no-fail-fast      the whole suite with a mistake
 //! ```
-#![cfg(feature = "bugs")]
+#![cfg(all(feature = "bugs", not(debug_assertions)))]
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -183,7 +183,7 @@ fn judge(
     }
     reported(&house, &shown, allowed);
     if let Some(n) = goes_on.filter(|_| allowed.len() == 1) {
-        works(&mut house, witness, n);
+        works(&mut house, witness, &shown, n);
     }
 }
 
@@ -202,16 +202,26 @@ pub fn reported(house: &House, shown: &Shown, allowed: &[Model]) {
 }
 
 /// A volume that has lost something takes letters, under numbers that nobody has seen.
-fn works(house: &mut House, witness: &Witness, n: u64) {
+fn works(house: &mut House, witness: &Witness, shown: &Shown, n: u64) {
     let accounts: Vec<_> = witness.truth.accounts().collect();
     let Some(account) = accounts.get(n as usize % accounts.len().max(1)).copied() else { return };
     let mailbox = MailboxId::INBOX;
     let (prefix, flags) = (b"To: x\r\n".to_vec(), Flags::none());
     let op = Op::Append { account, mailbox, body: 0, prefix, flags, internal_ms: 3 };
-    let work = Work { texts: vec![b"more\r\n"[..].into()], ops: vec![op] };
-    match house.decide(&work, NOW_MS + 1_000, || true).expect("nobody stops it") {
+    let name = "behind the loss".to_owned();
+    let made = Op::CreateMailbox { account, name, special_use: 0, subscribed: false };
+    // Who makes a mailbox has to be in memory.
+    let reads = !shown.unloaded.contains(&account);
+    let ops = std::iter::once(op).chain(reads.then_some(made)).collect();
+    let work = Work { texts: vec![b"more\r\n"[..].into()], ops };
+    match house.decide(&work, NOW_MS, || true).expect("nobody stops it") {
         Ok(decided) => {
-            let Outcome::Appended { uid, .. } = decided.outcomes[0] else { panic!("{:?}", decided.outcomes) };
+            let Outcome::Appended { uid, modseq, .. } = decided.outcomes[0] else { panic!("{:?}", decided.outcomes) };
+            let (told, valid) = (witness.truth.modseq(account), witness.truth.uidvalidity());
+            assert!(modseq > told, "MODSEQ {modseq} is given again: {told} was told");
+            if let Some(Outcome::Mailbox(_, uidvalidity)) = decided.outcomes.get(1) {
+                assert!(*uidvalidity > valid, "UIDVALIDITY {uidvalidity} is given again: {valid} was told");
+            }
             let least = witness.truth.uidnext(account, mailbox);
             assert!(uid >= least, "UID {uid} is given again: {least} was promised to be the next");
             while house.turn() {}

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use super::look::Shown;
 use super::model::{Account, Mailbox, Message, Model};
-use crate::{AccountId, MailboxId, Uid};
+use crate::{AccountId, MailboxId, Modseq, Uid};
 
 /// Transactions, by their number in the life.
 pub type Hurt = BTreeSet<usize>;
@@ -20,11 +20,14 @@ pub struct Truth {
     accounts: BTreeMap<AccountId, Owner>,
     mailboxes: BTreeMap<(AccountId, MailboxId), Place>,
     messages: BTreeMap<(AccountId, MailboxId, Uid), Fate>,
+    /// The highest UIDVALIDITY that was told.
+    uidvalidity_max: u32,
 }
 
 struct Owner {
     name: String,
     secrets: BTreeSet<Vec<u8>>,
+    modseq_max: Modseq,
     rests_on: Hurt,
 }
 
@@ -47,6 +50,7 @@ struct Fate {
 impl Truth {
     /// Transaction `n` made `after` of `before`.
     pub fn learn(&mut self, n: usize, before: &Model, after: &Model) {
+        self.uidvalidity_max = self.uidvalidity_max.max(after.uidvalidity_max);
         for (name, info) in &after.domains {
             self.domains.entry(name.clone()).or_default().insert(info.clone());
         }
@@ -58,8 +62,10 @@ impl Truth {
             let owner = self.accounts.entry(*id).or_insert_with(|| Owner {
                 name: account.name.clone(),
                 secrets: BTreeSet::new(),
+                modseq_max: 0,
                 rests_on: Hurt::from([n]),
             });
+            owner.modseq_max = owner.modseq_max.max(account.modseq_max);
             owner.secrets.insert(account.secrets.clone());
             let rests_on = owner.rests_on.clone();
             for (mailbox_id, mailbox) in &account.mailboxes {
@@ -121,6 +127,18 @@ impl Truth {
     #[must_use]
     pub fn uidnext(&self, account: AccountId, mailbox: MailboxId) -> Uid {
         self.mailboxes.get(&(account, mailbox)).map_or(1, |place| place.uidnext)
+    }
+
+    /// The highest MODSEQ of an account that was told: none up to it may come again.
+    #[must_use]
+    pub fn modseq(&self, account: AccountId) -> Modseq {
+        self.accounts.get(&account).map_or(0, |owner| owner.modseq_max)
+    }
+
+    /// The highest UIDVALIDITY that was told, of any mailbox: none up to it may come again.
+    #[must_use]
+    pub fn uidvalidity(&self) -> u32 {
+        self.uidvalidity_max
     }
 
     /// What is shown and never was.
