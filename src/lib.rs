@@ -3,6 +3,7 @@
 //! The rooms of the house, in order. **A room uses only rooms listed above it**; `tests/arrows.rs`
 //! reads this list and holds every `use crate::` against it. `src/README.md` is the map.
 
+pub mod bugs;
 pub mod limits;
 pub mod observe;
 pub mod mail;

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use ringpost_storage::{AccountId, VolumeId};
 
+use crate::bugs::{self, Bug};
+
 pub mod secrets;
 
 /// Where an account lives.
@@ -166,7 +168,8 @@ impl Directory {
 
     fn settle(&mut self, name: String, home: Home) {
         let newer = self.homes.get(name.as_str()).is_none_or(|old| old.generation <= home.generation);
-        if newer {
+        let stale = bugs::on(Bug::StaleHome) && self.homes.contains_key(name.as_str());
+        if newer && !stale {
             self.homes.insert(name.into_boxed_str(), home);
         }
     }

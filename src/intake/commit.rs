@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use ringpost_storage::{Carried, Flags, Op, Refused, Transaction, TransferOp, Volume, VolumeId};
 
+use crate::bugs::{self, Bug};
 use crate::office::durable::{make_durable, make_durable_and_return};
 use crate::office::{Copy, Deliver, Deliverable, Office, Reply, Request};
 use crate::shard::{self, Disk, MeshError};
@@ -32,6 +33,10 @@ pub async fn commit(office: &Rc<Office>, letter: Deliver) -> Deliverable {
 pub async fn store(office: &Rc<Office>, letter: Deliver) -> Deliverable {
     let (id, owes) = (letter.volume, !letter.owed.is_empty());
     let Some((volume, transaction)) = asked(office, letter) else { return Deliverable::NoVolume };
+    if bugs::on(Bug::EarlyYes) {
+        shard::spawn("early", async move { drop(make_durable(&volume, transaction).await) });
+        return Deliverable::Stored;
+    }
     let fate = make_durable(&volume, transaction).await.map_or_else(Deliverable::from, |_| Deliverable::Stored);
     call_courier(office, id, owes && fate == Deliverable::Stored);
     fate
@@ -41,6 +46,10 @@ pub async fn store(office: &Rc<Office>, letter: Deliver) -> Deliverable {
 pub async fn store_and_return(office: &Rc<Office>, letter: Deliver) -> (Deliverable, Vec<Vec<u8>>) {
     let (id, owes) = (letter.volume, !letter.owed.is_empty());
     let Some((volume, transaction)) = asked(office, letter) else { return (Deliverable::NoVolume, Vec::new()) };
+    if bugs::on(Bug::EarlyYes) {
+        shard::spawn("early", async move { drop(make_durable(&volume, transaction).await) });
+        return (Deliverable::Stored, Vec::new());
+    }
     match make_durable_and_return(&volume, transaction).await {
         Ok((_, buffers)) => {
             call_courier(office, id, owes);
@@ -70,7 +79,7 @@ fn asked(office: &Office, letter: Deliver) -> Option<(Volume<Disk>, Transaction)
 }
 
 fn call_courier(office: &Office, volume: VolumeId, owes: bool) {
-    if owes {
+    if owes && !bugs::on(Bug::ForgetCourier) {
         office.couriers.ring(volume);
     }
 }

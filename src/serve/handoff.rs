@@ -11,6 +11,7 @@
 
 use std::rc::Rc;
 
+use crate::bugs::{self, Bug};
 use crate::net::Guest;
 use crate::net::pump::{Door, Ended, First, pump};
 use crate::net::wire::Wire;
@@ -111,6 +112,7 @@ async fn talk<D: Traveller>(
         // Asked before, because what is sent does not come back; nobody else runs between question and call.
         if office.mesh.has_room(to, 0) {
             observe::count(Counter::HandoffsOut);
+            let held = if bugs::on(Bug::LoseHeld) { Vec::new() } else { held };
             let visitor = Visitor { stream, decided, held, arrival, talk: D::talk(asking) };
             if let Err(why) = office.mesh.call(to, Request::Visit(Box::new(visitor)), 0).await {
                 // The connection went with the request, and is closed.

@@ -49,7 +49,7 @@ impl Client {
 }
 
 #[test]
-fn what_one_reader_does_is_pushed_to_another_that_idles() {
+pub fn what_one_reader_does_is_pushed_to_another_that_idles() {
     with_node(async || {
         let (mut a, mut b) = (Client::in_inbox("alice").await, Client::in_inbox("alice").await);
         b.idle().await;

@@ -3,6 +3,8 @@
 //! `scripted` holds the clients and the ledger against known dialogues, `toy` the whole story against servers that are
 //! right or wrong on purpose: what is to find faults must be seen to find some.
 
+#[cfg(feature = "bugs")]
+mod bugs;
 mod copy_away;
 mod crowd;
 mod disk_trouble;
@@ -12,6 +14,7 @@ mod imap_condstore;
 mod imap_copy;
 mod imap_door;
 mod imap_idle;
+mod imap_kept;
 mod imap_keywords;
 mod imap_large;
 mod imap_many;
@@ -27,6 +30,9 @@ mod post;
 mod quota;
 mod scripted;
 mod secure;
+#[cfg(feature = "bugs")]
+#[path = "../seeded/mod.rs"]
+mod seeded;
 mod smtp;
 mod smtp_door;
 #[allow(dead_code, reason = "each test uses its part of the stage")]

@@ -111,7 +111,7 @@ pub fn settle(world: &World, shards: u16, plan: &Node) {
     carry_out_as(world, shards, plan, Request::AccountAdd { accounts });
 }
 
-fn tell(seed: u64) -> Told {
+pub fn tell(seed: u64) -> Told {
     let world = World::new(seed);
     settle(&world, SHARDS, &plan(&world, false, None));
     let story = Story {

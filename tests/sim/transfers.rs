@@ -34,7 +34,7 @@ async fn offer(sender: &mut Sender, names: &[&str]) {
 const ALL: [&str; 4] = ["alice", "bob", "carol", "dave"];
 
 #[test]
-fn a_letter_for_several_volumes_is_taken_at_once_and_reaches_all() {
+pub fn a_letter_for_several_volumes_is_taken_at_once_and_reaches_all() {
     House::over_seeds(async |_| {
         for (n, names) in [&ALL[..], &["alice", "bob"], &["bob", "dave", "carol"]].into_iter().enumerate() {
             let subject = format!("letter {n}");
@@ -70,7 +70,7 @@ fn fewer_or_more_shards_than_volumes_carry_letters_all_the_same() {
 }
 
 #[test]
-fn a_power_cut_at_any_moment_leaves_each_copy_once_or_none_of_a_letter_without_a_verdict() {
+pub fn a_power_cut_at_any_moment_leaves_each_copy_once_or_none_of_a_letter_without_a_verdict() {
     let (mut kept_ones, mut unknown, mut none) = (0, 0, 0);
     for step in 0..60 {
         let house = House::new(step % 7, 2, |_| {});
@@ -107,7 +107,7 @@ fn a_power_cut_at_any_moment_leaves_each_copy_once_or_none_of_a_letter_without_a
 }
 
 #[test]
-fn copies_for_a_volume_that_hangs_or_is_full_wait_and_survive_what_comes_between() {
+pub fn copies_for_a_volume_that_hangs_or_is_full_wait_and_survive_what_comes_between() {
     one_doored(async |house| {
         assert!(kept(&deliver("dave", "before", "x").await));
         let hangs = house.hang(1);

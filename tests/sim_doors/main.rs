@@ -15,8 +15,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 mod admin;
+#[cfg(feature = "bugs")]
+mod bugs;
 mod moves;
 mod pop3;
+#[cfg(feature = "bugs")]
+#[path = "../seeded/mod.rs"]
+mod seeded;
 mod submission;
 mod web;
 

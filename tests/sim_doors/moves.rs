@@ -155,7 +155,7 @@ async fn try_send(subject: &str) -> bool {
 }
 
 #[test]
-fn an_account_moves_and_keeps_everything_a_mail_program_goes_by() {
+pub fn an_account_moves_and_keeps_everything_a_mail_program_goes_by() {
     for seed in 0..4 {
         story(seed, async |world, node| {
             furnish().await;

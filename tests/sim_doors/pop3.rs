@@ -60,7 +60,7 @@ fn mail_is_read_from_either_shard() {
 }
 
 #[test]
-fn commands_sent_ahead_of_the_password_survive_the_hand_over() {
+pub fn commands_sent_ahead_of_the_password_survive_the_hand_over() {
     over_seeds(async |_, _| {
         accounts(&["alice", "bob"]).await;
         send("alice", "one", "a").await;

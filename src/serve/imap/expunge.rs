@@ -1,8 +1,9 @@
 //! EXPUNGE, UID EXPUNGE, and the expunge of CLOSE.
 
-use ringpost_storage::{Flags, Op, Uid};
+use ringpost_storage::{Flags, Op, Transaction, Uid};
 
 use super::{Done, Door, commit, look};
+use crate::bugs::{self, Bug};
 use crate::proto::imap::{Answer, No, Set};
 
 /// UIDs of one change. More go into the next, so that none is too large for a batch.
@@ -23,6 +24,10 @@ impl Door {
         })?;
         for some in uids.chunks(UIDS_AT_ONCE) {
             let op = Op::Expunge { account: who.account, mailbox: view.mailbox, uids: some.to_vec() };
+            if bugs::on(Bug::EarlyExpunge) {
+                let _ = who.volume.decide(Transaction { bodies: Vec::new(), ops: vec![op] }, 0);
+                continue;
+            }
             commit(who, vec![op]).await?;
         }
         if !uids.is_empty() {
