@@ -163,6 +163,11 @@ impl Client {
         Ok(shown)
     }
 
+    /// `UID STORE set change`, which is silent: `+FLAGS.SILENT (flag)`.
+    pub fn uid_store_silent(&mut self, set: &str, change: &str) -> Result<(), Error> {
+        self.command(&format!("UID STORE {set} {change}"), |_| {}).map(drop)
+    }
+
     /// EXPUNGE. Returns how many messages went.
     pub fn expunge(&mut self) -> Result<u32, Error> {
         let mut gone = 0;

@@ -28,5 +28,8 @@ pub mod accept;
 pub mod figures;
 pub mod kill;
 
+pub mod cut;
+pub mod full;
+
 #[cfg(test)]
 mod fake;

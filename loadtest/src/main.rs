@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ringpost_loadtest::{accept, accounts, figures, kill};
+use ringpost_loadtest::{accept, accounts, cut, figures, full, kill};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,6 +32,10 @@ enum Command {
     Handshake(Box<figures::handshake::Args>),
     /// Kills the server under load again and again and holds it to what it acknowledged.
     Kill(Box<kill::Args>),
+    /// Cuts the power under load again and again: what the disk was not told to flush is lost. For root.
+    Cut(Box<cut::Args>),
+    /// Fills a small disk, kills the server, goes on, and makes room again. For root.
+    Full(Box<full::Args>),
 }
 
 fn main() -> ExitCode {
@@ -43,6 +47,8 @@ fn main() -> ExitCode {
         Command::Handoff(args) => figures::handoff::run(&args),
         Command::Handshake(args) => figures::handshake::run(&args),
         Command::Kill(args) => kill::run(&args),
+        Command::Cut(args) => cut::run(&args),
+        Command::Full(args) => full::run(&args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

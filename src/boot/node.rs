@@ -267,7 +267,15 @@ async fn attend(
             shard::request_stop();
             return Ok(());
         }
-        let admin_socket = if node.admin_socket { Some(admin_socket(node)?) } else { None };
+        let admin_socket = match node.admin_socket.then(|| admin_socket(node)) {
+            // That keeps nobody from the mail.
+            Some(Err(StartError::Io { doing, why })) if why.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!("{doing}: {why}; it is tried again until there is room");
+                shard::spawn("admin", open_desk_late(office.clone(), node.data.join(admin::SOCKET)));
+                None
+            }
+            made => made.transpose()?,
+        };
         let founded = welcome::found(office, &node.founders).await.map_err(StartError::Setting)?;
         if let Some(listener) = admin_socket {
             shard::spawn("admin", serve::admin::keep_door(office.clone(), listener));
@@ -348,6 +356,17 @@ async fn run_errand(node: &Node, office: &Rc<Office>, errand: &Errand) -> Result
         }
     }
     Ok(())
+}
+
+/// Keeps the admin socket once the full disk has room for its name.
+async fn open_desk_late(office: Rc<Office>, path: PathBuf) {
+    loop {
+        shard::sleep(Duration::from_secs(1)).await;
+        if let Ok(listener) = shard::listen_local(&path) {
+            tracing::info!("listening on {}", path.display());
+            return serve::admin::keep_door(office, listener).await;
+        }
+    }
 }
 
 fn admin_socket(node: &Node) -> Result<Listener, StartError> {

@@ -136,6 +136,11 @@ impl Recipe {
 }
 
 impl Server {
+    /// SIGKILL, and nothing else.
+    pub fn shoot(&self) {
+        let _ = kill_process(Pid::from_child(&self.child), Signal::KILL);
+    }
+
     /// SIGKILL, and waits until the kernel has taken it away.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -1,7 +1,12 @@
 //! The kill loop's crowd and ledger against a server in memory whose connections are cut, honest and not.
 
-use super::*;
+use super::crowd::Part;
+use super::rounds::{DOMAIN, Plan, Run, Summary};
+use super::server::Doors;
+use crate::accounts;
 use crate::fake::post::{Post, Vice};
+use crate::ledger::Kind;
+use crate::letter::Letters;
 
 /// Plays three rounds of cut connections; returns what was found.
 fn rounds(vice: Vice) -> Summary {
@@ -9,21 +14,16 @@ fn rounds(vice: Vice) -> Summary {
     let letters = Letters::new(99, &[600, 1_500]).unwrap();
     let post = Post::start(&accounts, vice);
     let doors = Doors { smtp: post.smtp, imap: post.imap, pop3: post.pop3 };
-    let mut run = Run {
-        accounts: &accounts,
-        letters: &letters,
-        ledger: Ledger::new(accounts.len(), true),
-        summary: Summary::default(),
-        next: AtomicU64::new(0),
-        told: TOLD_MAX,
-    };
+    let plan = Plan { campaign: "kill", seed: 1, rounds: 3, accounts: 4, senders: 1, after_ms: (0, 0) };
+    let mut run = Run::new(&plan, &accounts, &letters);
+    run.hush();
     for round in 1..=3 {
         // The server in memory does not tell one session of another's EXPUNGE, so each has an account of its own.
         let parts = [
             Part::Sender,
             Part::Sender,
             Part::Appender { account: 3 },
-            Part::Editor { account: 0, uids: run.ledger.uids(0).collect() },
+            Part::Editor { account: 0, uids: run.uids(0) },
             Part::ImapReader { account: 1 },
             Part::Pop3Reader { account: 2 },
         ];
@@ -39,11 +39,11 @@ fn rounds(vice: Vice) -> Summary {
     }
     if vice == Vice::None {
         run.audit_pop3(doors);
-        let (there, unknown, _) = run.ledger.census();
+        let (there, unknown, _) = run.census();
         assert!(there > 50, "{there}");
         assert_eq!(unknown, 0, "an audit settles everything");
     }
-    run.summary
+    run.into_summary()
 }
 
 #[test]

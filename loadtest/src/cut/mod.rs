@@ -1,0 +1,207 @@
+//! `ringpost-loadtest cut`: the power is cut under load, again and again, and a ledger that forgets nothing.
+//!
+//! ```text
+//!   server ─► ext4 or xfs ─► loop device ─► FUSE ─► platter (in memory, with a volatile write cache)
+//! ```
+//!
+//! As `kill` does, but with the process goes what the disk was not told to flush: of the sectors written since, any may be
+//! left as they were, in any combination. The file system replays its journal, the server its log, and what was
+//! acknowledged has to be there. For root, on Linux with FUSE and loop devices; elsewhere it says that it is skipped.
+//!
+//! `--disk-lies` is what the tool is tested with: the disk acknowledges flushes and does nothing, and mail must be lost.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+mod fuse;
+mod platter;
+pub(crate) mod stack;
+
+use crate::accept::clock_seed;
+use crate::kill::rounds::{self, Ground, Plan};
+use crate::kill::server::{Recipe, Server};
+use fuse::Fuse;
+use platter::Platter;
+use stack::{Kind, Mounted};
+
+/// How often a file system that is still in use is asked to go.
+const UNMOUNT_TRIES: u32 = 200;
+const UNMOUNT_PAUSE: Duration = Duration::from_millis(25);
+
+/// Options of `cut`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The `ringpost` binary.
+    #[arg(long, value_name = "PATH")]
+    pub server_binary: PathBuf,
+    /// Rounds.
+    #[arg(long, default_value_t = 20)]
+    pub cuts: u32,
+    /// The file system.
+    #[arg(long, value_enum, default_value_t = Kind::Ext4)]
+    pub fs: Kind,
+    /// Size of the disk, which is kept in memory.
+    #[arg(long, default_value_t = 768, value_parser = clap::value_parser!(u64).range(320..=16_384))]
+    pub disk_mib: u64,
+    /// The disk acknowledges flushes and does nothing.
+    #[arg(long)]
+    pub disk_lies: bool,
+    /// Shards of the server; by default its own choice.
+    #[arg(long)]
+    pub shards: Option<u32>,
+    /// Added to the server's default ports.
+    #[arg(long, default_value_t = 21_000, value_parser = clap::value_parser!(u16).range(..=60_000))]
+    pub port_offset: u16,
+    /// Mailboxes.
+    #[arg(long, default_value_t = 12)]
+    pub accounts: usize,
+    /// SMTP connections.
+    #[arg(long, default_value_t = 6)]
+    pub senders: usize,
+    /// The cut comes this many milliseconds after the load began, at the earliest.
+    #[arg(long, default_value_t = 5)]
+    pub after_ms_min: u64,
+    /// And at the latest.
+    #[arg(long, default_value_t = 500)]
+    pub after_ms_max: u64,
+    /// The plan follows from it; by default from the clock.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Write the summary here as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Append the summary to this ledger of campaigns.
+    #[arg(long, value_name = "FILE")]
+    pub ledger: Option<PathBuf>,
+    /// More options for `ringpost serve`.
+    #[arg(last = true)]
+    pub serve_options: Vec<String>,
+}
+
+/// Runs the rounds. `Ok(true)`: nothing was broken, or nothing could be tried here, which is said. `Err`: the server or the
+/// disk could not be set up.
+pub fn run(args: &Args) -> Result<bool, String> {
+    if let Some(why) = hindrance(args.fs) {
+        println!("skipped: no power can be cut here: {why}");
+        return Ok(true);
+    }
+    let seed = args.seed.unwrap_or_else(clock_seed);
+    let home = std::env::temp_dir().join(format!("ringpost-cut-{seed:016x}"));
+    fs::create_dir(&home).map_err(|e| format!("{}: {e}", home.display()))?;
+    let config = home.join("ringpost.toml");
+    fs::write(&config, stack::CONFIG).map_err(|e| format!("{}: {e}", config.display()))?;
+    println!("seed {seed}, {} on a disk of {} MiB, server log in {}", args.fs.name(), args.disk_mib, home.display());
+    let platter = Platter::new((args.disk_mib << 20) as usize, args.disk_lies);
+    let mut power = Power::on(&home, args.fs, platter, seed)?;
+    let recipe = Recipe {
+        binary: args.server_binary.clone(),
+        data: power.mount_point().join("data"),
+        port_offset: args.port_offset,
+        shards: args.shards,
+        log: home.join("server.log"),
+        more: [vec!["--config".into(), config.display().to_string()], args.serve_options.clone()].concat(),
+    };
+    let plan = Plan {
+        campaign: if args.disk_lies { "cut, on a disk that lies" } else { "cut" },
+        seed,
+        rounds: args.cuts,
+        accounts: args.accounts,
+        senders: args.senders,
+        after_ms: (args.after_ms_min, args.after_ms_max),
+    };
+    let played = rounds::play(&plan, &recipe, &home, &mut power);
+    drop(power);
+    let mut summary = match played {
+        Err(why) if args.disk_lies => {
+            println!("lost, the file system and all: {why}");
+            return Ok(false);
+        }
+        played => played?,
+    };
+    summary.shards = args.shards;
+    summary.tell(args.json.as_deref(), args.ledger.as_deref())?;
+    if summary.is_well() {
+        fs::remove_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
+    }
+    Ok(summary.is_well())
+}
+
+fn hindrance(kind: Kind) -> Option<String> {
+    let fuse = Path::new("/dev/fuse").exists();
+    stack::hindrance(kind).or_else(|| (!fuse).then(|| "there is no /dev/fuse".to_owned()))
+}
+
+/// A disk that can be cut, with a file system on it.
+struct Power {
+    home: PathBuf,
+    kind: Kind,
+    chance: StdRng,
+    // Dropped in this order: the file system before its disk.
+    mounted: Option<Mounted>,
+    fuse: Option<Fuse>,
+    cuts: u64,
+    doubts: u64,
+    lost: u64,
+    flushes: u64,
+}
+
+impl Power {
+    fn on(home: &Path, kind: Kind, platter: Platter, seed: u64) -> Result<Power, String> {
+        let chance = StdRng::seed_from_u64(seed ^ 0x0070_6c61_7474_6572);
+        let home = home.to_owned();
+        let mut power =
+            Power { home, kind, chance, mounted: None, fuse: None, cuts: 0, doubts: 0, lost: 0, flushes: 0 };
+        power.attach(platter, true)?;
+        Ok(power)
+    }
+
+    fn mount_point(&self) -> PathBuf {
+        self.home.join("mnt")
+    }
+
+    fn attach(&mut self, platter: Platter, make: bool) -> Result<(), String> {
+        let disk = self.home.join("disk");
+        self.fuse = Some(Fuse::mount(&disk, platter)?);
+        self.mounted = Some(stack::mount(&disk, self.kind, make, &self.mount_point())?);
+        Ok(())
+    }
+}
+
+impl Ground for Power {
+    fn end(&mut self, server: &mut Server) {
+        if let Some(fuse) = &self.fuse {
+            let cut = fuse.cut(&mut self.chance);
+            self.cuts += 1;
+            self.doubts += cut.doubts;
+            self.lost += cut.lost;
+            // It can hear nothing from the disk any more, and once it is to die it can say nothing of its errors.
+            server.shoot();
+            fuse.release();
+        }
+        server.kill();
+    }
+
+    fn mend(&mut self) -> Result<(), String> {
+        let (Some(mounted), Some(fuse)) = (self.mounted.take(), self.fuse.take()) else {
+            return Err("the disk is gone".to_owned());
+        };
+        mounted.unmount(UNMOUNT_TRIES, UNMOUNT_PAUSE)?;
+        let platter = fuse.unmount()?;
+        self.flushes = platter.flushes;
+        self.attach(platter, false)
+    }
+
+    fn told(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::from([
+            ("cuts", self.cuts),
+            ("sectors_in_doubt", self.doubts),
+            ("sectors_lost", self.lost),
+            ("flushes", self.flushes),
+        ])
+    }
+}
