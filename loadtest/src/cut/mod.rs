@@ -8,7 +8,9 @@
 //! left as they were, in any combination. The file system replays its journal, the server its log, and what was
 //! acknowledged has to be there. For root, on Linux with FUSE and loop devices; elsewhere it says that it is skipped.
 //!
-//! `--disk-lies` is what the tool is tested with: the disk acknowledges flushes and does nothing, and mail must be lost.
+//! The tool is tested with a disk that lies (`--disk-lies`: flushes are acknowledged and not quite done) and with a server that
+//! does (one built with the store's feature `bugs`, and `RINGPOST_BUG=ack-before-sync`): with `--expect-loss` all is well
+//! when something that was acknowledged is lost.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,9 +50,12 @@ pub struct Args {
     /// Size of the disk, which is kept in memory.
     #[arg(long, default_value_t = 768, value_parser = clap::value_parser!(u64).range(320..=16_384))]
     pub disk_mib: u64,
-    /// The disk acknowledges flushes and does nothing.
+    /// The disk acknowledges flushes, and what was written last is in doubt all the same.
     #[arg(long)]
     pub disk_lies: bool,
+    /// All is well when something acknowledged is lost, and only then.
+    #[arg(long)]
+    pub expect_loss: bool,
     /// Shards of the server; by default its own choice.
     #[arg(long)]
     pub shards: Option<u32>,
@@ -115,20 +120,22 @@ pub fn run(args: &Args) -> Result<bool, String> {
         after_ms: (args.after_ms_min, args.after_ms_max),
     };
     let played = rounds::play(&plan, &recipe, &home, &mut power);
+    let cuts = power.cuts;
     drop(power);
     let mut summary = match played {
-        Err(why) if args.disk_lies => {
+        Err(why) if args.disk_lies && cuts > 0 => {
             println!("lost, the file system and all: {why}");
-            return Ok(false);
+            let _ = fs::remove_dir_all(&home);
+            return Ok(args.expect_loss);
         }
         played => played?,
     };
     summary.shards = args.shards;
     summary.tell(args.json.as_deref(), args.ledger.as_deref())?;
-    if summary.is_well() {
+    if summary.is_well() || args.expect_loss {
         fs::remove_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
     }
-    Ok(summary.is_well())
+    Ok(summary.is_well() != args.expect_loss)
 }
 
 fn hindrance(kind: Kind) -> Option<String> {

@@ -12,18 +12,32 @@ use rand::seq::IndexedRandom;
 /// What a disk writes whole, octets.
 pub const SECTOR_BYTES: usize = 512;
 
+/// What a disk that lies has in doubt after a flush: so many sectors that were written last.
+const LIE_SECTORS: u64 = 256;
+
 type Sector = [u8; SECTOR_BYTES];
 
 /// The disk.
 pub struct Platter {
     /// As readers see it.
     now: Vec<u8>,
-    /// What each sector in doubt has held, from the last flush on, and not the newest.
-    doubts: BTreeMap<usize, Vec<Sector>>,
-    /// Flushes are acknowledged and not done: what the tool is tested with.
+    /// Each sector in doubt.
+    doubts: BTreeMap<usize, Doubt>,
+    /// Flushes are acknowledged, and what was written last is still in doubt: what the tool is tested with.
     lies: bool,
+    /// Sectors written so far.
+    sectors: u64,
     pub flushes: u64,
     pub writes: u64,
+}
+
+/// A sector in doubt.
+#[derive(Default)]
+struct Doubt {
+    /// What it has held from the last flush on, the newest aside.
+    before: Vec<Sector>,
+    /// Which of all sectors written was its newest.
+    newest: u64,
 }
 
 /// What a cut has done.
@@ -40,7 +54,7 @@ impl Platter {
     #[must_use]
     pub fn new(bytes: usize, lies: bool) -> Self {
         assert!(bytes.is_multiple_of(SECTOR_BYTES), "whole sectors");
-        Platter { now: vec![0; bytes], doubts: BTreeMap::new(), lies, flushes: 0, writes: 0 }
+        Platter { now: vec![0; bytes], doubts: BTreeMap::new(), lies, sectors: 0, flushes: 0, writes: 0 }
     }
 
     /// Octets.
@@ -62,7 +76,10 @@ impl Platter {
         for sector in at / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES) {
             let whole = sector * SECTOR_BYTES..(sector + 1) * SECTOR_BYTES;
             let before: Sector = self.now[whole].try_into().expect("a sector is 512 octets");
-            self.doubts.entry(sector).or_default().push(before);
+            self.sectors += 1;
+            let doubt = self.doubts.entry(sector).or_default();
+            doubt.before.push(before);
+            doubt.newest = self.sectors;
         }
         self.now[at..end].copy_from_slice(bytes);
         self.writes += 1;
@@ -72,16 +89,15 @@ impl Platter {
     /// Everything written so far stays.
     pub fn flush(&mut self) {
         self.flushes += 1;
-        if !self.lies {
-            self.doubts.clear();
-        }
+        let sure = if self.lies { self.sectors.saturating_sub(LIE_SECTORS) } else { self.sectors };
+        self.doubts.retain(|_, doubt| doubt.newest > sure);
     }
 
     /// Cuts the power: nothing is in doubt any more.
     pub fn cut(&mut self, chance: &mut StdRng) -> Cut {
         let keeps = *[0.0, 0.1, 0.5, 0.9, 0.98].choose(chance).expect("there are some");
         let mut cut = Cut::default();
-        for (sector, before) in std::mem::take(&mut self.doubts) {
+        for (sector, Doubt { before, .. }) in std::mem::take(&mut self.doubts) {
             cut.doubts += 1;
             if chance.random_bool(keeps) {
                 continue;
