@@ -103,7 +103,7 @@ async fn find_places(
         let body = match read {
             Some(body) => body,
             None => {
-                let body = match collect(office, volume, transfer, id, ahead).await {
+                let body = match collect(office, volume, volume.transfer_reader(transfer), id, ahead).await {
                     Ok(body) => body,
                     // Said when it was to be carried.
                     Err(Uncollected::Unread(ReadError::Damaged | ReadError::Gone)) => continue,

@@ -136,7 +136,15 @@ impl Round<'_> {
     async fn load(&self, pending: &[Rc<PendingTransfer>], ahead: &mut Option<Incoming>) -> Result<Box<Load>, Stuck> {
         let mut transfers = Vec::with_capacity(pending.len());
         for transfer in pending {
-            let body = match collect(self.office, self.volume, transfer, self.target, ahead).await {
+            let body = match collect(
+                self.office,
+                self.volume,
+                self.volume.transfer_reader(transfer),
+                self.target,
+                ahead,
+            )
+            .await
+            {
                 Ok(body) => body,
                 Err(Uncollected::Unread(ReadError::Damaged | ReadError::Gone)) => self.remains(transfer),
                 Err(Uncollected::Unput(why)) => return Err(Stuck::There(why.into())),

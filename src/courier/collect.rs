@@ -1,9 +1,9 @@
-//! What a transfer carries, read a bit at a time. What of it is too much for memory goes ahead, into the log of the volume it
-//! is for.
+//! A message for another volume, read a bit at a time. What of it is too much for memory goes ahead, into the log of the volume
+//! it is for.
 
 use std::rc::Rc;
 
-use ringpost_storage::{Body, PendingTransfer, ReadError, Volume, VolumeId};
+use ringpost_storage::{Body, ReadError, Reader, Volume, VolumeId};
 
 use crate::office::durable::Undone;
 use crate::office::uploads::room_for_octets;
@@ -18,7 +18,7 @@ pub enum Uncollected {
     Unput(Undone),
 }
 
-/// Collects the body of a transfer. `incoming`: where it goes ahead, made if need be for volume `target`; to be kept until the
+/// Collects a message, its own prefix included, as the body of another. `incoming`: where it goes ahead, made if need be for volume `target`; to be kept until the
 /// body is durable.
 ///
 /// # Errors
@@ -26,11 +26,10 @@ pub enum Uncollected {
 pub async fn collect(
     office: &Rc<Office>,
     volume: &Volume<Disk>,
-    transfer: &PendingTransfer,
+    mut reader: Reader,
     target: VolumeId,
     incoming: &mut Option<Incoming>,
 ) -> Result<Body, Uncollected> {
-    let mut reader = volume.transfer_reader(transfer);
     let mut body = Body::default();
     loop {
         let some = volume.read_on(&mut reader, body.len()).await.map_err(Uncollected::Unread)?;

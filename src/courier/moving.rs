@@ -17,9 +17,10 @@ use std::time::Duration;
 
 use ringpost_storage::{
     ADOPT_FLAGS_MAX, AccountId, AccountInfo, AdoptOp, Body, Loaded, MailboxId, MailboxInfo, Message, Modseq, Op,
-    Refused, Transaction, Uid, Volume, VolumeId,
+    ReadError, Reader, Refused, Transaction, Uid, Volume, VolumeId,
 };
 
+use super::collect::{Uncollected, collect};
 use crate::directory::{Change, Home};
 use crate::limits;
 use crate::office::durable::{Undone, make_durable};
@@ -366,10 +367,21 @@ impl Move<'_> {
 
     /// A message that is not there yet. False: it was expunged meanwhile, and its octets are gone.
     async fn message(&mut self, mailbox: MailboxId, message: &Message) -> Result<bool, String> {
-        let bytes = match self.volume.read(message).await {
-            Ok(bytes) => bytes,
-            Err(ringpost_storage::ReadError::Gone) => return Ok(false),
-            Err(why) => return Err(format!("message {} of mailbox {}: {why}", message.uid, mailbox.0)),
+        let is_large = message.size() > limits::BODY_BYTES_IN_MEMORY_MAX;
+        if is_large {
+            // It is a piece of its own, so that what of it goes ahead is soon somebody's.
+            self.flush().await?;
+        }
+        let mut ahead = None;
+        let reader = Reader::new(message.clone());
+        let which = || format!("message {} of mailbox {}", message.uid, mailbox.0);
+        let body = match collect(self.office, &self.volume, reader, self.to, &mut ahead).await {
+            Ok(body) => body,
+            Err(Uncollected::Unread(ReadError::Gone)) => return Ok(false),
+            Err(Uncollected::Unread(why)) => return Err(format!("{}: {why}", which())),
+            Err(Uncollected::Unput(why)) => {
+                return Err(format!("{} does not get to volume {}: {why}", which(), self.to));
+            }
         };
         let op = AdoptOp::Message {
             account: self.account,
@@ -383,13 +395,17 @@ impl Move<'_> {
             internal_ms: message.internal_ms,
             saved_ms: message.saved_ms(),
         };
-        self.push(AdoptStep::Adopt(op), Some(Body::from(bytes))).await?;
+        self.push(AdoptStep::Adopt(op), Some(body)).await?;
+        if is_large {
+            self.flush().await?;
+        }
+        drop(ahead);
         Ok(true)
     }
 
     /// Adds a step to the next piece, and sends what would be too much with it.
     async fn push(&mut self, step: AdoptStep, body: Option<Body>) -> Result<(), String> {
-        let octets = body.as_ref().map_or(0, Body::len);
+        let octets = body.as_ref().map_or(0, Body::in_memory);
         if self.steps.len() >= limits::LOAD_TRANSFERS_MAX || self.octets + octets > limits::LOAD_BYTES_MAX {
             self.flush().await?;
         }
@@ -441,8 +457,8 @@ impl Move<'_> {
         let mut bodies = std::mem::take(&mut self.bodies);
         self.octets = 0;
         for _ in 0..TRIES {
-            let octets = bodies.iter().map(Body::len).sum();
-            let copies: Vec<Body> = bodies.iter().map(again).collect();
+            let octets = bodies.iter().map(Body::in_memory).sum();
+            let copies = bodies.clone();
             let piece = Adoption { volume: self.to, account: self.account, bodies, steps: steps.clone() };
             let asked = self.office.mesh.call(self.office.shard_of(self.to), Request::Adopt(Box::new(piece)), octets);
             match asked.await {
@@ -461,11 +477,4 @@ impl Move<'_> {
         }
         Err(Deliverable::Refused(Refused::Busy))
     }
-}
-
-/// The same octets once more.
-fn again(body: &Body) -> Body {
-    let mut copy = Body::with_hint(usize::try_from(body.len()).unwrap_or(usize::MAX));
-    body.parts().for_each(|part| copy.push(part));
-    copy
 }

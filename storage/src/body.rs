@@ -9,7 +9,7 @@ use crate::record::Piece;
 ///
 /// The first part is small and later ones double up to 128 KiB, so a body of n bytes costs O(log n + n / 128 KiB)
 /// allocations and no reallocation.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Body {
     pieces: Vec<Piece>,
     parts: Vec<Vec<u8>>,

@@ -26,9 +26,14 @@ fn with_imap(found: bool) -> Node {
 
 /// A world with alice and carol in volume 0, bob and dave in volume 1.
 fn story(seed: u64, story: impl AsyncFnOnce(&World, NodeId)) {
+    story_of(seed, with_imap(true), story);
+}
+
+/// The same, told so at first.
+fn story_of(seed: u64, node: Node, story: impl AsyncFnOnce(&World, NodeId)) {
     let world = World::new(seed);
     world.run_until(async {
-        let node = start_as(&world, with_imap(true));
+        let node = start_as(&world, node);
         let done = operator().await.ask(json!({"verb": "domain-add", "domain": "ringpost.test"})).await;
         assert_eq!(done, json!({"answer": "done"}));
         accounts(&["alice", "bob", "carol", "dave"]).await;
@@ -179,6 +184,47 @@ pub fn an_account_moves_and_keeps_everything_a_mail_program_goes_by() {
             let before = stand("alice").await;
             assert_eq!(ended(begin("alice", 0).await).await, json!("done"));
             assert_eq!((stand("alice").await, homes().await), (before, vec![2, 2]));
+        });
+    }
+}
+
+#[test]
+fn a197_a_large_letter_and_the_limits_of_its_account_move_with_it() {
+    let node = |found| Node { segment_bytes: 2 << 20, ..with_imap(found) };
+    let lines: Vec<String> = (0..20_000).map(|n| format!("line {n:07} of a letter that is large....")).collect();
+    let letter = lines.join("\r\n");
+    for seed in 0..4 {
+        story_of(seed, node(true), async |world, first| {
+            send("alice", "large", &letter).await;
+            send("alice", "small", "x").await;
+            let ask =
+                json!({"verb": "account-quota", "address": "alice@ringpost.test", "bytes": 2_000_000, "messages": 3});
+            let quota = operator().await.ask(ask).await;
+            let quota_of = async || {
+                let ask = json!({"verb": "account-quota", "address": "alice@ringpost.test"});
+                operator().await.ask(ask).await
+            };
+            let body = async || {
+                let mut client = imap("alice").await;
+                ok(&mut client, "SELECT INBOX").await;
+                ok(&mut client, "FETCH 1 BODY.PEEK[TEXT]").await
+            };
+            let before = body().await;
+            assert!(before.len() > lines.len(), "{} lines", before.len());
+            assert_eq!(ended(begin("alice", 1).await).await, json!("done"));
+            assert!(body().await == before, "seed {seed}");
+            assert_eq!(quota_of().await, quota);
+            // The limits are known in its new home at once, and to who puts the account there again.
+            let ask =
+                json!({"verb": "account-passwd", "account": {"address": "alice@ringpost.test", "password": "secret"}});
+            assert_eq!(operator().await.ask(ask).await["answer"], json!("accounts"));
+            assert_eq!(quota_of().await, quota);
+            world.crash(first);
+            start_as(world, node(false));
+            assert!(body().await == before, "seed {seed}");
+            assert_eq!(quota_of().await, quota);
+            assert!(try_send("the third").await);
+            assert!(!try_send("the fourth").await);
         });
     }
 }

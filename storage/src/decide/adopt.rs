@@ -7,7 +7,7 @@ use crate::adopt::{self, ADOPT_FLAGS_MAX, AdoptOp};
 use crate::batch::Pushed;
 use crate::record::{self, AccountPut, FRAME_BYTES_MAX, FlagsRecord, MailboxPut, NewMessage, Renumber, kind};
 use crate::transaction::{Outcome, Refused};
-use crate::types::{AccountId, Flags, MailboxId, Modseq, Uid};
+use crate::types::{AccountId, Flags, Limits, MailboxId, Modseq, Uid};
 
 /// The most an op takes of the log, its body and its own frame aside.
 pub(super) fn bound(op: &AdoptOp) -> Result<u64, Refused> {
@@ -65,6 +65,7 @@ impl Step<'_> {
         let (account, gather) = self.account(id)?;
         account.put = lsn;
         account.modseq = account.modseq.max(put.modseq);
+        account.limits = Limits { bytes: put.limit_bytes, messages: put.limit_messages };
         let put = AccountPut { modseq: account.modseq, ..put };
         gather.push_of(kind::ACCOUNT_PUT, id, &mut account.chain, |out| put.encode(out));
         Ok(())
