@@ -18,6 +18,7 @@ use crate::config::{DoorPlan, Founders, Upkeep};
 use crate::courier;
 use crate::directory::{Change, Home};
 use crate::observe::{self, Measure};
+use crate::office::quota;
 use crate::office::volumes::{self, Builder, Kept};
 use crate::office::{Office, Reply, Request, Settings};
 use crate::serve;
@@ -231,6 +232,12 @@ async fn heartbeat(office: Rc<Office>, id: VolumeId, volume: Volume<Disk>) {
 /// Tells every shard what is in the volumes here, and waits until this one knows all of them. False: the process was
 /// asked to stop meanwhile; a shard that was quicker may be gone before it has answered the others.
 async fn meet(node: &Node, office: &Office, told: Vec<Change>) -> Result<bool, StartError> {
+    // Before any shard has heard of this volume, so before any door opens.
+    for (id, volume) in office.volumes() {
+        for (target, _) in volume.transfer_targets() {
+            quota::expect(office, (id, &volume), target, None).await;
+        }
+    }
     for change in told {
         match office.tell_all(change).await {
             Ok(()) => {}

@@ -12,7 +12,8 @@
 use std::rc::Rc;
 
 use ringpost_storage::{
-    Carried, MailboxId, Op, PendingTransfer, ReadError, Transaction, TransferCopy, TransferOp, Volume, VolumeId,
+    Carried, MailboxId, Op, Outcome, PendingTransfer, ReadError, Transaction, TransferCopy, TransferOp,
+    TransferOutcome, Volume, VolumeId,
 };
 
 use super::collect::{Uncollected, collect};
@@ -20,6 +21,7 @@ use crate::directory::Home;
 use crate::mail::trace;
 use crate::observe::{self, Counter};
 use crate::office::durable::{Undone, make_durable};
+use crate::office::quota;
 use crate::office::words::Landing;
 use crate::office::{Incoming, Office};
 use crate::shard::Disk;
@@ -59,8 +61,18 @@ pub async fn settle(
             }
         }
     }
-    make_durable(volume, transaction).await?;
+    let target_of = |op: &Op| match op {
+        Op::Transfer(TransferOp::Send { target, .. }) => Some(*target),
+        _ => None,
+    };
+    let targets: Vec<Option<VolumeId>> = transaction.ops.iter().map(target_of).collect();
+    let outcomes = make_durable(volume, transaction).await?;
     drop(ahead);
+    for (target, outcome) in targets.into_iter().zip(outcomes) {
+        if let (Some(target), Outcome::Transfer(TransferOutcome::Sending(Some(number)))) = (target, outcome) {
+            quota::expect(office, (id, volume), target, Some(number)).await;
+        }
+    }
     if again {
         office.couriers.ring(id);
     }
@@ -117,7 +129,8 @@ async fn find_places(
         transaction.ops.push(if home.volume == id {
             let flags = copy.flags();
             let TransferCopy { account, mailbox, prefix, .. } = copy;
-            Op::Append { account, mailbox, body, prefix, flags, internal_ms: transfer.internal_ms }
+            // It was accepted: what its new home may keep is no matter.
+            Op::Accepted { account, mailbox, body, prefix, flags, internal_ms: transfer.internal_ms }
         } else {
             again = true;
             let what = Carried::Body(body);

@@ -10,12 +10,13 @@
 use std::rc::Rc;
 
 use ringpost_storage::{
-    AccountId, Carried, MailboxId, Op, Outcome, Refused, Transaction, TransferCopy, TransferOp, TransferOutcome, Uid,
-    VolumeId,
+    AccountId, Carried, MailboxId, Message, Op, Outcome, Refused, Transaction, TransferCopy, TransferOp,
+    TransferOutcome, Uid, VolumeId,
 };
 
 use crate::office::durable::{Undone, make_durable};
-use crate::office::{Office, Resident};
+use crate::office::quota::Kept;
+use crate::office::{Deliverable, Office, Resident};
 
 /// Messages of one COPY or MOVE to another volume. The caller refuses more.
 pub const COPY_AWAY_MAX: usize = 1_000;
@@ -47,7 +48,7 @@ pub struct Arrived {
 /// Messages that do not exist are passed over.
 ///
 /// # Errors
-/// As [`make_durable`]. `Unknown` also when the shard stops before all have arrived: they will.
+/// `OverQuota` where there is no room for all of them, and as [`make_durable`]. `Unknown` also when the shard stops before all have arrived: they will.
 pub async fn copy_away(
     office: &Rc<Office>,
     (from, here): (&Resident, VolumeId),
@@ -59,9 +60,13 @@ pub async fn copy_away(
     let Ok(Some(account)) = from.load().await else { return Err(Undone::Refused(Refused::NoAccount)) };
     let mut ops = Vec::with_capacity(uids.len());
     let mut sent = Vec::with_capacity(uids.len());
+    let mut room = Vec::with_capacity(uids.len());
     for &uid in uids {
-        let seen = account.mailbox(mailbox, |m| m.by_uid(uid).map(|message| (message.flags(), message.internal_ms)));
-        let Some((flags, internal_ms)) = seen.flatten() else { continue };
+        let look = |message: &Message| (message.flags(), message.internal_ms, message.size());
+        let Some((flags, internal_ms, octets)) = account.mailbox(mailbox, |m| m.by_uid(uid).map(look)).flatten() else {
+            continue;
+        };
+        room.push((to.account, octets));
         let what = Carried::Message { account: from.account, mailbox, uid, hide };
         let copy = TransferCopy {
             account: to.account,
@@ -75,8 +80,22 @@ pub async fn copy_away(
         sent.push(uid);
         ops.push(Op::Transfer(TransferOp::Send { target: to.volume, what, copies: vec![copy], internal_ms }));
     }
-    let outcomes = make_durable(&from.volume, Transaction { bodies: Vec::new(), ops }).await?;
+    let kept = Kept::keep(office, vec![(to.volume, room)]).await.map_err(|why| match why {
+        Deliverable::Refused(why) => Undone::Refused(why),
+        _ => Undone::NotWritten,
+    })?;
+    let made = make_durable(&from.volume, Transaction { bodies: Vec::new(), ops }).await;
     drop(account);
+    let outcomes = match made {
+        Ok(outcomes) => outcomes,
+        Err(Undone::Unknown) => {
+            kept.is_sent();
+            return Err(Undone::Unknown);
+        }
+        Err(why) => return Err(why),
+    };
+    // Some may have gone while room was asked for.
+    kept.is_sent_where(|n| !matches!(outcomes[n], Outcome::Transfer(TransferOutcome::Sending(None))));
     let number = |outcome| match outcome {
         Outcome::Transfer(TransferOutcome::Sending(number)) => number,
         other => unreachable!("a sending ends as {other:?}"),

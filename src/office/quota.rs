@@ -6,15 +6,24 @@
 //! ```
 //!
 //! A volume that has decided owes its transfers, and none may bounce for quota: so room is kept before. What was kept is given
-//! back when the letter is refused, and used up when the copy is there.
+//! back when the letter is refused, and used up when the copy is there. It is kept in memory: at the start each volume tells the
+//! others what it owes them ([`expect`]), before any door opens.
 
 use std::rc::Rc;
+use std::time::Duration;
 
-use ringpost_storage::{AccountId, Limits, Quota, Refused, VolumeId};
+use ringpost_storage::{
+    AccountId, Limits, PendingTransfer, Quota, Refused, TransferCopy, TransferNumber, Volume, VolumeId,
+};
 
 use super::{Deliverable, Office, Reply, Request};
 use crate::directory::Home;
-use crate::shard::MeshError;
+use crate::shard::{Disk, MeshError};
+
+/// Transfers of which a volume is told at once; of more it is told again.
+const EXPECTED_MAX: usize = 1_000;
+/// Between two tries while the way to its shard is full.
+const BREATH: Duration = Duration::from_millis(5);
 
 /// What is done with mail for an account that keeps as much as it may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +107,20 @@ impl Kept {
     }
 }
 
+impl Kept {
+    /// Of room for one account that was asked for, what is sent; the rest is given back.
+    pub fn is_sent_where(mut self, is_sent: impl Fn(usize) -> bool) {
+        for (_, wanted) in &mut self.volumes {
+            let mut n = 0;
+            wanted.retain(|_| {
+                n += 1;
+                !is_sent(n - 1)
+            });
+        }
+        self.volumes.retain(|(_, wanted)| !wanted.is_empty());
+    }
+}
+
 impl Drop for Kept {
     fn drop(&mut self) {
         for (volume, wanted) in std::mem::take(&mut self.volumes) {
@@ -107,6 +130,40 @@ impl Drop for Kept {
                 // Where there is no room for the word, room stays kept that nobody needs, until the next start.
                 let _ = office.mesh.call(shard, Request::Release { volume, wanted }, 0).await;
             });
+        }
+    }
+}
+
+/// Tells another volume for which transfers of a volume of this shard it is to keep room, whether it has any or not: for one, or
+/// for all that are pending. Before letters are taken, because room is not remembered through a start.
+pub async fn expect(
+    office: &Office,
+    (source, volume): (VolumeId, &Volume<Disk>),
+    target: VolumeId,
+    only: Option<TransferNumber>,
+) {
+    let before = |number: TransferNumber| TransferNumber { number: number.number - 1, ..number };
+    let mut after = only.map_or(TransferNumber::default(), before);
+    loop {
+        let pending = volume.pending_transfers(target, after, only.map_or(EXPECTED_MAX, |_| 1));
+        let Some(last) = pending.last() else { return };
+        after = last.number;
+        let copies = |transfer: &PendingTransfer| {
+            let room = |copy: &TransferCopy| copy.prefix.len() as u64 + transfer.octets();
+            transfer.copies.iter().map(|copy| (transfer.number, copy.account, room(copy))).collect::<Vec<_>>()
+        };
+        let coming: Vec<_> = pending.iter().flat_map(|transfer| copies(transfer)).collect();
+        let shard = office.shard_of(target);
+        loop {
+            let request = Request::Expect { volume: target, source, coming: coming.clone() };
+            match office.mesh.call(shard, request, 0).await {
+                Err(MeshError::Full) => crate::shard::sleep(BREATH).await,
+                // Who is gone keeps nothing for anybody.
+                Ok(_) | Err(MeshError::Down) => break,
+            }
+        }
+        if only.is_some() {
+            return;
         }
     }
 }

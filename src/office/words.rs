@@ -274,6 +274,15 @@ pub enum Request {
         /// At least one.
         wanted: Vec<(AccountId, u64)>,
     },
+    /// Keep room for these transfers, whether there is room or not.
+    Expect {
+        /// Who receives them.
+        volume: VolumeId,
+        /// Who sends them.
+        source: VolumeId,
+        /// For each copy: of which transfer, whose, octets.
+        coming: Vec<(TransferNumber, AccountId, u64)>,
+    },
     /// The messages will not come.
     Release {
         /// Their volume.
@@ -367,7 +376,7 @@ pub enum Reply {
     Reserved(Result<(), Refused>),
     /// To `Secrets`: the account cannot be read.
     Unreadable,
-    /// To `Hear`, `PutOver`, `Release`, `Visit`, `OpenDoors` and `DoorsOpened`.
+    /// To `Hear`, `PutOver`, `Expect`, `Release`, `Visit`, `OpenDoors` and `DoorsOpened`.
     Done,
     /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.
     Did(Result<Vec<Option<AccountId>>, Deliverable>),

@@ -36,6 +36,12 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             Reply::Quota(office.volume(volume).and_then(|volume| volume.quota(account)))
         }
         Request::Reserve { volume, wanted } => Reply::Reserved(quota::reserve_here(&office, volume, &wanted)),
+        Request::Expect { volume, source, coming } => {
+            if let Some(volume) = office.volume(volume) {
+                volume.expect(source, &coming);
+            }
+            Reply::Done
+        }
         Request::Release { volume, wanted } => {
             quota::release_here(&office, volume, &wanted);
             Reply::Done

@@ -154,6 +154,21 @@ pub enum Op {
         /// INTERNALDATE, milliseconds since 1970.
         internal_ms: i64,
     },
+    /// As `Append`, of a message that was accepted before: within any limits.
+    Accepted {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        mailbox: MailboxId,
+        /// Index into `bodies`.
+        body: usize,
+        /// Header lines of this copy alone (such as Delivered-To), shown before the body. Canonical CRLF, at most 4 KiB.
+        prefix: Vec<u8>,
+        /// Flags.
+        flags: Flags,
+        /// INTERNALDATE, milliseconds since 1970.
+        internal_ms: i64,
+    },
     /// Gives a mailbox other numbers: for messages that keep theirs (import), and for a mailbox that comes back from a backup.
     Renumber {
         /// Whose.

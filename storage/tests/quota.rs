@@ -148,3 +148,53 @@ fn room_is_kept_for_what_is_on_its_way_and_given_back_when_it_is_there() {
     assert_eq!((quota.used_messages, quota.coming_messages, quota.coming_bytes), (2, 0, 0));
     assert_eq!(v.decide(letter(alice, b"full")).err(), Some(Refused::OverQuota));
 }
+
+#[test]
+fn room_is_kept_anew_for_what_another_volume_owes_and_only_for_that() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    set(&mut v, alice, limits(0, 3));
+    let number = |n| TransferNumber { incarnation: 1, number: n };
+    let receive = |n: u64| {
+        let copy = TransferCopy {
+            account: alice,
+            mailbox: MailboxId::INBOX,
+            name: "a@x".into(),
+            prefix: Vec::new(),
+            bits: 0,
+            keywords: Vec::new(),
+        };
+        let after = if n == 1 { TransferNumber::default() } else { number(n - 1) };
+        let op = TransferOp::Receive {
+            source: 2,
+            number: number(n),
+            after,
+            settled: TransferNumber::default(),
+            body: 0,
+            copies: vec![copy],
+            internal_ms: 1,
+        };
+        Transaction { bodies: vec![text(100, n).into()], ops: vec![Op::Transfer(op)] }
+    };
+    v.volume.reserve(alice, 100, 1).unwrap();
+    v.volume.reserve(alice, 100, 1).unwrap();
+    v.commit(receive(1));
+    v.close();
+    // Nobody remembers that the second was coming; its source does. The first is here.
+    let mut v = open(&disk);
+    assert_eq!(v.volume.quota(alice).unwrap().coming_messages, 0);
+    v.volume.expect(2, &[(number(1), alice, 100), (number(2), alice, 100), (number(2), AccountId(99), 100)]);
+    let Quota { used_messages, coming_bytes, coming_messages, .. } = v.volume.quota(alice).unwrap();
+    assert_eq!((used_messages, coming_bytes, coming_messages), (1, 100, 1));
+    v.deliver(alice, b"the third");
+    assert_eq!(v.decide(letter(alice, b"the fourth")).err(), Some(Refused::OverQuota));
+    v.commit(receive(2));
+    assert_eq!(v.volume.quota(alice).unwrap().coming_messages, 0);
+    assert_eq!(used(&v, alice).1, 3);
+    // What was accepted elsewhere and comes here because its account moved is taken whatever is there.
+    let Op::Append { account, mailbox, body, prefix, flags, internal_ms } = append(alice, 0) else { unreachable!() };
+    let op = Op::Accepted { account, mailbox, body, prefix, flags, internal_ms };
+    v.commit(Transaction { bodies: vec![text(10, 9).into()], ops: vec![op] });
+    assert_eq!(used(&v, alice).1, 4);
+}

@@ -9,13 +9,14 @@ use ringpost::courier;
 use ringpost::courier::copy::{Arrived, Away, copy_away};
 use ringpost::directory::Change;
 use ringpost::office::durable::make_durable;
-use ringpost::office::{Office, Resident, Settings};
+use ringpost::office::words::Deed;
+use ringpost::office::{Office, Reply, Request, Resident, Settings};
 use ringpost::serve;
 use ringpost::shard;
 use ringpost::shard::sim::{NodeId, World};
 use ringpost_storage::{
-    AccountId, Body, Create, Flags, MailboxId, NewMailbox, Op, OpenError, Settings as VolumeSettings, Transaction,
-    Volume,
+    AccountId, Body, Create, Flags, Limits, MailboxId, NewMailbox, Op, OpenError, Refused, Settings as VolumeSettings,
+    Transaction, Volume,
 };
 
 const ALICE: AccountId = AccountId(1);
@@ -184,6 +185,41 @@ fn messages_are_copied_and_moved_to_another_volume_with_what_they_are() {
     let (here, there) = look(&world);
     assert_eq!(here, std::slice::from_ref(&one), "what bounced stayed until it was moved");
     assert_eq!(there, [one, three.clone(), two, three]);
+    assert_eq!(world.panics(), [""; 0]);
+}
+
+#[test]
+fn what_has_no_room_in_another_volume_is_not_sent_and_what_has_uses_it_up() {
+    let world = World::new(2);
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let put = said.clone();
+    let node = start(
+        &world,
+        doing(move |office| {
+            let put = put.clone();
+            async move {
+                office.hear(Change::Limited { accounts: vec![BOB], limited: true });
+                // Bob has three letters.
+                let limits = Limits { bytes: 0, messages: 5 };
+                let deeds = vec![Deed::SetLimits(BOB, limits)];
+                let done = office.mesh.call(1, Request::Do { volume: 1, deeds }, 0).await;
+                assert!(matches!(done, Ok(Reply::Did(Ok(_)))), "{done:?}");
+                for uids in [&[1, 2, 3][..], &[1, 9], &[1, 2], &[3]] {
+                    let arrived = shift(&office, uids, &to(ARCHIVE), true).await;
+                    put.lock().expect("one thread").push(arrived.map(|a| a.pairs.len()));
+                }
+            }
+        }),
+    );
+    world.run_until(async {
+        shard::sleep(Duration::from_secs(5)).await;
+        world.stop(node).await.expect("an orderly stop");
+    });
+    let full = || Err(format!("refused: {}", Refused::OverQuota));
+    // The one that is not there any more takes no room.
+    assert_eq!(*said.lock().expect("one thread"), [full(), Ok(1), Ok(1), full()]);
+    let (here, there) = look(&world);
+    assert_eq!((here.len(), there.len()), (1, 2));
     assert_eq!(world.panics(), [""; 0]);
 }
 

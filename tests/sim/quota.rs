@@ -1,5 +1,7 @@
 //! Accounts that keep as much as they may: what senders and mail programs are told, and that nobody keeps more.
 
+use std::time::Duration;
+
 use ringpost::admin::Request;
 use ringpost::shard;
 
@@ -92,6 +94,29 @@ fn a197_who_was_promised_a_place_that_somebody_else_took_hears_it_at_the_end() {
             }
         }
     });
+}
+
+#[test]
+fn a197_room_for_a_letter_on_its_way_is_kept_through_a_power_cut() {
+    for seed in 0..12 {
+        House::new(seed, 2, |node| node.accept_on = vec![0]).tell(async |house| {
+            limit(house, "bob", None, Some(1)).await;
+            // Decided in the volume of alice and carol; bob's cannot take it yet.
+            house.disk(1).set_free_bytes(0);
+            shard::sleep(seconds(2)).await;
+            let mut sender = offer(MAIL, &["alice", "carol", "bob"]).await;
+            sender.expect("DATA", "354").await;
+            assert!(kept(&sender.finish("on its way", "x").await));
+            shard::sleep(Duration::from_millis(10 * seed)).await;
+            house.disk(1).set_free_bytes(1 << 40);
+            house.crash();
+            // Who comes first does not take its place.
+            let mut sender = offer(MAIL, &[]).await;
+            sender.expect(&format!("RCPT TO:<bob@{DOMAIN}>"), "452 4.2.2").await;
+            shard::sleep(seconds(2)).await;
+            assert_eq!(subjects("bob").await, ["on its way"], "seed {seed}");
+        });
+    }
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                 }
                 Op::Renumber { .. } => 24,
                 Op::Subscribe { name, .. } => 8 + within(name.len(), NAME_BYTES_MAX)?,
-                Op::Append { prefix, flags, .. } => {
+                Op::Append { prefix, flags, .. } | Op::Accepted { prefix, flags, .. } => {
                     appends = true;
                     80 + within(prefix.len(), PREFIX_BYTES_MAX)? + keyword_bytes(flags)?
                 }

@@ -41,7 +41,7 @@ impl Step<'_> {
         uids: Vec<Uid>,
         to: Target,
     ) -> Result<Outcome, Refused> {
-        let Arrived { uidvalidity, pairs, modseq } = self.arrive(id, from, uids, to, Room::Kept)?;
+        let Arrived { uidvalidity, pairs, modseq } = self.arrive(id, from, uids, to, Room::Needless)?;
         if !pairs.is_empty() && !bugs::on(Bug::LoseMoveSource) {
             let going = pairs.iter().map(|(uid, _)| *uid).collect();
             self.leave(id, from, going, Some(modseq))?;

@@ -262,6 +262,9 @@ impl Step<'_> {
             Op::Append { account, mailbox, body, prefix, flags, internal_ms } => {
                 self.append(account, mailbox, bodies[body], &prefix, &flags, internal_ms, Room::Wanted)
             }
+            Op::Accepted { account, mailbox, body, prefix, flags, internal_ms } => {
+                self.append(account, mailbox, bodies[body], &prefix, &flags, internal_ms, Room::Needless)
+            }
             Op::StoreFlags { account, mailbox, uids, how, flags, unchanged_since } => {
                 self.store_flags(account, mailbox, uids, how, &flags, unchanged_since)
             }

@@ -7,7 +7,8 @@ use super::Step;
 use crate::disk::Disk;
 use crate::record::{AccountPut, kind};
 use crate::transaction::{Outcome, Refused};
-use crate::types::{AccountId, Limits, Quota};
+use crate::transfer::TransferNumber;
+use crate::types::{AccountId, Limits, Quota, VolumeId};
 use crate::volume::Inner;
 
 /// How room for a message is found.
@@ -15,8 +16,10 @@ use crate::volume::Inner;
 pub enum Room {
     /// It must be there.
     Wanted,
-    /// It was kept before, or none is needed.
+    /// It was kept before.
     Kept,
+    /// It need not be there.
+    Needless,
 }
 
 impl<D: Disk> Inner<D> {
@@ -30,6 +33,17 @@ impl<D: Disk> Inner<D> {
         self.ahead.borrow_mut().reserve(&self.index.borrow(), account, bytes, messages)
     }
 
+    /// See [`crate::Volume::expect`].
+    pub fn expect(&self, source: VolumeId, coming: &[(TransferNumber, AccountId, u64)]) {
+        let (index, mut ahead) = (self.index.borrow(), self.ahead.borrow_mut());
+        let received = ahead.transfers.watermark(&index.transfers, source).number;
+        for (number, account, bytes) in coming {
+            if *number > received {
+                ahead.expect(&index, *account, *bytes, 1);
+            }
+        }
+    }
+
     /// See [`crate::Volume::release`].
     pub fn release(&self, account: AccountId, bytes: u64, messages: u32) {
         self.ahead.borrow_mut().release(account, bytes, messages);
@@ -41,6 +55,7 @@ impl Step<'_> {
     pub(super) fn room(&mut self, id: AccountId, room: Room, bytes: u64, messages: u32) -> Result<(), Refused> {
         match room {
             Room::Kept => self.arrived.push((id, bytes)),
+            Room::Needless => {}
             Room::Wanted => {
                 if self.ahead.quota(self.index, id).is_some_and(|quota| !quota.has_room(bytes, messages)) {
                     return Err(Refused::OverQuota);

@@ -159,9 +159,16 @@ impl Ahead {
         if !quota.has_room(bytes, messages) {
             return Err(Refused::OverQuota);
         }
-        let coming = self.coming.entry(id).or_default();
-        *coming = (coming.0.saturating_add(bytes), coming.1.saturating_add(messages));
+        self.expect(index, id, bytes, messages);
         Ok(())
+    }
+
+    /// So much is on its way to the account, whether there is room or not.
+    pub fn expect(&mut self, index: &Index, id: AccountId, bytes: u64, messages: u32) {
+        if self.quota(index, id).is_some_and(|quota| quota.limits != Limits::NONE) {
+            let coming = self.coming.entry(id).or_default();
+            *coming = (coming.0.saturating_add(bytes), coming.1.saturating_add(messages));
+        }
     }
 
     /// So much of what was on its way is there, or will not come.

@@ -25,6 +25,7 @@ use crate::loaded::Loaded;
 use crate::read::Reader;
 use crate::recover;
 use crate::transaction::{Outcome, Refused, Transaction};
+use crate::transfer::TransferNumber;
 use crate::types::{AccountId, AccountInfo, MailboxId, MailboxInfo, Message, Quota, Uid, VolumeId};
 use crate::upload::Upload;
 use crate::watch::Watch;
@@ -319,12 +320,18 @@ impl<D: Disk> Volume<D> {
     }
 
     /// Keeps room in an account for messages that another volume is about to send, until they are received or
-    /// [`Volume::release`] says that they will not come. Lost by a crash: what is received after it is received all the same.
+    /// [`Volume::release`] says that they will not come. A start forgets it, see [`Volume::expect`].
     ///
     /// # Errors
     /// `NoAccount`, `OverQuota`.
     pub fn reserve(&self, account: AccountId, bytes: u64, messages: u32) -> Result<(), Refused> {
         self.0.reserve(account, bytes, messages)
+    }
+
+    /// Transfers of `source` are decided: room is kept for what of them is not received yet, whether there is room or not. For
+    /// each copy: of which transfer, whose, octets. To be said at the start, because room is not remembered through one.
+    pub fn expect(&self, source: VolumeId, coming: &[(TransferNumber, AccountId, u64)]) {
+        self.0.expect(source, coming);
     }
 
     /// Gives up room that was kept.

@@ -222,7 +222,8 @@ impl Model {
                 into.exact = false;
             }
             (
-                Op::Append { account, mailbox, body, prefix, flags, internal_ms },
+                Op::Append { account, mailbox, body, prefix, flags, internal_ms }
+                | Op::Accepted { account, mailbox, body, prefix, flags, internal_ms },
                 Outcome::Appended { uid, uidvalidity, modseq },
             ) => {
                 let text = [prefix, &work.texts[*body][..]].concat().into();

@@ -35,12 +35,14 @@ impl Work {
     pub fn held(&self) -> BTreeSet<AccountId> {
         let account = |op: &Op| match op {
             Op::Append { mailbox: MailboxId::INBOX, .. }
+            | Op::Accepted { mailbox: MailboxId::INBOX, .. }
             | Op::PutDomain { .. }
             | Op::RemoveDomain { .. }
             | Op::PutAccount { .. }
             | Op::Transfer(_) => None,
             Op::Adopt(op) => Some(op.account()),
             Op::Append { account, .. }
+            | Op::Accepted { account, .. }
             | Op::RemoveAccount { account }
             | Op::SetLimits { account, .. }
             | Op::CreateMailbox { account, .. }
