@@ -39,6 +39,7 @@ mod quota;
 mod report;
 mod stats;
 mod store;
+mod undelete;
 mod volumes;
 mod whole;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use ringpost_storage::{
 };
 
 use super::look::{look, look_into, told_of};
+use super::undelete::{self, Wanted};
 use super::{Response, Trouble, accounts};
 use crate::mailbox::uidls;
 use crate::office::durable::{Undone, make_durable};
@@ -77,6 +78,10 @@ impl Desk {
                 Told::Done
             }
             Ask::PutUidls { uidls } => self.put_uidls(uidls).await?,
+            Ask::Undelete { since_ms, mailbox, to, dry_run } => {
+                let wanted = Wanted { since_ms, mailbox, to };
+                undelete::undelete(&self.volume, &self.loaded, wanted, dry_run).await?
+            }
             Ask::Append { mailbox, messages } => self.append(MailboxId(mailbox), messages, bodies).await?,
         };
         Ok((told, Vec::new()))

@@ -13,7 +13,7 @@ use ringpost_storage::{Commit, Create, Limits, OpenError, Settings as VolumeSett
 use uuid::Uuid;
 
 use crate::admin;
-use crate::boot::{compaction, home, scrub, welcome};
+use crate::boot::{compaction, home, retention, scrub, welcome};
 use crate::config::{DoorPlan, Founders, Upkeep};
 use crate::courier;
 use crate::directory::{Change, Home};
@@ -118,6 +118,7 @@ pub async fn node(
     let served = if meet(&node, &office, told).await? {
         for (id, volume) in office.volumes() {
             shard::spawn("scrub", scrub::keep(id, volume.clone(), node.upkeep));
+            shard::spawn("retention", retention::keep(id, volume.clone(), node.upkeep));
             shard::spawn("tidy", courier::tidy(office.clone(), id, volume.clone()));
             if node.compaction {
                 shard::spawn("compaction", compaction::keep(id, volume.clone()));
@@ -164,6 +165,7 @@ fn builder(node: &Node, office: &Rc<Office>) -> Builder {
                 shard::spawn("compaction", compaction::keep(id, volume.clone()));
             }
             shard::spawn("scrub", scrub::keep(id, volume.clone(), node.upkeep));
+            shard::spawn("retention", retention::keep(id, volume.clone(), node.upkeep));
             shard::spawn("courier", courier::keep(office.clone(), id, volume));
             Ok(told)
         }) as _
@@ -393,7 +395,7 @@ async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {
     let began = shard::now();
     // What accounts may take is for all volumes together.
     let index_bytes_max = usize::try_from(node.index_memory).unwrap_or(usize::MAX) / usize::from(node.volumes.max(1));
-    let run = VolumeSettings { index_bytes_max, ..VOLUME };
+    let run = VolumeSettings { index_bytes_max, retain: node.upkeep.retention_s > 0, ..VOLUME };
     let opened = match Volume::open(disk.clone(), Some((node.store, id)), run.clone()).await {
         Err(OpenError::Absent) if node.found => {
             let mut seed = [0; 8];

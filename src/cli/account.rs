@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{At, desk, job, password, say, say_json};
+use super::{At, desk, job, password, say, say_json, undelete};
 use crate::admin::{NewAccount, Request, Response};
 
 /// Add, remove or list accounts, or change a password.
@@ -15,7 +15,8 @@ Examples:
   pass show alice | ringpost account add alice@example.org --password-stdin
   ringpost account add --from-file people.txt                           one `address password` a line
   ringpost account passwd alice@example.org
-  ringpost account list --domain example.org")]
+  ringpost account list --domain example.org
+  ringpost account undelete alice@example.org --since 2h --dry-run")]
 pub(super) struct AccountArgs {
     #[command(subcommand)]
     verb: AccountVerb,
@@ -102,6 +103,7 @@ Examples:
         #[command(flatten)]
         at: At,
     },
+    Undelete(undelete::UndeleteArgs),
     /// Change a password. Without --password-stdin one is made and shown once.
     #[command(after_help = "\
 Examples:
@@ -160,6 +162,7 @@ pub(super) fn run(args: AccountArgs) -> Result<(), String> {
                 other => Err(desk::strange(&other)),
             }
         }
+        AccountVerb::Undelete(args) => undelete::run(args),
         AccountVerb::Passwd { address, password_stdin, json, at } => {
             let account = named(vec![address], password_stdin)?.remove(0);
             match desk::ask(&at.data, Request::AccountPasswd { account })? {

@@ -19,6 +19,7 @@ mod password;
 pub mod serve;
 mod stats;
 mod stop;
+mod undelete;
 mod volume;
 mod store;
 

@@ -334,7 +334,11 @@ impl Effective {
             segment_bytes: self.number(Key::SegmentBytes),
             index_memory: self.number(Key::IndexMemory),
             compaction: self.switch(Key::Compaction),
-            upkeep: Upkeep { scrub_period_s: self.number(Key::ScrubPeriodS), scrub_rate: self.number(Key::ScrubRate) },
+            upkeep: Upkeep {
+                scrub_period_s: self.number(Key::ScrubPeriodS),
+                scrub_rate: self.number(Key::ScrubRate),
+                retention_s: self.number(Key::RetentionS),
+            },
             writing: if self.switch(Key::PageCache) { Writing::Buffered } else { Writing::Direct },
         }
     }

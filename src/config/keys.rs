@@ -91,6 +91,8 @@ pub enum Key {
     ScrubPeriodS,
     /// How fast.
     ScrubRate,
+    /// How long what is expunged can be brought back.
+    RetentionS,
 }
 
 /// What defaults depend on.
@@ -151,7 +153,7 @@ fn ring_default() -> Plan {
 }
 
 /// The table. In the order in which settings are shown; what is outside tables comes first.
-pub static KEYS: [Row; 35] = [
+pub static KEYS: [Row; 36] = [
     Row {
         key: Key::Data,
         path: "data",
@@ -407,6 +409,15 @@ pub static KEYS: [Row; 35] = [
         kind: Kind::Number { least: SCRUB_RATE_MIN, most: SCRUB_RATE_MAX, fit: Fit::Any },
         about: "Octets that a scrub reads in a second, of each volume, at most. 1 TiB takes a day and a half at the default.",
         default: |_| Value::Number(SCRUB_RATE_DEFAULT),
+    },
+    Row {
+        key: Key::RetentionS,
+        path: "store.retention_s",
+        kind: Kind::Number { least: 0, most: YEARS_S_MAX, fit: Fit::Any },
+        about: "Seconds for which expunged messages, and those of removed mailboxes, can be brought back (`ringpost account \
+                undelete`): 604800 is a week. They take space and count for no quota. 0: what is expunged is gone, as its owner \
+                expects, and what POP3 fetches and deletes takes no space for days.",
+        default: |_| Value::Number(0),
     },
 ];
 

@@ -84,11 +84,13 @@ pub struct Upkeep {
     pub scrub_period_s: u64,
     /// Octets that one reads in a second, of each volume.
     pub scrub_rate: u64,
+    /// Seconds for which what is expunged can be brought back; 0: it goes at once.
+    pub retention_s: u64,
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Upkeep { scrub_period_s: keys::SCRUB_PERIOD_S_DEFAULT, scrub_rate: keys::SCRUB_RATE_DEFAULT }
+        Upkeep { scrub_period_s: keys::SCRUB_PERIOD_S_DEFAULT, scrub_rate: keys::SCRUB_RATE_DEFAULT, retention_s: 0 }
     }
 }
 

@@ -49,7 +49,8 @@ pub async fn settle(
             Some((account, mailbox, uid)) if transfer.hide && landing.bounced.is_empty() => {
                 let Some(loaded) = volume.load(account).await.map_err(|_| Undone::NotWritten)? else { continue };
                 if loaded.mailbox(mailbox, |_| ()).is_some() {
-                    transaction.ops.push(Op::Expunge { account, mailbox, uids: vec![uid] });
+                    // It is in the other volume.
+                    transaction.ops.push(Op::Discard { account, mailbox, uids: vec![uid] });
                     held.push(loaded);
                 }
             }

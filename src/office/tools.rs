@@ -69,6 +69,21 @@ pub enum Ask {
         #[serde(default)]
         as_is: bool,
     },
+    /// Brings expunged messages back, while they are kept.
+    Undelete {
+        /// Those that were expunged at this time or later, milliseconds since 1970.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since_ms: Option<i64>,
+        /// Those that were in this mailbox, as it is called now or was then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mailbox: Option<String>,
+        /// All into this mailbox, and not where they were.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<String>,
+        /// Only tells what would be done.
+        #[serde(default)]
+        dry_run: bool,
+    },
     /// Adds messages, all or none. Their octets come beside it, canonical.
     Append {
         /// The mailbox's number.
@@ -139,8 +154,28 @@ pub enum Told {
         /// In order.
         uids: Vec<Uid>,
     },
+    /// To `Undelete`: where messages went, or would go.
+    Undeleted {
+        /// By name.
+        mailboxes: Vec<Undeleted>,
+    },
     /// To the others.
     Done,
+}
+
+/// Messages that come back into one mailbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undeleted {
+    /// Its name.
+    pub mailbox: String,
+    /// How many.
+    pub messages: u64,
+    /// Their octets.
+    pub octets: u64,
+    /// When the first of them was expunged, milliseconds since 1970.
+    pub first_ms: i64,
+    /// And the last.
+    pub last_ms: i64,
 }
 
 /// A mailbox as it is.

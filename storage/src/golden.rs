@@ -73,6 +73,7 @@ fn batch() -> Vec<u8> {
         body: pushed.place,
         body_check: pushed.check,
         large: false,
+        retained: false,
         flags: &flags,
         prefix: b"X\n",
     };
@@ -83,7 +84,7 @@ fn batch() -> Vec<u8> {
         FlagsRecord::encode_item(o, 2, &flags);
     });
     let gone = [1, 3, 9].map(|uid| Message::sketch(uid, 3, &flags, 4_000 + uid, 0));
-    g.push_of(kind::EXPUNGE, account, &mut chain, |o| ExpungeRecord::encode(o, mailbox, 5, gone.iter()));
+    g.push_of(kind::EXPUNGE, account, &mut chain, |o| ExpungeRecord::encode(o, mailbox, 5, gone.iter(), true));
     let packed = pack(&[(1, b"one".to_vec()), (4, b"four".to_vec())]);
     let len = packed.len() as u64;
     let pushed = g.push_body(vec![], vec![packed], len, 9);
@@ -253,10 +254,17 @@ fn a_record_of_copies_is_these_bytes() {
     };
     let out = framed(kind::COPY, |o| {
         CopyRecord::encode_head(o, MailboxId(4), 77, MailboxId(2), 1_700_000_009, 2);
-        CopyRecord::encode_item(o, 11, &original(3), &flags);
-        CopyRecord::encode_item(o, 12, &original(8), &Flags::none());
+        CopyRecord::encode_item(o, 11, &original(3), &flags, false);
+        CopyRecord::encode_item(o, 12, &original(8), &Flags::none(), false);
     });
     golden("record-copy-v2", &out);
+    let kept = framed(kind::COPY, |o| {
+        CopyRecord::encode_head(o, MailboxId(5), 78, MailboxId(2), 1_700_000_009, 1);
+        CopyRecord::encode_item(o, 13, &original(3), &crate::retain::marked(&flags, MailboxId(2), "Lists"), true);
+    });
+    golden("record-retained-v2", &kept);
+    let Some(Record::Copy(copy)) = directory::entries(&kept).next().unwrap().unwrap().record else { panic!("copies") };
+    assert!(copy.items().all(|item| item.retained && !item.large));
     let entry = directory::entries(&out).next().unwrap().unwrap();
     let Some(Record::Copy(copy)) = entry.record else { panic!("copies") };
     assert_eq!((copy.mailbox, copy.modseq, copy.from, copy.count), (MailboxId(4), 77, MailboxId(2), 2));

@@ -28,6 +28,7 @@ pub mod overlay;
 mod read;
 mod record;
 mod recover;
+pub mod retain;
 mod salvage;
 mod scrub;
 mod segment;
@@ -52,6 +53,7 @@ pub use decide::{COPY_UIDS_MAX, MAILBOXES_MAX, NAME_BYTES_MAX, PREFIX_BYTES_MAX,
 pub use fold::FoldError;
 pub use loaded::Loaded;
 pub use read::Reader;
+pub use retain::{ForgetError, RETAINED, RETAINED_MESSAGES_MAX, Retained};
 pub use segment::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 pub use transaction::{Changed, FlagsHow, Lost, NewMailbox, Op, Outcome, Refused, Target, Transaction, Uidvalidity};
 pub use transfer::{

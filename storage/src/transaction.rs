@@ -220,8 +220,18 @@ pub enum Op {
         /// To where. The mailbox itself is legal: they get new UIDs.
         to: Target,
     },
-    /// Removes messages; those that do not exist are passed over.
+    /// Removes messages; those that do not exist are passed over. They are kept for a while where that is set
+    /// ([`crate::retain`]).
     Expunge {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        mailbox: MailboxId,
+        /// Which.
+        uids: Vec<Uid>,
+    },
+    /// As `Expunge`, for good: what is kept elsewhere.
+    Discard {
         /// Whose.
         account: AccountId,
         /// Where.
@@ -287,7 +297,7 @@ pub enum Outcome {
         /// Of the going and of the coming; the account's last one where there are none.
         modseq: Modseq,
     },
-    /// `Expunge`: those that were there, in UID order, and the MODSEQ of their going.
+    /// `Expunge`, `Discard`: those that were there, in UID order, and the MODSEQ of their going.
     Expunged(Vec<Uid>, Modseq),
     /// `Transfer`
     Transfer(TransferOutcome),

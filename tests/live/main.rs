@@ -10,5 +10,6 @@ mod letter;
 mod private;
 mod start;
 mod trouble;
+mod undelete;
 mod volumes;
 mod web;

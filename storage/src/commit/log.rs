@@ -133,8 +133,7 @@ impl<F> Log<F> {
     /// # Errors
     /// `TooLarge`, `Busy` or `DiskFull`.
     pub fn gather(&mut self, bound: Bound, settings: &Settings) -> Result<&mut Gather, Refused> {
-        let segment_room = self.superblock.segment_bytes - segment::HEADER_BYTES as u64 - overhead_bytes();
-        if bound.bytes > segment_room || bound.parts + 2 > PARTS_MAX {
+        if !self.holds(bound) {
             return Err(Refused::TooLarge);
         }
         if self.waiting_bytes > 0 && self.waiting_bytes + bound.bytes > settings.gather_bytes_max {
@@ -194,6 +193,12 @@ impl<F> Log<F> {
     /// What appends leave free when there is no room for another segment.
     fn kept_bytes(&self) -> u64 {
         self.superblock.segment_bytes / LAST_ROOM_PARTS
+    }
+
+    /// True if a transaction of this size fits a segment at all.
+    pub fn holds(&self, bound: Bound) -> bool {
+        let segment_room = self.superblock.segment_bytes - segment::HEADER_BYTES as u64 - overhead_bytes();
+        bound.bytes <= segment_room && bound.parts + 2 <= PARTS_MAX
     }
 
     /// Takes back a gathering batch that nothing joined.

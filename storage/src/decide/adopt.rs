@@ -6,6 +6,7 @@ use super::flags;
 use crate::adopt::{self, ADOPT_FLAGS_MAX, AdoptOp};
 use crate::batch::Pushed;
 use crate::record::{self, AccountPut, FRAME_BYTES_MAX, FlagsRecord, MailboxPut, NewMessage, Renumber, kind};
+use crate::retain::RETAINED;
 use crate::transaction::{Outcome, Refused};
 use crate::types::{AccountId, Flags, Limits, MailboxId, Modseq, Uid};
 
@@ -117,6 +118,7 @@ impl Step<'_> {
         let (index, lsn) = (self.index, self.lsn);
         let (account, gather) = self.loaded(id)?;
         let flags = &flags::once(flags);
+        let retained = account.name_of(index, id, mailbox) == Some(RETAINED);
         let into = account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
         let next = uid.checked_add(1).filter(|_| uid > 0).ok_or(Refused::UidsUsedUp)?;
         into.uidnext = into.uidnext.max(next);
@@ -124,7 +126,9 @@ impl Step<'_> {
         into.coming = lsn;
         account.modseq = account.modseq.max(modseq);
         let size = u32::try_from(pushed.len).map_err(|_| Refused::TooLarge)?;
-        account.keep(u64::from(size), 1);
+        if !retained {
+            account.keep(u64::from(size), 1);
+        }
         let saved_s = u32::try_from(saved_ms / 1_000).unwrap_or(0);
         let message = NewMessage {
             mailbox,
@@ -136,6 +140,7 @@ impl Step<'_> {
             body: pushed.place,
             body_check: pushed.check,
             large: pushed.large,
+            retained,
             flags,
             prefix: b"",
         };

@@ -9,6 +9,7 @@ use crate::record::{
     self, BodyRecord, COPIED_BYTES, COPY_HEAD_BYTES, ExpungeRecord, FRAME_BYTES_MAX, PIECE_BYTES_MAX, PIECE_ITEM_BYTES,
     ReleasedList,
 };
+use crate::retain::{self, RETAINED};
 use crate::transaction::{Op, Refused, Transaction};
 use crate::types::{AccountId, Flags, MailboxId, Message, Uid};
 
@@ -22,7 +23,8 @@ pub const BODY_BYTES_MAX: usize = (u32::MAX as usize) - PREFIX_BYTES_MAX;
 pub const INFO_BYTES_MAX: usize = 64 << 10;
 
 /// The most a transaction can take, and whether its parts are within their bounds.
-pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> Result<Bound, Refused> {
+/// `retain`: what is expunged is copied first.
+pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead, retain: bool) -> Result<Bound, Refused> {
     let within = |n: usize, max: usize| if n <= max { Ok(n as u64) } else { Err(Refused::TooLarge) };
     let mut bytes = 0u64;
     let mut parts = 0;
@@ -69,7 +71,12 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                     ReleasedList::bytes(all.map(rows).sum::<usize>() + account.map_or(0, |a| a.left.len()))
                 }
                 Op::RemoveMailbox { account, mailbox, .. } => {
-                    16 + ReleasedList::bytes(index.mailbox(*account, *mailbox).map_or(0, released))
+                    let durable = index.mailbox(*account, *mailbox);
+                    let uids =
+                        || durable.into_iter().flat_map(|m| m.messages.iter().map(|m| m.uid)).collect::<Vec<_>>();
+                    let kept =
+                        if retain { retained_bytes(index, ahead, *account, *mailbox, &uids(), added) } else { 0 };
+                    kept + 16 + ReleasedList::bytes(durable.map_or(0, released))
                 }
                 Op::CreateMailbox { name, .. } | Op::RenameMailbox { name, .. } => {
                     32 + within(name.len(), NAME_BYTES_MAX)?
@@ -99,7 +106,11 @@ pub(super) fn bound(transaction: &Transaction, index: &Index, ahead: &Ahead) -> 
                     };
                     COPY_HEAD_BYTES + items + expunged
                 }
-                Op::Expunge { uids, .. } => ExpungeRecord::bytes(uids.len()),
+                Op::Expunge { account, mailbox, uids } => {
+                    let kept = if retain { retained_bytes(index, ahead, *account, *mailbox, uids, added) } else { 0 };
+                    kept + ExpungeRecord::bytes(uids.len())
+                }
+                Op::Discard { uids, .. } => ExpungeRecord::bytes(uids.len()),
                 Op::Summaries { items, .. } => {
                     let packed = 8 + items.iter().map(|(_, s)| 8 + s.len() as u64).sum::<u64>();
                     parts += 1;
@@ -129,6 +140,15 @@ fn copied_bytes(index: &Index, ahead: &Ahead, id: AccountId, from: MailboxId, ui
         COPIED_BYTES + keywords.iter().map(|k| 1 + k.len()).sum::<usize>() as u64 + added as u64
     };
     uids.iter().filter_map(|uid| durable.by_uid(*uid)).map(bytes).sum()
+}
+
+/// The most that it takes to keep these messages for a while, and to make the mailbox for that.
+fn retained_bytes(index: &Index, ahead: &Ahead, id: AccountId, from: MailboxId, uids: &[Uid], added: usize) -> u64 {
+    let decided = ahead.peek(id).and_then(|account| account.name_of(index, id, from));
+    let durable = || index.mailbox(id, from).map(|m| &*m.info.name);
+    let mark = 1 + decided.or_else(durable).map_or(0, retain::mark_bytes);
+    let made = FRAME_BYTES_MAX + 32 + RETAINED.len() as u64;
+    made + FRAME_BYTES_MAX + COPY_HEAD_BYTES + copied_bytes(index, ahead, id, from, uids, added + mark)
 }
 
 /// The records of a body: its own, or those of its pieces and the list of them.

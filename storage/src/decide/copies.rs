@@ -4,7 +4,9 @@
 use super::quota::Room;
 use super::{Step, flags, in_order};
 use crate::bugs::{self, Bug};
+use crate::index::ahead::AccountAhead;
 use crate::record::{self, CopyRecord, kind};
+use crate::retain::{self, RETAINED};
 use crate::transaction::{Outcome, Refused, Target};
 use crate::types::{AccountId, Flags, MailboxId, Message, Modseq, Uid};
 
@@ -61,6 +63,9 @@ impl Step<'_> {
         let to = self.target(id, to);
         let quota = self.ahead.quota(index, id);
         let (account, gather) = self.loaded(id)?;
+        let is_kept = |account: &AccountAhead, mailbox| account.name_of(index, id, mailbox) == Some(RETAINED);
+        let (into_kept, out_of_kept) = (is_kept(account, to), is_kept(account, from));
+        let from_name = account.name_of(index, id, from).filter(|_| into_kept).map(str::to_owned);
         let source = account.mailbox(index, id, from).ok_or(Refused::NoMailbox)?;
         let durable = index.mailbox(id, from);
         let mut originals: Vec<(&Message, Flags)> = in_order(uids)
@@ -68,11 +73,15 @@ impl Step<'_> {
             .filter(|uid| !source.expunged.contains_key(uid))
             .filter_map(|uid| durable?.by_uid(uid))
             .map(|m| (m, source.flags.get(&m.uid).map_or_else(|| m.flags(), |(flags, ..)| flags.clone())))
+            .map(|(m, flags)| (m, if out_of_kept { retain::unmarked(&flags) } else { flags }))
             .collect();
         let into = account.mailbox(index, id, to).ok_or(Refused::NoMailbox)?;
         let there = index.mailbox(id, to).into_iter().flat_map(|m| m.messages.iter().map(Message::keywords));
         let mut coming: Vec<&mut Flags> = originals.iter_mut().map(|(_, flags)| flags).collect();
         flags::spell(&mut coming, there.chain(into.flags.values().map(|(flags, ..)| flags.keywords())));
+        if let Some(name) = &from_name {
+            originals.iter_mut().for_each(|(_, flags)| *flags = retain::marked(flags, from, name));
+        }
         let (first, uidvalidity) = (into.uidnext, into.uidvalidity);
         let count = u32::try_from(originals.len()).expect("bounded by COPY_UIDS_MAX");
         // The last UID is never given, so that UIDNEXT always has a value.
@@ -87,16 +96,30 @@ impl Step<'_> {
         if room == Room::Wanted && !quota.is_some_and(|quota| quota.has_room(bytes, count)) {
             return Err(Refused::OverQuota);
         }
-        account.keep(bytes, count);
+        if !into_kept {
+            account.keep(bytes, count);
+        }
         let modseq = account.next_modseq();
         gather.push_of(kind::COPY, id, &mut account.chain, |out| {
             CopyRecord::encode_head(out, to, modseq, from, saved_s, count);
             for ((original, flags), uid) in originals.iter().zip(first..) {
-                CopyRecord::encode_item(out, uid, &index.fresh(original), flags);
+                CopyRecord::encode_item(out, uid, &index.fresh(original), flags, into_kept);
             }
         });
         let pairs = originals.iter().map(|(m, _)| m.uid).zip(first..).collect();
         Ok(Arrived { uidvalidity, pairs, modseq })
+    }
+
+    /// What is about to go is copied; the MODSEQ of that.
+    pub(super) fn copy_out(
+        &mut self,
+        id: AccountId,
+        from: MailboxId,
+        uids: Vec<Uid>,
+        to: Target,
+    ) -> Result<Option<Modseq>, Refused> {
+        let Arrived { pairs, modseq, .. } = self.arrive(id, from, uids, to, Room::Kept)?;
+        Ok((!pairs.is_empty()).then_some(modseq))
     }
 
     fn target(&self, id: AccountId, to: Target) -> MailboxId {

@@ -5,6 +5,7 @@ use super::{Made, Step, UIDVALIDITY_MAX};
 use crate::index::ahead::MailboxAhead;
 use crate::index::{Account, Index, Mailbox};
 use crate::record::{MailboxPut, MailboxRemove, Released, Renumber, Subscription, kind};
+use crate::retain::RETAINED;
 use crate::transaction::{Outcome, Refused, Uidvalidity};
 use crate::types::{AccountId, MailboxId, Message, Uid};
 
@@ -28,8 +29,10 @@ impl Gone {
         let Some(durable) = durable else { return };
         let going = |m: &&Message| ahead.is_some_and(|a| a.expunged.contains_key(&m.uid));
         for message in durable.messages.iter().filter(|m| !going(m)) {
-            self.bytes += message.size();
-            self.messages += 1;
+            if durable.info.name != RETAINED {
+                self.bytes += message.size();
+                self.messages += 1;
+            }
             self.released.push(Released::of(&index.fresh(message)));
         }
         self.released.extend(durable.runs.iter().map(|run| Released {
@@ -127,6 +130,10 @@ impl Step<'_> {
             // What comes with an earlier transaction is not in memory yet, and has to be let go by name.
             return Err(Refused::Busy);
         }
+        let all: Vec<Uid> =
+            index.mailbox(id, mailbox).into_iter().flat_map(|m| m.messages.iter().map(|m| m.uid)).collect();
+        self.retain(id, mailbox, &all)?;
+        let (account, _) = self.account(id)?;
         let mut gone = Gone::default();
         gone.mailbox(index, index.mailbox(id, mailbox), account.peek(mailbox));
         account.remove_mailbox(index, id, mailbox).expect("it has a name");

@@ -9,6 +9,7 @@ mod copies;
 mod flags;
 mod mailboxes;
 mod quota;
+mod retain;
 mod transfers;
 #[cfg(all(test, feature = "sim"))]
 mod tests;
@@ -33,6 +34,7 @@ use crate::record::{
     self, AccountPut, DomainPut, ExpungeRecord, FlagsRecord, MailboxPut, NewMessage, PIECE_BYTES_MAX, ReleasedList,
     RunRecord, kind,
 };
+use crate::retain::RETAINED;
 use crate::transaction::{Changed, FlagsHow, NewMailbox, Op, Outcome, Refused, Transaction};
 use crate::types::{AccountId, Flags, Limits, MailboxId, Message, Modseq, Uid};
 use crate::upload::Pin;
@@ -68,7 +70,13 @@ impl<D: Disk> Inner<D> {
         if log.failed || log.closing {
             return Err(Refused::Failed);
         }
-        let bound = bound::bound(&transaction, &index, &ahead)?;
+        // On a full disk what is expunged goes for good, so that there is room again.
+        let mut retains = self.settings.retain && !log.stats.full;
+        let mut bound = bound::bound(&transaction, &index, &ahead, retains)?;
+        if retains && !log.holds(bound) {
+            retains = false;
+            bound = bound::bound(&transaction, &index, &ahead, false)?;
+        }
         if bound.appends || log.no_room {
             let free = self.free_bytes(&mut log, now_ms);
             if bound.appends && free < self.settings.free_bytes_min {
@@ -90,6 +98,7 @@ impl<D: Disk> Inner<D> {
             volume: self.facts.volume,
             bodies: Vec::new(),
             arrived: Vec::new(),
+            retains,
         };
         let outcomes = match step.transaction(transaction) {
             Ok(outcomes) => outcomes,
@@ -204,6 +213,8 @@ struct Step<'a> {
     bodies: Vec<Pushed>,
     /// What was on its way to accounts and is there now.
     arrived: Vec<(AccountId, u64)>,
+    /// What is expunged is kept for a while.
+    retains: bool,
 }
 
 /// A mailbox made by an op of this transaction.
@@ -270,7 +281,8 @@ impl Step<'_> {
             }
             Op::Copy { account, from, uids, to } => self.copy(account, from, uids, to),
             Op::Move { account, from, uids, to } => self.shift(account, from, uids, to),
-            Op::Expunge { account, mailbox, uids } => self.expunge(account, mailbox, uids),
+            Op::Expunge { account, mailbox, uids } => self.expunge(account, mailbox, uids, true),
+            Op::Discard { account, mailbox, uids } => self.expunge(account, mailbox, uids, false),
             Op::Summaries { account, mailbox, items } => self.summaries(account, mailbox, items),
             Op::Transfer(op) => self.transfer(op, bodies),
             Op::Adopt(op) => self.adopt(op, bodies),
@@ -411,6 +423,7 @@ impl Step<'_> {
             body: pushed.place,
             body_check: pushed.check,
             large: pushed.large,
+            retained: false,
             flags,
             prefix,
         };
@@ -472,12 +485,13 @@ impl Step<'_> {
         Ok(Outcome::Stored { changed, modified })
     }
 
-    fn expunge(&mut self, id: AccountId, mailbox: MailboxId, uids: Vec<Uid>) -> Result<Outcome, Refused> {
+    fn expunge(&mut self, id: AccountId, mailbox: MailboxId, uids: Vec<Uid>, retain: bool) -> Result<Outcome, Refused> {
         let index = self.index;
         let uids = in_order(uids);
         let (account, _) = self.loaded(id)?;
         account.mailbox(index, id, mailbox).ok_or(Refused::NoMailbox)?;
-        let (uids, modseq) = self.leave(id, mailbox, uids, None)?;
+        let kept = if retain { self.retain(id, mailbox, &uids)? } else { None };
+        let (uids, modseq) = self.leave(id, mailbox, uids, kept)?;
         Ok(Outcome::Expunged(uids, modseq))
     }
 
@@ -500,11 +514,14 @@ impl Step<'_> {
         leaving.expunged.extend(uids.iter().map(|uid| (*uid, lsn)));
         let gone: Vec<_> = uids.iter().filter_map(|uid| durable?.by_uid(*uid)).map(|m| index.fresh(m)).collect();
         let gone = gone.iter().map(|m| &**m);
-        account.let_go(gone.clone().map(Message::size).sum(), uids.len() as u32);
+        let counted = account.name_of(index, id, mailbox) != Some(RETAINED);
+        if counted {
+            account.let_go(gone.clone().map(Message::size).sum(), uids.len() as u32);
+        }
         let modseq = modseq.unwrap_or_else(|| account.next_modseq());
         let (account, gather) = self.account(id)?;
         gather.push_of(kind::EXPUNGE, id, &mut account.chain, |out| {
-            ExpungeRecord::encode(out, mailbox, modseq, gone);
+            ExpungeRecord::encode(out, mailbox, modseq, gone, counted);
         });
         Ok((uids, modseq))
     }

@@ -301,6 +301,7 @@ pub fn payload(chance: &mut SmallRng) -> (u16, bool, Vec<u8>) {
                 body: place(chance),
                 body_check: chance.random(),
                 large: chance.random(),
+                retained: chance.random(),
                 flags: &flags,
                 prefix: &prefix,
             };
@@ -311,12 +312,14 @@ pub fn payload(chance: &mut SmallRng) -> (u16, bool, Vec<u8>) {
             FlagsRecord::encode_head(o, mailbox, modseq, items.len() as u32);
             items.iter().for_each(|(uid, flags)| FlagsRecord::encode_item(o, *uid, flags));
         }
-        kind::EXPUNGE => ExpungeRecord::encode(o, mailbox, modseq, several(chance, 9, message).iter()),
+        kind::EXPUNGE => ExpungeRecord::encode(o, mailbox, modseq, several(chance, 9, message).iter(), chance.random()),
         kind::COPY => {
             let items = several(chance, 9, |chance| (small(chance), message(chance), flags(chance)));
             let from = MailboxId(small(chance));
             CopyRecord::encode_head(o, mailbox, modseq, from, small(chance), items.len() as u32);
-            items.iter().for_each(|(uid, message, flags)| CopyRecord::encode_item(o, *uid, message, flags));
+            for (uid, message, flags) in items {
+                CopyRecord::encode_item(o, uid, &message, &flags, chance.random());
+            }
         }
         kind::RUN => {
             let (first, last, count, body) = (small(chance), small(chance), small(chance), place(chance));
@@ -429,7 +432,7 @@ fn payload_again(record: &Record<'_>) -> Vec<u8> {
                     )
                 };
                 let original = Message { internal_ms: copied.internal_ms, ..original };
-                CopyRecord::encode_item(o, copied.uid, &original, &copied.flags.to_flags());
+                CopyRecord::encode_item(o, copied.uid, &original, &copied.flags.to_flags(), copied.retained);
             }
         }
         Record::Run(run) => run.encode(o),
@@ -465,9 +468,10 @@ fn list_again(list: &ReleasedList<'_>, out: &mut Vec<u8>) {
 
 fn message_again(m: &MessageRecord<'_>, out: &mut Vec<u8>) {
     let (mailbox, uid, modseq, size, saved_s) = (m.mailbox, m.uid, m.modseq, m.size, m.saved_s);
-    let (internal_ms, body, body_check, large) = (m.internal_ms, m.body, m.body_check, m.large);
+    let (internal_ms, body, body_check, large, retained) = (m.internal_ms, m.body, m.body_check, m.large, m.retained);
     let (flags, prefix) = (&m.flags.to_flags(), m.prefix);
-    NewMessage { mailbox, uid, modseq, size, saved_s, internal_ms, body, body_check, large, flags, prefix }.encode(out);
+    NewMessage { mailbox, uid, modseq, size, saved_s, internal_ms, body, body_check, large, retained, flags, prefix }
+        .encode(out);
 }
 
 /// A message of which this much is known.

@@ -362,6 +362,13 @@ impl AccountAhead {
         name.eq_ignore_ascii_case("INBOX") || self.given.contains_key(name) || durable().iter().any(kept)
     }
 
+    /// The mailbox with this name as decided.
+    pub fn find_mailbox(&self, index: &Index, id: AccountId, name: &str) -> Option<MailboxId> {
+        let durable = || index.account(id).map_or(&[][..], |a| a.named(name));
+        let kept = |id: &&MailboxId| self.peek(**id).is_none_or(|ahead| !ahead.removed && ahead.name.is_none());
+        self.given.get(name).or_else(|| durable().iter().find(kept)).copied()
+    }
+
     /// Names remembered here.
     #[cfg(test)]
     pub fn names_held(&self) -> usize {

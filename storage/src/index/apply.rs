@@ -157,7 +157,9 @@ impl Index {
             }
             Record::Message(message) => {
                 let entry = self.link(id, place, message.modseq)?;
-                entry.keep(u64::from(message.size), 1);
+                if !message.retained {
+                    entry.keep(u64::from(message.size), 1);
+                }
                 if message.mailbox == MailboxId::INBOX {
                     entry.gave(message.uid);
                 }
@@ -168,7 +170,9 @@ impl Index {
             Record::Copy(copy) => {
                 let entry = self.link(id, place, copy.modseq)?;
                 for copied in copy.items() {
-                    entry.keep(u64::from(copied.size), 1);
+                    if !copied.retained {
+                        entry.keep(u64::from(copied.size), 1);
+                    }
                     if copy.mailbox == MailboxId::INBOX {
                         entry.gave(copied.uid);
                     }

@@ -10,6 +10,9 @@ use crate::types::{Flags, MailboxId, Message, Modseq, Place, Uid};
 
 /// Octets of an item without its keywords. See `record/gap` before making it smaller.
 pub const COPIED_BYTES: u64 = 53;
+const LARGE: u16 = 1;
+const RETAINED: u16 = 2;
+
 /// Octets of the fixed part.
 pub const COPY_HEAD_BYTES: u64 = 24;
 
@@ -36,6 +39,8 @@ pub struct Copied<'a> {
     pub size: u32,
     pub prefix_len: u16,
     pub large: bool,
+    /// It is expunged and kept for a while: it counts for no quota.
+    pub retained: bool,
     pub internal_ms: i64,
     pub body: Place,
     /// First 64 bits of the body's checksum.
@@ -62,13 +67,13 @@ impl<'a> CopyRecord<'a> {
         out.u32(saved_s);
     }
 
-    /// `original` is copied as `uid`, with these flags.
-    pub fn encode_item(out: &mut Vec<u8>, uid: Uid, original: &Message, flags: &Flags) {
+    /// `original` is copied as `uid`, with these flags. `retained`: because it is expunged.
+    pub fn encode_item(out: &mut Vec<u8>, uid: Uid, original: &Message, flags: &Flags, retained: bool) {
         out.u32(uid);
         out.u32(original.uid);
         out.u32(original.size);
         out.u16(original.prefix_len);
-        out.u16(u16::from(original.is_large()));
+        out.u16((u16::from(original.is_large()) * LARGE) | (u16::from(retained) * RETAINED));
         out.i64(original.internal_ms);
         out.place(original.body);
         out.u64(original.body_check);
@@ -97,13 +102,14 @@ impl<'a> CopyRecord<'a> {
 impl<'a> Copied<'a> {
     fn decode(r: &mut Reader<'a>) -> Option<Self> {
         let (uid, from_uid, size) = (r.u32()?, r.u32()?, r.u32()?);
-        let (prefix_len, large) = (r.u16()?, r.u16()? & 1 != 0);
+        let (prefix_len, bits) = (r.u16()?, r.u16()?);
+        let (large, retained) = (bits & LARGE != 0, bits & RETAINED != 0);
         let internal_ms = r.i64()?;
         let (body, body_check, prefix) = (r.place()?, r.u64()?, r.place()?);
         let flags = FlagsView::decode(r)?;
         if u32::from(prefix_len) > size {
             return None;
         }
-        Some(Copied { uid, from_uid, size, prefix_len, large, internal_ms, body, body_check, prefix, flags })
+        Some(Copied { uid, from_uid, size, prefix_len, large, retained, internal_ms, body, body_check, prefix, flags })
     }
 }

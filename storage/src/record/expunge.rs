@@ -14,11 +14,13 @@ pub struct ExpungeRecord<'a> {
 }
 
 impl<'a> ExpungeRecord<'a> {
+    /// `counted`: the messages counted for the account's quota.
     pub fn encode<'m>(
         out: &mut Vec<u8>,
         mailbox: MailboxId,
         modseq: Modseq,
         gone: impl Iterator<Item = &'m Message> + Clone,
+        counted: bool,
     ) {
         let count = u32::try_from(gone.clone().count()).expect("a transaction is smaller than a segment");
         out.u32(mailbox.0);
@@ -26,7 +28,8 @@ impl<'a> ExpungeRecord<'a> {
         out.u64(modseq);
         gone.clone().for_each(|m| out.u32(m.uid));
         let released: Vec<Released> = gone.clone().map(Released::of).collect();
-        ReleasedList::encode(out, gone.map(Message::size).sum(), count, &released);
+        let bytes = gone.map(Message::size).filter(|_| counted).sum();
+        ReleasedList::encode(out, bytes, if counted { count } else { 0 }, &released);
     }
 
     /// Octets that [`ExpungeRecord::encode`] writes for so many.

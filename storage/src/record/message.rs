@@ -8,6 +8,7 @@ use crate::codec::{Put, Reader};
 use crate::types::{Flags, MailboxId, Modseq, Place, Uid};
 
 const LARGE: u8 = 1;
+const RETAINED: u8 = 2;
 
 /// Kind 24. Kind 106 is the same, moved by compaction and kept for its prefix alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct MessageRecord<'a> {
     pub body_check: u64,
     /// The body is a list of pieces.
     pub large: bool,
+    /// It is expunged and kept for a while: it counts for no quota.
+    pub retained: bool,
     pub prefix: &'a [u8],
     pub flags: FlagsView<'a>,
 }
@@ -40,6 +43,7 @@ pub struct NewMessage<'a> {
     pub body: Place,
     pub body_check: u64,
     pub large: bool,
+    pub retained: bool,
     pub flags: &'a Flags,
     pub prefix: &'a [u8],
 }
@@ -57,7 +61,7 @@ impl NewMessage<'_> {
         out.i64(self.internal_ms);
         out.place(self.body);
         out.u64(self.body_check);
-        out.u8(if self.large { LARGE } else { 0 });
+        out.u8((u8::from(self.large) * LARGE) | (u8::from(self.retained) * RETAINED));
         out.u8(0);
         out.u16(u16::try_from(self.prefix.len()).expect("prefixes are bounded before they are decided"));
         out.bytes(self.prefix);
@@ -70,7 +74,8 @@ impl<'a> MessageRecord<'a> {
         let (mailbox, uid, modseq) = (MailboxId(r.u32()?), r.u32()?, r.u64()?);
         let (size, saved_s, internal_ms) = (r.u32()?, r.u32()?, r.i64()?);
         let (body, body_check) = (r.place()?, r.u64()?);
-        let large = r.u8()? & LARGE != 0;
+        let bits = r.u8()?;
+        let (large, retained) = (bits & LARGE != 0, bits & RETAINED != 0);
         r.u8()?;
         let n = r.u16()?;
         let prefix = r.take(usize::from(n))?;
@@ -78,6 +83,19 @@ impl<'a> MessageRecord<'a> {
         if usize::from(n) > size as usize {
             return None;
         }
-        Some(MessageRecord { mailbox, uid, modseq, size, saved_s, internal_ms, body, body_check, large, prefix, flags })
+        Some(MessageRecord {
+            mailbox,
+            uid,
+            modseq,
+            size,
+            saved_s,
+            internal_ms,
+            body,
+            body_check,
+            large,
+            retained,
+            prefix,
+            flags,
+        })
     }
 }

@@ -32,6 +32,8 @@ pub struct Settings {
     pub index_bytes_max: usize,
     /// Records that an account has behind its root before it is folded (more, for one with many mailboxes).
     pub fold_at: u32,
+    /// What is expunged is kept until [`Volume::forget`](crate::Volume::forget) is told to let it go.
+    pub retain: bool,
 }
 
 impl Settings {
@@ -43,6 +45,7 @@ impl Settings {
         checkpoint_bytes: 32 << 20,
         index_bytes_max: 256 << 20,
         fold_at: 64,
+        retain: false,
     };
 }
 

@@ -30,6 +30,7 @@ fn message(gather: &mut Gather, chain: &mut Chain, uid: u32, modseq: Modseq) {
         body: Place { segment: 1, at: 100_000 },
         body_check: 0,
         large: false,
+        retained: false,
         flags: &Flags::none(),
         prefix: b"",
     };
@@ -43,7 +44,7 @@ fn of_copies_those_whose_uids_are_free_are_shown() {
         let original = Message::sketch(77, 1, &Flags::none(), 0, 0);
         g.push_of(kind::COPY, ALICE, chain, |out| {
             CopyRecord::encode_head(out, to, 20, MailboxId(9), 0, uids.len() as u32);
-            uids.iter().for_each(|uid| CopyRecord::encode_item(out, *uid, &original, &Flags::none()));
+            uids.iter().for_each(|uid| CopyRecord::encode_item(out, *uid, &original, &Flags::none(), false));
         });
     };
     let orphans = apply(&mut index, 4_096, |g, chain| {
@@ -97,6 +98,7 @@ fn letter(index: &mut Index, offset: u64) -> Place {
             body: body.place,
             body_check: body.check,
             large: false,
+            retained: false,
             flags: &Flags::none(),
             prefix: b"",
         };
@@ -118,7 +120,7 @@ fn who_comes_and_goes_while_a_body_is_moved_is_counted_where_it_is() {
     let copy = |g: &mut Gather, chain: &mut Chain, uid: u32| {
         g.push_of(kind::COPY, ALICE, chain, |out| {
             CopyRecord::encode_head(out, MailboxId::INBOX, 3, MailboxId::INBOX, 0, 1);
-            CopyRecord::encode_item(out, uid, &message, &Flags::none());
+            CopyRecord::encode_item(out, uid, &message, &Flags::none(), false);
         });
     };
     // Before the forward and behind it in its batch, and in a batch that was decided before it was durable.
@@ -136,7 +138,7 @@ fn who_comes_and_goes_while_a_body_is_moved_is_counted_where_it_is() {
     apply(&mut index, 20_480, |g, chain| {
         g.push_of(kind::EXPUNGE, ALICE, chain, |out| {
             let inbox = index_free_copies(&message, &[1, 5, 6, 7]);
-            ExpungeRecord::encode(out, MailboxId::INBOX, 9, inbox.iter());
+            ExpungeRecord::encode(out, MailboxId::INBOX, 9, inbox.iter(), true);
         });
     });
     assert_eq!((users(&index, new), index.segments[&1].live), (0, 0));
@@ -154,7 +156,7 @@ fn a_body_that_nobody_wants_any_more_when_it_is_moved_arrives_dead() {
     apply(&mut index, 8_192, |g, chain| {
         forward(g, old);
         g.push_of(kind::EXPUNGE, ALICE, chain, |out| {
-            ExpungeRecord::encode(out, MailboxId::INBOX, 3, [&message].into_iter());
+            ExpungeRecord::encode(out, MailboxId::INBOX, 3, [&message].into_iter(), true);
         });
     });
     let new = index.forwards.resolve(old);
@@ -203,7 +205,7 @@ fn records_that_do_not_fit_are_orphans_and_no_panic() {
         g.push_body(vec![], vec![], 0, 0);
         g.push_of(kind::EXPUNGE, ALICE, chain, |out| {
             let gone = [7, 3, 3, 9].map(|uid| Message::sketch(uid, 1, &Flags::none(), 0, 0));
-            ExpungeRecord::encode(out, MailboxId::INBOX, 1, gone.iter());
+            ExpungeRecord::encode(out, MailboxId::INBOX, 1, gone.iter(), true);
         });
         g.push_of(kind::ACCOUNT_REMOVE, ALICE, chain, |out| ReleasedList::encode(out, 0, 0, &[]));
         message(g, chain, 9, 15);

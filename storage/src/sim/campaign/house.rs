@@ -49,6 +49,7 @@ pub fn settings(seed: u64) -> Settings {
         checkpoint_bytes: 16 << 10,
         index_bytes_max: if seed.is_multiple_of(4) { 0 } else { Settings::DEFAULT.index_bytes_max },
         fold_at: 4 + (seed >> 2) as u32 % 16,
+        retain: false,
     }
 }
 

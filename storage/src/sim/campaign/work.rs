@@ -54,6 +54,7 @@ impl Work {
             | Op::Copy { account, .. }
             | Op::Move { account, .. }
             | Op::Expunge { account, .. }
+            | Op::Discard { account, .. }
             | Op::Summaries { account, .. } => Some(*account),
         };
         self.ops.iter().filter_map(account).collect()
