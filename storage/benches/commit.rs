@@ -76,7 +76,7 @@ fn ready<T>(future: impl Future<Output = T>) -> T {
 }
 
 fn main() {
-    for (batch, copies) in [(1, 1), (16, 1), (64, 1), (256, 1), (64, 10)] {
+    for (batch, copies) in [(1, 1), (8, 1), (16, 1), (64, 1), (256, 1), (64, 10)] {
         run(batch, copies);
     }
 }

@@ -1,7 +1,7 @@
 //! How long opening takes: with a checkpoint, and by reading the whole log. Files are in the page cache.
 //!
 //! `cargo bench -p ringpost-storage --bench recovery -- FOLDER [GIB]`. Makes volumes under FOLDER (default: the system's folder
-//! for such things), some GiB in all, and removes them. Prints seconds, and GiB/s of log for the whole log.
+//! for such things), some GiB in all, and removes them. Prints seconds, and for the whole log GiB/s and seconds for each GiB.
 
 use std::fs::{self, OpenOptions};
 use std::future::Future;
@@ -105,7 +105,7 @@ fn main() {
     let gib: f64 = args.next().map_or(1.0, |gib| gib.parse().expect("GiB"));
     let letters = |body_bytes: usize| ((gib * f64::from(1 << 30)) / (body_bytes + 400) as f64) as u32;
     println!(
-        "accounts  letters  octets  batch |   log GiB  pages MiB | killed: open s, batches | whole log: s   GiB/s"
+        "accounts  letters  octets  batch |   log GiB  pages MiB | killed: open s, batches | whole log: s   GiB/s  s/GiB"
     );
     for fill in [
         Fill { accounts: 1_000, letters: 100_000, body_bytes: 4_096, batch: 64 },
@@ -136,7 +136,7 @@ fn run(folder: &std::path::Path, fill: &Fill) {
     assert_eq!(volume.account_ids().len(), fill.accounts as usize);
     let gib = whole.bytes as f64 / f64::from(1 << 30);
     println!(
-        "{:>8} {:>8} {:>7} {:>6} | {gib:>9.2} {:>10.1} | {quick:>13.3} {:>9} | {slow:>12.3} {:>7.2}",
+        "{:>8} {:>8} {:>7} {:>6} | {gib:>9.2} {:>10.1} | {quick:>13.3} {:>9} | {slow:>12.3} {:>7.2} {:>6.2}",
         fill.accounts,
         fill.letters,
         fill.body_bytes,
@@ -144,6 +144,7 @@ fn run(folder: &std::path::Path, fill: &Fill) {
         stats as f64 / f64::from(1 << 20),
         recovered.batches,
         gib / slow,
+        slow / gib,
     );
     fs::remove_dir_all(&folder).expect("removed");
 }
