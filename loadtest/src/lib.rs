@@ -28,6 +28,7 @@ pub mod accept;
 pub mod figures;
 pub mod kill;
 
+pub mod broken;
 pub mod cut;
 pub mod full;
 

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ringpost_loadtest::{accept, accounts, cut, figures, full, kill};
+use ringpost_loadtest::{accept, accounts, broken, cut, figures, full, kill};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,6 +34,8 @@ enum Command {
     Kill(Box<kill::Args>),
     /// Cuts the power under load again and again: what the disk was not told to flush is lost. For root.
     Cut(Box<cut::Args>),
+    /// Lets the disk of one volume fail under load: the other goes on. For root.
+    Broken(Box<broken::Args>),
     /// Fills a small disk, kills the server, goes on, and makes room again. For root.
     Full(Box<full::Args>),
 }
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Handshake(args) => figures::handshake::run(&args),
         Command::Kill(args) => kill::run(&args),
         Command::Cut(args) => cut::run(&args),
+        Command::Broken(args) => broken::run(&args),
         Command::Full(args) => full::run(&args),
     };
     match outcome {

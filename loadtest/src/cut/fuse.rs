@@ -62,6 +62,8 @@ struct State {
     held: Option<Vec<u64>>,
     /// After that everything fails.
     dead: bool,
+    /// Writes and flushes fail.
+    read_only: bool,
 }
 
 impl Fuse {
@@ -77,7 +79,7 @@ impl Fuse {
         let at = file.display().to_string();
         stack::run("mount", &["-i", "-t", "fuse", "-o", &options, "ringpost-platter", &at])?;
         fcntl_setfd(&device, FdFlags::CLOEXEC).map_err(|why| fail(why.into()))?;
-        let state = Mutex::new(State { platter, held: None, dead: false });
+        let state = Mutex::new(State { platter, held: None, dead: false, read_only: false });
         let shared = Arc::new(Shared { device, state });
         let of = shared.clone();
         let serving = std::thread::Builder::new().name("platter".into()).spawn(move || of.serve()).map_err(fail)?;
@@ -89,6 +91,11 @@ impl Fuse {
         let state = &mut *self.shared.state();
         state.held = Some(Vec::new());
         state.platter.cut(chance)
+    }
+
+    /// From now on writes and flushes fail.
+    pub fn refuse_writes(&self) {
+        self.shared.state().read_only = true;
     }
 
     /// Fails whatever waits since the cut, and all that is still to come.
@@ -184,7 +191,7 @@ impl Shared {
         if let Some(held) = &mut state.held {
             return held.push(unique);
         }
-        if state.dead {
+        if state.dead || (state.read_only && opcode != READ) {
             return self.answer(unique, EIO, &[]);
         }
         let mut fields = Fields(body);

@@ -102,10 +102,10 @@ pub fn run(args: &Args) -> Result<bool, String> {
     fs::write(&config, stack::CONFIG).map_err(|e| format!("{}: {e}", config.display()))?;
     println!("seed {seed}, {} on a disk of {} MiB, server log in {}", args.fs.name(), args.disk_mib, home.display());
     let platter = Platter::new((args.disk_mib << 20) as usize, args.disk_lies);
-    let mut power = Power::on(&home, args.fs, platter, seed)?;
+    let mut power = Power::on(&home, &home.join("mnt"), args.fs, platter, seed)?;
     let recipe = Recipe {
         binary: args.server_binary.clone(),
-        data: power.mount_point().join("data"),
+        data: home.join("mnt/data"),
         port_offset: args.port_offset,
         shards: args.shards,
         log: home.join("server.log"),
@@ -138,14 +138,15 @@ pub fn run(args: &Args) -> Result<bool, String> {
     Ok(summary.is_well() != args.expect_loss)
 }
 
-fn hindrance(kind: Kind) -> Option<String> {
+pub(crate) fn hindrance(kind: Kind) -> Option<String> {
     let fuse = Path::new("/dev/fuse").exists();
     stack::hindrance(kind).or_else(|| (!fuse).then(|| "there is no /dev/fuse".to_owned()))
 }
 
 /// A disk that can be cut, with a file system on it.
-struct Power {
+pub(crate) struct Power {
     home: PathBuf,
+    mount_point: PathBuf,
     kind: Kind,
     chance: StdRng,
     // Dropped in this order: the file system before its disk.
@@ -158,23 +159,30 @@ struct Power {
 }
 
 impl Power {
-    fn on(home: &Path, kind: Kind, platter: Platter, seed: u64) -> Result<Power, String> {
+    /// An honest disk of so many octets, mounted there.
+    pub(crate) fn at(home: &Path, mount_point: &Path, kind: Kind, bytes: usize, seed: u64) -> Result<Power, String> {
+        Power::on(home, mount_point, kind, Platter::new(bytes, false), seed)
+    }
+
+    fn on(home: &Path, mount_point: &Path, kind: Kind, platter: Platter, seed: u64) -> Result<Power, String> {
         let chance = StdRng::seed_from_u64(seed ^ 0x0070_6c61_7474_6572);
-        let home = home.to_owned();
+        let (home, mount_point) = (home.to_owned(), mount_point.to_owned());
+        let (mounted, fuse) = (None, None);
         let mut power =
-            Power { home, kind, chance, mounted: None, fuse: None, cuts: 0, doubts: 0, lost: 0, flushes: 0 };
+            Power { home, mount_point, kind, chance, mounted, fuse, cuts: 0, doubts: 0, lost: 0, flushes: 0 };
         power.attach(platter, true)?;
         Ok(power)
     }
 
-    fn mount_point(&self) -> PathBuf {
-        self.home.join("mnt")
+    /// From now on writes and flushes fail, and reads do not.
+    pub(crate) fn refuse_writes(&self) {
+        self.fuse.iter().for_each(Fuse::refuse_writes);
     }
 
     fn attach(&mut self, platter: Platter, make: bool) -> Result<(), String> {
         let disk = self.home.join("disk");
         self.fuse = Some(Fuse::mount(&disk, platter)?);
-        self.mounted = Some(stack::mount(&disk, self.kind, make, &self.mount_point())?);
+        self.mounted = Some(stack::mount(&disk, self.kind, make, &self.mount_point)?);
         Ok(())
     }
 }

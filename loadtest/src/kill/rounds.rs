@@ -39,6 +39,11 @@ pub(crate) trait Ground {
         Ok(())
     }
 
+    /// What was not as it has to be.
+    fn amiss(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What it has to tell of itself.
     fn told(&self) -> BTreeMap<&'static str, u64> {
         BTreeMap::new()
@@ -121,6 +126,7 @@ pub(crate) fn play(plan: &Plan, recipe: &Recipe, home: &Path, ground: &mut impl 
             ground.end(&mut server);
         });
         run.record(events);
+        ground.amiss().iter().for_each(|why| run.broken(why));
         ground.mend()?;
         server = recipe.start()?;
         starts.push(server.start.as_millis() as u64);
