@@ -350,6 +350,8 @@ pub async fn execute(office: &Rc<Office>, request: Request) -> Response {
 pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Body>) -> (Response, Vec<u8>) {
     let mut octets = Vec::new();
     let (verb, about) = request.title();
+    // To stop is no change of the store, and is to be seen.
+    let changes = request.changes() || matches!(request, Request::Stop {} | Request::StoreHold { .. });
     let about = about.to_owned();
     let response = match request {
         Request::Stats { per_shard } => stats::stats(office, per_shard).await,
@@ -385,8 +387,9 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
     match &response {
         Response::Refused { error } => tracing::warn!(target: "admin", verb, about, error, "refused"),
         Response::Failed { error } => tracing::error!(target: "admin", verb, about, error, "failed"),
-        // A tool asks thousands of times.
+        // A tool asks thousands of times, and who only looks is no news.
         Response::Store { .. } => tracing::debug!(target: "admin", verb, about, "done"),
+        _ if !changes => tracing::debug!(target: "admin", verb, about, "done"),
         _ => tracing::info!(target: "admin", verb, about, "done"),
     }
     (response, octets)

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use indicatif::HumanBytes;
 use ringpost_storage::backup::SUPERBLOCK;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -88,8 +89,12 @@ impl Manifest {
 
 pub(super) fn run(args: &BackupArgs) -> Result<(), String> {
     let (data, dir) = (&args.at.data, &args.dir);
-    let store =
-        fs::read(home::store_file(data)).map_err(|why| format!("{}: {why}", home::store_file(data).display()))?;
+    let store = fs::read(home::store_file(data)).map_err(|why| match why.kind() {
+        io::ErrorKind::NotFound => {
+            format!("{}: there is no store here: name the data directory with --data DIR", data.display())
+        }
+        _ => format!("{}: {why}", home::store_file(data).display()),
+    })?;
     let before = before(dir, &store)?;
     let mut backup = Backup { data, dir, before, progress: Progress::new(), octets: 0, copied: 0, kept: 0 };
     match desk::running(data)? {
@@ -255,8 +260,10 @@ impl Backup<'_> {
         let store = fs::read(home::store_file(self.dir)).map_err(|why| why.to_string())?;
         self.write(&store, true, counts)?;
         let (copied, kept, octets) = (self.copied, self.kept, self.octets);
-        self.progress
-            .tell(&format!("backup complete: {copied} segments copied ({octets} octets), {kept} were there already"));
+        self.progress.tell(&format!(
+            "backup complete: {copied} segments copied ({}), {kept} were there already",
+            HumanBytes(octets)
+        ));
         Ok(())
     }
 

@@ -118,7 +118,7 @@ impl Step<'_> {
         uids: Vec<Uid>,
         to: Target,
     ) -> Result<Option<Modseq>, Refused> {
-        let Arrived { pairs, modseq, .. } = self.arrive(id, from, uids, to, Room::Kept)?;
+        let Arrived { pairs, modseq, .. } = self.arrive(id, from, uids, to, Room::Needless)?;
         Ok((!pairs.is_empty()).then_some(modseq))
     }
 
