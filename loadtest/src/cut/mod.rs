@@ -131,6 +131,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
         played => played?,
     };
     summary.shards = args.shards;
+    summary.fs = Some(args.fs.name());
     summary.tell(args.json.as_deref(), args.ledger.as_deref())?;
     if summary.is_well() || args.expect_loss {
         fs::remove_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
