@@ -193,13 +193,15 @@ fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
         tally.looks
     );
     println!(
-        "  {} transactions ({} refused), {} accounts folded, {} segments compacted, old places forgotten {} times; {} to several; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
+        "  {} transactions ({} refused), {} accounts folded, {} segments compacted, old places forgotten {} times; {} over quota; {} to several, {} bodies in pieces; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
         tally.decided,
         tally.refused,
         tally.folds,
         tally.compacted,
         tally.forgets,
+        tally.over_quota,
         tally.shared,
+        tally.uploads,
         tally.appended,
         tally.copied,
         tally.moved,

@@ -14,8 +14,8 @@ use crate::batch;
 use crate::segment::{self, BLOCK_BYTES, HEADER_BYTES, SegmentHeader};
 use crate::sim::{OpKind, SimDisk};
 use crate::{
-    AccountId, Compacted, Create, Decided, OpenError, Pace, ReadError, Recovered, Refused, Settings, Stuck, Volume,
-    VolumeId,
+    AccountId, Body, Compacted, Create, Decided, OpenError, Pace, ReadError, Recovered, Refused, Settings, Stuck,
+    Upload, Volume, VolumeId,
 };
 
 /// The store of all volumes under trial.
@@ -221,6 +221,24 @@ async fn open_or_make(disk: SimDisk, seed: u64, settings: Settings) -> Result<(V
     Volume::open(disk, Some((STORE, VOLUME)), settings).await
 }
 
+/// Puts a body into the log, in so many pieces; the last of it stays in memory.
+async fn put(upload: &mut Upload<SimDisk>, body: &Body, now_ms: i64, pieces: usize) -> Result<Body, Refused> {
+    let octets: Vec<u8> = body.parts().flatten().copied().collect();
+    let mut whole = Body::default();
+    let mut parts = octets.chunks(octets.len() / (pieces + 1) + 1).peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            whole.push(part);
+            break;
+        }
+        let putting = upload.put(vec![Body::from(part.to_vec())], now_ms)?;
+        // Whatever became of them, nobody has these octets.
+        let (put, _) = putting.durable().await.map_err(|_| Refused::Failed)?;
+        put.into_iter().for_each(|put| whole.follow(put));
+    }
+    Ok(whole)
+}
+
 impl House {
     /// The epoch of the log.
     #[must_use]
@@ -253,12 +271,38 @@ impl House {
         &mut self,
         work: &Work,
         now_ms: i64,
+        each_turn: impl FnMut() -> bool,
+    ) -> Option<Result<Decided, Refused>> {
+        self.decide_in_pieces(work, now_ms, 0, each_turn)
+    }
+
+    /// As [`House::decide`], when its bodies have been put into the log, each in so many pieces and the last of it in memory; 0:
+    /// all of them are in memory.
+    ///
+    /// # Panics
+    /// As [`House::decide`].
+    pub fn decide_in_pieces(
+        &mut self,
+        work: &Work,
+        now_ms: i64,
+        pieces: usize,
         mut each_turn: impl FnMut() -> bool,
     ) -> Option<Result<Decided, Refused>> {
         let told = Rc::new(RefCell::new(None));
         let (volume, tell) = (self.volume.clone(), told.clone());
-        let (accounts, transaction) = (work.held(), work.transaction());
+        let (accounts, mut transaction) = (work.held(), work.transaction());
         self.tasks.spawn(async move {
+            // Kept until the transaction is decided that refers to the pieces.
+            let mut upload = volume.upload();
+            for body in transaction.bodies.iter_mut().filter(|_| pieces > 0) {
+                match put(&mut upload, body, now_ms, pieces).await {
+                    Ok(whole) => *body = whole,
+                    Err(why) => {
+                        *tell.borrow_mut() = Some(Err(why));
+                        return;
+                    }
+                }
+            }
             let mut held = Vec::new();
             for account in accounts {
                 match volume.load(account).await {

@@ -196,6 +196,9 @@ impl Model {
             }
             (Op::Copy { account, from, uids, to }, Outcome::Copied { uidvalidity, pairs, modseq }) => {
                 self.arrive((*account, *from, uids), (to, outcomes), *uidvalidity, pairs, *modseq);
+                if !pairs.is_empty() {
+                    self.keeps_within_limits(*account);
+                }
             }
             (Op::Move { account, from, uids, to }, Outcome::Moved { uidvalidity, pairs, modseq }) => {
                 self.arrive((*account, *from, uids), (to, outcomes), *uidvalidity, pairs, *modseq);
@@ -235,6 +238,9 @@ impl Model {
                 into.uidnext = uid + 1;
                 into.knows(*modseq);
                 into.messages.insert(*uid, message(flags, *modseq, *internal_ms, text));
+                if matches!(op, Op::Append { .. }) {
+                    self.keeps_within_limits(*account);
+                }
             }
             (Op::StoreFlags { account, mailbox, how, flags, .. }, Outcome::Stored { changed, .. }) => {
                 if let Some(Changed { modseq, .. }) = changed.first() {
@@ -309,6 +315,49 @@ impl Model {
             into.knows(modseq);
             into.messages.insert(*new, Message { modseq, summary: None, ..source[uid].clone() });
         }
+    }
+
+    /// Octets and messages that an account keeps.
+    #[must_use]
+    pub fn kept(&self, account: AccountId) -> (u64, u32) {
+        let mailboxes = self.accounts.get(&account).into_iter().flat_map(|a| a.mailboxes.values());
+        let sizes = mailboxes.flat_map(|m| m.messages.values()).map(|message| message.text.len() as u64);
+        sizes.fold((0, 0), |(bytes, messages), size| (bytes + size, messages + 1))
+    }
+
+    fn keeps_within_limits(&self, account: AccountId) {
+        let (bytes, messages) = self.kept(account);
+        let limits = self.accounts[&account].limits;
+        assert!(limits.hold(bytes, messages), "an account keeps {bytes} octets and {messages} messages: {limits:?}");
+    }
+
+    /// True if an account might keep more than it may after some work, if nothing in it went.
+    #[must_use]
+    pub fn may_pass_limits(&self, work: &Work) -> bool {
+        let mut more: BTreeMap<AccountId, (u64, u32)> = BTreeMap::new();
+        let mut add = |account: AccountId, bytes: u64, messages: u32| {
+            let more = more.entry(account).or_default();
+            *more = (more.0 + bytes, more.1 + messages);
+        };
+        let mut limits: BTreeMap<AccountId, Limits> = self.accounts.iter().map(|(id, a)| (*id, a.limits)).collect();
+        for op in &work.ops {
+            match op {
+                Op::Append { account, body, prefix, .. } => {
+                    add(*account, (prefix.len() + work.texts[*body].len()) as u64, 1);
+                }
+                // What is there may be copied, and with it what this work has added.
+                Op::Copy { account, .. } => {
+                    let (bytes, messages) = self.kept(*account);
+                    add(*account, bytes, messages);
+                }
+                Op::SetLimits { account, limits: set } => drop(limits.insert(*account, *set)),
+                _ => {}
+            }
+        }
+        more.into_iter().any(|(account, (bytes, messages))| {
+            let kept = self.kept(account);
+            limits.get(&account).is_some_and(|limits| !limits.hold(kept.0 + bytes, kept.1 + messages))
+        })
     }
 
     /// Messages in it.

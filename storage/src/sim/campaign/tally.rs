@@ -56,6 +56,10 @@ pub struct Tally {
     pub renamed: u64,
     /// Accounts removed.
     pub removed: u64,
+    /// Bodies that came in pieces.
+    pub uploads: u64,
+    /// Transactions refused because an account would have kept more than it may.
+    pub over_quota: u64,
     /// Summaries kept.
     pub summaries: u64,
     /// Accounts folded.
@@ -107,7 +111,7 @@ impl Tally {
         self.images_at.iter_mut().zip(other.images_at).for_each(|(mine, more)| *mine += more);
     }
 
-    fn fields(&mut self) -> [&mut u64; 28] {
+    fn fields(&mut self) -> [&mut u64; 30] {
         [
             &mut self.seeds,
             &mut self.points,
@@ -133,6 +137,8 @@ impl Tally {
             &mut self.expunged,
             &mut self.renamed,
             &mut self.removed,
+            &mut self.uploads,
+            &mut self.over_quota,
             &mut self.summaries,
             &mut self.folds,
             &mut self.checkpoints,

@@ -78,6 +78,22 @@ impl Work {
     }
 }
 
+impl Work {
+    /// Limits for an account, not far above what it keeps. `None`: there is none.
+    #[must_use]
+    pub fn narrow_limits(chance: &mut SmallRng, model: &Model) -> Option<Work> {
+        let accounts: Vec<AccountId> = model.accounts.keys().copied().collect();
+        let account = some(chance, &accounts)?;
+        let (bytes, messages) = model.kept(account);
+        let limits = match chance.random_range(0..3) {
+            0 => Limits { bytes: bytes + chance.random_range(0..20_000), messages: 0 },
+            1 => Limits { bytes: 0, messages: messages + chance.random_range(0..5) },
+            _ => Limits::NONE,
+        };
+        Some(Work { texts: vec![], ops: vec![Op::SetLimits { account, limits }] })
+    }
+}
+
 /// One letter for several accounts: one body, a copy in each INBOX.
 fn delivery(chance: &mut SmallRng, scale: Scale, model: &Model, work: &mut Work) {
     work.texts.push(letter(chance, scale));
