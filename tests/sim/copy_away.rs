@@ -198,6 +198,8 @@ fn what_has_no_room_in_another_volume_is_not_sent_and_what_has_uses_it_up() {
         doing(move |office| {
             let put = put.clone();
             async move {
+                // The other shard has its account and letters by then.
+                shard::sleep(Duration::from_secs(1)).await;
                 office.hear(Change::Limited { accounts: vec![BOB], limited: true });
                 // Bob has three letters.
                 let limits = Limits { bytes: 0, messages: 5 };
