@@ -112,8 +112,7 @@ async fn talk<D: Traveller>(
         // Asked before, because what is sent does not come back; nobody else runs between question and call.
         if office.mesh.has_room(to, 0) {
             observe::count(Counter::HandoffsOut);
-            let held = if bugs::on(Bug::LoseHeld) { Vec::new() } else { held };
-            let visitor = Visitor { stream, decided, held, arrival, talk: D::talk(asking) };
+            let visitor = Visitor { stream, decided, held: kept(held), arrival, talk: D::talk(asking) };
             if let Err(why) = office.mesh.call(to, Request::Visit(Box::new(visitor)), 0).await {
                 // The connection went with the request, and is closed.
                 tracing::warn!(protocol = D::PROTOCOL.word(), %peer, shard = to, ?why, "connection lost between shards");
@@ -125,4 +124,9 @@ async fn talk<D: Traveller>(
         session = asking;
         first = First::Middle { held, answer: Box::new(Box::pin(D::answer_to_login(None)).await) };
     }
+}
+
+/// What was received and not used. (Not in `talk`, whose every local is memory of each connection.)
+fn kept(held: Vec<u8>) -> Vec<u8> {
+    if bugs::on(Bug::LoseHeld) { Vec::new() } else { held }
 }
