@@ -215,8 +215,7 @@ fn a197_a_large_letter_and_the_limits_of_its_account_move_with_it() {
             assert!(body().await == before, "seed {seed}");
             assert_eq!(quota_of().await, quota);
             // The limits are known in its new home at once, and to who puts the account there again.
-            let ask =
-                json!({"verb": "account-passwd", "account": {"address": "alice@ringpost.test", "password": "secret"}});
+            let ask = json!({"verb": "account-passwd", "address": "alice@ringpost.test", "password": "secret"});
             assert_eq!(operator().await.ask(ask).await["answer"], json!("accounts"));
             assert_eq!(quota_of().await, quota);
             world.crash(first);
