@@ -35,7 +35,7 @@ struct Check {
 }
 
 const CHECKS: &[Check] = &[
-    Check { name: "crash", trial: |images, seed| Trial::run(images, seed, false), pass: 3, find: 60 },
+    Check { name: "crash", trial: |images, seed| Trial::run(images, seed, false), pass: 3, find: 200 },
     Check { name: "faults", trial: |images, seed| Trial::run(images, seed, true), pass: 6, find: 80 },
     Check { name: "exhaust", trial: exhaust::run, pass: 20, find: 200 },
     Check { name: "iofail", trial: |_, seed| iofail::run(seed), pass: 9, find: 30 },
