@@ -15,7 +15,7 @@ const SOME: u32 = 60;
 /// Connections at once.
 const FEW: u32 = 8;
 /// The same, where messages are not as large.
-const MANY: u32 = 48;
+const MANY: u32 = 64;
 /// What each may take of the process's memory, with its part of what they share, octets.
 const MEMORY_BYTES_MAX: u64 = 1 << 20;
 /// Block `k` of message `n`: lines that no protocol has to change.
