@@ -74,7 +74,8 @@ pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
         }
     };
     let durable = match written {
-        Ok(_) if inner.log.borrow().distrusted => false,
+        // It would go on in a segment that is about to go.
+        Ok(_) if inner.log.borrow().distrusted || position.segment <= inner.retiring.get() => false,
         Ok(address) => {
             {
                 let mut log = inner.log.borrow_mut();

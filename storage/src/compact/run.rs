@@ -283,6 +283,10 @@ impl<D: Disk> Inner<D> {
             let index = self.index.borrow();
             let segment = index.segments.get(&number);
             let used = segment.is_some_and(|s| s.live > 0 || s.blobs > 0);
+            // A checkpoint may have come that goes on at its end.
+            if !self.log.borrow().is_checkpointed(number) {
+                return Err(Stuck::InUse);
+            }
             if used || index.debts.iter().any(|list| list.segment == number) || self.pins.held(number) > 0 {
                 return Err(Stuck::InUse);
             }
@@ -291,6 +295,8 @@ impl<D: Disk> Inner<D> {
             let (index, log) = (self.index.borrow(), self.log.borrow());
             gone_with(&log, &index, number, source.first_lsn)
         };
+        self.retiring.set(number);
+        let _retiring = Retiring(&self.retiring);
         let head = self.log.borrow().head.0;
         let bound = Bound { bytes: FRAME_BYTES_MAX + Retired::bytes(runs.len()), parts: 0, appends: false };
         self.write(bound, |_, gather| {
@@ -307,6 +313,15 @@ impl<D: Disk> Inner<D> {
         self.log.borrow_mut().retire(number);
         self.keep_bell.ring();
         Ok(())
+    }
+}
+
+/// A segment that is about to go.
+struct Retiring<'a>(&'a std::cell::Cell<u32>);
+
+impl Drop for Retiring<'_> {
+    fn drop(&mut self) {
+        self.0.set(0);
     }
 }
 

@@ -121,6 +121,7 @@ pub async fn open<D: Disk>(
         reading: Pins::default(),
         stuck: RefCell::default(),
         compacting: Cell::default(),
+        retiring: Cell::default(),
         renaming: Cell::default(),
         rests_until: Cell::default(),
         scrub: Scrub::default(),

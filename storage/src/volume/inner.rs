@@ -55,6 +55,8 @@ pub(crate) struct Inner<D: Disk> {
     pub stuck: RefCell<BTreeMap<u32, Stuck>>,
     /// A segment is being compacted.
     pub compacting: Cell<bool>,
+    /// The segment that is about to go: a checkpoint that would go on in it is not named. 0: none.
+    pub retiring: Cell<u32>,
     pub renaming: Cell<Renaming>,
     pub scrub: Scrub,
     /// Nothing is compacted before the log has written so many octets: the last round brought too little.
