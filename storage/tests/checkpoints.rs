@@ -172,6 +172,17 @@ fn without_a_checkpoint_that_reads_the_whole_log_is_read() {
 }
 
 #[test]
+fn a_segment_that_is_gone_behind_a_checkpoint_is_told_at_the_start() {
+    let (disk, all) = busy();
+    block_on(ringpost_storage::disk::Disk::remove(&disk, "segment-00000002")).unwrap();
+    let v = open_often(&disk);
+    assert!(v.recovered.damaged.iter().any(|(segment, ..)| *segment == 2), "{:?}", v.recovered);
+    // Whatever is shown is either read, or said to be damaged.
+    let shown = all.iter().flat_map(|account| v.uids(*account).into_iter().map(|uid| (*account, uid)));
+    assert!(shown.filter(|(account, uid)| v.text(*account, *uid).is_ok()).count() > 10);
+}
+
+#[test]
 fn no_room_for_pages_puts_the_checkpoint_off() {
     let disk = made();
     let mut v = open_often(&disk);

@@ -17,7 +17,6 @@ use super::{Pace, Stuck};
 use crate::commit::Bound;
 use crate::disk::Disk;
 use crate::fold::{FoldError, Rewrite};
-use crate::index::Entry;
 use crate::record::{FRAME_BYTES_MAX, Forget, kind};
 use crate::transaction::Refused;
 use crate::transfer::TransferNumber;
@@ -81,9 +80,8 @@ impl<D: Disk> Inner<D> {
             }
         }
         self.renaming.set(Renaming { mark: None, ..renaming });
-        let named = |entry: &Entry| entry.used_messages > 0;
-        let accounts: Vec<AccountId> =
-            self.index.borrow().entries.iter().filter(|e| named(e)).map(|entry| entry.id).collect();
+        // Also those that keep nothing that counts: what was expunged may be retained.
+        let accounts: Vec<AccountId> = self.index.borrow().entries.iter().map(|entry| entry.id).collect();
         for account in accounts {
             if !self.rename_account(account, mark.segment, pace).await? {
                 // It is tried again when that costs as much again.

@@ -174,6 +174,7 @@ pub async fn scan<F: File>(
     }
     walk.missing_before(walk.scan.next_lsn);
     walk.judge_holes(superblock.segment_bytes);
+    walk.tell_missing(files, superblock.segment_bytes);
     let Walk { mut scan, chain, .. } = walk;
     scan.recovered.lost_batches = scan.lost.iter().map(|(first, last)| last - first + 1).sum();
     scan.prev = chain.unwrap_or(0);
@@ -363,6 +364,15 @@ impl Walk {
 
     fn damaged<F>(&mut self, frames: &Frames<'_, F>, from: u64, to: u64) {
         self.found_damage((frames.segment, from, to - from));
+    }
+
+    /// Segments that a checkpoint knows, and that are not there: what lives in them is damaged.
+    fn tell_missing<F>(&mut self, files: &BTreeMap<u32, F>, segment_bytes: u64) {
+        let index = &self.scan.index;
+        let lives = |number: &u32| index.segments[number].live > 0 || index.segments[number].blobs > 0;
+        let is_missing = |number: &u32| !files.contains_key(number) && !index.is_retired(*number);
+        let missing: Vec<u32> = index.segments.keys().copied().filter(|n| is_missing(n) && lives(n)).collect();
+        missing.into_iter().for_each(|number| self.found_damage((number, 0, segment_bytes)));
     }
 
     /// A checkpoint may have known of it.

@@ -335,28 +335,28 @@ impl Model {
     #[must_use]
     pub fn may_pass_limits(&self, work: &Work) -> bool {
         let mut more: BTreeMap<AccountId, (u64, u32)> = BTreeMap::new();
-        let mut add = |account: AccountId, bytes: u64, messages: u32| {
-            let more = more.entry(account).or_default();
-            *more = (more.0 + bytes, more.1 + messages);
-        };
-        let mut limits: BTreeMap<AccountId, Limits> = self.accounts.iter().map(|(id, a)| (*id, a.limits)).collect();
+        // Whatever they are while the work is decided.
+        let mut limits: Vec<(AccountId, Limits)> = self.accounts.iter().map(|(id, a)| (*id, a.limits)).collect();
         for op in &work.ops {
             match op {
                 Op::Append { account, body, prefix, .. } => {
-                    add(*account, (prefix.len() + work.texts[*body].len()) as u64, 1);
+                    let more = more.entry(*account).or_default();
+                    *more = (more.0 + (prefix.len() + work.texts[*body].len()) as u64, more.1 + 1);
                 }
                 // What is there may be copied, and with it what this work has added.
                 Op::Copy { account, .. } => {
                     let (bytes, messages) = self.kept(*account);
-                    add(*account, bytes, messages);
+                    let more = more.entry(*account).or_default();
+                    *more = (2 * more.0 + bytes, 2 * more.1 + messages);
                 }
-                Op::SetLimits { account, limits: set } => drop(limits.insert(*account, *set)),
+                Op::SetLimits { account, limits: set } => limits.push((*account, *set)),
                 _ => {}
             }
         }
         more.into_iter().any(|(account, (bytes, messages))| {
             let kept = self.kept(account);
-            limits.get(&account).is_some_and(|limits| !limits.hold(kept.0 + bytes, kept.1 + messages))
+            let passes = |limits: &Limits| !limits.hold(kept.0 + bytes, kept.1 + messages);
+            limits.iter().any(|(id, limits)| *id == account && passes(limits))
         })
     }
 
