@@ -235,6 +235,53 @@ fn compaction_keeps_it() {
     }
 }
 
+/// Whatever can be done is worth it.
+struct Keen;
+
+impl Pace for Keen {
+    fn now_ms(&self) -> i64 {
+        NOW_MS
+    }
+
+    fn is_eager(&self) -> bool {
+        true
+    }
+
+    async fn rest(&self, _: u64) {}
+}
+
+#[test]
+fn it_is_found_also_when_old_places_were_forgotten() {
+    let disk = made();
+    let with = Settings { checkpoint_bytes: 32 << 10, ..retaining() };
+    let mut v = try_open_with(&disk, with.clone()).unwrap();
+    let (alice, bob) = (v.account("a@x"), v.account("b@x"));
+    for n in 1..=20 {
+        v.deliver(alice, &text(1_000, n));
+    }
+    // She keeps nothing that counts.
+    v.done(expunge(alice, &(1..=20).collect::<Vec<u32>>()));
+    for round in 0..40 {
+        let uids = (0..20).map(|n| v.deliver(bob, &text(3_000, 1_000 + round * 20 + n))).collect();
+        v.done(Op::Discard { account: bob, mailbox: INBOX, uids });
+        let volume = v.volume.clone();
+        v.tasks.spawn(async move {
+            for _ in 0..3 {
+                volume.compact(&Keen).await;
+            }
+        });
+        v.tasks.settle();
+    }
+    assert!(v.volume.stats().forgets >= 3, "{:?}", v.volume.stats());
+    v.held.clear();
+    v.close();
+    let mut v = try_open_with(&disk, with).unwrap();
+    assert_eq!(bring_back(&mut v, alice, INBOX).len(), 20);
+    for (uid, n) in v.uids(alice).into_iter().zip(1..) {
+        assert_eq!(v.text(alice, uid).unwrap(), prefixed(alice, &text(1_000, n)));
+    }
+}
+
 #[test]
 fn a_crash_leaves_it_here_or_there_never_twice_and_never_nowhere() {
     let (mut here, mut there) = (0, 0);
