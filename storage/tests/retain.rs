@@ -262,14 +262,14 @@ fn it_is_found_also_when_old_places_were_forgotten() {
     // She keeps nothing that counts.
     v.done(expunge(alice, &(1..=20).collect::<Vec<u32>>()));
     let mut forgets = 0;
-    for round in 0..60 {
+    for round in 0..120 {
         let uids = (0..20).map(|n| v.deliver(bob, &text(3_000, 1_000 + round * 20 + n))).collect();
         v.done(Op::Discard { account: bob, mailbox: INBOX, uids });
         let volume = v.volume.clone();
+        // By turns: what lives moves, and then nothing but what is empty goes, so that nobody's rows are written again for it.
+        let keen = round % 3 != 2;
         v.tasks.spawn(async move {
-            for _ in 0..3 {
-                volume.compact(&Keen).await;
-            }
+            drop(if keen { volume.compact(&Keen).await } else { volume.compact(&Calm).await });
         });
         v.tasks.settle();
         if v.volume.stats().forgets > 0 {
@@ -283,7 +283,7 @@ fn it_is_found_also_when_old_places_were_forgotten() {
             kept.iter().for_each(|message| drop(block_on(v.volume.read(message)).unwrap()));
         }
     }
-    assert!(forgets >= 3, "{forgets}");
+    assert!(forgets >= 2, "{forgets}");
     assert_eq!(bring_back(&mut v, alice, INBOX).len(), 20);
     for (uid, n) in v.uids(alice).into_iter().zip(1..) {
         assert_eq!(v.text(alice, uid).unwrap(), prefixed(alice, &text(1_000, n)));
