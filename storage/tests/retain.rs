@@ -269,7 +269,7 @@ fn it_is_found_also_when_old_places_were_forgotten() {
         // By turns: what lives moves, and then nothing but what is empty goes, so that nobody's rows are written again for it.
         let keen = round % 3 != 2;
         v.tasks.spawn(async move {
-            drop(if keen { volume.compact(&Keen).await } else { volume.compact(&Calm).await });
+            let _ = if keen { volume.compact(&Keen).await } else { volume.compact(&Calm).await };
         });
         v.tasks.settle();
         if v.volume.stats().forgets > 0 {
