@@ -5,7 +5,7 @@
 //! remembers (so a whole but wrong body is caught), a large one piece by piece.
 
 use std::collections::HashMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::rc::Rc;
 
 use xxhash_rust::xxh3::xxh3_128;
@@ -157,14 +157,19 @@ impl<D: Disk> Inner<D> {
         let mut found: HashMap<Uid, Rc<[u8]>> = HashMap::new();
         let any = |run: &&RunRef| uids.iter().any(|uid| (run.first..=run.last).contains(uid));
         let runs: Vec<RunRef> = runs.into_iter().filter(|run| any(&run)).rev().collect();
+        let mut unread: Vec<RangeInclusive<Uid>> = Vec::new();
         // Newest first: a later summary of the same message counts.
         for runs in runs.chunks(SUMMARY_RUNS_AT_ONCE) {
             let reads =
                 runs.iter().map(|run| self.read_body(run.body, u64::from(run.body_len), run.body_check)).collect();
             for (run, read) in runs.iter().zip(all(reads).await) {
-                // A run that does not read is as good as none: the caller computes what it lacks.
-                let Ok(bytes) = read else { continue };
-                let lacking = |uid: &&Uid| (run.first..=run.last).contains(*uid) && !found.contains_key(*uid);
+                // The caller computes what it lacks. What an older run has may be what this one was made to replace.
+                let Ok(bytes) = read else {
+                    unread.push(run.first..=run.last);
+                    continue;
+                };
+                let hidden = |uid: &Uid| found.contains_key(uid) || unread.iter().any(|range| range.contains(uid));
+                let lacking = |uid: &&Uid| (run.first..=run.last).contains(*uid) && !hidden(uid);
                 let wanted: Vec<Uid> = uids.iter().filter(lacking).copied().collect();
                 found.extend(wanted.into_iter().filter_map(|uid| Some((uid, record::find(&bytes, uid)?.into()))));
             }

@@ -177,13 +177,22 @@ impl<D: Disk> Inner<D> {
             plan.rows.push(Merge { range, items: overlay(runs, false), joins_new });
         }
         for wanted in outline.summaries {
+            let mut range = wanted.range;
             let mut items: BTreeMap<Uid, Vec<u8>> = BTreeMap::new();
             for run in &wanted.runs {
-                // One that does not read is as good as none: who looks for a summary and finds none makes it again.
                 let read = self.read_body(run.body, u64::from(run.body_len), run.body_check).await;
-                items.extend(read.ok().and_then(|bytes| unpack(&bytes)).unwrap_or_default());
+                match read.ok().and_then(|bytes| unpack(&bytes)) {
+                    Some(more) => items.extend(more),
+                    // One that does not read goes with all before it, which may have what it was made to replace: who looks for
+                    // a summary and finds none makes it again.
+                    None => {
+                        items.clear();
+                        plan.summaries.clear();
+                        range.start = 0;
+                    }
+                }
             }
-            let (range, items) = (wanted.range, items.into_iter().collect());
+            let items = items.into_iter().collect();
             plan.summaries.push(Merge { range, items, joins_new: false });
         }
         if plan.all_rows {

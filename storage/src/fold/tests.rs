@@ -450,3 +450,36 @@ fn a_segment_is_left_by_everything_of_an_account() {
         assert!(entry.put.segment >= active && entry.root.segment >= active);
     }
 }
+
+#[test]
+fn a_summary_that_was_replaced_is_not_shown_again_when_its_successor_is_damaged() {
+    let mut house = made(256 << 10);
+    let alice = house.account("alice@x");
+    (0..9).for_each(|n| house.deliver(alice, n));
+    house.done(summaries(alice, INBOX, 1..10, "first"));
+    house.done(summaries(alice, INBOX, 3..5, "second"));
+    let index = house.volume.0.index.borrow();
+    let second = index.mailbox(alice, INBOX).unwrap().runs[1].body;
+    drop(index);
+    let file = crate::segment::name(second.segment);
+    house.disk.spoil(&file, second.at as usize + 30, b"rot");
+    let known = |house: &mut House| {
+        let volume = house.volume.clone();
+        let found = house.wait(async move {
+            let held = volume.load(alice).await.unwrap().unwrap();
+            held.summaries(INBOX, &[1, 2, 3, 4, 5]).await
+        });
+        found.into_iter().map(|summary| summary.map(|s| String::from_utf8(s.to_vec()).unwrap())).collect::<Vec<_>>()
+    };
+    let first = |uid| Some(format!("first {uid}"));
+    assert_eq!(known(&mut house), [first(1), first(2), None, None, first(5)]);
+    // Nor when the run goes because it is merged with others.
+    (0..20).for_each(|_| drop(house.done(summaries(alice, INBOX, 7..9, "third"))));
+    assert!(house.fold(alice));
+    assert_eq!(house.volume.0.index.borrow().mailbox(alice, INBOX).unwrap().runs.len(), 1);
+    assert_eq!(known(&mut house)[2..4], [None, None]);
+    house.check_users();
+    // Who lacks one makes it again.
+    house.done(summaries(alice, INBOX, 3..4, "again"));
+    assert_eq!(known(&mut house)[2].as_deref(), Some("again 3"));
+}
