@@ -4,6 +4,7 @@
 use ringpost_storage::disk::Disk;
 use ringpost_storage::{Loaded, Mailbox, MailboxId, ReadError, Uid, Volume};
 
+use crate::mailbox::anew::Anew;
 use crate::mailbox::uidls::{self, Uidls};
 use crate::office::tools::{self, Ask, MESSAGES_TOLD_MAX, READ_BYTES_MAX, Told};
 
@@ -75,14 +76,15 @@ async fn read<D: Disk>(
     let Some(message) = look_into(loaded, mailbox, |m| m.by_uid(uid).cloned())? else {
         return Ok((Told::Gone, Vec::new()));
     };
+    let mut anew = Anew::message(loaded.account(), mailbox, message);
     let octets = if as_is {
         let part = |whole: Vec<u8>| {
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(whole.len());
             whole[from..whole.len().min(from.saturating_add(len))].to_vec()
         };
-        volume.read_as_is(&message).await.map(part)
+        anew.read_as_is(volume).await.map(part)
     } else {
-        volume.read_range(&message, offset, len).await
+        anew.read_range(volume, offset, len).await
     };
     match octets {
         Ok(octets) => Ok((Told::Octets { octets: octets.len() as u64 }, octets)),

@@ -19,6 +19,7 @@ use ringpost_storage::{
 use super::collect::{Uncollected, collect};
 use crate::directory::Home;
 use crate::mail::trace;
+use crate::mailbox::anew::Anew;
 use crate::observe::{self, Counter};
 use crate::office::durable::{Undone, make_durable};
 use crate::office::quota;
@@ -116,10 +117,10 @@ async fn find_places(
         let body = match read {
             Some(body) => body,
             None => {
-                let body = match collect(office, volume, volume.transfer_reader(transfer), id, ahead).await {
+                let body = match collect(office, volume, Anew::transfer(volume, transfer), id, ahead).await {
                     Ok(body) => body,
                     // Said when it was to be carried.
-                    Err(Uncollected::Unread(ReadError::Damaged | ReadError::Gone)) => continue,
+                    Err(Uncollected::Unread(ReadError::Damaged | ReadError::Gone | ReadError::Missing)) => continue,
                     Err(Uncollected::Unread(ReadError::Io(_))) => return Err(Undone::NotWritten),
                     Err(Uncollected::Unput(why)) => return Err(why),
                 };

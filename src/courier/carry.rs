@@ -9,6 +9,7 @@ use super::bounce;
 use super::collect::{Uncollected, collect};
 use crate::bugs::{self, Bug};
 use crate::limits;
+use crate::mailbox::anew::Anew;
 use crate::observe::{self, Counter};
 use crate::office::words::{Carriage, Landing, Load};
 use crate::office::{Deliverable, Incoming, Office, Reply, Request};
@@ -136,17 +137,12 @@ impl Round<'_> {
     async fn load(&self, pending: &[Rc<PendingTransfer>], ahead: &mut Option<Incoming>) -> Result<Box<Load>, Stuck> {
         let mut transfers = Vec::with_capacity(pending.len());
         for transfer in pending {
-            let body = match collect(
-                self.office,
-                self.volume,
-                self.volume.transfer_reader(transfer),
-                self.target,
-                ahead,
-            )
-            .await
-            {
+            let octets = Anew::transfer(self.volume, transfer);
+            let body = match collect(self.office, self.volume, octets, self.target, ahead).await {
                 Ok(body) => body,
-                Err(Uncollected::Unread(ReadError::Damaged | ReadError::Gone)) => self.remains(transfer),
+                Err(Uncollected::Unread(ReadError::Damaged | ReadError::Gone | ReadError::Missing)) => {
+                    self.remains(transfer)
+                }
                 Err(Uncollected::Unput(why)) => return Err(Stuck::There(why.into())),
                 Err(Uncollected::Unread(ReadError::Io(why))) => {
                     tracing::error!(target: "courier", volume = self.id, %why, "a transfer cannot be read");

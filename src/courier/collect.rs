@@ -3,8 +3,9 @@
 
 use std::rc::Rc;
 
-use ringpost_storage::{Body, ReadError, Reader, Volume, VolumeId};
+use ringpost_storage::{Body, ReadError, Volume, VolumeId};
 
+use crate::mailbox::anew::Anew;
 use crate::office::durable::Undone;
 use crate::office::uploads::room_for_octets;
 use crate::office::{Incoming, Office};
@@ -26,13 +27,13 @@ pub enum Uncollected {
 pub async fn collect(
     office: &Rc<Office>,
     volume: &Volume<Disk>,
-    mut reader: Reader,
+    mut octets: Anew,
     target: VolumeId,
     incoming: &mut Option<Incoming>,
 ) -> Result<Body, Uncollected> {
     let mut body = Body::default();
     loop {
-        let some = volume.read_on(&mut reader, body.len()).await.map_err(Uncollected::Unread)?;
+        let some = octets.read_on(volume, body.len()).await.map_err(Uncollected::Unread)?;
         if some.is_empty() {
             return Ok(body);
         }
@@ -45,8 +46,8 @@ pub async fn collect(
             *incoming = Incoming::new(office, target);
         }
         let Some(incoming) = incoming else { return Err(Uncollected::Unput(Undone::NotWritten)) };
-        let octets = vec![body.take_full()];
-        let pieces = incoming.put(octets).await.map_err(Uncollected::Unput)?;
+        let full = vec![body.take_full()];
+        let pieces = incoming.put(full).await.map_err(Uncollected::Unput)?;
         pieces.into_iter().for_each(|pieces| body.follow(pieces));
     }
 }

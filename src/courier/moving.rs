@@ -17,12 +17,13 @@ use std::time::Duration;
 
 use ringpost_storage::{
     ADOPT_FLAGS_MAX, AccountId, AccountInfo, AdoptOp, Body, Loaded, MailboxId, MailboxInfo, Message, Modseq, Op,
-    ReadError, Reader, Refused, Transaction, Uid, Volume, VolumeId,
+    ReadError, Refused, Transaction, Uid, Volume, VolumeId,
 };
 
 use super::collect::{Uncollected, collect};
 use crate::directory::{Change, Home};
 use crate::limits;
+use crate::mailbox::anew::Anew;
 use crate::office::durable::{Undone, make_durable};
 use crate::office::jobs::Progress;
 use crate::office::words::{AdoptStep, Adoption};
@@ -365,13 +366,6 @@ impl Move<'_> {
         Ok(())
     }
 
-    /// True if a message is in its mailbox still.
-    async fn is_there(&self, mailbox: MailboxId, uid: Uid) -> Result<bool, String> {
-        let loaded = self.volume.load(self.account).await.map_err(|why| why.to_string())?;
-        let find = |loaded: Loaded<_>| loaded.mailbox(mailbox, |m| m.messages().iter().any(|m| m.uid == uid));
-        Ok(loaded.and_then(find).unwrap_or(false))
-    }
-
     /// A message that is not there yet. False: it was expunged meanwhile, and its octets are gone.
     async fn message(&mut self, mailbox: MailboxId, message: &Message) -> Result<bool, String> {
         let is_large = message.size() > limits::BODY_BYTES_IN_MEMORY_MAX;
@@ -380,13 +374,11 @@ impl Move<'_> {
             self.flush().await?;
         }
         let mut ahead = None;
-        let reader = Reader::new(message.clone());
+        let octets = Anew::message(self.account, mailbox, message.clone());
         let which = || format!("message {} of mailbox {}", message.uid, mailbox.0);
-        let body = match collect(self.office, &self.volume, reader, self.to, &mut ahead).await {
+        let body = match collect(self.office, &self.volume, octets, self.to, &mut ahead).await {
             Ok(body) => body,
-            Err(Uncollected::Unread(ReadError::Gone)) if !self.is_there(mailbox, message.uid).await? => {
-                return Ok(false);
-            }
+            Err(Uncollected::Unread(ReadError::Gone)) => return Ok(false),
             Err(Uncollected::Unread(why)) => return Err(format!("{}: {why}", which())),
             Err(Uncollected::Unput(why)) => {
                 return Err(format!("{} does not get to volume {}: {why}", which(), self.to));

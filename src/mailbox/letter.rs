@@ -5,12 +5,13 @@
 use std::ops::Range;
 
 use ringpost_storage::disk::Disk;
-use ringpost_storage::{Message, ReadError, Reader, Volume};
+use ringpost_storage::{AccountId, MailboxId, Message, ReadError, Volume};
 
 use crate::limits;
 use crate::mail::header::body_start;
 use crate::mail::mime::Scan;
 use crate::mail::summary::{Packed, Summary};
+use crate::mailbox::anew::Anew;
 
 /// Octets read at a time, and no more than a prefix above.
 const BLOCK_BYTES: usize = 256 << 10;
@@ -21,22 +22,23 @@ const HEADER_BLOCK_BYTES: usize = 8 << 10;
 pub struct Letter<'a, D: Disk> {
     volume: &'a Volume<D>,
     message: &'a Message,
-    reader: Reader,
+    octets: Anew,
     block_at: u64,
     block: Vec<u8>,
 }
 
 impl<'a, D: Disk> Letter<'a, D> {
-    /// Nothing is read yet.
+    /// Nothing is read yet. `home`: the mailbox that it is in.
     #[must_use]
-    pub fn new(volume: &'a Volume<D>, message: &'a Message) -> Self {
-        Letter { volume, message, reader: Reader::new(message.clone()), block_at: 0, block: Vec::new() }
+    pub fn new(volume: &'a Volume<D>, home: (AccountId, MailboxId), message: &'a Message) -> Self {
+        let octets = Anew::message(home.0, home.1, message.clone());
+        Letter { volume, message, octets, block_at: 0, block: Vec::new() }
     }
 
     /// Octets of the message from `range.start` on: as many as one block has, at most to `range.end`; none at its end.
     ///
     /// # Errors
-    /// As [`Volume::read_range`].
+    /// As [`Anew::read_range`].
     pub async fn some(&mut self, range: Range<u64>) -> Result<&[u8], ReadError> {
         let end = range.end.min(self.message.size());
         if range.start >= end {
@@ -45,7 +47,7 @@ impl<'a, D: Disk> Letter<'a, D> {
         let block = self.block_at..self.block_at + self.block.len() as u64;
         if !block.contains(&range.start) {
             self.block = Vec::new();
-            self.block = self.volume.read_on(&mut self.reader, range.start).await?;
+            self.block = self.octets.read_on(self.volume, range.start).await?;
             self.block_at = range.start;
         }
         let from = usize::try_from(range.start - self.block_at).unwrap_or(usize::MAX).min(self.block.len());
@@ -61,7 +63,7 @@ impl<'a, D: Disk> Letter<'a, D> {
     /// All octets of a range, at most `bytes_max`.
     ///
     /// # Errors
-    /// As [`Volume::read_range`].
+    /// As [`Anew::read_range`].
     pub async fn whole(&mut self, range: Range<u64>, bytes_max: usize) -> Result<Vec<u8>, ReadError> {
         let end = range.end.min(range.start.saturating_add(bytes_max as u64)).min(self.message.size());
         let mut all = Vec::new();
@@ -78,12 +80,12 @@ impl<'a, D: Disk> Letter<'a, D> {
     /// [`limits::HEADER_BYTES_MAX`] octets are read.
     ///
     /// # Errors
-    /// As [`Volume::read_range`].
+    /// As [`Anew::read_range`].
     pub async fn header(&mut self) -> Result<(Vec<u8>, bool), ReadError> {
         let mut want = HEADER_BLOCK_BYTES;
         loop {
             let mut octets = if self.block.is_empty() && want < BLOCK_BYTES {
-                self.volume.read_range(self.message, 0, want).await?
+                self.octets.read_range(self.volume, 0, want).await?
             } else {
                 self.whole(0..want as u64, want).await?
             };
@@ -101,7 +103,7 @@ impl<'a, D: Disk> Letter<'a, D> {
     /// Its summary, computed; other tasks get their turn after each block.
     ///
     /// # Errors
-    /// As [`Volume::read_range`].
+    /// As [`Anew::read_range`].
     pub async fn summary(&mut self) -> Result<Packed, ReadError> {
         let mut scan = Scan::new();
         let mut at = 0;

@@ -3,6 +3,7 @@
 //! Above the volume, below the doors. What is shown is durable; what a session was told and what is true are kept apart
 //! here, so that no client ever counts messages that moved under it.
 
+pub mod anew;
 pub mod letter;
 pub mod names;
 pub mod search;

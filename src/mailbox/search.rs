@@ -10,7 +10,8 @@
 //!   bodies are sought in one reading.
 //! - In slices: each text sought in each stretch of a message is a piece of work of its own, so that no slice is longer than
 //!   [`SLICE_WORK`](super::slices::SLICE_WORK) whatever is sought; at [`WORK_MAX`] the search ends with `LIMIT` (A116).
-//! - A message that is gone or cannot be read matches what its flags and dates decide, else nothing.
+//! - A message that is gone or cannot be read matches what its flags and dates decide, else nothing. Of one that is there and
+//!   cannot be read the plan remembers that: whoever searched is told that the answer may lack it.
 
 use std::collections::HashSet;
 
@@ -47,6 +48,7 @@ pub struct Plan {
     tests: u64,
     work: u64,
     slices: Slices,
+    lacks_some: bool,
 }
 
 /// What is sought, each once. Tests name it by its place here.
@@ -113,7 +115,7 @@ impl Plan {
         let test = Test::And(keys.iter().map(|k| Test::of(k, &mut sought)).collect());
         let longest_text = sought.texts.iter().map(|f| f.needle().len()).max().unwrap_or(0);
         let tests = test.count();
-        Plan { test, sought, longest_text, tests, work: 0, slices: Slices::default() }
+        Plan { test, sought, longest_text, tests, work: 0, slices: Slices::default(), lacks_some: false }
     }
 
     /// True if the message matches. Reads what it must.
@@ -135,10 +137,10 @@ impl Plan {
         if let Some(decided) = self.test.holds(&facts) {
             return Ok(decided);
         }
-        let mut letter = Letter::new(volume, message);
+        let mut letter = Letter::new(volume, (account, view.mailbox), message);
         match letter.header().await {
             Ok((octets, _)) => facts.header = Some(self.header(&octets).await?),
-            Err(why) => return Ok(unreadable(message, &why)),
+            Err(why) => return Ok(self.unreadable(message, &why)),
         }
         self.spend(self.tests).await?;
         if let Some(decided) = self.test.holds(&facts) {
@@ -149,15 +151,29 @@ impl Plan {
             Some(packed) => packed,
             None => match letter.summary().await {
                 Ok(packed) => packed,
-                Err(why) => return Ok(unreadable(message, &why)),
+                Err(why) => return Ok(self.unreadable(message, &why)),
             },
         };
         match self.body(&mut letter, &packed).await? {
             Ok(found) => facts.body = Some(found),
-            Err(why) => return Ok(unreadable(message, &why)),
+            Err(why) => return Ok(self.unreadable(message, &why)),
         }
         self.spend(self.tests).await?;
         Ok(self.test.holds(&facts).unwrap_or(false))
+    }
+
+    /// True when a message is there and could not be read, so that nobody knows whether it matches.
+    #[must_use]
+    pub fn lacks_some(&self) -> bool {
+        self.lacks_some
+    }
+
+    fn unreadable(&mut self, message: &Message, why: &ReadError) -> bool {
+        if !matches!(why, ReadError::Gone) {
+            self.lacks_some = true;
+            tracing::error!(target: "imap", uid = message.uid, %why, "message not readable");
+        }
+        false
     }
 
     /// Begins a piece of work.
@@ -299,13 +315,6 @@ fn place<T>(all: &mut Vec<T>, same: impl Fn(&T) -> bool, new: impl FnOnce() -> T
 
 fn finder(folded: &str) -> Finder<'static> {
     Finder::new(folded.as_bytes()).into_owned()
-}
-
-fn unreadable(message: &Message, why: &ReadError) -> bool {
-    if !matches!(why, ReadError::Gone) {
-        tracing::error!(target: "imap", uid = message.uid, %why, "message not readable");
-    }
-    false
 }
 
 /// What of a part is searched.

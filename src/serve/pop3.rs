@@ -13,8 +13,9 @@
 
 use std::rc::Rc;
 
-use ringpost_storage::{MailboxId, Op, ReadError, Reader, Transaction};
+use ringpost_storage::{MailboxId, Op, ReadError, Transaction};
 
+use crate::mailbox::anew::Anew;
 use crate::mailbox::uidls;
 use crate::net::Guest;
 use crate::net::pump::{Door as PumpDoor, Next};
@@ -48,7 +49,7 @@ pub(super) struct Door {
     /// Who logged in and lives elsewhere.
     leaving: Option<Arrival>,
     /// The message that is being read, while it is.
-    reader: Option<Box<Reader>>,
+    reader: Option<Box<Anew>>,
 }
 
 impl Traveller for Door {
@@ -143,8 +144,9 @@ impl Door {
             observe::count(Counter::ReadPop3);
         }
         let size = message.size();
-        let mut reader = begun.filter(|_| offset > 0).unwrap_or_else(|| Box::new(Reader::new(message)));
-        match volume.read_on(&mut reader, offset).await {
+        let anew = || Box::new(Anew::message(*account, MailboxId::INBOX, message));
+        let mut reader = begun.filter(|_| offset > 0).unwrap_or_else(anew);
+        match reader.read_on(volume, offset).await {
             Ok(mut octets) => {
                 octets.truncate(len);
                 if offset + (octets.len() as u64) < size {

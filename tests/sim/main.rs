@@ -24,6 +24,7 @@ mod large;
 mod ledger;
 mod lines;
 mod logins;
+mod lost;
 mod node;
 mod pop3;
 mod post;

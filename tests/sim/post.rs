@@ -60,6 +60,13 @@ impl House {
         self.node.set(node::start_as(&self.world, self.shards, self.plan.clone()));
     }
 
+    /// Stops in order, does something to the disks, and starts again.
+    pub async fn meanwhile(&self, act: impl AsyncFnOnce(&House)) {
+        self.world.stop(self.node.get()).await.expect("an orderly stop");
+        act(self).await;
+        self.node.set(node::start_as(&self.world, self.shards, self.plan.clone()));
+    }
+
     /// Cuts the power and starts again on the same disks.
     pub fn crash(&self) {
         self.world.crash(self.node.get());

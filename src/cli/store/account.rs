@@ -45,11 +45,6 @@ impl<'a> Account<'a> {
         &self.address
     }
 
-    /// A server runs, and the account may change while it is looked at.
-    pub(super) fn is_live(&self) -> bool {
-        matches!(self.way, Way::Session(_))
-    }
-
     /// The mailboxes, and what is subscribed to.
     pub(super) fn mailboxes(&mut self) -> Result<(Vec<Mailbox>, Vec<String>), String> {
         match self.ask(Ask::Mailboxes {}, &[])? {

@@ -208,13 +208,8 @@ impl Export<'_> {
                         self.messages += 1;
                         self.octets += octets.len() as u64;
                     }
-                    // Expunged meanwhile, while the server runs; nobody expunges anything in a stopped store.
-                    Content::Gone if self.account.is_live() => {}
-                    Content::Gone => {
-                        let (whose, name, uid) = (self.account.address(), &mailbox.name, message.uid);
-                        self.progress
-                            .problem(format!("{whose}, {name}, UID {uid}: the file that it lies in is not there"));
-                    }
+                    // Expunged meanwhile, while the server runs.
+                    Content::Gone => {}
                     Content::Damaged(why) => {
                         let (whose, name, uid) = (self.account.address(), &mailbox.name, message.uid);
                         self.progress.problem(format!("{whose}, {name}, UID {uid}: {why}"));

@@ -86,7 +86,7 @@ impl Door {
             let mut shown = Vec::new();
             for ((sequence, message), kept) in messages.iter().zip(kept) {
                 let mut line = Line {
-                    letter: Letter::new(&who.volume, message),
+                    letter: Letter::new(&who.volume, (who.account, view.mailbox), message),
                     message,
                     packed: kept.and_then(Packed::open),
                     header: None,

@@ -51,6 +51,6 @@ impl Door {
         }
         response::search_end(wire.queue(), modseq);
         wire.relieve().await?;
-        Ok(Answer::Done)
+        if plan.lacks_some() { Err(No::ServerBug.into()) } else { Ok(Answer::Done) }
     }
 }

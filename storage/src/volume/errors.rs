@@ -75,6 +75,10 @@ pub enum ReadError {
     /// The checksum does not fit.
     #[error("the message is damaged on disk")]
     Damaged,
+    /// It is in its mailbox, and the file that it lies in is not there. No reading of a place says so: who has looked the
+    /// message up again does.
+    #[error("the file that the message lies in is not there")]
+    Missing,
     /// The disk said no.
     #[error("reading failed: {0}")]
     Io(#[from] std::io::Error),
