@@ -3,8 +3,9 @@
 
 mod support;
 
+use ringpost_storage::sim::{Fault, OpKind, When};
 use ringpost_storage::{
-    AccountId, Limits, MailboxId, NewMailbox, Op, Outcome, Quota, Refused, Target, Transaction, TransferCopy,
+    AccountId, Limits, Lost, MailboxId, NewMailbox, Op, Outcome, Quota, Refused, Target, Transaction, TransferCopy,
     TransferNumber, TransferOp,
 };
 use support::*;
@@ -149,34 +150,39 @@ fn room_is_kept_for_what_is_on_its_way_and_given_back_when_it_is_there() {
     assert_eq!(v.decide(letter(alice, b"full")).err(), Some(Refused::OverQuota));
 }
 
+fn number(n: u64) -> TransferNumber {
+    TransferNumber { incarnation: 1, number: n }
+}
+
+/// Volume 2's n-th letter, for an account's INBOX.
+fn receiving(account: AccountId, n: u64, body: &[u8]) -> Transaction {
+    let copy = TransferCopy {
+        account,
+        mailbox: MailboxId::INBOX,
+        name: "a@x".into(),
+        prefix: Vec::new(),
+        bits: 0,
+        keywords: Vec::new(),
+    };
+    let op = TransferOp::Receive {
+        source: 2,
+        number: number(n),
+        after: if n == 1 { TransferNumber::default() } else { number(n - 1) },
+        settled: TransferNumber::default(),
+        body: 0,
+        copies: vec![copy],
+        internal_ms: 1,
+    };
+    Transaction { bodies: vec![body.to_vec().into()], ops: vec![Op::Transfer(op)] }
+}
+
 #[test]
 fn room_is_kept_anew_for_what_another_volume_owes_and_only_for_that() {
     let disk = made();
     let mut v = open(&disk);
     let alice = v.account("a@x");
     set(&mut v, alice, limits(0, 3));
-    let number = |n| TransferNumber { incarnation: 1, number: n };
-    let receive = |n: u64| {
-        let copy = TransferCopy {
-            account: alice,
-            mailbox: MailboxId::INBOX,
-            name: "a@x".into(),
-            prefix: Vec::new(),
-            bits: 0,
-            keywords: Vec::new(),
-        };
-        let after = if n == 1 { TransferNumber::default() } else { number(n - 1) };
-        let op = TransferOp::Receive {
-            source: 2,
-            number: number(n),
-            after,
-            settled: TransferNumber::default(),
-            body: 0,
-            copies: vec![copy],
-            internal_ms: 1,
-        };
-        Transaction { bodies: vec![text(100, n).into()], ops: vec![Op::Transfer(op)] }
-    };
+    let receive = |n| receiving(alice, n, &text(100, n));
     v.volume.reserve(alice, 100, 1).unwrap();
     v.volume.reserve(alice, 100, 1).unwrap();
     v.commit(receive(1));
@@ -197,4 +203,35 @@ fn room_is_kept_anew_for_what_another_volume_owes_and_only_for_that() {
     let op = Op::Accepted { account, mailbox, body, prefix, flags, internal_ms };
     v.commit(Transaction { bodies: vec![text(10, 9).into()], ops: vec![op] });
     assert_eq!(used(&v, alice).1, 4);
+}
+
+#[test]
+fn room_is_kept_again_when_there_was_none_for_what_arrived() {
+    let disk = made();
+    let mut v = open(&disk);
+    let (alice, bob) = (v.account("a@x"), v.account("b@x"));
+    set(&mut v, alice, limits(60_000, 2));
+    v.volume.reserve(alice, 45_000, 1).unwrap();
+    v.volume.reserve(alice, 500, 1).unwrap();
+    // So full that only a segment which cannot be made has room for the letter.
+    (0..2).for_each(|n| assert!(v.deliver(bob, &text(9_000, n)) > 0));
+    disk.fail(OpKind::Create, Fault::NoSpace, When::From(1));
+    let decided = v.decide(receiving(alice, 1, &text(45_000, 1))).unwrap();
+    assert_eq!(v.volume.quota(alice).unwrap().coming_messages, 1, "what is decided is not on its way");
+    v.tasks.settle();
+    assert_eq!(block_on(decided.ticket), Err(Lost::NoRoom));
+    let Quota { used_messages, coming_bytes, coming_messages, .. } = v.volume.quota(alice).unwrap();
+    assert_eq!((used_messages, coming_bytes, coming_messages), (0, 45_500, 2));
+    assert_eq!(v.decide(letter(alice, b"x")).err(), Some(Refused::OverQuota), "it is kept for who comes");
+    disk.heal();
+    let later = NOW_MS + 60_000;
+    assert!(v.volume.has_room(45_000, later));
+    for (n, len) in [(1, 45_000), (2, 500)] {
+        let decided = v.volume.decide(receiving(alice, n, &text(len, n)), later).unwrap();
+        v.tasks.settle();
+        assert_eq!(block_on(decided.ticket), Ok(()));
+    }
+    let Quota { used_bytes, coming_bytes, coming_messages, .. } = v.volume.quota(alice).unwrap();
+    assert_eq!((used_bytes, coming_bytes, coming_messages), (45_500, 0, 0));
+    assert_eq!(used(&v, alice).1, 2);
 }

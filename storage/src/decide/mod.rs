@@ -113,9 +113,9 @@ impl<D: Disk> Inner<D> {
         assert!(step.gather.bytes_since(mark) <= bound.bytes, "a transaction keeps to its bound");
         gather_done(step.gather, bound);
         let bodies = std::mem::take(&mut step.bodies);
-        let arrived = std::mem::take(&mut step.arrived);
+        let (lsn, arrived) = (step.lsn, std::mem::take(&mut step.arrived));
         step.gather.pins.extend(pins);
-        arrived.into_iter().for_each(|(account, bytes)| ahead.release(account, bytes, 1));
+        arrived.into_iter().for_each(|(account, bytes)| ahead.arrive(lsn, account, bytes, 1));
         let gather = log.queue.back().expect("just filled");
         if let Some(buffers) = buffers {
             buffers.extend_from_slice(gather.bodies_since(mark));

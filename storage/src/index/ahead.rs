@@ -30,6 +30,16 @@ pub struct Ahead {
     pub frozen: HashSet<AccountId>,
     /// Octets and messages on their way from other volumes, for which there has to be room. Of accounts with limits alone.
     pub coming: HashMap<AccountId, (u64, u32)>,
+    /// What is no longer on its way because a batch brings it, until that is durable.
+    arriving: Vec<Arriving>,
+}
+
+/// Room that was kept for what a batch brings.
+struct Arriving {
+    lsn: Lsn,
+    account: AccountId,
+    bytes: u64,
+    messages: u32,
 }
 
 /// An account beyond its durable state.
@@ -171,13 +181,31 @@ impl Ahead {
         }
     }
 
-    /// So much of what was on its way is there, or will not come.
+    /// So much of what was on its way will not come.
     pub fn release(&mut self, id: AccountId, bytes: u64, messages: u32) {
-        let Some(coming) = self.coming.get_mut(&id) else { return };
-        *coming = (coming.0.saturating_sub(bytes), coming.1.saturating_sub(messages));
-        if coming.1 == 0 {
+        self.take_coming(id, bytes, messages);
+    }
+
+    /// Batch `lsn` brings so much of what was on its way. The room is kept again if that batch is given up.
+    pub fn arrive(&mut self, lsn: Lsn, account: AccountId, bytes: u64, messages: u32) {
+        let (bytes, messages) = self.take_coming(account, bytes, messages);
+        if messages > 0 {
+            self.arriving.push(Arriving { lsn, account, bytes, messages });
+        }
+    }
+
+    /// At most so much; returns how much it was.
+    fn take_coming(&mut self, id: AccountId, bytes: u64, messages: u32) -> (u64, u32) {
+        let Some(coming) = self.coming.get_mut(&id) else { return (0, 0) };
+        let left = (coming.0.saturating_sub(bytes), coming.1.saturating_sub(messages));
+        // No message has no octets.
+        let left = if left.1 == 0 { (0, 0) } else { left };
+        let taken = (coming.0 - left.0, coming.1 - left.1);
+        *coming = left;
+        if left.1 == 0 {
             self.coming.remove(&id);
         }
+        taken
     }
 
     /// The account as decided, to look at only.
@@ -259,6 +287,7 @@ impl Ahead {
         }
         self.names.retain(|_, (_, by)| *by > lsn);
         self.domains.retain(|_, by| *by > lsn);
+        self.arriving.retain(|arriving| arriving.lsn > lsn);
     }
 
     /// Everything decided is lost: level with the index again. Counters stay where they are.
@@ -267,6 +296,11 @@ impl Ahead {
         self.names.clear();
         self.domains.clear();
         self.transfers.forget();
+        // What was to arrive is on its way again, and nobody else may have its room.
+        for Arriving { account, bytes, messages, .. } in self.arriving.drain(..) {
+            let coming = self.coming.entry(account).or_default();
+            *coming = (coming.0.saturating_add(bytes), coming.1.saturating_add(messages));
+        }
     }
 }
 
