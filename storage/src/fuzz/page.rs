@@ -31,10 +31,10 @@ pub const PAGE: Target = Target {
             let kind = [ROOT, 1, 2, 3, 4, 5, 8, 9, 10][usize::from(octets[20] % 9)];
             octets[20..22].copy_from_slice(&kind.to_le_bytes());
         }
-        if field(octets, 24, 4) > 4_095 {
-            octets[25] &= 15;
-            octets[26..28].fill(0);
-        }
+        // A number that is possible: of a group of accounts, or of a segment.
+        let possible = if octets[20..22] == [8, 0] { 22 } else { 24 };
+        let number = field(octets, 24, 4) as u32 % (1 << possible);
+        octets[24..28].copy_from_slice(&number.to_le_bytes());
         if field(octets, 28, 2) >= field(octets, 30, 2) {
             octets[28..32].copy_from_slice(&[0, 0, 1, 0]);
         }
@@ -44,8 +44,8 @@ pub const PAGE: Target = Target {
         octets[..16].copy_from_slice(&check.to_le_bytes());
     },
     bare: none,
-    // A group of accounts makes room for all before it (a root tells how many there are), and a mark for each object before it.
-    fixed_bytes: 32 << 20,
+    // A mark for each object before it, and a copy of the marks.
+    fixed_bytes: 6 << 20,
     golden: &["page"],
 };
 

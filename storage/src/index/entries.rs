@@ -2,6 +2,8 @@
 //!
 //! A slab with two tables of slab numbers, by id and by hash of the name: about 140 octets an account.
 
+use std::collections::HashMap;
+
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
 
@@ -200,11 +202,24 @@ pub fn hash_of(seed: u64, name: &str) -> u128 {
 /// Entries of a group: what a checkpoint writes at once. Their images fit a page.
 pub const GROUP: u32 = 32;
 
+/// Groups of a volume: a hundred million accounts.
+const GROUPS_MAX: u32 = 1 << 22;
+
 /// All accounts. Whoever changes an entry leaves a mark on its group for the next checkpoint.
+///
+/// Groups lie in the slab in the order in which they came. What a checkpoint calls them says nothing of where they lie: so a
+/// number costs no room for those before it, whatever it is.
 #[derive(Default)]
 pub struct Entries {
     pub marks: Marks,
+    /// Whole groups.
     slab: Vec<Option<Entry>>,
+    /// The number of each group in the slab.
+    numbers: Vec<u32>,
+    /// Which group in the slab has a number.
+    groups: HashMap<u32, u32>,
+    /// No lower number is free.
+    next_number: u32,
     free: Vec<u32>,
     by_id: HashTable<u32>,
     by_name: HashTable<u32>,
@@ -243,8 +258,31 @@ impl Entries {
         if bugs::on(Bug::ForgetMark) {
             return;
         }
-        let (slab, by_name) = (&self.slab, &self.by_name);
-        self.marks.touch(index / GROUP, || image(slab, by_name, index / GROUP));
+        let (slab, by_name, group) = (&self.slab, &self.by_name, index / GROUP);
+        self.marks.touch(self.numbers[group as usize], || image(slab, by_name, group));
+    }
+
+    /// Room for a group of this number, which has none. Returns the index of its first place.
+    fn add_group(&mut self, number: u32) -> u32 {
+        let group = self.numbers.len() as u32;
+        self.slab.resize((group as usize + 1) * GROUP as usize, None);
+        self.numbers.push(number);
+        self.groups.insert(number, group);
+        group * GROUP
+    }
+
+    /// A free place.
+    fn place(&mut self) -> u32 {
+        if let Some(index) = self.free.pop() {
+            return index;
+        }
+        let taken = |number: &u32| self.groups.contains_key(number);
+        let number = (self.next_number..GROUPS_MAX).find(|number| !taken(number));
+        let number = number.expect("accounts of a volume are fewer than 2^27");
+        self.next_number = number + 1;
+        let first = self.add_group(number);
+        self.free.extend((first + 1..first + GROUP).rev());
+        first
     }
 
     /// The account whose name has this hash.
@@ -257,10 +295,7 @@ impl Entries {
     pub fn insert(&mut self, entry: Entry) {
         self.remove(entry.id);
         let (id, name_hash) = (entry.id, entry.name_hash());
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slab.push(None);
-            u32::try_from(self.slab.len() - 1).expect("accounts of a volume are fewer than 2^32")
-        });
+        let index = self.place();
         self.touch(index);
         if let Some(other) = self.by_name.find(name_hash as u64, |i| at(&self.slab, *i).name_hash() == name_hash) {
             let other = *other;
@@ -303,21 +338,21 @@ impl Entries {
 
     /// Images of the next groups of a checkpoint: see [`Marks::take`].
     pub fn take(&mut self, bytes: usize) -> Vec<(u32, Vec<u8>)> {
-        let (slab, by_name) = (&self.slab, &self.by_name);
-        self.marks.take(bytes, |group| image(slab, by_name, group))
+        let (slab, by_name, groups) = (&self.slab, &self.by_name, &self.groups);
+        self.marks.take(bytes, |number| image(slab, by_name, groups[&number]))
     }
 
     /// Puts a group there that a checkpoint had. `None`: no image of a group, or of another account's.
-    pub fn restore(&mut self, group: u32, r: &mut Reader<'_>) -> Option<()> {
+    pub fn restore(&mut self, number: u32, r: &mut Reader<'_>) -> Option<()> {
         let (there, named) = (r.u32()?, r.u32()?);
-        let first = group.checked_mul(GROUP).filter(|first| *first < GROUPS_MAX * GROUP)?;
-        if self.slab.len() < (first + GROUP) as usize {
-            self.slab.resize((first + GROUP) as usize, None);
+        if number >= GROUPS_MAX || self.groups.contains_key(&number) {
+            return None;
         }
+        let first = self.add_group(number);
         for n in (0..GROUP).filter(|n| there & 1 << n != 0) {
             let (index, entry) = (first + n, Entry::decode(r)?);
             let (id, hash) = (entry.id, entry.name_hash() as u64);
-            if self.slab[index as usize].is_some() || self.index_of(id).is_some() {
+            if self.index_of(id).is_some() {
                 return None;
             }
             self.slab[index as usize] = Some(entry);
@@ -336,10 +371,7 @@ impl Entries {
     }
 }
 
-/// Groups of a volume: a hundred million accounts.
-const GROUPS_MAX: u32 = 1 << 22;
-
-/// A group as a checkpoint has it: who is there, who is found by name, and the entries; no octets when nobody is there.
+/// A group of the slab as a checkpoint has it: who is there, who is found by name, and the entries; no octets when nobody is there.
 fn image(slab: &[Option<Entry>], by_name: &HashTable<u32>, group: u32) -> Vec<u8> {
     let first = (group * GROUP) as usize;
     let mut out = Vec::new();
@@ -407,7 +439,27 @@ mod tests {
         assert_eq!((back.named(hash_of(5, "p0@x")), back.named(hash_of(5, "p3@x"))), (Some(AccountId(99)), None));
         (200..240).for_each(|n| back.insert(Entry::new(AccountId(n), u128::from(n))));
         assert_eq!((back.len(), back.slab.len()), (107, 128), "free places are used again");
+        assert_eq!(back.restore(0, &mut Reader::new(&images[0].1)), None, "each group is there once");
         assert_eq!(Entries::default().restore(u32::MAX, &mut Reader::new(&images[0].1)), None);
+    }
+
+    #[test]
+    fn a_group_of_a_high_number_makes_no_room_for_those_before_it() {
+        let mut all = Entries::default();
+        all.insert(Entry::new(AccountId(1), 1));
+        all.marks.begin();
+        let image = all.take(usize::MAX).remove(0).1;
+        let mut back = Entries::default();
+        back.restore(GROUPS_MAX - 1, &mut Reader::new(&image)).unwrap();
+        back.restored();
+        assert_eq!((back.slab.len(), back.get(AccountId(1)).is_some()), (GROUP as usize, true));
+        (2..=64).for_each(|n| back.insert(Entry::new(AccountId(n), u128::from(n))));
+        assert_eq!((back.slab.len(), &*back.numbers), (64, &[GROUPS_MAX - 1, 0][..]), "the lowest free number is next");
+        back.marks.begin();
+        let images = back.take(usize::MAX);
+        let mut again = Entries::default();
+        images.iter().for_each(|(number, image)| again.restore(*number, &mut Reader::new(image)).unwrap());
+        assert_eq!((images.len(), again.len()), (2, 64));
     }
 
     #[test]
