@@ -179,6 +179,48 @@ fn a_damaged_segment_header_is_reported_and_its_batches_still_count() {
 }
 
 #[test]
+fn segments_that_are_missing_one_after_the_other_are_one_region() {
+    let disk = made();
+    let mut v = open(&disk);
+    let alice = v.account("a@x");
+    for n in 0..40 {
+        v.deliver(alice, &text(9_000, n));
+    }
+    v.close();
+    for name in ["segment-00000002", "segment-00000003", "segment-00000005"] {
+        block_on(ringpost_storage::disk::Disk::remove(&disk, name)).unwrap();
+    }
+    let v = open(&disk);
+    assert_eq!(v.recovered.damaged, vec![(2, 0, 2 * SEGMENT), (5, 0, SEGMENT)]);
+    let left = v.uids(alice);
+    assert!(v.text(alice, left[0]).is_ok() && v.text(alice, *left.last().unwrap()).is_ok());
+    // Numbers have jumped over what three segments may have given.
+    let given = v.volume.mailbox(alice, INBOX, |m| m.uidnext()).unwrap();
+    assert!(u64::from(given) > 40 + 3 * SEGMENT / 48, "{given}");
+}
+
+/// The superblock is given other words about how long the log was.
+fn pretends(disk: &SimDisk, tail_segment: u32) {
+    spoil(disk, "superblock", |bytes| {
+        for copy in bytes.chunks_exact_mut(64 << 10) {
+            copy[132..136].copy_from_slice(&tail_segment.to_le_bytes());
+            let check = xxhash_rust::xxh3::xxh3_128(&copy[32..4_096]);
+            copy[8..24].copy_from_slice(&check.to_le_bytes());
+        }
+    });
+}
+
+#[test]
+fn a_superblock_that_says_that_millions_of_segments_are_missing_costs_no_more_than_one_region() {
+    let (disk, alice) = three_letters();
+    pretends(&disk, 1 << 23);
+    let v = open(&disk);
+    assert_eq!(v.recovered.damaged, vec![(2, 0, ((1 << 23) - 1) * SEGMENT)]);
+    assert_eq!(v.uids(alice), [1, 2, 3]);
+    assert!(!v.volume.stats().failed, "it goes on behind them");
+}
+
+#[test]
 fn a_missing_segment_is_reported_and_the_rest_is_read() {
     let disk = made();
     let mut v = open(&disk);

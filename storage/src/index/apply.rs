@@ -241,6 +241,23 @@ impl Index {
         segment < self.head || self.retired.iter().any(|run| (run.first..=run.last).contains(&segment))
     }
 
+    /// Those of a run of segments that are not retired, as runs.
+    pub fn not_retired(&self, first: u32, last: u32) -> Vec<(u32, u32)> {
+        let mut gone: Vec<(u32, u32)> = self.retired.iter().map(|run| (run.first, run.last)).collect();
+        gone.sort_unstable();
+        let (mut runs, mut next) = (Vec::new(), first.max(self.head));
+        for (from, to) in gone {
+            if from > next && next <= last {
+                runs.push((next, last.min(from - 1)));
+            }
+            next = next.max(to.saturating_add(1));
+        }
+        if next <= last {
+            runs.push((next, last));
+        }
+        runs
+    }
+
     fn notice(&mut self, account: AccountId, mailbox: Option<MailboxId>, gone: bool) {
         if self.live {
             self.changed.push(ChangedMailbox { account, mailbox, gone });

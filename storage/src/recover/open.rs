@@ -295,12 +295,25 @@ async fn settle<D: Disk>(
         mark(&mut log, index, settings, kind::HEARTBEAT, 8, |out| Heartbeat { durable_lsn }.encode(out)).await?;
     }
     if gap {
-        let damaged: BTreeSet<u32> = scan.recovered.damaged.iter().map(|(segment, ..)| *segment).collect();
-        let lost_bytes = log.superblock.segment_bytes * damaged.len().max(1) as u64;
+        let segment_bytes = log.superblock.segment_bytes;
+        let lost_bytes = segment_bytes * damaged_segments(&scan.recovered.damaged, segment_bytes).max(1);
         let bytes = Gap::bytes(&scan.lost);
         mark(&mut log, index, settings, kind::GAP, bytes, |out| Gap::encode(out, lost_bytes, &scan.lost)).await?;
     }
     Ok(log)
+}
+
+/// Segments with damage in them. A region that is longer than one is of those that follow, too.
+fn damaged_segments(damaged: &[(u32, u64, u64)], segment_bytes: u64) -> u64 {
+    let mut damaged: Vec<_> = damaged.iter().collect();
+    damaged.sort_unstable();
+    let (mut count, mut next) = (0, 0);
+    for (segment, from, len) in damaged {
+        let after = u64::from(*segment) + from.saturating_add(*len).div_ceil(segment_bytes).max(1);
+        count += after.saturating_sub(next.max(u64::from(*segment)));
+        next = next.max(after);
+    }
+    count
 }
 
 /// Writes the same octets again, for the sync that comes with them.

@@ -139,12 +139,17 @@ pub async fn scan<F: File>(
         holes: Vec::new(),
     };
     walk.scan.index.holes = start.is_none() && superblock.head_segment > FIRST_SEGMENT;
-    for number in head..=last {
+    let mut next = head;
+    while next <= last {
+        let number = next;
+        next += 1;
         let begin = start.filter(|position| position.segment == number);
         let next_first = segments.get(&(number + 1)).filter(|_| number < last).and_then(|s| s.first_lsn);
         let (Some(begun), Some(file)) = (segments.get(&number), files.get(&number)) else {
-            walk.hole(number);
-            walk.scan.ends_in_damage = number == last;
+            // All of them at once: a superblock may say that there were millions.
+            next = segments.range(number..).next().map_or(last + 1, |(there, _)| (*there).min(last + 1));
+            walk.hole(number, next - 1);
+            walk.scan.ends_in_damage = next > last;
             walk.chain = None;
             continue;
         };
@@ -371,7 +376,10 @@ impl Walk {
         let index = &self.scan.index;
         let lives = |number: &u32| index.segments[number].live > 0 || index.segments[number].blobs > 0;
         let is_missing = |number: &u32| !files.contains_key(number) && !index.is_retired(*number);
-        let missing: Vec<u32> = index.segments.keys().copied().filter(|n| is_missing(n) && lives(n)).collect();
+        let region = |number: &u32| (*number, 0, segment_bytes);
+        let told = |n: &u32| self.scan.recovered.damaged.iter().any(|known| covers(known, &region(n), segment_bytes));
+        let missing = index.segments.keys().copied().filter(|n| is_missing(n) && lives(n) && !told(n));
+        let missing: Vec<u32> = missing.collect();
         missing.into_iter().for_each(|number| self.found_damage((number, 0, segment_bytes)));
     }
 
@@ -412,24 +420,20 @@ impl Walk {
         }
     }
 
-    /// A segment is not there.
-    fn hole(&mut self, number: u32) {
+    /// Segments are not there.
+    fn hole(&mut self, first: u32, last: u32) {
         self.scan.index.holes = true;
-        match self.holes.last_mut() {
-            Some(hole) if hole.last + 1 == number => hole.last = number,
-            _ => self.holes.push(Hole { first: number, last: number, lost: None }),
-        }
+        self.holes.push(Hole { first, last, lost: None });
     }
 
     /// Which of the segments that are not there are no loss: the log says it, behind them.
     fn judge_holes(&mut self, segment_bytes: u64) {
         let mut lost = false;
         for hole in std::mem::take(&mut self.holes) {
-            if !(hole.first..=hole.last).all(|number| self.scan.index.is_retired(number)) {
-                for number in
-                    (hole.first..=hole.last).filter(|number| !self.scan.index.is_retired(*number)).collect::<Vec<_>>()
-                {
-                    self.found_damage((number, 0, segment_bytes));
+            let missing = self.scan.index.not_retired(hole.first, hole.last);
+            if !missing.is_empty() {
+                for (first, last) in missing {
+                    self.found_damage((first, 0, u64::from(last - first + 1) * segment_bytes));
                 }
                 lost = true;
                 continue;
@@ -501,6 +505,16 @@ impl Walk {
         self.scan.stale_to = stale_to;
         Ok(())
     }
+}
+
+/// True if a region of damage has all of another one in it. One that is longer than a segment is of segments that follow.
+fn covers(known: &(u32, u64, u64), other: &(u32, u64, u64), segment_bytes: u64) -> bool {
+    let range = |(segment, from, len): &(u32, u64, u64)| {
+        let at = (u64::from(*segment) * segment_bytes).saturating_add(*from);
+        (at, at.saturating_add(*len))
+    };
+    let (known, other) = (range(known), range(other));
+    known.0 <= other.0 && other.1 <= known.1
 }
 
 fn discarded_to(batch: &Batch) -> u64 {

@@ -60,7 +60,8 @@ pub struct Recovered {
     pub durable: Lsn,
     /// Un-synced tail bytes discarded (never acknowledged).
     pub torn_bytes: u64,
-    /// Acknowledged data that is damaged: segment, offset, octets. Quarantined, never truncated.
+    /// Acknowledged data that is damaged: segment, offset, octets. Quarantined, never truncated. Segments that are missing one
+    /// after the other are one region, as long as all of them.
     pub damaged: Vec<(u32, u64, u64)>,
     /// Acknowledged batches that are lost with it. (Not all damage costs a batch.)
     pub lost_batches: u64,

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::batch::{Gather, HEADER_BYTES};
-use crate::record::{Chain, CopyRecord, ExpungeRecord, MailboxPut, NewMessage, ReleasedList, kind};
+use crate::record::{Chain, CopyRecord, ExpungeRecord, MailboxPut, NewMessage, ReleasedList, RetiredRun, kind};
 use crate::types::{Flags, Message};
 
 const ALICE: AccountId = AccountId(3 << 48 | 1);
@@ -211,4 +211,18 @@ fn records_that_do_not_fit_are_orphans_and_no_panic() {
         message(g, chain, 9, 15);
     });
     assert_eq!((orphans, index.entries.len()), (1, 0));
+}
+
+#[test]
+fn what_is_missing_of_a_run_of_segments_is_what_no_record_calls_retired() {
+    let run = |first, last| RetiredRun { first, last, first_lsn: 0 };
+    let index = Index { head: 3, retired: vec![run(9, 10), run(5, 6)], ..Index::default() };
+    assert_eq!(index.not_retired(1, 12), [(3, 4), (7, 8), (11, 12)]);
+    assert_eq!(index.not_retired(5, 6), []);
+    assert_eq!(index.not_retired(1, 2), []);
+    assert_eq!(index.not_retired(6, 9), [(7, 8)]);
+    assert_eq!(Index::default().not_retired(1, 1 << 24), [(1, 1 << 24)]);
+    for number in 1..14 {
+        assert_eq!(index.not_retired(number, number).is_empty(), index.is_retired(number), "{number}");
+    }
 }
