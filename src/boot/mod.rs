@@ -16,7 +16,6 @@ mod scrub;
 pub mod home;
 pub mod node;
 pub mod tls;
-mod validity;
 pub mod welcome;
 
 use std::path::PathBuf;

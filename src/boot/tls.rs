@@ -15,7 +15,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use time::{Duration, OffsetDateTime};
 
-use super::validity::Validity;
+use crate::net::validity::Validity;
 use crate::mail::date;
 use crate::net::tls::{Acceptors, Identity};
 use crate::shard::StartError;

@@ -1,6 +1,7 @@
 //! Bytes in and out: one connection, and the one loop that drives every protocol.
 //!
 //! - [`tls`]: TLS of one connection as a value.
+//! - [`validity`]: from when to when a certificate holds.
 //! - [`wire`]: a connection, plain or under TLS: what comes, and the sending side with its bound and its deadline.
 //! - [`pump`]: receive → session → replies and asks → door → answers, for all protocols alike.
 //! - `spare`: buffers between two uses.
@@ -10,6 +11,7 @@ pub mod census;
 pub mod pump;
 mod spare;
 pub mod tls;
+pub mod validity;
 pub mod wire;
 
 pub use census::{Admission, Census, Guest};
