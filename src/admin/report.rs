@@ -1,10 +1,13 @@
 //! What all shards have done and have, asked of each at once: for the operator as names and numbers, for Prometheus as families.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ringpost_storage::{VolumeId, VolumeStats};
 
 use super::ShardCounters;
+use crate::net::Acceptors;
+use crate::net::certificates::{Certificates, Identity};
 use crate::observe::expose::{Family, Kind, Sample, Value, families};
 use crate::observe::{self, Counter, Figures, Gauge, Measure, log};
 use crate::office::words::ShardStats;
@@ -19,7 +22,7 @@ pub struct Report {
     elsewhere: Figures,
     process: Option<Process>,
     side_jobs_waiting: usize,
-    certificate_until_s: Option<u64>,
+    certificates: Option<Arc<Certificates>>,
 }
 
 /// Asks everybody.
@@ -34,7 +37,7 @@ pub async fn report(office: &Office) -> Report {
         elsewhere: observe::elsewhere(),
         process: shard::process().await,
         side_jobs_waiting: shard::side_jobs_waiting(),
-        certificate_until_s: office.settings.tls_until_s.and_then(|until_s| u64::try_from(until_s).ok()),
+        certificates: office.settings.tls.as_ref().map(Acceptors::certificates),
     }
 }
 
@@ -211,14 +214,7 @@ impl Report {
             kind: Kind::Gauge,
             samples: vec![Sample { labels: version, value: Value::Whole(1) }],
         });
-        if let Some(until_s) = self.certificate_until_s {
-            shown.push(Family::single(
-                "ringpost_tls_certificate_expiry_seconds",
-                "When the TLS certificate, or one of its chain, ends to hold, seconds since 1970",
-                Kind::Gauge,
-                Value::Whole(until_s),
-            ));
-        }
+        shown.extend(self.certificates.as_deref().map(show_certificates));
         if let Some(process) = &self.process {
             show_process(process, &mut shown);
         }
@@ -305,6 +301,23 @@ fn name_shard(stats: &ShardStats, named: &mut BTreeMap<String, u64>) {
             true => drop(named.entry(name_here).and_modify(|least| *least = value.min(*least)).or_insert(value)),
             false => *named.entry(name_here).or_default() += value,
         }
+    }
+}
+
+/// Until when what is shown to whoever asks for a name holds.
+fn show_certificates(certificates: &Certificates) -> Family {
+    let sample = |(name, one): (String, &Identity)| {
+        let until_s = u64::try_from(one.validity()?.until_s).unwrap_or(0);
+        Some(Sample {
+            labels: vec![("name", name), ("key", one.kind().word().to_owned())],
+            value: Value::Whole(until_s),
+        })
+    };
+    Family {
+        name: "ringpost_tls_certificate_expiry_seconds".to_owned(),
+        help: "When the TLS certificate of a name, or one of its chain, ends to hold, seconds since 1970",
+        kind: Kind::Gauge,
+        samples: certificates.in_force().into_iter().filter_map(sample).collect(),
     }
 }
 

@@ -52,9 +52,10 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         }
     }
     let mut settings = config.settings.clone();
-    let own = config.tls.are_own(&config.data).then(|| config.data.join("tls"));
-    settings.tls = Some(tls::acceptors(&config.tls.cert, &config.tls.key, own.as_deref(), &settings.hostname)?);
-    settings.tls_until_s = tls::complain(&config.tls.cert, own.as_deref(), OffsetDateTime::now_utc().unix_timestamp());
+    let own = config.tls[0].are_own(&config.data).then(|| config.data.join("tls"));
+    let acceptors = tls::acceptors(&config.tls, own.as_deref(), &settings.hostname)?;
+    tls::complain(&acceptors.certificates(), own.as_deref(), OffsetDateTime::now_utc().unix_timestamp());
+    settings.tls = Some(acceptors);
     settings.connections_max = connections_max(&config, &home)?;
     let node = Node {
         data: config.data.clone(),
@@ -72,7 +73,7 @@ pub fn serve(config: Config) -> Result<(), StartError> {
         settings,
         founders: founders(&config, &home),
         doors,
-        tls_cert: config.tls.cert,
+        tls_cert: config.tls[0].cert.clone(),
         accept_on: config.accept_on,
         admin_socket: true,
         errand: None,

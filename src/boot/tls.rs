@@ -1,4 +1,4 @@
-//! The certificate: the operator's, or one that the first start makes for itself.
+//! The certificates: the operator's, or one that the first start makes for itself.
 //!
 //! - The one made here is signed by nobody but itself, names `localhost`, `127.0.0.1`, `::1` and this host's name, and
 //!   holds for ten years: enough to try Ringpost with a mail program that is told to trust this file.
@@ -11,13 +11,13 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::Path;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use time::{Duration, OffsetDateTime};
 
-use crate::net::validity::Validity;
+use crate::config::TlsPaths;
 use crate::mail::date;
-use crate::net::tls::{Acceptors, Identity};
+use crate::net::Acceptors;
+use crate::net::certificates::{Certificates, Identity};
+use crate::net::validity::Validity;
 use crate::shard::StartError;
 
 /// Days that a certificate made here holds.
@@ -25,38 +25,54 @@ const VALID_DAYS: i64 = 3_650;
 /// Days before its end from which a certificate is complained of at the start.
 const EXPIRY_WARNED_DAYS: i64 = 14;
 
-/// What the doors shake hands with. `own`: the folder in which both are made, for `hostname`, while there is nothing in it.
+/// What the doors shake hands with, the default first. `own`: the folder in which the only one is made, for `hostname`, while
+/// there is nothing in it.
 ///
 /// # Errors
 /// A sentence that names the file and says what to do.
-pub fn acceptors(cert: &Path, key: &Path, own: Option<&Path>, hostname: &str) -> Result<Acceptors, StartError> {
+pub fn acceptors(paths: &[TlsPaths], own: Option<&Path>, hostname: &str) -> Result<Acceptors, StartError> {
     if let Some(folder) = own
         && !is_used(folder).map_err(|why| io_error("looking into", folder, why))?
     {
         make(folder, hostname)?;
         tracing::info!(folder = %folder.display(), "made a certificate that nobody but itself vouches for");
     }
-    let mode = fs::metadata(key).map_err(|why| io_error("reading", key, why))?.permissions().mode();
-    if mode & 0o007 != 0 {
-        return Err(StartError::Setting(format!(
-            "{}: everybody on this host may use this private key (mode {:04o}): chmod 600 it",
-            key.display(),
-            mode & 0o7777
-        )));
-    }
-    let identity = Identity::read(cert, key).map_err(StartError::Setting)?;
-    Acceptors::of(&identity).map_err(|why| StartError::Setting(format!("{}: {why}", cert.display())))
+    let certificates = certificates(paths).map_err(StartError::Setting)?;
+    Acceptors::of(certificates).map_err(|why| StartError::Setting(format!("no TLS can be had: {why}")))
 }
 
-/// Says in the log when the certificate does not hold now, or not for long (A101); returns until when it does, seconds since
-/// 1970. `own`: the folder, if the certificate is one that we make. Nothing is refused for it: mail that clients may yet take
-/// is better than none.
-pub fn complain(cert: &Path, own: Option<&Path>, now_s: i64) -> Option<i64> {
-    let file = cert.display();
-    let chain: Vec<_> = CertificateDer::pem_file_iter(cert).ok()?.flatten().collect();
-    let Some(Validity { from_s, until_s }) = Validity::of_chain(chain.iter().map(|one| &one[..])) else {
+/// Reads certificates with their keys, the default first.
+///
+/// # Errors
+/// A sentence that names the file and says what to do.
+pub fn certificates(paths: &[TlsPaths]) -> Result<Certificates, String> {
+    let read = |TlsPaths { cert, key }: &TlsPaths| {
+        let mode = fs::metadata(key).map_err(|why| format!("{}: {why}", key.display()))?.permissions().mode();
+        if mode & 0o007 != 0 {
+            return Err(format!(
+                "{}: everybody on this host may use this private key (mode {:04o}): chmod 600 it",
+                key.display(),
+                mode & 0o7777
+            ));
+        }
+        Identity::read(cert, key)
+    };
+    Certificates::of(paths.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// Says in the log which certificates do not hold now, or not for long (A101). `own`: the folder, if the first is one that
+/// we make. Nothing is refused for it: mail that clients may yet take is better than none.
+pub fn complain(certificates: &Certificates, own: Option<&Path>, now_s: i64) {
+    for (nth, one) in certificates.all().iter().enumerate() {
+        complain_of(one, own.filter(|_| nth == 0), now_s);
+    }
+}
+
+fn complain_of(one: &Identity, own: Option<&Path>, now_s: i64) {
+    let file = one.file().display();
+    let Some(Validity { from_s, until_s }) = one.validity() else {
         tracing::warn!(target: "tls", %file, "the dates of the certificate cannot be read: nobody will say when it ends");
-        return None;
+        return;
     };
     let cure = match own {
         Some(folder) => format!("move {} away, and the next start makes another", folder.display()),
@@ -70,7 +86,6 @@ pub fn complain(cert: &Path, own: Option<&Path>, now_s: i64) -> Option<i64> {
     } else if until_s - now_s < EXPIRY_WARNED_DAYS * 86_400 {
         tracing::warn!(target: "tls", %file, until, "the certificate ends soon: {cure}");
     }
-    Some(until_s)
 }
 
 /// The names of the two files in a folder of our own.
@@ -147,9 +162,8 @@ mod tests {
 
     /// What a start with its own folder says.
     fn start(folder: &Path) -> Result<(), String> {
-        acceptors(&folder.join(CERT), &folder.join(KEY), Some(folder), "mail.example.org")
-            .map(|_| ())
-            .map_err(|why| why.to_string())
+        let paths = TlsPaths { cert: folder.join(CERT), key: folder.join(KEY) };
+        acceptors(&[paths], Some(folder), "mail.example.org").map(|_| ()).map_err(|why| why.to_string())
     }
 
     #[test]
@@ -173,7 +187,7 @@ mod tests {
         let (ours, other) = (dir.path().join("a"), dir.path().join("b"));
         start(&ours).unwrap();
         start(&other).unwrap();
-        let error = acceptors(&ours.join(CERT), &other.join(KEY), None, "").unwrap_err().to_string();
+        let error = certificates(&[TlsPaths { cert: ours.join(CERT), key: other.join(KEY) }]).unwrap_err();
         assert!(error.contains("cannot be used together"), "{error}");
         fs::write(ours.join(CERT), "hello").unwrap();
         let error = start(&ours).unwrap_err();

@@ -13,7 +13,7 @@ use super::effective::Effective;
 use super::keys::Key;
 use super::mistake::{Mistake, Source};
 use crate::admin;
-use crate::net::tls::Identity;
+use crate::net::certificates::{self, Identity};
 use crate::serve::Service;
 
 /// Octets of a segment beside a message: trace fields, directory, headers.
@@ -126,34 +126,52 @@ pub fn files(settings: &Effective, mistakes: &mut Vec<Mistake>) {
         }
         _ => {}
     }
-    let own = settings.tls().are_own(data);
+    let first = settings.first_tls();
+    let from_list = settings.certificates.iter().map(|one| {
+        (one.paths.clone(), [one.cert_at.clone(), one.key_at.clone()], ["certificate: cert", "certificate: key"], false)
+    });
+    let first = first.map(|paths| {
+        let own = paths.are_own(data);
+        let at = [Key::TlsCert, Key::TlsKey].map(|key| settings.source(key).clone());
+        (paths, at, [Key::TlsCert.path(), Key::TlsKey.path()], own)
+    });
+    for (nth, (paths, at, words, own)) in first.into_iter().chain(from_list).enumerate() {
+        certificate(&paths, own, nth == 0, &mut |of_key, why| {
+            let of = usize::from(of_key);
+            mistakes.push(Mistake { at: at[of].clone(), why: format!("{}: {why}", words[of]) });
+        });
+    }
+}
+
+/// Looks at one certificate and its key. Each mistake goes to `wrong`, with true if it is the key's. `own`: the first start makes
+/// both.
+fn certificate(paths: &TlsPaths, own: bool, first: bool, wrong: &mut dyn FnMut(bool, String)) {
+    let TlsPaths { cert, key } = paths;
     let mut readable = true;
-    for key in [Key::TlsCert, Key::TlsKey] {
-        let path = settings.path(key);
+    for (of_key, path) in [(false, cert), (true, key)] {
         match fs::metadata(path) {
             Ok(there) if !there.is_file() => {
                 readable = false;
-                wrong(key, format!("{} is not a plain file: name a PEM file", path.display()));
+                wrong(of_key, format!("{} is not a plain file: name a PEM file", path.display()));
             }
-            Ok(there) if key == Key::TlsKey && there.mode() & 0o007 != 0 => {
+            Ok(there) if of_key && there.mode() & 0o007 != 0 => {
                 wrong(
-                    key,
+                    true,
                     format!("everybody may read or change {0}: take that away with `chmod o= {0}`", path.display()),
                 );
             }
             Ok(_) => {}
-            // The first start makes both.
             Err(why) if why.kind() == io::ErrorKind::NotFound && own && is_unused(path.parent()) => readable = false,
             Err(why) => {
                 readable = false;
-                wrong(key, format!("{}: {why}: name a PEM file that Ringpost may read", path.display()));
+                wrong(of_key, format!("{}: {why}: name a PEM file that Ringpost may read", path.display()));
             }
         }
     }
-    let TlsPaths { cert, key } = settings.tls();
-    if let Some(Err(why)) = readable.then(|| Identity::read(&cert, &key)) {
-        let of_key = why.starts_with(&format!("{}: ", key.display()));
-        wrong(if of_key { Key::TlsKey } else { Key::TlsCert }, why);
+    match readable.then(|| Identity::read(cert, key)) {
+        Some(Err(why)) => wrong(why.starts_with(&format!("{}: ", key.display())), why),
+        Some(Ok(read)) if !first && read.names().is_empty() => wrong(false, certificates::nobody_asks_for(cert)),
+        _ => {}
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use super::certificate::Certificate;
 use super::keys::{self, DATA_DEFAULT, KEYS, Key, Surroundings};
 use super::listener::{self, LISTENERS_MAX, Listener};
 use super::mistake::{Mistake, Mistakes, Source};
@@ -46,6 +47,8 @@ pub struct Effective {
     pub file: Option<PathBuf>,
     /// Doors to open, before `port_offset`.
     pub listeners: Vec<Listener>,
+    /// Certificates of the file's list, in its order.
+    pub certificates: Vec<Certificate>,
     pub(super) values: BTreeMap<Key, (Value, Source)>,
     /// One CPU for each shard.
     pub(super) cpus: Vec<usize>,
@@ -88,7 +91,8 @@ pub fn examine(asked: &Asked) -> (Effective, Mistakes) {
         }
     }
     let listeners = listeners(asked, given.listeners, &mut mistakes.list);
-    let mut effective = Effective { file, listeners, values, cpus: Vec::new(), accept_on: Vec::new() };
+    let certificates = given.certificates;
+    let mut effective = Effective { file, listeners, certificates, values, cpus: Vec::new(), accept_on: Vec::new() };
     effective.place_shards(&mut mistakes.list);
     effective.fill_in();
     check::values(&effective, &mut mistakes.list);
@@ -265,10 +269,18 @@ impl Effective {
         }
     }
 
-    /// Where the certificate is.
+    /// Where the first certificate is, if it is not one of the list: that of `[tls]`, or else our own.
     #[must_use]
-    pub fn tls(&self) -> TlsPaths {
-        TlsPaths { cert: self.path(Key::TlsCert).to_path_buf(), key: self.path(Key::TlsKey).to_path_buf() }
+    pub(super) fn first_tls(&self) -> Option<TlsPaths> {
+        let said = [Key::TlsCert, Key::TlsKey].into_iter().any(|key| *self.source(key) != Source::Default);
+        (said || self.certificates.is_empty())
+            .then(|| TlsPaths { cert: self.path(Key::TlsCert).into(), key: self.path(Key::TlsKey).into() })
+    }
+
+    /// Where the certificates are, the default first.
+    #[must_use]
+    pub fn tls(&self) -> Vec<TlsPaths> {
+        self.first_tls().into_iter().chain(self.certificates.iter().map(|one| one.paths.clone())).collect()
     }
 
     /// What `serve` logs.
@@ -325,7 +337,6 @@ impl Effective {
                 },
                 // Boot reads it.
                 tls: None,
-                tls_until_s: None,
                 reject_bare_newlines: self.switch(Key::RejectBareNewlines),
                 http_hosts: self.names(Key::HttpHosts).to_vec(),
             },

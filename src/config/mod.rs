@@ -21,6 +21,7 @@ use crate::shard::{Plan, Writing};
 pub mod keys;
 pub mod value;
 pub mod listener;
+pub mod certificate;
 pub mod mistake;
 pub mod read;
 pub mod effective;
@@ -61,8 +62,8 @@ pub struct Config {
     pub accept_on: Vec<usize>,
     /// What the doors are told.
     pub settings: Settings,
-    /// Where the certificate is.
-    pub tls: TlsPaths,
+    /// Where the certificates are, the default first. Never empty.
+    pub tls: Vec<TlsPaths>,
     /// The domain and the people a new store begins with; empty domain: none.
     pub founders: Founders,
     /// Octets of a segment in a new store.

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
+use super::certificate::{self, CERTIFICATES_MAX, Certificate};
 use super::keys::{KEYS, Key, is_table};
 use super::listener::{self, LISTENERS_MAX, Listener};
 use super::mistake::{Lines, Mistake, Place, Source, nearest};
@@ -38,6 +39,8 @@ pub struct Given {
     pub values: BTreeMap<Key, (Value, Place)>,
     /// Its listeners; `None` if it says nothing of them.
     pub listeners: Option<Vec<Listener>>,
+    /// Its certificates beside the first.
+    pub certificates: Vec<Certificate>,
     /// What is wrong with it.
     pub mistakes: Vec<Mistake>,
 }
@@ -224,6 +227,14 @@ impl Reader<'_> {
                 _ if path == "listener" => {
                     self.wrong(span.start, "listeners are a list: write [[listener]], in double brackets".to_owned());
                 }
+                DeValue::Array(list) if path == "certificate" => {
+                    for entry in list.iter() {
+                        self.certificate(entry.get_ref(), entry.span());
+                    }
+                }
+                _ if path == "certificate" => {
+                    self.wrong(span.start, "certificates are a list: write [[certificate]], in double brackets".to_owned());
+                }
                 DeValue::Table(inner) if is_table(&path) => self.table(&format!("{path}."), inner),
                 other if is_table(&path) => {
                     let why = format!("`{path}` is a group of settings, not {}: write [{path}]", named(other));
@@ -274,6 +285,24 @@ impl Reader<'_> {
     }
 }
 
+impl Reader<'_> {
+    fn certificate(&mut self, value: &DeValue<'_>, span: Range<usize>) {
+        let DeValue::Table(table) = value else {
+            return self.wrong(span.start, "a certificate is a table: write [[certificate]]".to_owned());
+        };
+        if self.given.certificates.len() >= CERTIFICATES_MAX {
+            return self.wrong(span.start, format!("more than {CERTIFICATES_MAX} certificates: remove some"));
+        }
+        let mut wrongs = Vec::new();
+        let place = |at| Source::File(self.lines.place(at));
+        let read = certificate::from_table(table, place(span.start), self.folder, &place, &mut |at, why| {
+            wrongs.push((at.unwrap_or_else(|| span.clone()).start, format!("certificate: {why}")));
+        });
+        wrongs.into_iter().for_each(|(at, why)| self.wrong(at, why));
+        self.given.certificates.extend(read);
+    }
+}
+
 /// The sentence for a name that is none: what was probably meant, in this table or another.
 fn unknown(path: &str) -> String {
     let last = path.rsplit('.').next().unwrap_or(path);
@@ -290,9 +319,11 @@ fn unknown(path: &str) -> String {
 }
 
 fn unknown_table(path: &str) -> String {
-    let tables = KEYS.iter().map(|row| row.split().0).filter(|t| !t.is_empty()).chain(["listener"]);
+    let tables = KEYS.iter().map(|row| row.split().0).filter(|t| !t.is_empty()).chain(["listener", "certificate"]);
     match nearest(path, tables) {
-        Some("listener") => format!("`{}` is not a group of settings: did you mean [[listener]]?", short(path)),
+        Some(list @ ("listener" | "certificate")) => {
+            format!("`{}` is not a group of settings: did you mean [[{list}]]?", short(path))
+        }
         Some(near) => format!("`{}` is not a group of settings: did you mean [{near}]?", short(path)),
         None => {
             format!("`{}` is not a group of settings: `ringpost config show --effective` lists them all", short(path))

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::absolute;
 
 use super::effective::Effective;
-use super::keys::KEYS;
+use super::keys::{KEYS, Key};
 use super::listener::Listener;
 use super::mistake::{Place, Source};
 use super::value::{Kind, Value, quoted};
@@ -59,12 +59,31 @@ fn write_settings(text: &mut String, settings: &Effective, all: bool) {
             other => other.clone(),
         };
         let origin = if all { format!("  # {}", origin(settings, source)) } else { String::new() };
-        *text += &format!("{name} = {value}{origin}\n");
+        // What the list of certificates stands in for is not to be taken for a wish when this is read again.
+        let unused = matches!(row.key, Key::TlsCert | Key::TlsKey) && settings.first_tls().is_none();
+        let out = if unused { "# " } else { "" };
+        *text += &format!("{out}{name} = {value}{origin}\n");
     }
     if all {
         text.push('\n');
         comment(text, "Doors to open, on every shard. Without any: every service on loopback.");
         comment(text, "optional: a host without this address does without this door.");
+    }
+    if all {
+        text.push('\n');
+        comment(
+            text,
+            "Certificates beside the first, for other names or for other kinds of keys (ECDSA, RSA): [[certificate]].",
+        );
+        comment(text, "Without tls.cert the first of them is shown to whoever asks for no name that is known.");
+    }
+    for certificate in &settings.certificates {
+        let origin = all.then(|| origin(settings, &certificate.from));
+        let origin = origin.map(|o| format!("  # {o}")).unwrap_or_default();
+        let path = |path: &std::path::Path| Value::Path(absolute(path).unwrap_or_else(|_| path.to_path_buf()));
+        *text += &format!("\n[[certificate]]{origin}\n");
+        *text += &format!("cert = {}\n", path(&certificate.paths.cert));
+        *text += &format!("key = {}\n", path(&certificate.paths.key));
     }
     for listener in settings.listeners.iter().filter(|l| all || l.from != Source::Default) {
         write_listener(text, listener, all.then(|| origin(settings, &listener.from)));

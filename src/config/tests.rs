@@ -290,7 +290,7 @@ fn a193_files_that_others_may_touch_are_refused() {
     mode(&data, 0o755);
     mode(&key, 0o640);
     let settings = said().unwrap();
-    assert_eq!(settings.config().tls, TlsPaths { cert, key }, "relative to the file");
+    assert_eq!(settings.config().tls, [TlsPaths { cert, key }], "relative to the file");
     assert_eq!(settings.config().data, data);
 }
 

@@ -1,6 +1,7 @@
 //! Bytes in and out: one connection, and the one loop that drives every protocol.
 //!
 //! - [`tls`]: TLS of one connection as a value.
+//! - [`certificates`]: which certificate a client is shown.
 //! - [`validity`]: from when to when a certificate holds.
 //! - [`wire`]: a connection, plain or under TLS: what comes, and the sending side with its bound and its deadline.
 //! - [`pump`]: receive → session → replies and asks → door → answers, for all protocols alike.
@@ -8,6 +9,7 @@
 //! - [`census`]: how many connections each address has, so that nobody takes them all.
 
 pub mod census;
+pub mod certificates;
 pub mod pump;
 mod spare;
 pub mod tls;

@@ -14,20 +14,19 @@
 //!   may be all padding (A097). Of what TLS sends of its own accord rustls bounds the rest: it ends a connection for floods of
 //!   empty records, key updates and renegotiations.
 //! - Early data is not accepted, TLS below 1.2 is not spoken, and there is no renegotiation or compression to have (A094).
-//! - The server name that a client asks for chooses nothing and is kept nowhere; one that is no name at all is refused by rustls
-//!   with an alert (A096; *liberty*: illegal_parameter where RFC 6066 §3 has unrecognized_name).
+//! - The server name that a client asks for chooses a certificate (`certificates`) and is kept nowhere; one that is no name at
+//!   all is refused by rustls with an alert (A096; *liberty*: illegal_parameter where RFC 6066 §3 has unrecognized_name).
 
 use std::cell::RefCell;
 use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, WriteTraffic};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+
+use super::certificates::{Certificates, Shelf};
 
 /// Octets held of a record, or of a handshake message in several records, whose end has not come. More: the connection is
 /// closed. A record has at most 18 KiB (RFC 5246 §6.2.3), and a client's hello fits into two.
@@ -48,43 +47,17 @@ impl fmt::Debug for Acceptor {
     }
 }
 
-/// A certificate with its key, read and found to fit one another.
-pub struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl Identity {
-    /// Reads a certificate chain (PEM, leaf first) and its private key (PEM).
-    ///
-    /// # Errors
-    /// A sentence that names the file and says what is wrong with it.
-    pub fn read(cert: &Path, key: &Path) -> Result<Identity, String> {
-        let chain = CertificateDer::pem_file_iter(cert)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|why| format!("{}: not a certificate in PEM form: {why}", cert.display()))?;
-        if chain.is_empty() {
-            return Err(format!("{}: there is no certificate in it", cert.display()));
-        }
-        let key_read = PrivateKeyDer::from_pem_file(key)
-            .map_err(|why| format!("{}: not a private key in PEM form: {why}", key.display()))?;
-        let identity = Identity { chain, key: key_read };
-        identity
-            .acceptor(&[])
-            .map_err(|why| format!("{} and {} cannot be used together: {why}", cert.display(), key.display()))?;
-        Ok(identity)
-    }
-
+impl Acceptor {
     /// An acceptor for one protocol. `alpn`: the protocol's names; a client that names others alone is refused (A095).
     /// Each acceptor has ticket keys of its own, renewed by rustls every six hours (A099).
     ///
     /// # Errors
-    /// When certificate and key do not fit, or the system has no randomness for ticket keys.
-    pub fn acceptor(&self, alpn: &[&[u8]]) -> Result<Acceptor, rustls::Error> {
+    /// When the system has no randomness for ticket keys.
+    pub fn showing(shelf: &Arc<Shelf>, alpn: &[&[u8]]) -> Result<Acceptor, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
+            .with_cert_resolver(shelf.clone());
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = aws_lc_rs::Ticketer::new()?;
@@ -96,6 +69,7 @@ impl Identity {
 /// What the doors shake hands with: one acceptor for each kind of door, so that a ticket is good at that door alone (A099).
 #[derive(Clone, Debug)]
 pub struct Acceptors {
+    shelf: Arc<Shelf>,
     /// SMTP, from other hosts.
     pub smtp: Acceptor,
     /// SMTP, from users, by STARTTLS.
@@ -116,10 +90,12 @@ impl Acceptors {
     /// Each with its protocol's ALPN name (IANA's registry; RFC 7301 §6).
     ///
     /// # Errors
-    /// As [`Identity::acceptor`].
-    pub fn of(identity: &Identity) -> Result<Acceptors, rustls::Error> {
-        let [smtp, imap, pop3] = [b"smtp".as_slice(), b"imap", b"pop3"].map(|alpn| move || identity.acceptor(&[alpn]));
+    /// As [`Acceptor::showing`].
+    pub fn of(certificates: Certificates) -> Result<Acceptors, rustls::Error> {
+        let shelf = &Arc::new(Shelf::with(certificates));
+        let [smtp, imap, pop3] = [b"smtp".as_slice(), b"imap", b"pop3"].map(|n| move || Acceptor::showing(shelf, &[n]));
         Ok(Acceptors {
+            shelf: shelf.clone(),
             smtp: smtp()?,
             submission: smtp()?,
             submissions: smtp()?,
@@ -128,6 +104,12 @@ impl Acceptors {
             pop3: pop3()?,
             pop3s: pop3()?,
         })
+    }
+
+    /// The certificates in force.
+    #[must_use]
+    pub fn certificates(&self) -> Arc<Certificates> {
+        self.shelf.now()
     }
 }
 

@@ -68,8 +68,6 @@ pub struct Settings {
     pub argon2: Argon2Cost,
     /// What doors shake hands with. `None`: no TLS is offered, and doors that begin with it are not opened.
     pub tls: Option<Acceptors>,
-    /// Until when the certificate holds, seconds since 1970. `None`: there is none, or its date cannot be read.
-    pub tls_until_s: Option<i64>,
     /// True: a message with bare CR or LF is refused at its end; false: it is made canonical.
     pub reject_bare_newlines: bool,
     /// Names, beside the host's own, by which HTTP may be asked.
@@ -93,7 +91,6 @@ impl Settings {
             over_quota: quota::OverQuota::Defer,
             argon2: Argon2Cost::DEFAULT,
             tls: None,
-            tls_until_s: None,
             reject_bare_newlines: false,
             http_hosts: Vec::new(),
         }

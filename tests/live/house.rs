@@ -302,15 +302,20 @@ impl Talk {
     }
 
     /// Begins TLS: what was heard so far must have been used up.
-    pub fn shake_hands(mut self, house: &House) -> Talk {
-        assert!(self.reader.buffer().is_empty(), "the server spoke before the handshake: {:?}", self.reader.buffer());
-        let stream = self.reader.get_mut().stream().try_clone().expect("a second handle");
+    pub fn shake_hands(self, house: &House) -> Talk {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_file(house.data().join("tls/cert.pem")).expect("its certificate");
         roots.add(certificate).expect("a certificate to trust");
         let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let name = ServerName::try_from("localhost").expect("a name");
-        let tls = ClientConnection::new(Arc::new(config), name).expect("a client");
+        self.shake_hands_as(Arc::new(config), "localhost")
+    }
+
+    /// Begins TLS as a client of one's own, which asks for `name`.
+    pub fn shake_hands_as(mut self, config: Arc<ClientConfig>, name: &str) -> Talk {
+        assert!(self.reader.buffer().is_empty(), "the server spoke before the handshake: {:?}", self.reader.buffer());
+        let stream = self.reader.get_mut().stream().try_clone().expect("a second handle");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let tls = ClientConnection::new(config, name).expect("a client");
         Talk { reader: BufReader::new(Road::Private(Box::new(StreamOwned::new(tls, stream)))) }
     }
 

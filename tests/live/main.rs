@@ -1,6 +1,7 @@
 //! Stories with the real binary, on loopback, with real files.
 
 mod archive;
+mod certificates;
 mod config;
 mod crossing;
 mod house;

@@ -134,7 +134,9 @@ fn a101_a_certificate_that_has_expired_is_complained_of_and_its_end_is_a_figure(
         std::fs::set_permissions(path("k.pem"), private).expect("a key of one's own");
         let house = House::open(&["--tls-cert", &path("c.pem"), "--tls-key", &path("k.pem")]);
         let (_, _, page) = crate::web::get(&house, "/metrics");
-        let line = page.lines().find_map(|line| line.strip_prefix("ringpost_tls_certificate_expiry_seconds "));
+        let line = page.lines().find_map(|line| {
+            line.strip_prefix("ringpost_tls_certificate_expiry_seconds{name=\"localhost\",key=\"ecdsa\"} ")
+        });
         let end = (now + time::Duration::days(days)).unix_timestamp();
         assert_eq!(line, Some(end.to_string().as_str()), "{page}");
         let log = house.log();

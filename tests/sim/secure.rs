@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use memchr::memmem;
 use ringpost::net::Acceptors;
-use ringpost::net::tls::Identity;
+use ringpost::net::certificates::{Certificates, Identity};
 use ringpost::shard::{self, Stream, sim};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject as _;
@@ -35,7 +35,8 @@ fn trust() -> &'static Trust {
         let identity = Identity::read(&cert, &key).expect("both fit");
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&cert).expect("a certificate")).expect("a root");
-        Trust { acceptors: Acceptors::of(&identity).expect("acceptors"), client: Arc::new(client_config(roots)) }
+        let certificates = Certificates::of(vec![identity]).expect("one");
+        Trust { acceptors: Acceptors::of(certificates).expect("acceptors"), client: Arc::new(client_config(roots)) }
     })
 }
 

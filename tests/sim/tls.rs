@@ -424,7 +424,7 @@ fn a094_older_versions_are_refused() {
 }
 
 #[test]
-fn a096_whatever_name_is_asked_for_it_chooses_nothing() {
+fn a096_a_name_that_nobody_has_gets_the_default_and_one_that_is_none_an_alert() {
     with_node(13, || async {
         for name in ["aaaaaaaaa", "elsewhere", "localhost"] {
             let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
