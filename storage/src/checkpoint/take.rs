@@ -8,6 +8,14 @@ use crate::commit::{make_segment, write_superblock};
 use crate::disk::Disk;
 use crate::volume::{Inner, Settings};
 
+/// A checkpoint waits until the log has grown by so many times what the last one wrote: so all of them are half a hundredth of
+/// the log, where many segments and accounts change a little.
+const LOG_TIMES: u64 = 200;
+/// Octets that a checkpoint may write without being waited for.
+const WRITTEN_FREELY: u64 = 128 << 10;
+/// The log grows by so many octets at most: an opening reads so much in less than a second.
+const LOG_BYTES_MAX: u64 = 256 << 20;
+
 /// What has come since the last checkpoint.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Clock {
@@ -15,6 +23,8 @@ pub struct Clock {
     pub bytes: u64,
     /// Seconds since the first of them.
     pub seconds: u32,
+    /// Octets that the last one wrote; 0: not known.
+    pub cost: u64,
 }
 
 impl Clock {
@@ -25,9 +35,16 @@ impl Clock {
         }
     }
 
+    /// It counts from now on.
+    fn begin(&mut self) {
+        (self.bytes, self.seconds) = (0, 0);
+    }
+
     /// True when a checkpoint is to be taken.
     pub fn is_due(&self, settings: &Settings) -> bool {
-        settings.checkpoint_bytes > 0 && (self.bytes >= settings.checkpoint_bytes || self.seconds >= SECONDS_MAX)
+        let worth = (self.cost.saturating_sub(WRITTEN_FREELY) * LOG_TIMES).min(LOG_BYTES_MAX);
+        let bytes = settings.checkpoint_bytes.max(worth);
+        settings.checkpoint_bytes > 0 && (self.bytes >= bytes || self.seconds >= SECONDS_MAX)
     }
 }
 
@@ -35,14 +52,14 @@ impl Clock {
 /// room for it, it is put off until as much has come again.
 pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
     if inner.log.borrow().distrusted {
-        inner.log.borrow_mut().clock = Clock::default();
+        inner.log.borrow_mut().clock.begin();
         return false;
     }
     let Some(mut pages) = inner.pages.take() else { return false };
     let (position, small) = {
         let mut index = inner.index.borrow_mut();
         let mut log = inner.log.borrow_mut();
-        log.clock = Clock::default();
+        log.clock.begin();
         index.entries.marks.begin();
         index.segments.marks.begin();
         index.forwards.marks.begin();
@@ -105,7 +122,9 @@ pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
         true => {
             pages.durable();
             stats.checkpoints += 1;
-            stats.checkpoint_bytes = pages.written_bytes();
+            let cost = pages.written_bytes() - stats.checkpoint_bytes;
+            stats.checkpoint_bytes += cost;
+            log.clock.cost = cost;
         }
         false => {
             pages.give_up();
