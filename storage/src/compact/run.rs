@@ -153,7 +153,7 @@ impl<D: Disk> Inner<D> {
         let waiting_max =
             2 * self.settings.gather_bytes_max / self.settings.batch_bytes_max.min(self.facts.segment_bytes).max(1) + 4;
         let root_lsn = self.log.borrow().uses.get(&entry.root.segment).and_then(|used| used.first_lsn).unwrap_or(0);
-        let long_before = source.next_lsn > 0 && root_lsn > source.next_lsn + waiting_max;
+        let long_before = root_lsn > source.below_lsn + waiting_max;
         (behind && !long_before).then_some(Rewrite::Nothing)
     }
 

@@ -9,7 +9,7 @@ use crate::record::{Record, TransferRecord, kind};
 use crate::recover::frames::{Batch, Frames, Spot};
 use crate::segment;
 use crate::transfer::TransferNumber;
-use crate::types::{AccountId, Lsn, Place, VolumeId};
+use crate::types::{AccountId, LSN_MAX, Lsn, Place, VolumeId};
 use crate::volume::Inner;
 
 use super::window::Window;
@@ -21,6 +21,8 @@ pub struct Source<D: Disk> {
     pub first_lsn: Lsn,
     /// LSN of the first batch of the segment behind it.
     pub next_lsn: Lsn,
+    /// No batch of the segment has this LSN, or a higher one.
+    pub below_lsn: Lsn,
     window: Window<D::File>,
     segment_bytes: u64,
     seed: u64,
@@ -62,6 +64,7 @@ impl<D: Disk> Inner<D> {
             incarnation: here.incarnation,
             first_lsn: here.first_lsn?,
             next_lsn: if follows { next.first_lsn? } else { 0 },
+            below_lsn: next.first_lsn.unwrap_or(LSN_MAX),
             window: Window::new(file),
             segment_bytes: self.facts.segment_bytes,
             seed: self.facts.seed,
