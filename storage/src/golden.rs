@@ -399,9 +399,9 @@ fn a_record_of_a_root_is_these_bytes() {
         }],
     };
     let mut g = Gather::new(42, 7, 8_192);
-    let blob = g.push_blobs(pack_rows(account, MailboxId::INBOX, &[Row::Gone(5)]), &[88], 9)[0];
+    let blob = g.push_blobs(pack_rows(account, MailboxId::INBOX, &[Row::Gone(5)]), &[36], 9)[0];
     let mut inbox = mailbox(1, "INBOX");
-    inbox.rows.push(RowRun { body: here(blob.place.at), len: 88, rows: 1, check: blob.check });
+    inbox.rows.push(RowRun { body: here(blob.place.at), len: 36, rows: 1, check: blob.check });
     let mailboxes = [inbox, mailbox(3, "Entwürfe")];
     let root = NewRoot {
         segment: 7,

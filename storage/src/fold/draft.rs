@@ -58,7 +58,7 @@ impl<'a> Draft<'a> {
         let nothing = MailboxPlan::default();
         for mailbox in account.mailboxes.values() {
             let plan = plan.mailboxes.get(&mailbox.info.id).unwrap_or(&nothing);
-            let rows = draft.rows(account.info.id, mailbox, plan, rows_max, resolve)?;
+            let rows = draft.rows((account.info.id, mailbox, whole), plan, rows_max, resolve)?;
             let runs = draft.summaries(mailbox, &plan.summaries, whole)?;
             draft.mailboxes.push(root_of(mailbox, rows, runs));
         }
@@ -67,8 +67,7 @@ impl<'a> Draft<'a> {
 
     fn rows(
         &mut self,
-        account: AccountId,
-        mailbox: &Mailbox,
+        (account, mailbox, whole): (AccountId, &Mailbox, bool),
         plan: &MailboxPlan,
         max: Size,
         resolve: &dyn Fn(Place) -> Place,
@@ -84,6 +83,11 @@ impl<'a> Draft<'a> {
         if bugs::on(Bug::FoldDropsNewest) {
             new.pop();
         }
+        // What has gone since a run was written needs no more than its UID, if that.
+        let kept = |row: &Row| match row {
+            Row::Message(m) if whole && mailbox.position(m.uid).is_none() => Row::Gone(m.uid),
+            row => row.clone(),
+        };
         let mut rows: Vec<RowRun> = Vec::new();
         let put = |draft: &mut Self, rows: &mut Vec<RowRun>, run: Vec<Row>| {
             for mut run in cut(run, max) {
@@ -105,7 +109,7 @@ impl<'a> Draft<'a> {
             self.released.extend(gone.iter().map(Released::of_rows));
             if let Some(Merge { items, joins_new, .. }) = merge {
                 let newer = if *joins_new { std::mem::take(&mut new) } else { Vec::new() };
-                put(self, &mut rows, overlay(vec![items.clone(), newer], range.start == 0));
+                put(self, &mut rows, overlay(vec![items.iter().map(kept).collect(), newer], range.start == 0));
             }
             at = range.end;
         }

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::record::{ROW_BYTES, ROWS_HEAD_BYTES, Row};
+use crate::record::{GONE_BYTES, ROW_BYTES, ROWS_HEAD_BYTES, Row};
 use crate::types::Uid;
 
 /// Runs that are merged at once, however unlike they are.
@@ -85,11 +85,11 @@ pub fn cut(rows: Vec<Row>, max: Size) -> Vec<Vec<Row>> {
     let mut size = max;
     for row in rows {
         // As if no two messages had the same keywords: then they all fit.
-        let keywords = match &row {
-            Row::Message(m) => m.keywords().iter().map(|k| k.len() + 8).sum::<usize>() + 8,
-            Row::Gone(_) => 0,
+        let bytes = match &row {
+            Row::Message(m) => ROW_BYTES + m.keywords().iter().map(|k| k.len() + 8).sum::<usize>() + 8,
+            Row::Gone(_) => GONE_BYTES,
         };
-        let one = Size { items: 1, bytes: (ROW_BYTES + keywords) as u64 };
+        let one = Size { items: 1, bytes: bytes as u64 };
         if !size.add(one).fits(max) {
             runs.push(Vec::new());
             size = Size { items: 0, bytes: ROWS_HEAD_BYTES as u64 };

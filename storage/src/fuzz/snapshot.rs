@@ -37,11 +37,13 @@ pub const ROWS: Target = Target {
     make: |chance| checked(&pack_rows(ALICE, MailboxId::INBOX, &rows(chance))),
     look: look_at_rows,
     mend: |octets| {
-        octets.resize(octets.len().max(16 + 24), 0);
+        octets.resize(octets.len().max(16 + 32), 0);
         octets[16..20].copy_from_slice(b"RPr\n");
-        let most = (octets.len() - 40) as u32 / 64;
-        let said = u32::from_le_bytes(octets[20..24].try_into().expect("four octets"));
-        octets[20..24].copy_from_slice(&(said.min(most)).to_le_bytes());
+        let room = (octets.len() - 48) as u32;
+        for (at, each) in [(20, 64), (40, 4)] {
+            let said = u32::from_le_bytes(octets[at..at + 4].try_into().expect("four octets"));
+            octets[at..at + 4].copy_from_slice(&(said.min(room / each)).to_le_bytes());
+        }
         octets[24..32].copy_from_slice(&ALICE.0.to_le_bytes());
         octets[32..36].copy_from_slice(&1u32.to_le_bytes());
         check_again(octets);
