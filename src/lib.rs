@@ -10,6 +10,7 @@ pub mod mail;
 pub mod proto;
 pub mod shard;
 pub mod net;
+pub mod dns;
 pub mod directory;
 pub mod office;
 pub mod route;

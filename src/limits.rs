@@ -72,8 +72,8 @@ pub const CONNECTIONS_MAX: usize = 20_000;
 pub const CONNECTIONS_MIN: usize = 64;
 /// Open files that connections never take, for the process: log, lock, mesh, side pool, and connections being refused.
 pub const FILES_KEPT: u64 = 256;
-/// The same for each shard: rings, doors, segments made after the start, and those who ask for figures.
-pub const FILES_KEPT_PER_SHARD: u64 = 128 + HTTP_CONNECTIONS_MAX as u64;
+/// The same for each shard: rings, doors, segments made after the start, those who ask for figures, and questions to DNS.
+pub const FILES_KEPT_PER_SHARD: u64 = 128 + HTTP_CONNECTIONS_MAX as u64 + DNS_IN_FLIGHT_MAX as u64;
 /// Connections of one address (IPv4) or /64 (IPv6) on one shard. More: 421 4.7.0 / BYE / -ERR, then close.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 50;
 /// Reply bytes waiting for a peer that does not read. At the bound we wait, up to the write deadline, then reset.
@@ -123,6 +123,44 @@ pub const SHARD_ANSWER_S: u64 = 2;
 /// Seconds for which a door that had to pause, because the kernel had no descriptor for it, is reported as not accepting.
 pub const ACCEPT_PAUSE_SHOWN_S: u64 = 1;
 
+/// DNS questions under way on one shard, each with a socket of its own. More: a temporary failure at once.
+pub const DNS_IN_FLIGHT_MAX: usize = 128;
+/// Answers of DNS that one shard keeps. More: the one that was wanted least lately goes.
+pub const DNS_CACHE_ENTRIES_MAX: usize = 10_000;
+/// Octets they take, roughly. More: the same.
+pub const DNS_CACHE_BYTES_MAX: usize = 8 << 20;
+/// A TTL, seconds. Longer: taken for this (RFC 8767 §4 speaks of a week; A091).
+pub const DNS_TTL_S_MAX: u32 = 7 * 86_400;
+/// How long it is kept that something is not there, seconds. Longer: this (RFC 2308 §5).
+pub const DNS_NEGATIVE_TTL_S_MAX: u32 = 3 * 3_600;
+/// How long every answer is kept at least, seconds, so that a crowd of letters to one name asks once. *Liberty*: a TTL of 0 is
+/// for the transaction in progress alone (RFC 1035 §3.2.1).
+pub const DNS_CACHE_S_MIN: u32 = 1;
+/// How long it is kept that nobody could answer, seconds (RFC 9520 §3.2 asks for 1 to 300).
+pub const DNS_FAILURE_S: u32 = 5;
+/// Aliases followed from one name. More: a temporary failure (A085).
+pub const DNS_ALIASES_MAX: usize = 11;
+/// Records of an answer that are read, in each section. More: not looked at, and memory is never taken ahead by counts (A082).
+pub const DNS_RECORDS_READ_MAX: usize = 256;
+/// Records of an answer that are kept. More: the rest is ignored; of MX the worse preferences (A086).
+pub const DNS_RECORDS_MAX: usize = 100;
+/// Names of one address that are kept. More: ignored (A092).
+pub const DNS_PTR_NAMES_MAX: usize = 10;
+/// The strings of one TXT record together, octets. Longer: the record is ignored (A088).
+pub const DNS_TXT_BYTES_MAX: usize = 8_192;
+/// Octets of an answer by UDP that we ask for (EDNS). What is longer comes by TCP.
+pub const DNS_UDP_BYTES: u16 = 1_232;
+/// Answers to one question whose id or question is not ours. More: asked again by TCP, where guessing does not help (A083).
+pub const DNS_FORGED_MAX: u32 = 32;
+/// A question by TCP, from connecting to its last octet, seconds. Then the next resolver is asked (A084).
+pub const DNS_TCP_S: u64 = 5;
+/// A question with all its resolvers, rounds and aliases, seconds. Then it is a temporary failure.
+pub const DNS_LOOKUP_S: u64 = 30;
+/// How long a resolver that did not answer is asked after the others, seconds.
+pub const DNS_RESOLVER_REST_S: u64 = 30;
+/// Resolvers. More: refused in the configuration, ignored in `/etc/resolv.conf`.
+pub const DNS_RESOLVERS_MAX: usize = 8;
+
 /// Password hashes waiting for the side pool, whole process. More: 454 4.7.0 / NO [UNAVAILABLE] / -ERR [SYS/TEMP].
 pub const SIDE_QUEUE_MAX: usize = 64;
 /// Requests in flight from one shard to another. More: 451 / NO [UNAVAILABLE].
@@ -153,4 +191,6 @@ const _: () = {
     assert!(SMTP_LOGINS_REFUSED_MAX < SMTP_ERRORS_MAX);
     assert!(HTTP_LINE_BYTES_MAX < HTTP_HEADER_BYTES_MAX);
     assert!(LOAD_BYTES_MAX < MESH_BODY_BYTES_MAX);
+    assert!(DNS_PTR_NAMES_MAX <= DNS_RECORDS_MAX && DNS_RECORDS_MAX <= DNS_RECORDS_READ_MAX);
+    assert!(DNS_CACHE_S_MIN <= DNS_FAILURE_S && DNS_NEGATIVE_TTL_S_MAX <= DNS_TTL_S_MAX && DNS_TCP_S < DNS_LOOKUP_S);
 };

@@ -43,6 +43,7 @@ fn every_help_shows_an_example() {
         &["store", "repair"],
         &["store", "backup"],
         &["store", "restore"],
+        &["dns"],
         &["stats"],
         &["stop"],
         &["config"],

@@ -13,6 +13,7 @@ use crate::shard;
 mod account;
 mod config;
 mod desk;
+mod dns;
 mod domain;
 mod job;
 mod password;
@@ -68,6 +69,7 @@ enum Verb {
     Stats(stats::StatsArgs),
     Stop(stop::StopArgs),
     Config(config::ConfigArgs),
+    Dns(dns::DnsArgs),
 }
 
 /// Whose data a verb is about.
@@ -127,6 +129,7 @@ pub fn main() -> ExitCode {
             Err(why) => Err(why),
         },
         Verb::Stats(args) => stats::run(&args),
+        Verb::Dns(args) => dns::run(args),
         Verb::Stop(args) => stop::run(&args),
         Verb::Serve(_) => unreachable!("served above"),
     };

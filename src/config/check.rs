@@ -13,6 +13,7 @@ use super::effective::Effective;
 use super::keys::Key;
 use super::mistake::{Mistake, Source};
 use crate::admin;
+use crate::limits::DNS_RESOLVERS_MAX;
 use crate::net::certificates::{self, Identity};
 use crate::serve::Service;
 
@@ -70,6 +71,11 @@ pub fn values(settings: &Effective, mistakes: &mut Vec<Mistake>) {
                 ),
             );
         }
+    }
+    let resolvers = settings.names(Key::DnsResolvers).len();
+    if resolvers > DNS_RESOLVERS_MAX {
+        let why = format!("{}: {resolvers} are too many: name at most {DNS_RESOLVERS_MAX}", Key::DnsResolvers.path());
+        wrong(settings.source(Key::DnsResolvers), why);
     }
     for (one, other) in [(Key::TlsCert, Key::TlsKey), (Key::TlsKey, Key::TlsCert)] {
         if *settings.source(one) != Source::Default && *settings.source(other) == Source::Default {

@@ -16,6 +16,7 @@ use super::value::Value;
 use ringpost_storage::Limits;
 
 use super::{Config, DoorPlan, Founders, TlsPaths, Upkeep, check};
+use crate::dns;
 use crate::net::census::Cidr;
 use crate::observe::log::Format;
 use crate::office::quota::OverQuota;
@@ -196,7 +197,7 @@ impl Effective {
         }
     }
 
-    fn names(&self, key: Key) -> &[String] {
+    pub(super) fn names(&self, key: Key) -> &[String] {
         match self.value(key) {
             Value::Names(list) => list,
             other => panic!("{} is {other:?}, not names", key.path()),
@@ -283,6 +284,19 @@ impl Effective {
         self.first_tls().into_iter().chain(self.certificates.iter().map(|one| one.paths.clone())).collect()
     }
 
+    /// Whom DNS is asked of: if nothing is said, whom this host asks.
+    #[must_use]
+    pub fn dns(&self) -> dns::Settings {
+        let said = self.names(Key::DnsResolvers).iter().filter_map(|text| dns::resolv_conf::address(text));
+        let resolvers: Vec<SocketAddr> = said.collect();
+        dns::Settings {
+            resolvers: if resolvers.is_empty() { dns::resolv_conf::system() } else { resolvers },
+            timeout_s: self.number(Key::DnsTimeoutS),
+            attempts: self.narrow(Key::DnsAttempts),
+            mixed_case: self.switch(Key::DnsMixedCase),
+        }
+    }
+
     /// What `serve` logs.
     #[must_use]
     pub fn log_level(&self) -> &str {
@@ -339,6 +353,7 @@ impl Effective {
                 tls: None,
                 reject_bare_newlines: self.switch(Key::RejectBareNewlines),
                 http_hosts: self.names(Key::HttpHosts).to_vec(),
+                dns: self.dns(),
             },
             tls: self.tls(),
             founders: Founders::quickstart(),

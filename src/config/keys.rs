@@ -14,6 +14,7 @@ use ringpost_storage::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN as SEGMENT_BYTES_UNI
 
 use super::TlsPaths;
 use super::value::{Fit, Kind, Value};
+use crate::dns;
 use crate::limits;
 use crate::office::Argon2Cost;
 use crate::shard::Plan;
@@ -79,6 +80,14 @@ pub enum Key {
     HttpHosts,
     /// Figures without a password.
     HttpPublic,
+    /// Whom DNS is asked of.
+    DnsResolvers,
+    /// How long each is waited for.
+    DnsTimeoutS,
+    /// How often each is asked.
+    DnsAttempts,
+    /// Capitals by chance.
+    DnsMixedCase,
     /// Segments of a new store.
     SegmentBytes,
     /// Memory for accounts.
@@ -153,7 +162,7 @@ fn ring_default() -> Plan {
 }
 
 /// The table. In the order in which settings are shown; what is outside tables comes first.
-pub static KEYS: [Row; 36] = [
+pub static KEYS: [Row; 40] = [
     Row {
         key: Key::Data,
         path: "data",
@@ -362,6 +371,36 @@ pub static KEYS: [Row; 36] = [
         default: |_| Value::Switch(false),
     },
     Row {
+        key: Key::DnsResolvers,
+        path: "dns.resolvers",
+        kind: Kind::Names(resolver),
+        about: "Resolvers to ask, in this order, as [\"127.0.0.1\", \"[2001:db8::1]:5353\"]; the best is one on this host that \
+                validates. Default: those of /etc/resolv.conf at the start.",
+        default: |_| Value::Names(Vec::new()),
+    },
+    Row {
+        key: Key::DnsTimeoutS,
+        path: "dns.timeout_s",
+        kind: number(1, 10),
+        about: "Seconds until a resolver that does not answer is given up and the next one is asked.",
+        default: |_| Value::Number(dns::Settings::TIMEOUT_S_DEFAULT),
+    },
+    Row {
+        key: Key::DnsAttempts,
+        path: "dns.attempts",
+        kind: number(1, 5),
+        about: "How often each resolver is asked before a question fails for now.",
+        default: |_| Value::Number(dns::Settings::ATTEMPTS_DEFAULT.into()),
+    },
+    Row {
+        key: Key::DnsMixedCase,
+        path: "dns.mixed_case",
+        kind: Kind::Switch,
+        about: "Writes letters of a question as capitals by chance and believes only answers that repeat them: harder to forge, \
+                where the way to the resolver is long. Some resolvers do not repeat them and would never be heard.",
+        default: |_| Value::Switch(false),
+    },
+    Row {
         key: Key::SegmentBytes,
         path: "store.segment_bytes",
         kind: Kind::Number {
@@ -474,6 +513,13 @@ fn host_name(name: &str) -> Result<(), String> {
                 && !label.ends_with('-')
         });
     if sound { Ok(()) } else { Err("write a host name in the ASCII form that DNS uses, as mx.example.org".to_owned()) }
+}
+
+fn resolver(address: &str) -> Result<(), String> {
+    match dns::resolv_conf::address(address) {
+        Some(_) => Ok(()),
+        None => Err("write a resolver's address, as 127.0.0.1 or [2001:db8::1]:5353".to_owned()),
+    }
 }
 
 fn log_level(level: &str) -> Result<(), String> {

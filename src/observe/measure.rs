@@ -44,6 +44,8 @@ pub enum Measure {
     RingDelay,
     /// How late a timer of one second fired.
     TimerDelay,
+    /// From a question to DNS that the cache could not answer to what came of it.
+    DnsLookup,
 }
 
 const TIME_BOUNDS_US: &[u64] = &[
@@ -65,6 +67,7 @@ impl Measure {
         Measure::Handoff,
         Measure::RingDelay,
         Measure::TimerDelay,
+        Measure::DnsLookup,
     ];
 
     /// The name as it is shown outside, unit included.
@@ -79,6 +82,7 @@ impl Measure {
             Measure::Handoff => "handoff_seconds",
             Measure::RingDelay => "ring_delay_seconds",
             Measure::TimerDelay => "timer_delay_seconds",
+            Measure::DnsLookup => "dns_lookup_seconds",
         }
     }
 
@@ -98,6 +102,7 @@ impl Measure {
                 "Time that tasks ran between two turns of the shard's ring: no completion waited longer to be seen"
             }
             Measure::TimerDelay => "How late a timer of one second fired, sampled each second",
+            Measure::DnsLookup => "From a question that the cache could not answer to what came of it",
         }
     }
 

@@ -124,6 +124,22 @@ families! {
         "starttls_injections_total", "Connections closed because octets came between STARTTLS and its answer" => StartTlsInjections {};
         "handoffs_out_total", "Conversations that left for the shard of their account" => HandoffsOut {};
         "handoffs_in_total", "Conversations that came from another shard" => HandoffsIn {};
+        "dns_lookups_total", "Questions to DNS, those answered from the cache too, by what came of them" =>
+            DnsFound { outcome: "found" },
+            DnsNoName { outcome: "no_name" },
+            DnsNoData { outcome: "no_data" },
+            DnsFailed { outcome: "failed" };
+        "dns_cache_hits_total", "Questions to DNS answered from the cache" => DnsCacheHits {};
+        "dns_shared_total", "Questions to DNS that waited for the same one under way" => DnsShared {};
+        "dns_queries_total", "Queries sent to resolvers" =>
+            DnsQueriesUdp { transport: "udp" },
+            DnsQueriesTcp { transport: "tcp" };
+        "dns_query_failures_total", "Queries that a resolver did not answer usefully" =>
+            DnsTimeouts { reason: "timeout" },
+            DnsUnreachable { reason: "unreachable" },
+            DnsRefusals { reason: "refused" },
+            DnsMalformed { reason: "malformed" };
+        "dns_forged_total", "Answers ignored because their id or question was not ours" => DnsForged {};
         "panics_total", "Tasks that panicked and were contained" => Panics {};
     }
 }
@@ -136,6 +152,7 @@ families! {
             OpenImap { protocol: "imap" },
             OpenPop3 { protocol: "pop3" },
             OpenHttp { protocol: "http" };
+        "dns_questions_open", "Questions to DNS under way" => DnsOpen {};
     }
 }
 

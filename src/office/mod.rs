@@ -13,6 +13,7 @@ use std::time::Duration;
 use ringpost_storage::{AccountId, Limits, Loaded, ReadError, Volume, VolumeId};
 
 use crate::directory::{Change, Directory};
+use crate::dns::{self, Resolver};
 use crate::limits;
 use crate::net::census::Cidr;
 use crate::net::{Acceptors, Admission, Census, Guest};
@@ -72,6 +73,8 @@ pub struct Settings {
     pub reject_bare_newlines: bool,
     /// Names, beside the host's own, by which HTTP may be asked.
     pub http_hosts: Vec<String>,
+    /// Whom DNS is asked of.
+    pub dns: dns::Settings,
 }
 
 impl Settings {
@@ -93,6 +96,7 @@ impl Settings {
             tls: None,
             reject_bare_newlines: false,
             http_hosts: Vec::new(),
+            dns: dns::Settings::ask(Vec::new()),
         }
     }
 }
@@ -107,6 +111,8 @@ pub struct Office {
     pub census: Census,
     /// HTTP connections of this shard: mail that is crowded must not keep out those who look why.
     pub http_census: Census,
+    /// What DNS knows.
+    pub resolver: Resolver,
     /// Passwords that were right a moment ago.
     remembered: Remembered,
     /// Handshakes under way on this shard.
@@ -167,6 +173,7 @@ impl Office {
         Rc::new(Office {
             census: Census::new(settings.connections_max, settings.connections_per_address_max),
             http_census: Census::new(limits::HTTP_CONNECTIONS_MAX, limits::HTTP_CONNECTIONS_PER_ADDRESS_MAX),
+            resolver: Resolver::new(settings.dns.clone()),
             remembered: Remembered::for_s(settings.remember_s),
             handshakes: Census::new(settings.connections_max, limits::HANDSHAKES_PER_ADDRESS_MAX),
             settings,

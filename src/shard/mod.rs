@@ -36,10 +36,12 @@ macro_rules! world {
     }};
 }
 
-// Below the macro, which it uses.
+// Below the macro, which they use.
 mod files;
+mod outward;
 
 pub use files::{Disk, DiskFile, Writing, disk, disk_written};
+pub use outward::{DATAGRAM_BYTES_MAX, Datagrams, connect};
 
 /// A point of monotonic time, nanoseconds since some start. Never the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

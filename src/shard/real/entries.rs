@@ -11,11 +11,12 @@ use std::time::Duration;
 use io_uring::squeue::Flags;
 use io_uring::{cqueue, opcode, types};
 use ringpost_storage::disk::{Bytes, PARTS_MAX};
+use socket2::SockAddr;
 
 use super::buffers::{Chunk, GROUP};
 use super::ring::Ring;
 use super::stage::Stage;
-use super::work::{Accept, Fill, Key, Read, Recv, Send, Source, Tag, Work, Write};
+use super::work::{Accept, Connect, Fill, Key, Read, Recv, Send, Source, Tag, Work, Write};
 use crate::observe::{self, Counter};
 
 /// Chunks that wait on one connection. At the bound its receive is cancelled, and armed again when all are read.
@@ -39,6 +40,10 @@ impl Ring {
             Work::Free => unreachable!("a free slot has nothing in the kernel's hands"),
             Work::Recv(_) => self.recv_done(key, result, flags),
             Work::Accept(_) => self.accept_done(key, result),
+            Work::Connect(connect) => {
+                connect.result = Some(result);
+                self.rouse(key);
+            }
             Work::Send(_) => self.send_done(key, result),
             Work::Read(read) => {
                 read.result = Some(result);
@@ -306,6 +311,29 @@ impl Ring {
         } else {
             self.rouse(key);
         }
+    }
+
+    // ── connect ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Starts connecting `socket` to `to`.
+    pub fn connect_open(&mut self, socket: Rc<OwnedFd>, to: SockAddr) -> Key {
+        let fd = types::Fd(socket.as_raw_fd());
+        let key = self.open(Work::Connect(Box::new(Connect { to, result: None, _socket: socket })), 0);
+        let Work::Connect(connect) = &self.slot(key).work else { unreachable!("just made") };
+        let entry = opcode::Connect::new(fd, connect.to.as_ptr().cast(), connect.to.len()).build();
+        // SAFETY: the address is boxed in the slot, and nobody changes it until the completion.
+        unsafe { self.start(key, Tag::Main, entry) };
+        key
+    }
+
+    /// Waits until it is connected or cannot be. The slot is free then.
+    pub fn connect_poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.slot(key).alive > 0 {
+            return self.wait_on(key, cx);
+        }
+        let Work::Connect(connect) = self.close(key) else { unreachable!("the caller's own slot") };
+        let result = connect.result.expect("a completion leaves its result");
+        Poll::Ready(if result < 0 { Err(failed(result)) } else { Ok(()) })
     }
 
     // ── files ───────────────────────────────────────────────────────────────────────────────────────────────

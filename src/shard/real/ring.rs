@@ -27,8 +27,9 @@ use super::work::{FORGET, Key, SLOTS_MAX, Slot, Tag, Work};
 use crate::observe::{self, Counter};
 
 /// Every operation this ring may do; the start-up check probes for them and the restrictions allow only them.
-pub const OPERATIONS: [u8; 9] = [
+pub const OPERATIONS: [u8; 10] = [
     opcode::AcceptMulti::CODE,
+    opcode::Connect::CODE,
     opcode::RecvMulti::CODE,
     opcode::Send::CODE,
     opcode::Read::CODE,

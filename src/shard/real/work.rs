@@ -10,6 +10,7 @@ use std::task::Waker;
 
 use io_uring::types::Timespec;
 use ringpost_storage::disk::Bytes;
+use socket2::SockAddr;
 
 use super::buffers::Chunk;
 use super::stage::Stage;
@@ -70,6 +71,7 @@ pub enum Work {
     Free,
     Recv(Recv),
     Accept(Accept),
+    Connect(Box<Connect>),
     Send(Send),
     Read(Read),
     Fill(Fill),
@@ -95,6 +97,14 @@ pub struct Accept {
     pub queue: VecDeque<OwnedFd>,
     /// What ended the multishot, if it has ended.
     pub end: Option<i32>,
+}
+
+pub struct Connect {
+    /// Read by the kernel when the entry is submitted.
+    pub to: SockAddr,
+    pub result: Option<i32>,
+    /// Open until the kernel is done with it.
+    pub _socket: Rc<OwnedFd>,
 }
 
 pub struct Send {

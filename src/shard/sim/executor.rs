@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use super::clock::{Clock, Sleep};
+use super::datagrams::Post;
 use super::disk::Machines;
 use super::net::Net;
 use super::node::{NodeId, Nodes};
@@ -57,6 +58,7 @@ pub(super) struct Core {
     pub(super) seed: u64,
     pub(super) clock: Clock,
     pub(super) net: RefCell<Net>,
+    pub(super) post: RefCell<Post>,
     pub(super) nodes: RefCell<Nodes>,
     pub(super) machines: RefCell<Machines>,
     pub(super) chance: Chances,
@@ -165,6 +167,7 @@ impl Core {
             seed,
             clock: Clock::new(),
             net: RefCell::default(),
+            post: RefCell::default(),
             nodes: RefCell::default(),
             machines: RefCell::default(),
             chance: Chances {

@@ -23,6 +23,7 @@
 mod answer;
 mod chance;
 mod clock;
+mod datagrams;
 mod disk;
 mod executor;
 mod mesh;
@@ -41,6 +42,7 @@ use std::time::Duration;
 
 pub use chance::Chance;
 pub use clock::START_WALL_MS;
+pub use datagrams::{DatagramDoor, Datagrams};
 pub use disk::{Disk, DiskFile};
 pub use mesh::Mesh;
 pub use net::ConnId;
@@ -187,6 +189,11 @@ impl World {
     /// Breaks what a shard listens with on this port: it can accept nothing more there.
     pub fn break_doors(&self, node: NodeId, shard: ShardId, port: u16) {
         self.core.net.borrow_mut().break_doors(&self.core, executor::Home { node, shard }, port);
+    }
+
+    /// Has so many of a hundred datagrams get lost, from now on.
+    pub fn lose_datagrams(&self, percent: u64) {
+        self.core.post.borrow_mut().lost_percent = percent;
     }
 
     /// Holds everything on a connection back, in both directions, or lets it go again.
