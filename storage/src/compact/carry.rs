@@ -30,7 +30,7 @@ impl<D: Disk> Inner<D> {
         }
         self.carry_forwards(number, survey).await?;
         self.carry_gone(number, survey).await?;
-        self.carry_transfers(survey).await
+        self.carry_transfers(survey, false).await
     }
 
     /// As it is now. A change that is on its way would be overtaken, so it is waited for.
@@ -104,12 +104,13 @@ impl<D: Disk> Inner<D> {
         Ok(())
     }
 
-    pub(super) async fn carry_transfers(&self, survey: &Survey) -> Result<(), Stuck> {
+    /// `appends`: see [`Inner::move_out`].
+    pub(super) async fn carry_transfers(&self, survey: &Survey, appends: bool) -> Result<(), Stuck> {
         for &(target, number) in &survey.transfers {
             let Some(pending) = self.index.borrow().transfers.one(target, number) else { continue };
             let copies: u64 = pending.copies.iter().map(copy_bytes).sum();
             let bytes = FRAME_BYTES_MAX + TRANSFER_HEAD_BYTES + copies;
-            self.write(Bound { bytes, parts: 0, appends: false }, |index, gather| {
+            self.write(Bound { bytes, parts: 0, appends }, |index, gather| {
                 let carried = index.fresh(&pending.carried);
                 let transfer = NewTransfer {
                     target,
@@ -128,7 +129,7 @@ impl<D: Disk> Inner<D> {
         for (&(target, incarnation), runs) in &survey.sent {
             for runs in merged(runs.clone()).chunks(SENT_RUNS_MAX) {
                 let bytes = FRAME_BYTES_MAX + SENT_BYTES;
-                self.write(Bound { bytes, parts: 0, appends: false }, |_, gather| {
+                self.write(Bound { bytes, parts: 0, appends }, |_, gather| {
                     gather.push(kind::SENT, |out| encode_sent(out, target, incarnation, runs));
                     true
                 })
@@ -137,7 +138,7 @@ impl<D: Disk> Inner<D> {
         }
         let incarnation = self.index.borrow().transfers.incarnation();
         if (survey.anew || !survey.transfers.is_empty() || !survey.sent.is_empty()) && incarnation > 0 {
-            self.write(Bound { bytes: FRAME_BYTES_MAX + 8, parts: 0, appends: false }, |_, gather| {
+            self.write(Bound { bytes: FRAME_BYTES_MAX + 8, parts: 0, appends }, |_, gather| {
                 gather.push(kind::ANEW, |out| crate::codec::Put::u64(out, incarnation));
                 true
             })
@@ -150,7 +151,7 @@ impl<D: Disk> Inner<D> {
             numbers.entry(mark.number).or_default();
             for (number, bounced) in numbers {
                 let bytes = FRAME_BYTES_MAX + WATERMARK_BYTES + bounced.len() as u64 * 2;
-                self.write(Bound { bytes, parts: 0, appends: false }, |_, gather| {
+                self.write(Bound { bytes, parts: 0, appends }, |_, gather| {
                     let settled = TransferNumber::default();
                     gather.push(kind::WATERMARK, |out| encode_watermark(out, source, number, settled, &bounced));
                     true

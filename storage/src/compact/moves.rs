@@ -71,25 +71,26 @@ impl Moves {
         self.lists.push((at, pieces));
     }
 
-    fn bound(&self) -> Bound {
+    fn bound(&self, appends: bool) -> Bound {
         let bodies = self.bodies.iter().map(|b| BodyRecord::taken(b.octets.len() as u64) + FRAME_BYTES_MAX + 32);
         let messages = self.messages.iter().map(|(_, payload, _)| FRAME_BYTES_MAX + payload.len() as u64);
         let lists = self.lists.iter().map(|(_, p)| FRAME_BYTES_MAX + 8 + (p.len() * PIECE_ITEM_BYTES) as u64);
         let items = self.bodies.len() + self.messages.len() + self.lists.len();
         let forward = FRAME_BYTES_MAX + FORWARD_HEAD_BYTES + (items * FORWARD_ITEM_BYTES) as u64;
         let bytes = bodies.chain(messages).chain(lists).sum::<u64>() + forward;
-        Bound { bytes, parts: self.bodies.len(), appends: false }
+        Bound { bytes, parts: self.bodies.len(), appends }
     }
 }
 
 impl<D: Disk> Inner<D> {
-    /// Moves them out of a segment; resolves when that is durable. Returns octets of bodies that were copied.
-    pub(super) async fn move_out(&self, segment: u32, moves: &Moves) -> Result<u64, Stuck> {
+    /// Moves them out of a segment; resolves when that is durable. Returns octets of bodies that were copied. `appends`: it
+    /// makes no room, and leaves the last to others.
+    pub(super) async fn move_out(&self, segment: u32, moves: &Moves, appends: bool) -> Result<u64, Stuck> {
         if moves.is_empty() {
             return Ok(0);
         }
         let mut copied = 0;
-        self.write(moves.bound(), |index, gather| {
+        self.write(moves.bound(appends), |index, gather| {
             copied = 0;
             let counted = gather.payload_bytes;
             let mut pushed: HashMap<u32, Pushed> = HashMap::new();

@@ -3,9 +3,12 @@
 //!
 //! ```text
 //! too many entries ─► mark: what is durable, what is decided ─► the log goes on in another segment
-//!   ─► each account: runs and records up to the mark are folded, lists up to it are written again
+//!   ─► a few accounts at a time, and a segment in between: runs and records up to the mark are folded, lists up to it are written again
 //!   ─► transfers are said again, debts are paid ─► "forget what was moved up to the mark" is durable
 //! ```
+//!
+//! Renaming takes turns with compaction, a few accounts for a segment, and what it writes counts as appends: on a full disk it
+//! gives up, and leaves the last room and the reserve to those who make room.
 //!
 //! Whatever is decided names places as the last durable batch left them. So what is decided after the mark knows of all
 //! moves up to it, and what was decided before lies in the segments up to the mark's, where it is looked for. A crash anywhere
@@ -35,14 +38,26 @@ const FADES_AFTER_MS: i64 = 10 * 60 * 1_000;
 /// About what a fold reads and writes, for the pace.
 const FOLD_BYTES: u64 = 8 << 10;
 
+/// Accounts that are seen to before a segment is compacted that is worth it.
+const ACCOUNTS_AT_ONCE: usize = 64;
+
 /// Where renaming stands.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Renaming {
     mark: Option<Mark>,
+    /// Accounts that were not seen to yet; `None`: the log has not gone on in another segment.
+    accounts: Option<Vec<AccountId>>,
     /// When tables were forgotten last, if they may still be asked for.
     forgot_ms: Option<i64>,
     /// Entries that are borne because fewer could not be reached.
     entries_min: usize,
+}
+
+impl Renaming {
+    /// Another mark is to be made.
+    fn give_up(&mut self) {
+        (self.mark, self.accounts) = (None, None);
+    }
 }
 
 /// One moment of the log.
@@ -56,42 +71,63 @@ struct Mark {
 }
 
 impl<D: Disk> Inner<D> {
-    /// Forgets tables of forwards when they are too long.
-    pub(super) async fn rename<P: Pace>(&self, pace: &P) -> Result<(), Stuck> {
-        let mut renaming = self.renaming.get();
+    /// Takes a few steps towards forgetting tables of forwards, when they are too long. True: more are to follow. What is
+    /// compacted between two of them has forwards that are younger than the mark, and stay.
+    pub(super) async fn rename<P: Pace>(&self, pace: &P) -> Result<bool, Stuck> {
+        let mut renaming = self.renaming.take();
+        let done = self.rename_some(&mut renaming, pace).await;
+        if done.is_err() {
+            renaming.give_up();
+        }
+        self.renaming.set(renaming);
+        match done {
+            // It needs room and makes none: that is for others.
+            Err(Stuck::Refused(Refused::DiskFull)) => Ok(false),
+            done => done,
+        }
+    }
+
+    async fn rename_some<P: Pace>(&self, renaming: &mut Renaming, pace: &P) -> Result<bool, Stuck> {
         if renaming.forgot_ms.is_some_and(|at| pace.now_ms() - at > FADES_AFTER_MS) {
             renaming.forgot_ms = None;
-            self.renaming.set(renaming);
             self.index.borrow_mut().forwards.fade();
+        }
+        if self.is_short() {
+            renaming.give_up();
+            return Ok(false);
         }
         let entries = self.index.borrow().forwards.len();
         let Some(mark) = renaming.mark else {
             if entries > self.entries_borne(pace.is_eager()).max(renaming.entries_min) {
                 renaming.mark = Some(self.mark());
-                self.renaming.set(renaming);
             }
-            return Ok(());
+            return Ok(false);
         };
         {
             let log = self.log.borrow();
             // What missing batches named is not known.
             if log.active <= mark.segment || self.index.borrow().applied < mark.decided || !log.whole {
-                return Ok(());
+                return Ok(false);
             }
         }
-        self.renaming.set(Renaming { mark: None, ..renaming });
         // Also those that keep nothing that counts: what was expunged may be retained.
-        let accounts: Vec<AccountId> = self.index.borrow().entries.iter().map(|entry| entry.id).collect();
-        for account in accounts {
+        let all = || self.index.borrow().entries.iter().map(|entry| entry.id).collect();
+        let accounts = renaming.accounts.get_or_insert_with(all);
+        for _ in 0..ACCOUNTS_AT_ONCE {
+            let Some(account) = accounts.pop() else { break };
             if !self.rename_account(account, mark.segment, pace).await? {
                 // It is tried again when that costs as much again.
-                self.renaming.set(Renaming { mark: None, entries_min: 2 * entries, ..renaming });
-                return Ok(());
+                renaming.give_up();
+                renaming.entries_min = 2 * entries;
+                return Ok(false);
             }
+        }
+        if !accounts.is_empty() {
+            return Ok(true);
         }
         self.rename_transfers().await?;
         self.pay_debts(pace).await?;
-        let bound = Bound { bytes: FRAME_BYTES_MAX + 8, parts: 0, appends: false };
+        let bound = Bound { bytes: FRAME_BYTES_MAX + 8, parts: 0, appends: true };
         self.write(bound, |_, gather| {
             gather.push(kind::FORGET, |out| Forget { through: mark.applied }.encode(out));
             true
@@ -99,8 +135,15 @@ impl<D: Disk> Inner<D> {
         .await?;
         self.log.borrow_mut().stats.forgets += 1;
         let left = self.index.borrow().forwards.len();
-        self.renaming.set(Renaming { mark: None, forgot_ms: Some(pace.now_ms()), entries_min: 2 * left });
-        Ok(())
+        *renaming = Renaming { forgot_ms: Some(pace.now_ms()), entries_min: 2 * left, ..Renaming::default() };
+        Ok(false)
+    }
+
+    /// No room: what is left belongs to those who make some. Whatever renaming writes counts as appends, so that it is refused
+    /// before the reserve is touched.
+    fn is_short(&self) -> bool {
+        let log = self.log.borrow();
+        log.no_room || log.stats.full || log.reserve.is_in_use()
     }
 
     fn entries_borne(&self, eager: bool) -> usize {
@@ -182,7 +225,7 @@ impl<D: Disk> Inner<D> {
         if moved && self.is_live(list) {
             let mut moves = Moves::default();
             moves.list(list.at, pieces);
-            self.move_out(list.segment, &moves).await?;
+            self.move_out(list.segment, &moves, true).await?;
         }
         Ok(true)
     }
@@ -197,6 +240,6 @@ impl<D: Disk> Inner<D> {
             }
             all.transfers.extend(pending.iter().map(|pending| (target, pending.number)));
         }
-        self.carry_transfers(&all).await
+        self.carry_transfers(&all, true).await
     }
 }

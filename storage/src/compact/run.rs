@@ -35,15 +35,21 @@ impl<D: Disk> Inner<D> {
         if let Err(why) = self.pay_debts(pace).await {
             return Compacted::Stuck(0, why);
         }
-        let may_rename = !(self.log.borrow().failed || self.log.borrow().closing || self.index.borrow().uncounted);
-        if may_rename && let Err(why) = self.rename(pace).await {
-            return Compacted::Stuck(0, why);
-        }
-        let began = self.log.borrow().stats.written_bytes;
-        if began < self.rests_until.get() && !pace.is_eager() {
-            return Compacted::Nothing;
-        }
-        let Some(segment) = self.chosen(pace.is_eager()) else { return Compacted::Nothing };
+        let (segment, began) = loop {
+            let may_rename = !(self.log.borrow().failed || self.log.borrow().closing || self.index.borrow().uncounted);
+            let more = match may_rename {
+                true => self.rename(pace).await,
+                false => Ok(false),
+            };
+            let began = self.log.borrow().stats.written_bytes;
+            let rests = began < self.rests_until.get() && !pace.is_eager();
+            match (more, self.chosen(pace.is_eager()).filter(|_| !rests)) {
+                (Err(why), _) => return Compacted::Stuck(0, why),
+                (Ok(_), Some(segment)) => break (segment, began),
+                (Ok(true), None) => {}
+                (Ok(false), None) => return Compacted::Nothing,
+            }
+        };
         match self.compact_segment(segment, pace).await {
             Ok(copied) => {
                 let mut log = self.log.borrow_mut();
@@ -242,7 +248,7 @@ impl<D: Disk> Inner<D> {
         if moves.is_empty() {
             return Ok(0);
         }
-        let copied = self.move_out(number, moves).await?;
+        let copied = self.move_out(number, moves, false).await?;
         *moves = Moves::default();
         pace.rest(2 * copied).await;
         Ok(copied)

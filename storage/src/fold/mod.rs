@@ -194,7 +194,7 @@ impl<D: Disk> Inner<D> {
             }
         };
         let bytes = draft.blobs.len() as u64;
-        let bound = draft.bound(rewrite == Rewrite::Nothing);
+        let bound = draft.bound(!matches!(rewrite, Rewrite::In(_)));
         let joined = self.join(bound, |index, ahead, gather| draft.put(id, index, ahead, gather))?;
         Ok(joined.map(|((), ticket)| {
             let mut log = self.log.borrow_mut();
