@@ -141,3 +141,52 @@ fn what_config_show_prints_is_a_file_that_config_check_accepts() {
     assert!(shown.out.contains("port_offset = 0  # default\n"), "{}", shown.out);
     assert!(shown.out.contains("[[listener]]  # ringpost.toml:4\n"), "{}", shown.out);
 }
+
+/// A resolver on loopback that answers so many queries: `code`, and an A record if it is 0.
+fn resolver(answers: usize, code: u8) -> (String, std::thread::JoinHandle<()>) {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let at = socket.local_addr().unwrap().to_string();
+    let server = std::thread::spawn(move || {
+        for _ in 0..answers {
+            let mut query = [0; 512];
+            let (_, from) = socket.recv_from(&mut query).expect("a query");
+            let end = 12 + query[12..].iter().position(|octet| *octet == 0).expect("a name") + 5;
+            let mut answer = query[..end].to_vec();
+            answer[2..12].copy_from_slice(&[0x81, 0x80 | code, 0, 1, 0, u8::from(code == 0), 0, 0, 0, 0]);
+            if code == 0 {
+                answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 7]);
+            }
+            socket.send_to(&answer, from).expect("sent");
+        }
+    });
+    (at, server)
+}
+
+#[test]
+fn dns_is_asked_as_the_server_would_ask() {
+    let (at, server) = resolver(2, 0);
+    let said = ringpost(&["dns", "a", "mx.example.org", "--resolver", &at]);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    assert_eq!(said.out, "192.0.2.7\n# 1 record(s), for 60 s\n");
+    let said = ringpost(&["dns", "a", "mx.example.org", "--resolver", &at, "--json"]);
+    let json = r#"{"authentic":false,"name":"mx.example.org","outcome":"found","records":["192.0.2.7"],"ttl_s":60}"#;
+    assert_eq!(said.out.trim_end(), json);
+    server.join().unwrap();
+
+    let (at, server) = resolver(2, 3);
+    for args in [["dns", "mx", "none.example.org"], ["dns", "ptr", "192.0.2.1"]] {
+        let said = ringpost(&[&args[..], &["--resolver", &at]].concat());
+        assert_eq!((said.code, said.out.as_str()), (Some(1), ""));
+        assert_eq!(said.err, "error: there is no such name (for 0 s)\n");
+    }
+    server.join().unwrap();
+
+    for (args, sentence) in [
+        (["dns", "mx", "a b.test"], "error: `a b.test` is not a domain name: write labels of up to 63 letters"),
+        (["dns", "ptr", "a.test"], "error: `a.test` is not an address: write one for ptr"),
+    ] {
+        let said = ringpost(&args);
+        assert!(said.code == Some(1) && said.err.starts_with(sentence), "{}", said.err);
+    }
+}

@@ -386,6 +386,21 @@ fn names_for_http_are_a_list_of_host_names() {
 }
 
 #[test]
+fn resolvers_are_addresses_and_few() {
+    let asked =
+        in_force("dns.resolvers = [\"127.0.0.1\", \"[2001:db8::1]:5353\"]\ndns.timeout_s = 7\ndns.mixed_case = true")
+            .dns();
+    let want = ["127.0.0.1:53".parse().expect("an address"), "[2001:db8::1]:5353".parse().expect("an address")];
+    assert_eq!((asked.resolvers.as_slice(), asked.timeout_s, asked.mixed_case), (&want[..], 7, true));
+    assert!(!in_force("").dns().resolvers.is_empty(), "whom this host asks");
+    says("dns.resolvers = [\"one.example\"]", &["1:18: dns.resolvers: write a resolver's address, as 127.0.0.1 or "]);
+    says("dns.timeout_s = 0", &["1:17: dns.timeout_s: choose a whole number from 1 to 10"]);
+    let many: Vec<_> = (1..=9).map(|n| format!("\"192.0.2.{n}\"")).collect();
+    let few = refused(&format!("dns.resolvers = [{}]", many.join(", ")), &[]);
+    assert!(few[0].starts_with("1:17: dns.resolvers: 9 are too many: name at most 8"), "{few:?}");
+}
+
+#[test]
 fn settings_that_do_not_go_together_are_said() {
     assert!(refused("tls.cert = \"c.pem\"", &[])[0].starts_with("1:12: tls.cert goes with tls.key: set both"));
     assert!(refused("store.segment_bytes = 1_048_576", &[])[0].contains("a message must fit one"));

@@ -1,7 +1,10 @@
 //! Octets that came back.
 
+use proptest::prelude::*;
+
+use super::super::answer::{Alias, judge};
 use super::super::message::{Data, Kind, Query, Record, Reply, Seen, read};
-use super::{A, Answer, CNAME, MX, PTR, TXT, name, query, wire};
+use super::{A, Answer, CNAME, MX, NS, PTR, TXT, name, query, wire};
 use crate::limits::{DNS_RECORDS_READ_MAX, DNS_TTL_S_MAX, DNS_TXT_BYTES_MAX};
 
 fn reply(octets: &[u8], query: &Query) -> Reply {
@@ -183,4 +186,56 @@ fn codes_that_are_no_answer_are_told_apart() {
     assert_eq!(read(&bare, &query), Seen::NotUnderstood, "without a question");
     let short = Answer::to(query.octets(), 0).flags(2, 0).with("a.test", MX, 60, &[0]);
     assert_eq!(read(&short.octets, &query), Seen::Truncated);
+}
+
+/// Octets that are read to their end: an answer with a record of each kind that we look at.
+fn whole(query: &Query) -> Vec<u8> {
+    let answer = Answer::to(query.octets(), 0)
+        .alias("d.test", "e.test")
+        .with("e.test", A, 60, &[192, 0, 2, 1])
+        .with("e.test", 28, 60, &[7; 16])
+        .mx("e.test", 10, "mx.test")
+        .with("e.test", TXT, 60, b"\x02hi\x03you")
+        .with("e.test", PTR, 60, &wire("host.test"))
+        .with("e.test", 33, 60, &[&[0, 1, 0, 2, 0, 3][..], &wire("srv.test")].concat())
+        .with("e.test", 65_280, 60, b"what is this")
+        .record(1, "test", NS, 60, &wire("ns.test"))
+        .soa(60, 60);
+    answer.octets
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    #[test]
+    fn octets_that_nobody_wrote_are_read_without_harm(
+        spoilt in prop::collection::vec((24_usize..400, any::<u8>()), 0..12),
+        cut in 0_usize..500,
+        more in prop::collection::vec(any::<u8>(), 0..64),
+        kind in prop::sample::select(vec![Kind::A, Kind::Aaaa, Kind::Mx, Kind::Txt, Kind::Ptr]),
+    ) {
+        let query = query(kind, "d.test");
+        let mut octets = whole(&query);
+        for (at, octet) in spoilt {
+            let at = at % octets.len();
+            octets[at] = octet;
+        }
+        octets.truncate(cut.max(1));
+        octets.extend(more);
+        if let Seen::Reply(reply) = read(&octets, &query) {
+            for record in &reply.records {
+                prop_assert!(record.ttl_s <= DNS_TTL_S_MAX);
+                prop_assert!(record.owner.as_str().bytes().all(|b| b.is_ascii_graphic()));
+            }
+            // Whatever it means, it is said without a panic.
+            let _ = judge(reply, kind, &Alias::none(name("d.test")));
+        }
+    }
+}
+
+#[test]
+fn the_whole_answer_is_read_before_it_is_spoilt() {
+    let query = query(Kind::Mx, "d.test");
+    let reply = reply(&whole(&query), &query);
+    assert_eq!((reply.records.len(), reply.negative_ttl_s, reply.referral), (6, Some(60), true));
 }
