@@ -244,6 +244,9 @@ impl Reader<'_> {
                     self.wrong(name.span().start, format!("`{}` is not a setting: remove it", short(&path)));
                 }
                 DeValue::Table(_) if prefix.is_empty() => self.wrong(name.span().start, unknown_table(&path)),
+                DeValue::Array(list) if prefix.is_empty() && list.iter().any(|e| e.get_ref().is_table()) => {
+                    self.wrong(name.span().start, unknown_table(&path));
+                }
                 _ => self.wrong(name.span().start, unknown(&path)),
             }
         }
