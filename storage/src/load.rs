@@ -134,6 +134,7 @@ impl<D: Disk> Inner<D> {
             }
         }
         gaps.for_each(|gap| account.jump(gap, version));
+        account.mailboxes.values_mut().for_each(|mailbox| mailbox.fit());
         Ok(account)
     }
 

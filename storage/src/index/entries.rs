@@ -3,6 +3,7 @@
 //! A slab with two tables of slab numbers, by id and by hash of the name: about 140 octets an account.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128_with_seed};
@@ -23,7 +24,8 @@ pub struct Entry {
     /// Its newest root; nowhere if it was never folded.
     pub root: Place,
     links: [Place; LINKS_MAX],
-    links_len: u32,
+    /// How many they are, and one: so an entry that is not there takes no more than one that is.
+    links_and_one: NonZeroU32,
     /// Records that are not in the root.
     pub unfolded: u32,
     pub inbox_uidvalidity: u32,
@@ -42,7 +44,7 @@ pub struct Entry {
     pub root_bytes: u32,
 }
 
-const _: () = assert!(size_of::<Entry>() <= 128, "what an account costs that nobody looks at");
+const _: () = assert!(size_of::<Option<Entry>>() <= 128, "what an account costs that nobody looks at");
 
 impl Entry {
     pub fn new(id: AccountId, name_hash: u128) -> Self {
@@ -52,7 +54,7 @@ impl Entry {
             put: Place::NOWHERE,
             root: Place::NOWHERE,
             links: [Place::NOWHERE; LINKS_MAX],
-            links_len: 0,
+            links_and_one: NonZeroU32::MIN,
             unfolded: 0,
             inbox_uidvalidity: 0,
             modseq: 0,
@@ -97,7 +99,7 @@ impl Entry {
     /// Its last records, also of those that are in the root.
     pub fn chain(&self) -> Chain {
         let mut chain = Chain::default();
-        self.links[..self.links_len as usize].iter().for_each(|place| chain.push(*place));
+        self.links[..self.links_len()].iter().for_each(|place| chain.push(*place));
         chain
     }
 
@@ -156,7 +158,7 @@ impl Entry {
         out.place(self.put);
         out.place(self.root);
         self.links.iter().for_each(|place| out.place(*place));
-        out.u8(self.links_len as u8);
+        out.u8(self.links_len() as u8);
         out.u32(self.unfolded);
         out.u32(self.inbox_uidvalidity);
         out.u64(self.modseq);
@@ -175,21 +177,25 @@ impl Entry {
         for link in &mut entry.links {
             *link = r.place()?;
         }
-        entry.links_len = u32::from(r.u8()?);
+        entry.links_and_one = NonZeroU32::MIN.saturating_add(u32::from(r.u8()?));
         (entry.unfolded, entry.inbox_uidvalidity) = (r.u32()?, r.u32()?);
         (entry.modseq, entry.inbox_uidnext) = (r.u64()?, r.u32()?);
         (entry.used_messages, entry.used_bytes) = (r.u32()?, r.u64()?);
         (entry.limit_bytes, entry.limit_messages, entry.generation) = (r.u64()?, r.u32()?, r.u32()?);
-        (entry.links_len as usize <= LINKS_MAX && entry.modseq <= MODSEQ_MAX).then_some(entry)
+        (entry.links_len() <= LINKS_MAX && entry.modseq <= MODSEQ_MAX).then_some(entry)
+    }
+
+    fn links_len(&self) -> usize {
+        self.links_and_one.get() as usize - 1
     }
 
     fn set_chain(&mut self, chain: &Chain) {
-        self.links_len = 0;
+        self.links_and_one = NonZeroU32::MIN;
         let mut newest: Vec<Place> = Vec::with_capacity(LINKS_MAX);
         newest.extend(chain.newest_first());
         for place in newest.into_iter().rev() {
-            self.links[self.links_len as usize] = place;
-            self.links_len += 1;
+            self.links[self.links_len()] = place;
+            self.links_and_one = self.links_and_one.saturating_add(1);
         }
     }
 }
