@@ -96,7 +96,9 @@ impl<D: Disk> Inner<D> {
             Candidate { segment, live }
         };
         let candidates: Vec<Candidate> = sealed.filter(may).map(candidate).collect();
-        let ground = Ground { segment_bytes: self.facts.segment_bytes, active: log.active, short, eager };
+        let young = log.files.range(..log.active).filter(|(n, _)| !log.is_checkpointed(**n)).count() as u64;
+        let segment_bytes = self.facts.segment_bytes;
+        let ground = Ground { segment_bytes, active: log.active, young_bytes: young * segment_bytes, short, eager };
         plan::choose(&candidates, ground)
     }
 
