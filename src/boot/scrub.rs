@@ -54,6 +54,13 @@ fn tell(volume: VolumeId, broken: &Broken) {
                 "scrub: a page of the checkpoint is damaged; the next start reads more of the log"
             );
         }
+        Broken::Superblock { copy } => {
+            tracing::error!(
+                volume,
+                copy,
+                "scrub: a copy of the superblock is damaged; all four are written again with the next checkpoint or start"
+            );
+        }
         Broken::Account { .. } | Broken::Message { .. } => unreachable!("a scrub knows octets"),
     }
 }

@@ -146,7 +146,7 @@ const INDEX_MEMORY_MIN: u64 = 1 << 20;
 const INDEX_MEMORY_DEFAULT: u64 = 512 << 20;
 const INDEX_MEMORY_MAX: u64 = 1 << 40;
 /// Thirty days.
-pub(super) const SCRUB_PERIOD_S_DEFAULT: u64 = 30 * 86_400;
+pub(super) const SCRUB_PERIOD_S_DEFAULT: u64 = 7 * 86_400;
 const SCRUB_RATE_MIN: u64 = 64 << 10;
 pub(super) const SCRUB_RATE_DEFAULT: u64 = 8 << 20;
 const SCRUB_RATE_MAX: u64 = 1 << 34;

@@ -56,6 +56,11 @@ pub enum Broken {
         /// Where in it.
         offset: u64,
     },
+    /// One of the superblock's four copies. It costs nothing while two others agree; an opening writes all of them again.
+    Superblock {
+        /// Which, from 0.
+        copy: u64,
+    },
     /// An account that cannot be read.
     Account {
         /// Which.

@@ -2,7 +2,8 @@
 //! while there is still a backup to mend it from.
 //!
 //! ```text
-//! pass: segment by segment (headers, directories, footers, bodies that somebody uses) ─► pages of the checkpoint ─► complete
+//! pass: segment by segment (headers, directories, footers, bodies that somebody uses)
+//!       ─► copies of the superblock ─► pages of both checkpoints (`facts`) ─► complete
 //! ```
 //!
 //! - It reads some 256 KiB at a time and asks the caller's [`Pace`] after each: that bounds its rate, and so its share of
@@ -12,6 +13,8 @@
 //! - Segments that go while they are read are passed over: what was wrong with them is nobody's loss.
 //! - How far it is stands in a file of its own, `scrub`: a pass goes on after a restart. Where the file does not read, or
 //!   cannot be written, a pass begins anew: nothing else hangs on it.
+
+mod facts;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -23,7 +26,6 @@ use xxhash_rust::xxh3::{xxh3_64_with_seed, xxh3_128};
 
 use crate::batch::directory;
 use crate::check::Broken;
-use crate::checkpoint::{PAGE_BYTES, Page, PageNumber, pages_name};
 use crate::codec::{Put, Reader};
 use crate::compact::{Pace, Window};
 use crate::disk::{BLOCK_BYTES, Bytes, Disk, File};
@@ -43,8 +45,6 @@ const MAGIC: u64 = u64::from_le_bytes(*b"RPscrub\n");
 const HEAD_BYTES: usize = 16;
 /// Damaged places that are told. More: counted.
 const PLACES_TOLD_MAX: usize = 10_000;
-/// Pages read at once.
-const PAGES_AT_ONCE: usize = 64;
 
 /// What is remembered of scrubbing while a volume is open.
 #[derive(Default)]
@@ -166,7 +166,7 @@ impl<D: Disk> Inner<D> {
             kept.next = number + 1;
             self.keep(kept).await;
         }
-        kept.errors += self.scrub_pages(pace, &mut tell).await;
+        kept.errors += self.scrub_facts(pace, &mut tell).await;
         if self.is_over() {
             return false;
         }
@@ -292,51 +292,6 @@ impl<D: Disk> Inner<D> {
             }
         }
         errors
-    }
-
-    /// Reads the pages of the newest checkpoint; how many damaged ones were new.
-    async fn scrub_pages<P: Pace>(&self, pace: &P, tell: &mut impl FnMut(Broken)) -> u64 {
-        let listed = self.pages.borrow().as_ref().map(|pages| pages.live()).unwrap_or_default();
-        let mut errors = 0;
-        let mut rest = &listed[..];
-        while let Some((first, _)) = rest.first().copied() {
-            let run = rest.iter().take(PAGES_AT_ONCE).zip(first..).take_while(|((page, _), n)| page == n).count();
-            let Some((file, offset, run)) = self.page_run(first, run) else { return errors };
-            let (now, later) = rest.split_at(run);
-            let name: Rc<str> = pages_name(file.0).into();
-            let device = Device { file: file.1, unreads: Unreads::default(), name: name.clone() };
-            let octets = device.read_at(offset, run * PAGE_BYTES).await.unwrap_or_default();
-            for ((number, check), octets) in now.iter().zip(octets.chunks(PAGE_BYTES)) {
-                let fits = Page::decode(octets, self.facts.seed)
-                    .is_some_and(|(page, found)| page.number == *number && found as u64 == *check);
-                if !fits && self.is_page(*number, *check) {
-                    let offset = offset + u64::from(number - first) * PAGE_BYTES as u64;
-                    let broken = Broken::Page { file: String::from(&*name), offset };
-                    errors += self.found(&name, offset, broken, tell);
-                }
-            }
-            self.read_through((run * PAGE_BYTES) as u64, pace).await;
-            if self.is_over() {
-                break;
-            }
-            rest = later;
-        }
-        errors
-    }
-
-    /// File, offset, and how many of these pages lie there together. `None`: a checkpoint is being taken, or it is gone.
-    fn page_run(&self, first: PageNumber, run: usize) -> Option<((u32, D::File), u64, usize)> {
-        let pages = self.pages.borrow();
-        let pages = pages.as_ref()?;
-        let (number, file, offset) = pages.file_of(first)?;
-        let here = |n: &u32| pages.file_of(first + n).is_some_and(|(of, ..)| of == number);
-        let run = (0..run as u32).take_while(here).count();
-        Some(((number, file.clone()), offset, run))
-    }
-
-    /// True if the newest checkpoint has this page still.
-    fn is_page(&self, number: PageNumber, check: u64) -> bool {
-        self.pages.borrow().as_ref().is_some_and(|pages| pages.live().binary_search(&(number, check)).is_ok())
     }
 
     async fn read_through<P: Pace>(&self, octets: u64, pace: &P) {

@@ -119,6 +119,7 @@ pub(super) fn named(broken: &Broken) -> String {
             format!("segment {segment}, {octets} octets at {offset}: a body that is damaged")
         }
         Broken::Page { file, offset } => format!("{file}, the page at {offset}: damaged"),
+        Broken::Superblock { copy } => format!("superblock, copy {copy}: damaged"),
         Broken::Account { account, why } => format!("account {}: {why}", account.0),
         Broken::Message { account, mailbox, uid, why } => format!("{account}, {mailbox}, UID {uid}: {why}"),
     }

@@ -24,6 +24,7 @@ mod take;
 pub use load::{Found, Start, load};
 pub use page::{PAGE_BYTES, Page, PageNumber};
 pub use pages::{Pages, name as pages_name};
+pub use root::{KIND as ROOT, LINK_BYTES, Root};
 pub use take::{Clock, take};
 
 /// Seconds, counted by [`crate::Volume::heartbeat`], after which changes come into a checkpoint.

@@ -152,6 +152,8 @@ pub async fn write_superblock<D: Disk>(inner: &Inner<D>) -> bool {
         log.superblock_due = false;
         Log::next_superblock(&log, index.last_uidvalidity, index.last_account)
     };
+    // Dropped in between it stays so: nobody knows what the copies are.
+    inner.superblock_busy.set(true);
     if write_copies(&inner.superblock_file, &next).await.is_err() {
         inner.fail();
         return false;
@@ -159,6 +161,7 @@ pub async fn write_superblock<D: Disk>(inner: &Inner<D>) -> bool {
     let mut log = inner.log.borrow_mut();
     log.vouched = log.vouched.max(next.durable_lsn);
     log.superblock = next;
+    inner.superblock_busy.set(false);
     true
 }
 

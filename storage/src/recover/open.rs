@@ -105,6 +105,7 @@ pub async fn open<D: Disk>(
         facts,
         settings,
         superblock_file,
+        superblock_busy: Cell::default(),
         commit_bell: Bell::default(),
         keep_bell: Bell::default(),
         segment_bell: Bell::default(),

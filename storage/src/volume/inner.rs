@@ -23,6 +23,8 @@ pub(crate) struct Inner<D: Disk> {
     pub facts: Create,
     pub settings: Settings,
     pub superblock_file: D::File,
+    /// Its copies are being written.
+    pub superblock_busy: Cell<bool>,
     pub index: RefCell<Index>,
     pub ahead: RefCell<Ahead>,
     pub log: RefCell<Log<D::File>>,
