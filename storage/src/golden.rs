@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::batch::{Gather, HEADER_BYTES, Header, Seen, directory};
-use crate::checkpoint::golden::{Page, example};
+use crate::checkpoint::golden::{Page, example, objects};
+use crate::codec::Put;
 use crate::index;
 use crate::record::{
     self, AccountGone, AccountPut, Chain, CopyRecord, DomainPut, ExpungeRecord, FlagsRecord, Forget, Forward, Gap,
@@ -138,6 +139,14 @@ fn a_page_and_a_root_are_these_bytes() {
     golden("page-v2", &bytes);
     assert_eq!(Page::decode(&bytes, SEED), Some((page, check)));
     golden("root-v2", &example().encode());
+    // Kind, number, octets of each object.
+    let mut out = Vec::new();
+    for ((kind, id), bytes) in objects() {
+        out.u16(kind);
+        out.u32(id);
+        out.blob(&bytes);
+    }
+    golden("objects-v2", &out);
 }
 
 #[test]
@@ -207,6 +216,8 @@ fn the_records_of_compaction_are_these_bytes() {
 fn a_record_that_forgets_forwards_is_these_bytes() {
     let record = bare(kind::FORGET, |out| Forget { through: 77_001 }.encode(out));
     golden("record-forget-v2", &record);
+    let gone = [Released { body: Place { segment: 6, at: 4_224 }, len: 3_990, large: true, rows: false }];
+    golden("record-release-v2", &bare(kind::RELEASE, |out| ReleasedList::encode(out, 0, 0, &gone)));
     let entry = directory::entries(&record).next().unwrap().unwrap();
     let Some(Record::Forget(forget)) = entry.record else { panic!("a forget") };
     assert_eq!(forget.through, 77_001);
@@ -331,6 +342,21 @@ fn the_records_of_transfers_are_these_bytes() {
     let settled = TransferNumber { number: 6, ..number };
     let watermark = bare(kind::WATERMARK, &|out| encode_watermark(out, 4, number, settled, &[0, 3]));
     golden("record-watermark-v2", &watermark);
+    let anew = bare(kind::ANEW, &|out| out.u64(number.incarnation));
+    golden("record-anew-v2", &anew);
+
+    // What a checkpoint has of them.
+    let mut known = crate::index::Transfers::default();
+    for bytes in [&transfer, &sent, &anew, &watermark] {
+        let Some(Record::Transfer(record)) = directory::entries(bytes).next().unwrap().unwrap().record else {
+            panic!()
+        };
+        let _ = known.apply(&record, &mut |_, _| {});
+    }
+    let mut objects = Vec::new();
+    known.encode_out(1, &mut objects);
+    known.encode_watermarks(&mut objects);
+    golden("objects-of-transfers-v2", &objects);
     let entry = directory::entries(&watermark).next().unwrap().unwrap();
     let Some(Record::Transfer(TransferRecord::Watermark(view))) = entry.record else { panic!("a watermark") };
     assert_eq!((view.source, view.number, view.settled), (4, number, settled));

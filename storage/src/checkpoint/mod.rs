@@ -42,5 +42,6 @@ pub mod fuzzed {
 #[cfg(test)]
 pub mod golden {
     pub use super::Page;
+    pub use super::object::tests::example as objects;
     pub use super::root::tests::example;
 }

@@ -184,7 +184,7 @@ fn ranges(r: &mut Reader<'_>) -> Option<Vec<(Lsn, Lsn)>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::index::Entry;
     use crate::types::{AccountId, Place};
@@ -217,6 +217,11 @@ mod tests {
         objects.extend(index.segments.take(1).into_iter().map(|(id, bytes)| ((kind::SEGMENTS, id), bytes)));
         objects.extend(index.forwards.take(1).into_iter().map(|(id, bytes)| ((kind::FORWARDS, id), bytes)));
         objects
+    }
+
+    /// Objects of each kind, owed transfers aside.
+    pub fn example() -> Vec<(Key, Vec<u8>)> {
+        objects(&mut full())
     }
 
     #[test]

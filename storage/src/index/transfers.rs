@@ -185,7 +185,7 @@ fn pending(view: &TransferView<'_>) -> PendingTransfer {
 impl Transfers {
     /// Applies a record of transfers; `None` when it does not fit what is there. `users`: told of bodies, their octets, and
     /// how many more or less use them.
-    pub(super) fn apply(&mut self, record: &TransferRecord<'_>, users: &mut impl FnMut(Released, i32)) -> Option<()> {
+    pub(crate) fn apply(&mut self, record: &TransferRecord<'_>, users: &mut impl FnMut(Released, i32)) -> Option<()> {
         match record {
             TransferRecord::Transfer(view) => {
                 let carried = pending(view).carried;
