@@ -124,6 +124,9 @@ fn what_is_lost_is_set_aside_and_unknown_addresses_are_unknown_again() {
     assert_eq!(house.stop(), Some(0));
     let (code, said, wrong) = house.verb(&["store", "check"], "");
     assert!(code == 1 && said.contains("batches are lost") && wrong.contains("segment 1"), "{said}{wrong}");
+    let export = |to: &str| house.verb(&["store", "export", "--maildir", path(&house.dir.path().join(to))], "");
+    let (code, said, wrong) = export("some");
+    assert!(code == 1 && wrong.contains("volume 0, segment 1") && wrong.contains("batches are lost"), "{said}{wrong}");
     let (code, ..) = house.verb(&["store", "repair"], "");
     assert_eq!(code, 2, "without its flag it does nothing");
     let (code, said, wrong) = house.verb(&["store", "repair", "--quarantine"], "");
@@ -138,6 +141,8 @@ fn what_is_lost_is_set_aside_and_unknown_addresses_are_unknown_again() {
     let (code, said, wrong) = house.verb(&["store", "check"], "");
     assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
     assert!(said.contains("whose loss was accepted"), "{said}");
+    let (code, said, wrong) = export("all");
+    assert_eq!((code, wrong.as_str()), (0, ""), "{said}");
     house.reopen();
     assert!(unknown(&house).starts_with("550"));
     assert!(inbox(&house, &password).1.contains("5 EXISTS"));

@@ -32,7 +32,8 @@ DIR must not be there yet, or be empty. A Maildir gets folders (Lists/Rust becom
 subscriptions and a dovecot-uidlist, so that Ringpost and Dovecot can take it over with all UIDs. An mbox is quoted
 as mboxrd does, and carries flags and keywords in Status, X-Status and X-Keywords.
 
-A message that is damaged on disk is named, the rest is exported, and the exit code is 1. With --damaged what is left of
+A message that is damaged on disk is named, and so are places where batches of a stopped store are lost; the rest is exported,
+and the exit code is 1. With --damaged what is left of
 it is exported too, with the keyword $Damaged; `?` stands for octets that the disk does not read. A stopped store is only read, and so may be a backup (--data BACKUP).")]
 pub(super) struct ExportArgs {
     /// Whose mail [default: everybody's].
@@ -78,6 +79,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), String> {
             let stopped = Rc::new(Stopped::open(&args.at.data)?);
             stopped.shut.iter().for_each(|(id, why)| progress.problem(format!("volume {id}: {why}")));
             stopped.unread().into_iter().for_each(|place| progress.problem(place));
+            stopped.lost.iter().for_each(|what| progress.problem(what));
             let addresses = match &args.account {
                 Some(address) => vec![address.clone()],
                 None => {

@@ -106,6 +106,7 @@ fn account(backup: &Path, address: &str, data: &Path) -> Result<(), String> {
     let mut progress = Progress::new();
     stopped.shut.iter().for_each(|(id, why)| progress.problem(format!("volume {id} of the backup: {why}")));
     stopped.unread().into_iter().for_each(|place| progress.problem(format!("the backup's {place}")));
+    stopped.lost.iter().for_each(|what| progress.problem(format!("the backup's {what}")));
     let (Told::Mailboxes { mailboxes, subscriptions }, _) = stopped.ask(address, &Ask::Mailboxes {})? else {
         return Err("the backup gave a strange answer".to_owned());
     };

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use futures_lite::future::block_on;
+use ringpost_storage::check::Broken;
 use ringpost_storage::overlay::Overlay;
-use ringpost_storage::{AccountId, Settings, Volume, VolumeId};
+use ringpost_storage::{AccountId, Recovered, Settings, Volume, VolumeId};
 
-use super::check::unread_place;
+use super::check::{named, unread_place};
 use super::folder::Folder;
 use crate::admin::{Looked, look};
 use crate::boot::home::{Look, volume_dir};
@@ -26,6 +27,8 @@ pub(super) struct Stopped {
     disks: Vec<(VolumeId, Overlay<Folder>)>,
     /// Volumes that cannot be opened, and why.
     pub(super) shut: Vec<(VolumeId, String)>,
+    /// Sentences about batches that are lost, and nobody has accepted that: what was in them is missing here.
+    pub(super) lost: Vec<String>,
     _look: Look,
 }
 
@@ -42,12 +45,18 @@ impl Stopped {
 
     fn open_with(data: &Path, settings: &Settings) -> Result<Stopped, String> {
         let look = Look::at(data).map_err(|why| why.to_string())?;
-        let mut stopped = Stopped { volumes: Vec::new(), disks: Vec::new(), shut: Vec::new(), _look: look };
+        let mut stopped =
+            Stopped { volumes: Vec::new(), disks: Vec::new(), shut: Vec::new(), lost: Vec::new(), _look: look };
         for id in 0..stopped._look.volumes {
             let disk = Overlay::new(Folder::at(&volume_dir(data, id)), |_| false);
             stopped.disks.push((id, disk.clone()));
             match block_on(Volume::open(disk, Some((stopped._look.store, id)), settings.clone())) {
-                Ok((volume, _)) => stopped.volumes.push((id, volume)),
+                Ok((volume, recovered)) => {
+                    if !volume.is_whole() {
+                        stopped.lost.extend(lost(id, &recovered));
+                    }
+                    stopped.volumes.push((id, volume));
+                }
                 Err(why) => stopped.shut.push((id, why.to_string())),
             }
         }
@@ -94,4 +103,14 @@ impl Stopped {
         let loaded = loaded.ok_or_else(|| format!("there is no account {address}"))?;
         block_on(look(volume, &loaded, ask)).ok_or("a store that is only looked at cannot be changed")?
     }
+}
+
+/// What is said of a volume that has lost batches.
+fn lost(id: VolumeId, recovered: &Recovered) -> Vec<String> {
+    let holes = recovered
+        .damaged
+        .iter()
+        .map(|(segment, offset, octets)| named(&Broken::Log { segment: *segment, offset: *offset, octets: *octets }));
+    let all = "batches are lost: messages, flags, mailboxes or accounts that were in them are not there".to_owned();
+    holes.chain([all]).map(|what| format!("volume {id}, {what}")).collect()
 }
