@@ -40,6 +40,9 @@ pub const BODY_BYTES_IN_MEMORY_MAX: u64 = 256 << 10;
 /// The same for one of which octets have been put away: less, because it is long, and because whoever reads it takes as much
 /// at a time.
 pub const BODY_BYTES_PUT_AWAY: u64 = 128 << 10;
+/// What a transaction counts for whose MAIL announces no size, octets: with the others it is held against what is free, and where
+/// that is too little MAIL is answered 452 4.3.1.
+pub const MAIL_BYTES_UNANNOUNCED: u64 = 32 << 10;
 /// Octets of a refused message read on, so that the refusal can be said. More: the connection closes.
 pub const OVERSIZE_DRAIN_BYTES_MAX: u64 = 1 << 20;
 /// One header field, octets. Longer: 552 5.3.4.

@@ -25,6 +25,7 @@ pub mod charge;
 pub mod couriers;
 pub mod doors;
 pub mod durable;
+pub mod expected;
 pub mod held;
 pub mod jobs;
 pub mod uploads;
@@ -37,6 +38,7 @@ pub use crate::directory::secrets::Argon2Cost;
 pub use charge::{BodyCharge, Budget};
 pub use couriers::Couriers;
 pub use doors::Doors;
+pub use expected::{Expected, Expecting};
 pub use login::Login;
 use remembered::Remembered;
 pub use uploads::{Incoming, Uploads};
@@ -123,6 +125,8 @@ pub struct Office {
     shard_count: u16,
     /// Message octets on their way in.
     pub budget: Budget,
+    /// What open transactions have announced.
+    expected: Expected,
     /// Who carries what the volumes here owe to others.
     pub couriers: Couriers,
     /// Work in the background on this shard.
@@ -183,6 +187,7 @@ impl Office {
             volume_count,
             shard_count,
             budget: Budget::default(),
+            expected: Expected::default(),
             couriers: Couriers::default(),
             jobs: jobs::Jobs::default(),
             uploads: Uploads::default(),
@@ -363,13 +368,16 @@ impl Office {
         volumes::live(self).all(|volume| self.has_failed(volume))
     }
 
-    /// False when no volume of this shard has room for a message of about `octets` more. A volume that failed is not
-    /// full, and those of other shards refuse at commit.
+    /// A transaction in which so many octets are announced; `None`: no volume of this shard has room for them beside what others
+    /// have announced (RELIABILITY §4.8). A volume that failed is not full, and those of other shards refuse at commit.
     #[must_use]
-    pub fn has_room(&self, octets: u64) -> bool {
+    pub fn expect(&self, announced: Option<u64>) -> Option<Expecting> {
+        let expecting = self.expected.open(announced);
+        let octets = self.expected.octets();
         let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
         let volumes = self.volumes.borrow();
-        volumes.is_empty() || volumes.values().any(|v| v.has_room(octets, now_ms))
+        let has_room = volumes.is_empty() || volumes.values().any(|v| v.has_room(octets, now_ms));
+        has_room.then_some(expecting)
     }
 
     /// True if this peer may log in without TLS.

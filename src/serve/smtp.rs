@@ -17,7 +17,7 @@ use crate::mail::trace;
 use crate::net::{Door, First, Guest, Next, Wire, pump};
 use crate::observe::{self, Counter, Ledger, Measure};
 use crate::office::quota::{self, OverQuota};
-use crate::office::{self, Office};
+use crate::office::{self, Expecting, Office};
 use crate::proto::contract::Out;
 use crate::proto::sasl::Login;
 use crate::proto::smtp::{Answer, Ask, BareNewline, Config, Helo, Reply, Role, Session, Word};
@@ -47,6 +47,7 @@ pub async fn serve(office: Rc<Office>, service: Service, wire: Box<Wire>) {
         recipients: Vec::new(),
         paths: Vec::new(),
         letter: None,
+        expecting: None,
     };
     pump(wire, session, &mut door, First::Greeting(out.reply)).await;
 }
@@ -62,6 +63,8 @@ struct SmtpDoor {
     /// The recipients as the client wrote them, duplicates aside.
     paths: Vec<ForwardPath>,
     letter: Option<Box<Letter>>,
+    /// What was announced, while it may come.
+    expecting: Option<Expecting>,
 }
 
 impl Door for SmtpDoor {
@@ -92,6 +95,9 @@ impl Door for SmtpDoor {
     async fn put_away(&mut self) {
         if let Some(letter) = &mut self.letter {
             letter.put_away(&self.office).await;
+            if let Some(expecting) = &mut self.expecting {
+                expecting.is_there(letter.body.len() - letter.body.in_memory());
+            }
         }
     }
 
@@ -120,6 +126,7 @@ impl SmtpDoor {
         self.recipients.clear();
         self.paths.clear();
         self.letter = None;
+        self.expecting = None;
     }
 
     /// The letters of an account that lives on another shard are taken here all the same.
@@ -139,7 +146,8 @@ impl SmtpDoor {
         if self.office.all_failed() {
             return no(421, (4, 3, 2), "No mailbox can be written now, closing");
         }
-        if !self.office.has_room(size.unwrap_or(0)) {
+        self.expecting = self.office.expect(size);
+        if self.expecting.is_none() {
             return no(452, (4, 3, 1), "Insufficient system storage, try again later");
         }
         self.sender = Some(sender);

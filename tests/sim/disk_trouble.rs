@@ -106,6 +106,33 @@ fn a055_a_letter_announced_larger_than_the_room_left_is_not_asked_for() {
 }
 
 #[test]
+fn a055_what_open_transactions_have_announced_counts_against_what_is_free() {
+    let house = House::new(12, 1, |_| {});
+    house.tell(async |house| {
+        // What must stay free, and a little more: half as much again as is announced.
+        house.disk(0).set_free_bytes((128 << 20) + (4 << 20));
+        let mail = |octets: u64| format!("MAIL FROM:<a@client.example> SIZE={octets}");
+        let (mut first, mut second) = (Sender::open().await, Sender::open().await);
+        first.expect(&mail(2 << 20), "250").await;
+        second.expect(&mail(1 << 20), "452 4.3.1").await;
+        second.expect(&mail(1 << 19), "250").await;
+        second.expect("RSET", "250").await;
+        first.expect("RSET", "250").await;
+        second.expect(&mail(1 << 20), "250").await;
+        first.expect(&mail(2 << 20), "452 4.3.1").await;
+        // Whoever goes away sends nothing any more.
+        drop(second);
+        shard::sleep(seconds(1)).await;
+        first.expect(&mail(2 << 20), "250").await;
+        // What came is not announced any more.
+        first.expect("RCPT TO:<alice@ringpost.test>", "250").await;
+        first.expect("DATA", "354").await;
+        assert!(kept(&first.finish("short", "after all").await));
+        Sender::open().await.expect(&mail(2 << 20), "250").await;
+    });
+}
+
+#[test]
 fn a055_a_disk_that_fills_up_during_the_letter_is_said_at_its_end() {
     House::over_seeds(async |house| {
         for name in ["alice", "bob"] {
