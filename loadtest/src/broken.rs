@@ -3,7 +3,7 @@
 //! The second volume of a store lies on a disk of its own, as in `cut`. In the middle of the load that disk refuses writes and
 //! flushes with EIO, and reads on. People of that volume hear `451 4.3.0`, those of the other are served; everybody reads;
 //! `/healthz` says what is amiss. Then the server is killed, the disk is well again, and everything acknowledged is there. A
-//! commit that met the error may be there or not: nobody vouched for it. For root; elsewhere it says that it is skipped.
+//! commit that met the error may be there or not: nobody vouched for it. For root; elsewhere it says that it is skipped ([`crate::ended`]).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +16,7 @@ use crate::accept::clock_seed;
 use crate::accounts::{self, Account};
 use crate::cut::stack::{self, Kind};
 use crate::cut::{Power, hindrance};
+use crate::ended::Ended;
 use crate::kill::rounds::{self, Ground, Plan};
 use crate::kill::server::{Recipe, Server};
 use crate::wire::Wire;
@@ -26,6 +27,8 @@ const ACCOUNTS: usize = 12;
 const DISK_BYTES: usize = 512 << 20;
 /// Between the failure and the questions: all shards have heard of it (RELIABILITY A056).
 const TOLD_WITHIN: Duration = Duration::from_secs(5);
+/// Rounds through all accounts that say the same, one after the other.
+const SURE: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The server's default port of HTTP, to which the offset is added.
 const HTTP_PORT: u16 = 2080;
@@ -53,11 +56,10 @@ pub struct Args {
     pub ledger: Option<PathBuf>,
 }
 
-/// Runs the rounds. `Ok(true)`: nothing was broken, or nothing could be tried here, which is said.
-pub fn run(args: &Args) -> Result<bool, String> {
+/// Runs the rounds.
+pub fn run(args: &Args) -> Result<Ended, String> {
     if let Some(why) = hindrance(args.fs) {
-        println!("skipped: no disk can fail here: {why}");
-        return Ok(true);
+        return why.skip(&format!("no disk can fail here under {}", args.fs.name()));
     }
     let seed = args.seed.unwrap_or_else(clock_seed);
     let home = std::env::temp_dir().join(format!("ringpost-broken-{seed:016x}"));
@@ -92,7 +94,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
     if summary.is_well() {
         fs::remove_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
     }
-    Ok(summary.is_well())
+    Ok(Ended::of(summary.is_well()))
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
@@ -113,6 +115,19 @@ struct Failing {
 }
 
 impl Failing {
+    /// Waits until the doors of all shards say it at RCPT: until then some of them say it at the commit only. A connection goes
+    /// to any shard, so it takes [`SURE`] rounds alike.
+    fn until_all_know(&self, smtp: SocketAddr, since: Instant) {
+        let is_known = |account: &Account| rcpt(smtp, &account.address).is_ok_and(|said| said.starts_with("451 4.3.0"));
+        let known = || self.accounts.iter().filter(|account| is_known(account)).count();
+        let (mut last, mut alike) = (0, 0);
+        while alike < SURE && since.elapsed() < TOLD_WITHIN {
+            let now = known();
+            alike = if now == last && now > 0 { alike + 1 } else { 0 };
+            last = now;
+        }
+    }
+
     /// What the doors say while one volume has failed.
     fn ask(&mut self, server: &Server) {
         let doors = server.doors;
@@ -156,8 +171,7 @@ impl Ground for Failing {
         let told_ms = began.elapsed().as_millis() as u64;
         let slowest = self.told.entry("told_after_ms").or_default();
         *slowest = told_ms.max(*slowest);
-        // The other shards hear of it within seconds; until then the commit says it.
-        std::thread::sleep(Duration::from_secs(2));
+        self.until_all_know(server.doors.smtp, began);
         self.ask(server);
         server.kill();
     }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! On a small file system of its own (a loop device), with small segments. What was acknowledged is there all the time,
-//! what was refused never. For root; elsewhere it says that it is skipped.
+//! what was refused never. For root; elsewhere it says that it is skipped ([`crate::ended`]).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use crate::accept::clock_seed;
 use crate::accounts::{self, Account};
 use crate::cut::stack::{self, Kind};
+use crate::ended::Ended;
 use crate::imap;
 use crate::kill::crowd::{Event, Part};
 use crate::kill::rounds::{self, Plan, Run};
@@ -69,21 +70,21 @@ pub struct Args {
     pub ledger: Option<PathBuf>,
 }
 
-/// Plays the story on each file system. `Ok(true)`: nothing was broken, or nothing could be tried here, which is said.
-pub fn run(args: &Args) -> Result<bool, String> {
+/// Plays the story on each file system.
+pub fn run(args: &Args) -> Result<Ended, String> {
     let kinds = if args.fs.is_empty() { vec![Kind::Ext4, Kind::Xfs] } else { args.fs.clone() };
-    let mut well = true;
+    let mut ended = Ended::Skipped;
     for kind in kinds {
         if let Some(why) = stack::hindrance(kind) {
-            println!("skipped: no disk can be filled here with {}: {why}", kind.name());
+            ended = ended.and(why.skip(&format!("no disk can be filled here with {}", kind.name()))?);
             continue;
         }
         for time in 0..args.times {
             let seed = args.seed.map_or_else(clock_seed, |seed| seed.wrapping_add(u64::from(time)));
-            well &= play(args, kind, seed)?;
+            ended = ended.and(Ended::of(play(args, kind, seed)?));
         }
     }
-    Ok(well)
+    Ok(ended)
 }
 
 fn play(args: &Args, kind: Kind, seed: u64) -> Result<bool, String> {

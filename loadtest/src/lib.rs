@@ -28,6 +28,8 @@ pub mod accept;
 pub mod figures;
 pub mod kill;
 
+pub mod ended;
+
 pub mod broken;
 pub mod cut;
 pub mod full;

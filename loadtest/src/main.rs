@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ringpost_loadtest::ended::{Ended, SKIPPED};
 use ringpost_loadtest::{accept, accounts, broken, cut, figures, full, kill};
 
 #[global_allocator]
@@ -42,20 +43,21 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Accept(args) => accept::run(&args),
-        Command::Accounts(args) => accounts::run(&args).map(|()| true).map_err(|e| e.to_string()),
-        Command::Idle(args) => figures::idle::run(&args),
-        Command::Login(args) => figures::login::run(&args),
-        Command::Handoff(args) => figures::handoff::run(&args),
-        Command::Handshake(args) => figures::handshake::run(&args),
-        Command::Kill(args) => kill::run(&args),
+        Command::Accept(args) => accept::run(&args).map(Ended::of),
+        Command::Accounts(args) => accounts::run(&args).map(|()| Ended::Well).map_err(|e| e.to_string()),
+        Command::Idle(args) => figures::idle::run(&args).map(Ended::of),
+        Command::Login(args) => figures::login::run(&args).map(Ended::of),
+        Command::Handoff(args) => figures::handoff::run(&args).map(Ended::of),
+        Command::Handshake(args) => figures::handshake::run(&args).map(Ended::of),
+        Command::Kill(args) => kill::run(&args).map(Ended::of),
         Command::Cut(args) => cut::run(&args),
         Command::Broken(args) => broken::run(&args),
         Command::Full(args) => full::run(&args),
     };
     match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(Ended::Well) => ExitCode::SUCCESS,
+        Ok(Ended::Broken) => ExitCode::from(1),
+        Ok(Ended::Skipped) => ExitCode::from(SKIPPED),
         Err(reason) => {
             eprintln!("ringpost-loadtest: {reason}");
             ExitCode::from(2)

@@ -6,7 +6,7 @@
 //!
 //! As `kill` does, but with the process goes what the disk was not told to flush: of the sectors written since, any may be
 //! left as they were, in any combination. The file system replays its journal, the server its log, and what was
-//! acknowledged has to be there. For root, on Linux with FUSE and loop devices; elsewhere it says that it is skipped.
+//! acknowledged has to be there. For root, on Linux with FUSE and loop devices; elsewhere it says that it is skipped ([`crate::ended`]).
 //!
 //! The tool is tested with a disk that lies (`--disk-lies`: flushes are acknowledged and not quite done) and with a server that
 //! does (one built with the store's feature `bugs`, and `RINGPOST_BUG=ack-before-sync`): with `--expect-loss` all is well
@@ -24,9 +24,10 @@ mod fuse;
 mod platter;
 pub(crate) mod stack;
 
-use crate::accept::clock_seed;
-use crate::kill::rounds::{self, Ground, Plan};
-use crate::kill::server::{Recipe, Server};
+use crate::ended::{Ended, Hindrance};
+use crate::kill::options::Options;
+use crate::kill::rounds::{self, Ground};
+use crate::kill::server::Server;
 use fuse::Fuse;
 use platter::Platter;
 use stack::{Kind, Mounted};
@@ -38,9 +39,9 @@ const UNMOUNT_PAUSE: Duration = Duration::from_millis(25);
 /// Options of `cut`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The `ringpost` binary.
-    #[arg(long, value_name = "PATH")]
-    pub server_binary: PathBuf,
+    /// What it has in common with other campaigns.
+    #[command(flatten)]
+    pub options: Options,
     /// Rounds.
     #[arg(long, default_value_t = 20)]
     pub cuts: u32,
@@ -56,46 +57,18 @@ pub struct Args {
     /// All is well when something acknowledged is lost, and only then.
     #[arg(long)]
     pub expect_loss: bool,
-    /// Shards of the server; by default its own choice.
-    #[arg(long)]
-    pub shards: Option<u32>,
     /// Added to the server's default ports.
     #[arg(long, default_value_t = 21_000, value_parser = clap::value_parser!(u16).range(..=60_000))]
     pub port_offset: u16,
-    /// Mailboxes.
-    #[arg(long, default_value_t = 12)]
-    pub accounts: usize,
-    /// SMTP connections.
-    #[arg(long, default_value_t = 6)]
-    pub senders: usize,
-    /// The cut comes this many milliseconds after the load began, at the earliest.
-    #[arg(long, default_value_t = 5)]
-    pub after_ms_min: u64,
-    /// And at the latest.
-    #[arg(long, default_value_t = 500)]
-    pub after_ms_max: u64,
-    /// The plan follows from it; by default from the clock.
-    #[arg(long)]
-    pub seed: Option<u64>,
-    /// Write the summary here as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Append the summary to this ledger of campaigns.
-    #[arg(long, value_name = "FILE")]
-    pub ledger: Option<PathBuf>,
-    /// More options for `ringpost serve`.
-    #[arg(last = true)]
-    pub serve_options: Vec<String>,
 }
 
-/// Runs the rounds. `Ok(true)`: nothing was broken, or nothing could be tried here, which is said. `Err`: the server or the
-/// disk could not be set up.
-pub fn run(args: &Args) -> Result<bool, String> {
+/// Runs the rounds. `Err`: the server or the disk could not be set up.
+pub fn run(args: &Args) -> Result<Ended, String> {
     if let Some(why) = hindrance(args.fs) {
-        println!("skipped: no power can be cut here: {why}");
-        return Ok(true);
+        return why.skip(&format!("no power can be cut here under {}", args.fs.name()));
     }
-    let seed = args.seed.unwrap_or_else(clock_seed);
+    let options = &args.options;
+    let seed = options.seed();
     let home = std::env::temp_dir().join(format!("ringpost-cut-{seed:016x}"));
     fs::create_dir(&home).map_err(|e| format!("{}: {e}", home.display()))?;
     let config = home.join("ringpost.toml");
@@ -103,22 +76,9 @@ pub fn run(args: &Args) -> Result<bool, String> {
     println!("seed {seed}, {} on a disk of {} MiB, server log in {}", args.fs.name(), args.disk_mib, home.display());
     let platter = Platter::new((args.disk_mib << 20) as usize, args.disk_lies);
     let mut power = Power::on(&home, &home.join("mnt"), args.fs, platter, seed)?;
-    let recipe = Recipe {
-        binary: args.server_binary.clone(),
-        data: home.join("mnt/data"),
-        port_offset: args.port_offset,
-        shards: args.shards,
-        log: home.join("server.log"),
-        more: [vec!["--config".into(), config.display().to_string()], args.serve_options.clone()].concat(),
-    };
-    let plan = Plan {
-        campaign: if args.disk_lies { "cut, on a disk that lies" } else { "cut" },
-        seed,
-        rounds: args.cuts,
-        accounts: args.accounts,
-        senders: args.senders,
-        after_ms: (args.after_ms_min, args.after_ms_max),
-    };
+    let more = vec!["--config".into(), config.display().to_string()];
+    let recipe = options.recipe(home.join("mnt/data"), home.join("server.log"), args.port_offset, more);
+    let plan = options.plan(if args.disk_lies { "cut, on a disk that lies" } else { "cut" }, seed, args.cuts);
     let played = rounds::play(&plan, &recipe, &home, &mut power);
     let cuts = power.cuts;
     drop(power);
@@ -126,22 +86,22 @@ pub fn run(args: &Args) -> Result<bool, String> {
         Err(why) if args.disk_lies && cuts > 0 => {
             println!("lost, the file system and all: {why}");
             let _ = fs::remove_dir_all(&home);
-            return Ok(args.expect_loss);
+            return Ok(Ended::of(args.expect_loss));
         }
         played => played?,
     };
-    summary.shards = args.shards;
+    summary.shards = options.shards;
     summary.fs = Some(args.fs.name());
-    summary.tell(args.json.as_deref(), args.ledger.as_deref())?;
+    summary.tell(options.json.as_deref(), options.ledger.as_deref())?;
     if summary.is_well() || args.expect_loss {
         fs::remove_dir_all(&home).map_err(|e| format!("{}: {e}", home.display()))?;
     }
-    Ok(summary.is_well() != args.expect_loss)
+    Ok(Ended::of(summary.is_well() != args.expect_loss))
 }
 
-pub(crate) fn hindrance(kind: Kind) -> Option<String> {
+pub(crate) fn hindrance(kind: Kind) -> Option<Hindrance> {
     let fuse = Path::new("/dev/fuse").exists();
-    stack::hindrance(kind).or_else(|| (!fuse).then(|| "there is no /dev/fuse".to_owned()))
+    stack::hindrance(kind).or_else(|| (!fuse).then(|| Hindrance::Machine("there is no /dev/fuse".to_owned())))
 }
 
 /// A disk that can be cut, with a file system on it.

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::ended::Hindrance;
+
 /// What the server is told, so that a small disk has many segments.
 pub const CONFIG: &str = "store.segment_bytes = 2359296\nlimits.message_bytes_max = 250000\n";
 
@@ -36,21 +38,22 @@ pub struct Mounted {
 
 /// Why no file system can be made here, in a sentence; `None`: it can.
 #[must_use]
-pub fn hindrance(kind: Kind) -> Option<String> {
+pub fn hindrance(kind: Kind) -> Option<Hindrance> {
     if !rustix::process::geteuid().is_root() {
-        return Some("only root may mount a file system".to_owned());
+        return Some(Hindrance::Machine("only root may mount a file system".to_owned()));
     }
     for program in ["losetup", "mount", "umount", &format!("mkfs.{}", kind.name())] {
         let found = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|dir| Path::new(dir).join(program).exists());
         if !found {
-            return Some(format!("{program} is not installed"));
+            return Some(Hindrance::NotInstalled(program.to_owned()));
         }
     }
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     if !known.split_whitespace().any(|name| name == kind.name()) {
-        return Some(format!("this kernel has no {}", kind.name()));
+        return Some(Hindrance::Machine(format!("this kernel has no {}", kind.name())));
     }
-    run("losetup", &["--find"]).err().map(|why| format!("there is no loop device: {why}"))
+    let none = run("losetup", &["--find"]).err();
+    none.map(|why| Hindrance::Machine(format!("there is no loop device: {why}")))
 }
 
 /// Attaches a loop device to a file, makes a file system on it if asked to, and mounts it in a folder that is made.
