@@ -105,7 +105,7 @@ families! {
         "ring_enters_total", "Calls of io_uring_enter for the shard's own ring" => RingEnters {};
         "ring_completions_total", "Completions reaped from the shard's own ring" => RingCompletions {};
         "ring_syncs_total", "Completions of fdatasync reaped" => RingSyncs {};
-        "ring_no_buffers_total", "Multishot receives ended because no provided buffer was left" => RingNoBuffers {};
+        "ring_no_buffers_total", "Receives put off because no provided buffer was left" => RingNoBuffers {};
         "accept_paused_total", "Multishot accepts ended for want of descriptors" => AcceptPaused {};
         "mesh_requests_total", "Requests sent to another shard" => MeshRequests {};
         "mesh_full_total", "Requests refused for want of a slot or byte credit" => MeshFull {};

@@ -19,10 +19,8 @@ use super::stage::Stage;
 use super::work::{Accept, Connect, Fill, Key, Read, Recv, Send, Source, Tag, Work, Write};
 use crate::observe::{self, Counter};
 
-/// Chunks that wait on one connection. At the bound its receive is cancelled, and armed again when all are read.
-const RECV_QUEUE_MAX: usize = 8;
-/// With fewer free buffers than this part of all, what nobody waits for is copied out and its receive cancelled, so
-/// that connections that do not read cannot hold the buffers of those that do.
+/// With fewer free buffers than this part of all, what nobody waits for is copied out, so that connections that do not read
+/// cannot hold the buffers of those that do.
 const PRESSURE_PART: u16 = 4;
 /// Connections accepted and not yet taken. At the bound the accept is cancelled; the kernel's backlog holds the rest.
 const ACCEPT_QUEUE_MAX: usize = 512;
@@ -71,9 +69,9 @@ impl Ring {
 
     // ── receive ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// A slot that receives from `fd`; the kernel is asked at the first wait.
+    /// A slot that receives from `fd`; the kernel is asked at each wait.
     pub fn recv_open(&mut self, fd: RawFd) -> Key {
-        self.open(Work::Recv(Recv { fd, queue: VecDeque::new(), end: None, starved: false, finishing: false }), 0)
+        self.open(Work::Recv(Recv { fd, chunk: None, end: None, starved: false, finishing: false }), 0)
     }
 
     /// The next chunk; empty when the peer has finished. `deadline` is checked by the sweeper.
@@ -81,7 +79,7 @@ impl Ring {
         let slot = self.slot(key);
         slot.deadline = deadline;
         let Work::Recv(recv) = &mut slot.work else { unreachable!("the stream's own slot") };
-        if let Some(chunk) = recv.queue.pop_front() {
+        if let Some(chunk) = recv.chunk.take() {
             slot.timed_out = false;
             return Poll::Ready(Ok(chunk));
         }
@@ -105,7 +103,10 @@ impl Ring {
         // Two receives on one socket would take its bytes in any order.
         assert!(slot.alive == 0, "armed once");
         let Work::Recv(recv) = &slot.work else { unreachable!("armed by its own kind") };
-        let entry = opcode::RecvMulti::new(types::Fd(recv.fd), GROUP).build();
+        // One buffer, and not multishot: that hands over all that the socket has, megabytes of it from a fast sender, before a
+        // cancel reaches the kernel.
+        let entry = opcode::Recv::new(types::Fd(recv.fd), std::ptr::null_mut(), 0).buf_group(GROUP).build();
+        let entry = entry.flags(Flags::BUFFER_SELECT);
         // SAFETY: the entry points at no memory of its own: bytes go to the pool, which outlives the ring.
         unsafe { self.start(key, Tag::Main, entry) };
     }
@@ -126,14 +127,11 @@ impl Ring {
             1.. => {
                 observe::add(Counter::ReceivedBytes, u64::from(result.unsigned_abs()));
                 let chunk = chunk.expect("received bytes lie in a buffer");
-                let crowded = pressed && !(waited && recv.queue.is_empty());
-                recv.queue.push_back(if crowded { Chunk::own(chunk.into_own()) } else { chunk });
-                if recv.queue.len() >= RECV_QUEUE_MAX || crowded {
-                    self.cancel(key);
-                }
+                let keeps = waited || !pressed;
+                recv.chunk = Some(if keeps { chunk } else { Chunk::own(chunk.into_own()) });
             }
             0 => recv.end = Some(0),
-            // Ended by us, to be armed again when what waits has been read.
+            // Ended by us.
             code if code == -libc::ECANCELED => {}
             // RUNTIME: armed again only when a buffer has come back, or it storms.
             code if code == -libc::ENOBUFS => {
@@ -151,7 +149,7 @@ impl Ring {
         }
         let slot = self.slot(key);
         let Work::Recv(recv) = &slot.work else { unreachable!("checked by the caller") };
-        let idle = recv.queue.is_empty() && recv.end.is_none();
+        let idle = recv.chunk.is_none() && recv.end.is_none();
         if !idle || recv.finishing {
             self.rouse(key);
         } else if slot.alive == 0 && !recv.starved && slot.waker.is_some() {
@@ -176,7 +174,7 @@ impl Ring {
     }
 
     /// Ends the receive, waits for its last completion, and returns what was not read. The slot is free then.
-    pub fn recv_finish(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<io::Result<VecDeque<Chunk>>> {
+    pub fn recv_finish(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<io::Result<Option<Chunk>>> {
         let slot = self.slot(key);
         let Work::Recv(recv) = &mut slot.work else { unreachable!("the stream's own slot") };
         recv.finishing = true;
@@ -188,13 +186,13 @@ impl Ring {
         let Work::Recv(recv) = self.close(key) else { unreachable!("the stream's own slot") };
         match recv.end {
             Some(error) if error < 0 => Poll::Ready(Err(failed(error))),
-            _ => Poll::Ready(Ok(recv.queue)),
+            _ => Poll::Ready(Ok(recv.chunk)),
         }
     }
 
     /// Something is received and not taken.
     pub fn recv_has(&mut self, key: Key) -> bool {
-        matches!(&self.slot(key).work, Work::Recv(recv) if !recv.queue.is_empty())
+        matches!(&self.slot(key).work, Work::Recv(recv) if recv.chunk.is_some())
     }
 
     /// The peer has finished or the connection has failed.

@@ -9,7 +9,7 @@
 //! - with DEFER_TASKRUN one call runs only some of the deferred work, so [`Ring::is_quiet`] looks at the kernel's
 //!   flag and at the completion queue; sleeping is one blocking call into the ring itself, which looks once more inside
 //!   the kernel, so nothing can be missed between looking and sleeping;
-//! - a multishot receive that ran out of buffers is armed again only when a buffer is free, or it storms;
+//! - a receive that found no buffer is armed again only when one is free, or it storms;
 //! - what we may do is fixed when the ring is made (restrictions): seccomp sees none of it.
 #![allow(unsafe_code)]
 
@@ -30,7 +30,7 @@ use crate::observe::{self, Counter};
 pub const OPERATIONS: [u8; 10] = [
     opcode::AcceptMulti::CODE,
     opcode::Connect::CODE,
-    opcode::RecvMulti::CODE,
+    opcode::Recv::CODE,
     opcode::Send::CODE,
     opcode::Read::CODE,
     opcode::Writev::CODE,
@@ -155,7 +155,7 @@ impl Ring {
         slot.orphan = true;
         slot.waker = None;
         match &mut slot.work {
-            Work::Recv(recv) => recv.queue.clear(),
+            Work::Recv(recv) => recv.chunk = None,
             Work::Accept(accept) => accept.queue.clear(),
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! A connected socket on this shard, and between two shards.
 //!
-//! One multishot receive is armed at the first `recv` and stays, so an idle connection costs a slot and no buffer. A send
+//! A receive is armed while somebody waits for it and takes one buffer when octets have come, so an idle connection costs a slot
+//! and no buffer, and one that is not read has one at most: what its peer sends waits in the socket, and then at the peer. A send
 //! whose future is dropped goes on: its buffer is the ring's, and the next send waits for it, so bytes never interleave.
 //!
 //! Closing in order: FIN first, then the peer's own end is waited for, a short while. Closing with bytes unread, or

@@ -82,8 +82,8 @@ pub enum Work {
 
 pub struct Recv {
     pub fd: RawFd,
-    /// Received and not yet read; bounded by `RECV_QUEUE_MAX` and what was under way when it was reached.
-    pub queue: VecDeque<Chunk>,
+    /// Received and not yet read. Nothing more is asked for before it is.
+    pub chunk: Option<Chunk>,
     /// 0: the peer has finished sending; negative: the error that ended it.
     pub end: Option<i32>,
     /// Waits in the ring's list for a buffer to come back.
