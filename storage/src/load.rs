@@ -72,7 +72,7 @@ impl<D: Disk> Inner<D> {
             match read {
                 Ok(mut account) => {
                     for Arrived { place, lsn, bytes } in &arrived {
-                        let frame = Frame::read(bytes).expect("it was applied");
+                        let frame = Frame::of(bytes).expect("it was applied");
                         if let Ok(Some(record)) = Record::of(&frame) {
                             let _ = account.apply(*place, *lsn, &record);
                         }
@@ -125,7 +125,7 @@ impl<D: Disk> Inner<D> {
             while let Some(gap) = gaps.next_if(|gap| gap.place < *place) {
                 account.jump(gap, version);
             }
-            let frame = Frame::read(bytes).map_err(|_| ReadError::Damaged)?;
+            let frame = Frame::of(bytes).map_err(|_| ReadError::Damaged)?;
             match Record::of(&frame) {
                 Ok(Some(Record::Root(_))) => {}
                 // One that does not fit was counted as an orphan when it came, if somebody had the account in memory.
@@ -146,7 +146,7 @@ impl<D: Disk> Inner<D> {
             false => blank_root(&info),
         };
         for (place, bytes) in self.read_tail(entry, behind.place).await? {
-            let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
+            let frame = Frame::of(&bytes).map_err(|_| ReadError::Damaged)?;
             match Record::of(&frame) {
                 Ok(Some(Record::Flags(_) | Record::Expunge(_))) => return Ok(None),
                 Ok(Some(record)) => drop(account.apply(place, version, &record)),
@@ -172,7 +172,7 @@ impl<D: Disk> Inner<D> {
         version: u64,
     ) -> Result<(Account, Behind), ReadError> {
         let found = self.search_log(entry.id, 0).await?;
-        let is_root = |bytes: &[u8]| Frame::read(bytes).is_ok_and(|frame| frame.kind == kind::ROOT);
+        let is_root = |bytes: &[u8]| Frame::of(bytes).is_ok_and(|frame| frame.kind == kind::ROOT);
         for (_, bytes) in found.iter().rev().filter(|(place, bytes)| *place != entry.root && is_root(bytes)) {
             if let Ok(read) = self.fill_root(bare_root_of(entry, bytes, info, version)).await {
                 return Ok(read);
@@ -236,7 +236,7 @@ impl<D: Disk> Inner<D> {
             let here = |place: Place| {
                 let (span, bytes) = windows.iter().find(|(span, _)| span.has(place))?;
                 let bytes = &bytes[(u64::from(place.at) - span.from) as usize..];
-                Frame::read(bytes).ok().map(|frame| Rc::from(&bytes[..frame.len]))
+                self.frame_at(bytes, place).map(|frame| Rc::from(&bytes[..frame.len]))
             };
             let near: Vec<(Place, Option<Rc<[u8]>>)> = wanted.iter().map(|place| (*place, here(*place))).collect();
             let mut older: Vec<Place> = Vec::new();
@@ -245,7 +245,7 @@ impl<D: Disk> Inner<D> {
                     Some(bytes) => bytes,
                     None => self.read_record(place, RECORD_BYTES_GUESS).await?.into(),
                 };
-                let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
+                let frame = Frame::of(&bytes).map_err(|_| ReadError::Damaged)?;
                 if frame.account != Some(entry.id) {
                     return Err(ReadError::Damaged);
                 }
@@ -267,7 +267,7 @@ impl<D: Disk> Inner<D> {
 
 /// Name and secrets, as the put says.
 fn info_of(entry: &Entry, put: &[u8]) -> Result<AccountInfo, ReadError> {
-    let frame = Frame::read(put).map_err(|_| ReadError::Damaged)?;
+    let frame = Frame::of(put).map_err(|_| ReadError::Damaged)?;
     match Record::of(&frame) {
         Ok(Some(Record::AccountPut(AccountPut { generation, name, secrets, .. })))
             if frame.account == Some(entry.id) =>
@@ -280,7 +280,7 @@ fn info_of(entry: &Entry, put: &[u8]) -> Result<AccountInfo, ReadError> {
 
 /// The account as this root has it, without the messages.
 fn bare_root_of(entry: &Entry, root: &[u8], info: &AccountInfo, version: u64) -> Result<(Account, Behind), ReadError> {
-    let frame = Frame::read(root).map_err(|_| ReadError::Damaged)?;
+    let frame = Frame::of(root).map_err(|_| ReadError::Damaged)?;
     let root = match Record::of(&frame) {
         Ok(Some(Record::Root(root))) if frame.account == Some(entry.id) && RootRecord::fits(frame.payload) => root,
         _ => return Err(ReadError::Damaged),

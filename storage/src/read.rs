@@ -95,7 +95,8 @@ impl<D: Disk> Inner<D> {
         }
         let span = self.read_span(prefix.segment, u64::from(prefix.at), end - u64::from(prefix.at)).await?;
         let record_end = (body.at - prefix.at) as usize;
-        let mut whole = prefix_of(&span[..record_end], message)?;
+        let record = self.frame_at(&span[..record_end], prefix).ok_or(ReadError::Damaged)?;
+        let mut whole = prefix_of(&record, message)?;
         let bytes = &span[record_end..];
         verify(bytes, message.body_check)?;
         whole.extend_from_slice(bytes);
@@ -180,7 +181,7 @@ impl<D: Disk> Inner<D> {
     /// The pieces of a large body, in order.
     pub async fn pieces(&self, list: Place, check: u64) -> Result<Vec<Piece>, ReadError> {
         let bytes = self.read_record(list, RECORD_BYTES_GUESS).await?;
-        let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
+        let frame = Frame::of(&bytes).map_err(|_| ReadError::Damaged)?;
         match Record::of(&frame) {
             Ok(Some(Record::Large(large) | Record::MovedLarge(large)))
                 if LargeRecord::check(large.pieces()) == check =>
@@ -214,10 +215,11 @@ impl<D: Disk> Inner<D> {
 
     async fn read_prefix(&self, message: &Message) -> Result<Vec<u8>, ReadError> {
         let guess = MESSAGE_BYTES_GUESS + u64::from(message.prefix_len);
-        prefix_of(&self.read_record(message.prefix, guess as usize).await?, message)
+        let bytes = self.read_record(message.prefix, guess as usize).await?;
+        prefix_of(&Frame::of(&bytes).map_err(|_| ReadError::Damaged)?, message)
     }
 
-    /// The octets of the record at a place, and perhaps more. `guess`: how many they will be.
+    /// The octets of the record at a place, verified, and perhaps more. `guess`: how many they will be.
     pub async fn read_record(&self, place: Place, guess: usize) -> Result<Vec<u8>, ReadError> {
         let place = self.resolve(place);
         let (at, end) = (u64::from(place.at), self.facts.segment_bytes);
@@ -225,14 +227,23 @@ impl<D: Disk> Inner<D> {
         let Some(len) = bytes.first_chunk().map(|len| u64::from(u32::from_le_bytes(*len))) else {
             return Err(ReadError::Damaged);
         };
+        let verified = |bytes: Vec<u8>| match self.frame_at(&bytes, place) {
+            Some(_) => Ok(bytes),
+            None => Err(ReadError::Damaged),
+        };
         if len <= bytes.len() as u64 {
-            return Ok(bytes);
+            return verified(bytes);
         }
         // Not verified yet, but within the segment; what it leads to is.
         if at + len > end {
             return Err(ReadError::Damaged);
         }
-        self.read_span(place.segment, at, len).await
+        verified(self.read_span(place.segment, at, len).await?)
+    }
+
+    /// The record at the front of octets that were read at a place, if it is one of this place.
+    pub fn frame_at<'a>(&self, bytes: &'a [u8], place: Place) -> Option<Frame<'a>> {
+        Frame::read(bytes, record::mark_of(self.facts.seed, place)).ok()
     }
 
     /// A body, verified whole.
@@ -272,11 +283,10 @@ fn verify(bytes: &[u8], check: u64) -> Result<(), ReadError> {
 
 /// The prefix in a message's record, after making sure that it is this message's record. (The UID tells nothing: a copy
 /// reads its prefix in the record of its original. Nor does the body's place, which compaction changes.)
-fn prefix_of(bytes: &[u8], message: &Message) -> Result<Vec<u8>, ReadError> {
+fn prefix_of(frame: &Frame<'_>, message: &Message) -> Result<Vec<u8>, ReadError> {
     let fits =
         |m: &MessageRecord<'_>| m.body_check == message.body_check && m.prefix.len() == usize::from(message.prefix_len);
-    let frame = Frame::read(bytes).map_err(|_| ReadError::Damaged)?;
-    match Record::of(&frame) {
+    match Record::of(frame) {
         Ok(Some(Record::Message(m) | Record::Moved(m))) if fits(&m) && m.size == message.size => Ok(m.prefix.to_vec()),
         _ => Err(ReadError::Damaged),
     }

@@ -378,6 +378,8 @@ impl Gather {
     pub fn seal(&mut self, like: Header, seed: u64) -> Sealed {
         self.fill_in();
         let mut buffer = std::mem::take(&mut self.buffer);
+        let at = u32::try_from(self.offset + HEADER_BYTES as u64).expect("a segment is below 4 GiB");
+        record::mark(&mut buffer[HEADER_BYTES..], Place { segment: self.segment, at }, seed);
         let directory = &buffer[HEADER_BYTES..];
         let total_bytes =
             Header::total_bytes(directory.len() as u64, self.body_bytes).expect("a batch is smaller than a segment");

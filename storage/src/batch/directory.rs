@@ -1,7 +1,7 @@
 //! The directory: a batch's records, one after the other, 8-aligned.
 //!
 //! The whole directory has a checksum in the batch header, and each record its own, so that one can later be
-//! read alone by its place. This file walks a directory whose checksum was verified.
+//! read alone by its place. This file walks a directory whose checksum was verified, and looks at no other.
 
 use crate::record::{Bad, Frame, Record};
 
@@ -25,7 +25,7 @@ pub fn entries(directory: &[u8]) -> impl Iterator<Item = Result<Entry<'_>, Bad>>
         if broken || at == directory.len() {
             return None;
         }
-        let entry = Frame::read(&directory[at..]).and_then(|frame| {
+        let entry = Frame::of(&directory[at..]).and_then(|frame| {
             let record = Record::of(&frame)?;
             let here = at;
             at += frame.len;

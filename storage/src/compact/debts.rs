@@ -38,7 +38,7 @@ impl<D: Disk> Inner<D> {
 
     pub(super) async fn read_list(&self, list: Place) -> Result<Vec<Piece>, ReadError> {
         let bytes = self.read_record(list, LIST_BYTES_GUESS).await?;
-        let frame = Frame::read(&bytes).map_err(|_| ReadError::Damaged)?;
+        let frame = Frame::of(&bytes).map_err(|_| ReadError::Damaged)?;
         match Record::of(&frame) {
             Ok(Some(Record::Large(large) | Record::MovedLarge(large))) => Ok(large.pieces().collect()),
             _ => Err(ReadError::Damaged),

@@ -236,7 +236,7 @@ impl<'a> Draft<'a> {
 }
 
 fn put_of(bytes: &[u8]) -> Option<AccountPut<'_>> {
-    match Record::of(&Frame::read(bytes).ok()?) {
+    match Record::of(&Frame::of(bytes).ok()?) {
         Ok(Some(Record::AccountPut(put))) => Some(put),
         _ => None,
     }

@@ -143,7 +143,7 @@ fn mailbox(chance: &mut SmallRng, id: u32) -> MailboxRoot {
 }
 
 fn look_at_root(octets: &[u8]) -> Option<Vec<u8>> {
-    let frame = Frame::read(octets).ok()?;
+    let frame = Frame::read(octets, 0).ok()?;
     let Ok(Some(Record::Root(root))) = Record::of(&frame) else { return None };
     if !RootRecord::fits(frame.payload) {
         return None;

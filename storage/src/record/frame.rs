@@ -4,10 +4,13 @@
 //! len u32 | crc32c u32 | kind u16 | version u8 | flags u8 | slot u16 | links u8 | 0 | [account u64 | links × place] | payload | zeros to 8
 //! ```
 //!
+//! On disk the checksum is mixed with a mark of the record's place and the volume's secret: octets of another place, of what
+//! the file held before it was used again, or of another volume are no record here.
+//!
 //! The chain: a record of an account names the places of that account's last four records, newest first, so
 //! that an account can be loaded by reading backwards, many places at a time.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::codec::{Put, Reader};
 use crate::types::{AccountId, Place};
@@ -86,20 +89,32 @@ impl Chain {
 }
 
 impl<'a> Frame<'a> {
-    /// Reads the frame at the front of `bytes`; its length is believed only when its checksum fits.
+    /// Reads the frame at the front of `bytes`; its length is believed only when its checksum fits. `mark`: of its place, 0
+    /// where it was not on disk.
     ///
     /// # Errors
     /// [`Bad::Malformed`].
-    pub fn read(bytes: &'a [u8]) -> Result<Self, Bad> {
-        Self::parse(bytes).ok_or(Bad::Malformed)
+    pub fn read(bytes: &'a [u8], mark: u32) -> Result<Self, Bad> {
+        Self::parse(bytes, Some(mark)).ok_or(Bad::Malformed)
     }
 
-    fn parse(bytes: &'a [u8]) -> Option<Self> {
+    /// The same of octets that were verified already: with their directory, or alone.
+    ///
+    /// # Errors
+    /// [`Bad::Malformed`].
+    pub fn of(bytes: &'a [u8]) -> Result<Self, Bad> {
+        Self::parse(bytes, None).ok_or(Bad::Malformed)
+    }
+
+    fn parse(bytes: &'a [u8], mark: Option<u32>) -> Option<Self> {
         let mut r = Reader::new(bytes);
         let len = usize::try_from(r.u32()?).ok()?;
         let crc = r.u32()?;
         let whole = bytes.get(..len)?;
-        if len < FIXED_BYTES || len % 8 != 0 || crc != crc32c::crc32c(&whole[8..]) {
+        if len < FIXED_BYTES || len % 8 != 0 {
+            return None;
+        }
+        if mark.is_some_and(|mark| crc ^ mark != crc32c::crc32c(&whole[8..])) {
             return None;
         }
         let mut r = Reader::new(&whole[8..]);
@@ -152,6 +167,24 @@ pub fn check_again(out: &mut [u8], at: usize) {
     out[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
 }
 
+/// What the checksum of a record at this place is mixed with. `seed`: the volume's secret.
+pub fn mark_of(seed: u64, place: Place) -> u32 {
+    let octets = (u64::from(place.segment) << 32 | u64::from(place.at)).to_le_bytes();
+    xxh3_64_with_seed(&octets, seed) as u32
+}
+
+/// Marks the records in a directory that begins at `at`, all of them finished.
+pub fn mark(directory: &mut [u8], at: Place, seed: u64) {
+    let mut from = 0;
+    while from < directory.len() {
+        let len = u32::from_le_bytes(directory[from..from + 4].try_into().expect("four octets")) as usize;
+        let place = Place { at: at.at + from as u32, ..at };
+        let mark = mark_of(seed, place).to_le_bytes();
+        directory[from + 4..from + 8].iter_mut().zip(mark).for_each(|(octet, mark)| *octet ^= mark);
+        from += len;
+    }
+}
+
 /// Where the payload of the record at `at` begins.
 pub fn payload_at(out: &[u8], at: usize) -> usize {
     let account = if out[at + 11] & ACCOUNT != 0 { 8 + usize::from(out[at + 14]) * 8 } else { 0 };
@@ -194,11 +227,31 @@ mod tests {
         let at = begin(&mut out, 24, 0, Some(AccountId(7)), 9, &chain);
         out.extend_from_slice(b"payload");
         finish(&mut out, at);
-        assert!(Frame::read(&out).is_ok());
+        assert!(Frame::read(&out, 0).is_ok());
         for bit in 0..out.len() * 8 {
             let mut bad = out.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(Frame::read(&bad).is_err(), "bit {bit}");
+            assert!(Frame::read(&bad, 0).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_one_at_its_place_in_its_volume_alone() {
+        let mut out = Vec::new();
+        for n in 0..3 {
+            let at = begin(&mut out, 24, 0, Some(AccountId(7)), 9, &Chain::default());
+            out.extend_from_slice(&[n; 30]);
+            finish(&mut out, at);
+        }
+        let len = out.len() / 3;
+        let place = |segment, at| Place { segment, at };
+        mark(&mut out, place(5, 4_224), 77);
+        let is_one = |n: usize, seed, place| Frame::read(&out[n * len..], mark_of(seed, place)).is_ok();
+        for n in 0..3 {
+            assert!(is_one(n, 77, place(5, 4_224 + (n * len) as u32)));
+            assert!(!is_one(n, 78, place(5, 4_224 + (n * len) as u32)));
+            assert!(!is_one(n, 77, place(6, 4_224 + (n * len) as u32)));
+            assert!(!is_one(n, 77, place(5, 8_320 + (n * len) as u32)));
         }
     }
 }

@@ -34,7 +34,8 @@ pub use expunge::ExpungeRecord;
 pub use flags::{FlagsRecord, KEYWORD_BYTES_MAX, KEYWORDS_MAX, keyword_bytes};
 pub use forward::{FORWARD_HEAD_BYTES, FORWARD_ITEM_BYTES, Forward, Retired, RetiredRun};
 pub use frame::{
-    Bad, Chain, FRAME_BYTES_MAX, Frame, IGNORABLE, LINKS_MAX, begin, check_again, finish, payload_at, slot,
+    Bad, Chain, FRAME_BYTES_MAX, Frame, IGNORABLE, LINKS_MAX, begin, check_again, finish, mark, mark_of, payload_at,
+    slot,
 };
 pub use gap::{Gap, all_known};
 pub use large::{LargeRecord, PIECE_ITEM_BYTES, Piece};
