@@ -96,13 +96,22 @@ impl<D: Disk> Inner<D> {
 
     /// Name and secrets of an account.
     pub async fn read_info(&self, entry: &Entry) -> Result<AccountInfo, ReadError> {
-        info_of(entry, &self.read_record(entry.put, ROOT_BYTES_GUESS).await?)
+        self.info_in(entry, self.read_record(entry.put, ROOT_BYTES_GUESS).await)
+    }
+
+    /// The same of what was read. Where a checkpoint names a put that is damaged, the next opening finds another, or reports it.
+    fn info_in(&self, entry: &Entry, put: Result<Vec<u8>, ReadError>) -> Result<AccountInfo, ReadError> {
+        let info = put.and_then(|put| info_of(entry, &put));
+        if matches!(info, Err(ReadError::Damaged)) && !self.is_damaged(entry.put) {
+            self.distrust();
+        }
+        info
     }
 
     async fn read_account(&self, entry: &Entry) -> Result<Account, ReadError> {
         let places = [entry.put, entry.root].into_iter().filter(|place| place.is_somewhere());
         let mut read = all(places.map(|place| self.read_record(place, ROOT_BYTES_GUESS)).collect()).await.into_iter();
-        let info = info_of(entry, &read.next().ok_or(ReadError::Damaged)??)?;
+        let info = self.info_in(entry, read.next().ok_or(ReadError::Damaged)?)?;
         let version = self.index.borrow().applied;
         let newest = match read.next() {
             Some(Ok(root)) => self.fill_root(bare_root_of(entry, &root, &info, version)).await,

@@ -29,7 +29,7 @@ impl<D: Disk> Inner<D> {
 
     /// The log is damaged where a checkpoint says that it need not be read: from now on there are none, so that the next
     /// opening finds and reports the damage, and lets the numbers jump.
-    fn distrust(&self) {
+    pub fn distrust(&self) {
         let mut log = self.log.borrow_mut();
         log.distrusted = true;
         log.checkpoints = [Address::NONE; 2];
