@@ -66,9 +66,11 @@ impl<D: Disk> Inner<D> {
         let incarnation = self.index.borrow().segments.get(&number).map(|s| s.incarnation).filter(|_| known);
         let (segment_bytes, seed) = (self.facts.segment_bytes, self.facts.seed);
         let frames = Frames { file, segment: number, incarnation, segment_bytes, seed };
-        let next = self.log.borrow().uses.get(&(number + 1)).and_then(|used| used.first_lsn);
+        let first_of = |number: u32| self.log.borrow().uses.get(&number).and_then(|used| used.first_lsn);
+        let next = first_of(number + 1);
         let mut at = segment::HEADER_BYTES as u64;
-        let mut last = 0;
+        // Of the batch before: a segment that was begun and left empty ends with it.
+        let mut last = first_of(number).map_or(0, |first| first.saturating_sub(1));
         while at < stop {
             let batch = match frames.spot(at).await.map_err(unread)? {
                 // What has the number of the next segment's first batch, or a later one, is of a tail that was discarded.
