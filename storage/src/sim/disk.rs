@@ -301,6 +301,12 @@ impl SimDisk {
         self.world.journal.borrow().clone().unwrap_or_default()
     }
 
+    /// The first of them from the n-th on that is wanted, and its number.
+    pub fn written_since(&self, n: usize, is_wanted: impl Fn(&Write) -> bool) -> Option<(usize, Write)> {
+        let journal = self.world.journal.borrow();
+        journal.iter().flatten().enumerate().skip(n).find(|(_, w)| is_wanted(w)).map(|(n, w)| (n, w.clone()))
+    }
+
     /// How many they are.
     #[must_use]
     pub fn journal_len(&self) -> usize {
@@ -492,8 +498,9 @@ impl File for SimFile {
         }
         self.content.borrow_mut().sync();
         self.disk.changed();
+        // And with it what was written to the file before.
         if let (Some(entry), Some(journal)) = (entry, &mut *self.disk.world.journal.borrow_mut()) {
-            journal[entry].synced = true;
+            journal[..=entry].iter_mut().filter(|w| w.file == self.name).for_each(|w| w.synced = true);
         }
         Ok(())
     }

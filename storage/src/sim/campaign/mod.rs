@@ -27,6 +27,7 @@ pub mod rot;
 pub mod run;
 pub mod said;
 pub mod scenarios;
+pub mod spoilt;
 pub mod tally;
 pub mod tasks;
 pub mod torn;

@@ -13,32 +13,21 @@ use std::rc::Rc;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 
-use super::house::{self, Chance, House, NOW_MS};
-use super::look::{self, Shown};
-use super::model::{Model, Work};
+use super::house::{Chance, House, NOW_MS};
+use super::look::Shown;
+use super::model::Work;
+use super::spoilt::{Case, SECTOR_BYTES, Spoil, apply};
 use super::tally::Tally;
 use super::tasks::block_on;
-use super::truth::{Hurt, plain};
+use super::truth::Hurt;
 use super::witness::{BatchAt, Witness};
-use crate::sim::SimDisk;
+use crate::sim::{SimDisk, Write};
 use crate::{Flags, MailboxId, Op, OpenError, Outcome, Refused};
 
-/// Octets that are spoilt as one.
-pub const SECTOR_BYTES: usize = 512;
 /// Spoilt disks from one volume.
 const SPOILT: u32 = 400;
 /// Where the copies of the superblock lie, octets from one to the next.
 const COPY_DISTANCE: usize = 64 << 10;
-
-/// New contents of a few octets.
-pub struct Spoil {
-    /// Which file.
-    pub file: String,
-    /// Where.
-    pub at: usize,
-    /// What is there now.
-    pub bytes: Vec<u8>,
-}
 
 /// All that a seed does.
 ///
@@ -48,7 +37,7 @@ pub fn run(seed: u64) -> Tally {
     let chance: Chance = Rc::new(RefCell::new(SmallRng::seed_from_u64(seed)));
     let mut tally = Tally { seeds: 1, ..Tally::default() };
     let mut witness = Witness::new(seed, &chance);
-    let transactions = chance.borrow_mut().random_range(10..40);
+    let transactions = witness.life(10..40, &chance);
     for _ in 0..transactions {
         witness.work(&chance, &mut tally, |_, _| {});
     }
@@ -63,16 +52,18 @@ pub fn run(seed: u64) -> Tally {
     let mut other = Witness::new(seed ^ (1 << 63), &chance);
     (0..8).for_each(|_| other.work(&chance, &mut tally, |_, _| {}));
     witness.disk.set_delay(None);
+    witness.tell(&mut tally);
     let batches = witness.batches();
+    let written = Written { batches: batches.iter().map(|b| b.write.clone()).collect(), pages: witness.pages() };
     for n in 0..SPOILT {
         let chance = &mut *chance.borrow_mut();
         let image = witness.disk.fork_killed(u64::from(n));
-        let spoils = spoils(chance, &witness, &batches, &other.disk);
-        let mut hurt = Hurt::new();
+        let spoils = spoils(chance, &witness, &written, &other.disk);
+        let mut hurt = Hurt::default();
         let mut changed = false;
         for spoil in &spoils {
             changed |= apply(&image, spoil);
-            hurt.extend(witness.hurt(&batches, &spoil.file, spoil.at..spoil.at + spoil.bytes.len()));
+            hurt.add(&witness.hurt(&batches, &spoil.file, spoil.at..spoil.at + spoil.bytes.len()));
         }
         if !changed {
             continue;
@@ -81,34 +72,50 @@ pub fn run(seed: u64) -> Tally {
         let goes_on = chance.random_ratio(1, 8).then(|| chance.random());
         let states = witness.said.states();
         let from = if closed { states.len() - 1 } else { cut_off(&batches, &spoils, states.len()) - 1 };
-        let judge = || judge(&witness, &image, &spoils, (&hurt, &states[from..]), goes_on);
+        let case = Case {
+            witness: &witness,
+            hurt: &hurt,
+            owed: (witness.said.last(), witness.said.last()),
+            allowed: &states[from..],
+            pages_alone: spoils.iter().all(Spoil::is_of_pages),
+            from_checkpoint: chance.random(),
+        };
+        tally.from_checkpoint += u64::from(case.from_checkpoint);
+        let judge = || judge(&case, &image, &spoils, goes_on);
         if let Err(why) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(judge)) {
             let places: Vec<_> = spoils.iter().map(|s| (&s.file, s.at, s.bytes.len())).collect();
-            panic!("spoilt at {places:?}, transactions {hurt:?}: {}", super::run::words(&*why));
+            let how = if case.from_checkpoint { "from its checkpoint" } else { "by its log" };
+            panic!("spoilt at {places:?}, {hurt:?}, opened {how}: {}", super::run::words(&*why));
         }
     }
     tally
 }
 
+/// Where something was written.
+struct Written {
+    batches: Vec<Write>,
+    pages: Vec<Write>,
+}
+
 /// One to three flipped bits, or one other sector.
-fn spoils(chance: &mut SmallRng, witness: &Witness, batches: &[BatchAt], other: &SimDisk) -> Vec<Spoil> {
+fn spoils(chance: &mut SmallRng, witness: &Witness, written: &Written, other: &SimDisk) -> Vec<Spoil> {
     let flips = chance.random_range(0..6);
     if (1..4).contains(&flips) {
         let mut flip = || {
-            let (file, at) = somewhere(chance, &witness.disk, batches);
+            let (file, at) = somewhere(chance, &witness.disk, written);
             let octet = read(&witness.disk, &file, at, 1)[0] ^ (1 << chance.random_range(0..8));
             Spoil { file, at, bytes: vec![octet] }
         };
         return (0..flips).map(|_| flip()).collect();
     }
-    let (file, at) = somewhere(chance, &witness.disk, batches);
+    let (file, at) = somewhere(chance, &witness.disk, written);
     let at = at / SECTOR_BYTES * SECTOR_BYTES;
     let bytes = match chance.random_range(0..4) {
         0 => vec![0; SECTOR_BYTES],
         1 => some(chance, &witness.before).and_then(|old| there(old, &file, at)).unwrap_or(vec![0; SECTOR_BYTES]),
         2 => there(other, &file, at).unwrap_or(vec![0; SECTOR_BYTES]),
         _ => {
-            let (file, at) = somewhere(chance, &witness.disk, batches);
+            let (file, at) = somewhere(chance, &witness.disk, written);
             read(&witness.disk, &file, at / SECTOR_BYTES * SECTOR_BYTES, SECTOR_BYTES)
         }
     };
@@ -125,9 +132,9 @@ fn there(disk: &SimDisk, file: &str, at: usize) -> Option<Vec<u8>> {
 }
 
 /// Mostly where something was written.
-fn somewhere(chance: &mut SmallRng, disk: &SimDisk, batches: &[BatchAt]) -> (String, usize) {
-    if !batches.is_empty() && chance.random_ratio(7, 8) {
-        let write = &batches[chance.random_range(0..batches.len())].write;
+fn somewhere(chance: &mut SmallRng, disk: &SimDisk, written: &Written) -> (String, usize) {
+    let writes = if chance.random_ratio(1, 4) { &written.pages } else { &written.batches };
+    if let Some(write) = some(chance, writes).filter(|_| chance.random_ratio(7, 8)) {
         return (write.file.to_string(), write.at + chance.random_range(0..write.len));
     }
     let files = disk.files();
@@ -142,13 +149,6 @@ fn read(disk: &SimDisk, file: &str, at: usize, len: usize) -> Vec<u8> {
     disk.read(file, at, len).expect("it is there")
 }
 
-/// Spoils a disk. False: it was so before.
-pub fn apply(disk: &SimDisk, spoil: &Spoil) -> bool {
-    let before = read(disk, &spoil.file, spoil.at, spoil.bytes.len());
-    disk.spoil(&spoil.file, spoil.at, &spoil.bytes);
-    before != spoil.bytes
-}
-
 /// The first transaction of the batches at the end of the log that are all hurt.
 fn cut_off(batches: &[BatchAt], spoils: &[Spoil], end: usize) -> usize {
     let hit = |b: &&BatchAt| spoils.iter().any(|s| b.holds(&s.file, s.at..s.at + s.bytes.len()));
@@ -156,15 +156,9 @@ fn cut_off(batches: &[BatchAt], spoils: &[Spoil], end: usize) -> usize {
     tail.filter(|b| !b.transactions.is_empty()).map(|b| b.transactions.start).min().unwrap_or(end)
 }
 
-fn judge(
-    witness: &Witness,
-    image: &SimDisk,
-    spoils: &[Spoil],
-    (hurt, allowed): (&Hurt, &[Model]),
-    goes_on: Option<u64>,
-) {
-    let mut house = match house::open_with(image, 1, house::without_checkpoints(1), || true).expect("nobody stops it") {
-        Ok(house) => house,
+fn judge(case: &Case, image: &SimDisk, spoils: &[Spoil], goes_on: Option<u64>) {
+    let (mut house, shown) = match case.judge(image) {
+        Ok(judged) => judged,
         Err(why @ OpenError::Superblock(_)) => {
             let copy = |s: &Spoil| (s.file == "superblock").then_some(s.at / COPY_DISTANCE);
             let copies: std::collections::BTreeSet<usize> = spoils.iter().filter_map(copy).collect();
@@ -173,31 +167,8 @@ fn judge(
         }
         Err(why) => panic!("it does not open: {why}"),
     };
-    let shown = block_on(look::shown_spoilt(&house.volume, witness.truth.accounts()));
-    let last = witness.said.last();
-    if let Some(why) = witness.truth.never_was(&shown) {
-        panic!("false: {why}");
-    }
-    if let Some(why) = witness.truth.missing(&shown, hurt, (last, last)) {
-        panic!("not hurt, and gone: {why}; {:?}", house.recovered);
-    }
-    reported(&house, &shown, allowed);
-    if let Some(n) = goes_on.filter(|_| allowed.len() == 1) {
-        works(&mut house, witness, &shown, n);
-    }
-}
-
-/// What is not as it was, was reported.
-pub fn reported(house: &House, shown: &Shown, allowed: &[Model]) {
-    let found = plain(&shown.model, &shown.unread);
-    let differs = |state| plain(state, &shown.unread).differs(&found);
-    if allowed.iter().all(|state| differs(state).is_some()) {
-        let recovered = &house.recovered;
-        let why: Vec<String> = allowed.iter().filter_map(differs).collect();
-        let why = format!("{recovered:?}, and against what is allowed: {}", why.join("; or: "));
-        assert!(!shown.unloaded.is_empty() || !recovered.damaged.is_empty(), "not reported: {why}");
-        assert!(!shown.unloaded.is_empty() || recovered.lost_batches > 0, "no batch is lost, and {why}");
-        assert!(!shown.unloaded.is_empty() || !house.volume.is_whole(), "it says that it is whole, and {why}");
+    if let Some(n) = goes_on.filter(|_| case.allowed.len() == 1) {
+        works(&mut house, case.witness, &shown, n);
     }
 }
 

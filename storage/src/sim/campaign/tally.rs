@@ -68,6 +68,8 @@ pub struct Tally {
     pub checkpoints: u64,
     /// Recoveries with a checkpoint that were held against one without.
     pub compared: u64,
+    /// Spoilt or torn disks that were opened from a checkpoint, if one was good.
+    pub from_checkpoint: u64,
 }
 
 impl Tally {
@@ -111,7 +113,7 @@ impl Tally {
         self.images_at.iter_mut().zip(other.images_at).for_each(|(mine, more)| *mine += more);
     }
 
-    fn fields(&mut self) -> [&mut u64; 30] {
+    fn fields(&mut self) -> [&mut u64; 31] {
         [
             &mut self.seeds,
             &mut self.points,
@@ -143,6 +145,7 @@ impl Tally {
             &mut self.folds,
             &mut self.checkpoints,
             &mut self.compared,
+            &mut self.from_checkpoint,
         ]
     }
 

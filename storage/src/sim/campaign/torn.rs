@@ -17,13 +17,10 @@ use rand::{Rng, SeedableRng};
 use super::house::{self, Chance};
 use super::images::{Images, Seen};
 use super::judge::judge;
-use super::look;
-use super::rot::{SECTOR_BYTES, Spoil, apply, reported};
+use super::spoilt::{self, Case, SECTOR_BYTES, Spoil, apply};
 use super::tally::Tally;
-use super::tasks::block_on;
-use super::truth::Hurt;
-use super::witness::{BatchAt, Witness};
-use crate::sim::SimDisk;
+use super::witness::Witness;
+use crate::sim::{SimDisk, Write};
 
 /// Disks from one crash point.
 const DRAWS: u32 = 4;
@@ -38,7 +35,7 @@ pub fn run(images: &Images, seed: u64) -> Tally {
     let mut witness = Witness::new(seed, &chance);
     let mut seen = Seen::new(images);
     let mut changes = 0;
-    let transactions = chance.borrow_mut().random_range(5..30);
+    let transactions = witness.life(5..30, &chance);
     for _ in 0..transactions {
         let dice = chance.clone();
         witness.work(&chance, &mut tally, |witness, tally| {
@@ -48,6 +45,7 @@ pub fn run(images: &Images, seed: u64) -> Tally {
             witness.house.volume.heartbeat();
         }
     }
+    witness.tell(&mut tally);
     tally
 }
 
@@ -57,18 +55,23 @@ fn look(witness: &mut Witness, changes: &mut u64, chance: &Chance, seen: &mut Se
     }
     *changes = witness.disk.changes();
     tally.point(witness.disk.unsynced_sectors(), witness.disk.doubts().len());
-    let batches = witness.batches();
+    let (batches, pages) = (witness.batches(), witness.pages());
     for _ in 0..DRAWS {
         let chance = &mut *chance.borrow_mut();
         let image = witness.disk.fork_crashed(chance.random());
+        let from_checkpoint = chance.random();
+        let of_pages = chance.random_ratio(1, 4);
         let (spoil, vouched) = match chance.random_range(0..4) {
             0 => (None, false),
-            1 => (spoil(chance, &image, batches.iter().filter(|b| !b.write.synced)), false),
-            _ => (spoil(chance, &image, batches.iter().filter(|b| b.vouched)), true),
+            1 if of_pages => (spoil(chance, &image, pages.iter().filter(|w| !w.synced)), false),
+            1 => (spoil(chance, &image, batches.iter().map(|b| &b.write).filter(|w| !w.synced)), false),
+            _ if of_pages => (spoil(chance, &image, pages.iter().filter(|w| w.synced)), true),
+            _ => (spoil(chance, &image, batches.iter().filter(|b| b.vouched).map(|b| &b.write)), true),
         };
         let Some(spoil) = spoil else {
             if seen.asks(tally, image.digest(), witness.said.promise()) {
-                torn(witness, &image);
+                tally.from_checkpoint += u64::from(from_checkpoint);
+                torn(witness, &image, from_checkpoint);
             }
             continue;
         };
@@ -77,47 +80,46 @@ fn look(witness: &mut Witness, changes: &mut u64, chance: &Chance, seen: &mut Se
             continue;
         }
         tally.runs += 1;
+        tally.from_checkpoint += u64::from(from_checkpoint);
+        let case = Case {
+            witness,
+            hurt: &hurt,
+            owed: (witness.said.durable(), witness.said.last()),
+            allowed: witness.said.allowed(),
+            pages_alone: spoil.is_of_pages(),
+            from_checkpoint,
+        };
         let place = (&spoil.file, spoil.at, spoil.bytes.len());
-        let verdict = || if vouched { damaged(witness, &image, &hurt) } else { torn(witness, &image) };
+        let verdict = || match vouched {
+            true => drop(case.judge(&image).unwrap_or_else(|why| panic!("it does not open: {why}"))),
+            false => torn(witness, &image, from_checkpoint),
+        };
         if let Err(why) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(verdict)) {
             let what = if vouched { "vouched for" } else { "not synced" };
-            panic!("{what}, spoilt at {place:?}, transactions {hurt:?}: {}", super::run::words(&*why));
+            let how = if from_checkpoint { "from its checkpoint" } else { "by its log" };
+            panic!("{what}, spoilt at {place:?}, {hurt:?}, opened {how}: {}", super::run::words(&*why));
         }
     }
 }
 
-/// A flipped bit or other sector in one of these batches.
-fn spoil<'a>(chance: &mut SmallRng, image: &SimDisk, from: impl Iterator<Item = &'a BatchAt>) -> Option<Spoil> {
-    let from: Vec<&BatchAt> = from.collect();
-    let write = &from.get(chance.random_range(0..from.len().max(1)))?.write;
+/// A flipped bit or other sector in what was written so.
+fn spoil<'a>(chance: &mut SmallRng, image: &SimDisk, from: impl Iterator<Item = &'a Write>) -> Option<Spoil> {
+    let from: Vec<&Write> = from.collect();
+    let write = from.get(chance.random_range(0..from.len().max(1)))?;
     let (file, at) = (write.file.to_string(), write.at + chance.random_range(0..write.len));
     if chance.random() {
         let octet = image.read(&file, at, 1)?[0] ^ (1 << chance.random_range(0..8));
         return Some(Spoil { file, at, bytes: vec![octet] });
     }
+    let at = at / SECTOR_BYTES * SECTOR_BYTES;
     let bytes = if chance.random() { vec![0; SECTOR_BYTES] } else { vec![0xa5; SECTOR_BYTES] };
-    Some(Spoil { file, at: at / SECTOR_BYTES * SECTOR_BYTES, bytes })
+    image.read(&file, at, SECTOR_BYTES).map(|_| Spoil { file, at, bytes })
 }
 
 /// No octet is spoilt that anybody vouched for.
-fn torn(witness: &Witness, image: &SimDisk) {
-    let house = house::open_with(image, 1, house::without_checkpoints(1), || true)
+fn torn(witness: &Witness, image: &SimDisk, from_checkpoint: bool) {
+    let house = house::open_with(image, 1, spoilt::settings(from_checkpoint), || true)
         .expect("nobody stops it")
         .unwrap_or_else(|why| panic!("{why}"));
     let _ = judge(&house, &witness.said);
-}
-
-fn damaged(witness: &Witness, image: &SimDisk, hurt: &Hurt) {
-    let house = house::open_with(image, 1, house::without_checkpoints(1), || true)
-        .expect("nobody stops it")
-        .unwrap_or_else(|why| panic!("{why}"));
-    let shown = block_on(look::shown_spoilt(&house.volume, witness.truth.accounts()));
-    if let Some(why) = witness.truth.never_was(&shown) {
-        panic!("false: {why}");
-    }
-    let states = (witness.said.durable(), witness.said.last());
-    if let Some(why) = witness.truth.missing(&shown, hurt, states) {
-        panic!("not hurt, and gone: {why}; {:?}", house.recovered);
-    }
-    reported(&house, &shown, witness.said.allowed());
 }

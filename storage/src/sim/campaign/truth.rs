@@ -11,7 +11,25 @@ use super::model::{Account, Mailbox, Message, Model};
 use crate::{AccountId, MailboxId, Modseq, Uid};
 
 /// Transactions, by their number in the life.
-pub type Hurt = BTreeSet<usize>;
+pub type Transactions = BTreeSet<usize>;
+
+/// What rests on some octets.
+#[derive(Clone, Debug, Default)]
+pub struct Hurt {
+    /// Transactions, and those of which something was moved there.
+    pub transactions: Transactions,
+    /// Accounts of which a record or root lies there.
+    pub accounts: BTreeSet<AccountId>,
+}
+
+/// What may be with the accounts of which a record or root is hurt, until somebody has read the whole log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spared {
+    /// They need not load.
+    pub load: bool,
+    /// What they hold need not read.
+    pub read: bool,
+}
 
 /// All that was ever true.
 #[derive(Default)]
@@ -28,14 +46,14 @@ struct Owner {
     name: String,
     secrets: BTreeSet<Vec<u8>>,
     modseq_max: Modseq,
-    rests_on: Hurt,
+    rests_on: Transactions,
 }
 
 struct Place {
     names: BTreeSet<String>,
     uidvalidities: BTreeSet<u32>,
     uidnext: Uid,
-    rests_on: Hurt,
+    rests_on: Transactions,
 }
 
 struct Fate {
@@ -44,7 +62,21 @@ struct Fate {
     /// Flags and keywords.
     looks: BTreeSet<(u32, Vec<String>)>,
     summaries: Vec<Rc<[u8]>>,
-    rests_on: Hurt,
+    rests_on: Transactions,
+}
+
+impl Hurt {
+    /// Adds what rests on others.
+    pub fn add(&mut self, other: &Hurt) {
+        self.transactions.extend(&other.transactions);
+        self.accounts.extend(&other.accounts);
+    }
+
+    /// Nothing rests on them.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.transactions.is_empty() && self.accounts.is_empty()
+    }
 }
 
 impl Truth {
@@ -63,7 +95,7 @@ impl Truth {
                 name: account.name.clone(),
                 secrets: BTreeSet::new(),
                 modseq_max: 0,
-                rests_on: Hurt::from([n]),
+                rests_on: Transactions::from([n]),
             });
             owner.modseq_max = owner.modseq_max.max(account.modseq_max);
             owner.secrets.insert(account.secrets.clone());
@@ -79,13 +111,13 @@ impl Truth {
         n: usize,
         key: (AccountId, MailboxId),
         mailbox: &Mailbox,
-        (before, owner): (Option<&Account>, &Hurt),
+        (before, owner): (Option<&Account>, &Transactions),
     ) {
         let place = self.mailboxes.entry(key).or_insert_with(|| Place {
             names: BTreeSet::new(),
             uidvalidities: BTreeSet::new(),
             uidnext: 1,
-            rests_on: owner.union(&Hurt::from([n])).copied().collect(),
+            rests_on: owner.union(&Transactions::from([n])).copied().collect(),
         });
         place.names.insert(mailbox.name.clone());
         place.uidvalidities.insert(mailbox.uidvalidity);
@@ -179,36 +211,41 @@ impl Truth {
         })
     }
 
-    /// What is neither shown nor owed to a hurt transaction: accounts, mailboxes and messages that are in both of these states.
+    /// What is neither shown nor owed to what is hurt: accounts, mailboxes and messages that are in both of these states.
     #[must_use]
-    pub fn missing(&self, shown: &Shown, hurt: &Hurt, (must, last): (&Model, &Model)) -> Option<String> {
+    pub fn missing(
+        &self,
+        shown: &Shown,
+        (hurt, spared): (&Hurt, Spared),
+        (must, last): (&Model, &Model),
+    ) -> Option<String> {
         must.accounts.iter().find_map(|(id, account)| {
             let last = last.accounts.get(id)?;
-            if !self.accounts[id].rests_on.is_disjoint(hurt) {
+            let touched = hurt.accounts.contains(id);
+            if !self.accounts[id].rests_on.is_disjoint(&hurt.transactions) {
                 return None;
             }
             let Some(found) = shown.model.accounts.get(id) else {
                 let how = if shown.unloaded.contains(id) { "does not load" } else { "is missing" };
-                return Some(format!("account {} {how}", id.0));
+                return Some(format!("account {} {how}", id.0)).filter(|_| !(touched && spared.load));
             };
             account.mailboxes.iter().find_map(|(mailbox, known)| {
                 let last = last.mailboxes.get(mailbox)?;
-                if !self.mailboxes[&(*id, *mailbox)].rests_on.is_disjoint(hurt) {
+                if !self.mailboxes[&(*id, *mailbox)].rests_on.is_disjoint(&hurt.transactions) {
                     return None;
                 }
                 let Some(found) = found.mailboxes.get(mailbox) else {
                     return Some(format!("account {}, mailbox {} is missing", id.0, mailbox.0));
                 };
-                let mut owed = known.messages.keys().filter(|uid| {
-                    let fate = &self.messages[&(*id, *mailbox, **uid)];
-                    let there = found.messages.contains_key(uid) || !last.messages.contains_key(uid);
-                    fate.rests_on.is_disjoint(hurt) && !there
-                });
-                owed.next().map(|uid| {
-                    let unread = shown.unread.contains(&(*id, *mailbox, *uid));
+                known.messages.keys().filter(|uid| last.messages.contains_key(uid)).find_map(|uid| {
+                    let key = (*id, *mailbox, *uid);
+                    let rests_on = &self.messages[&key].rests_on;
+                    let unread = shown.unread.contains(&key);
+                    let there = found.messages.contains_key(uid) || unread && touched && spared.read;
                     let how = if unread { "does not read" } else { "is missing" };
-                    let rests_on = &self.messages[&(*id, *mailbox, *uid)].rests_on;
-                    format!("account {}, mailbox {}, UID {uid} {how}; it rests on {rests_on:?}", id.0, mailbox.0)
+                    (rests_on.is_disjoint(&hurt.transactions) && !there).then(|| {
+                        format!("account {}, mailbox {}, UID {uid} {how}; it rests on {rests_on:?}", id.0, mailbox.0)
+                    })
                 })
             })
         })

@@ -1,6 +1,7 @@
 //! A life of which every write is known: what was written where, and which transactions lie in it.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -14,8 +15,11 @@ use super::tally::Tally;
 use super::tasks::block_on;
 use super::truth::{Hurt, Truth};
 use super::work::Scale;
+use crate::batch::{HEADER_BYTES, Header, Seen, directory};
+use crate::record::Record;
 use crate::sim::{SimDisk, Write};
-use crate::{Commit, Volume};
+use crate::types::Place;
+use crate::{Commit, Volume, segment};
 
 /// Octets of a segment before its first batch.
 pub const SEGMENT_HEADER_BYTES: usize = 4_096;
@@ -33,6 +37,9 @@ pub struct Witness {
     /// Disks as they were now and then.
     pub before: Vec<SimDisk>,
     ear: Ear,
+    /// Segments come and go: letters are larger, and what can be compacted is.
+    churn: bool,
+    secret: u64,
 }
 
 /// Which transactions lie in which batch: those that are acknowledged in the turn in which the batch became durable. No two
@@ -43,17 +50,60 @@ struct Ear {
     begun: Rc<Cell<(usize, Option<usize>)>>,
     /// The same of those before, and the transactions in them.
     durable: Vec<(usize, Range<usize>)>,
+    /// What is written in each of them.
+    held: Vec<Held>,
+}
+
+/// What a batch holds for others than its own transactions.
+struct Held {
+    /// Its write, by its number in the journal.
+    write: usize,
+    /// Where it is.
+    segment: u32,
+    octets: Range<usize>,
+    /// All that rests on it: its own transactions, and those of what was moved to it; and whose records are in it.
+    hurt: Rc<Hurt>,
 }
 
 impl Ear {
-    fn hear(&mut self, said: &mut Said) {
+    fn hear(&mut self, said: &mut Said, disk: &SimDisk, secret: u64) {
         let before = said.acked();
         said.listen();
         if let (begun, Some(durable)) = self.begun.get() {
-            self.durable.push((durable, before + 1..said.acked() + 1));
+            let transactions = before + 1..said.acked() + 1;
+            self.durable.push((durable, transactions.clone()));
             self.begun.set((begun, None));
+            let held = self.read(durable, transactions, disk, secret).expect("what is durable reads");
+            self.held.push(held);
         }
     }
+
+    /// Reads the batch that was written first of those from this one in the journal.
+    fn read(&self, begun: usize, transactions: Range<usize>, disk: &SimDisk, secret: u64) -> Option<Held> {
+        let (write, Write { file, at, len, .. }) = disk.written_since(begun, is_batch)?;
+        let number = segment::number(&file)?;
+        let Seen::Header(header) = Header::decode(&disk.read(&file, at, HEADER_BYTES)?, secret) else { return None };
+        let bytes = disk.read(&file, at + HEADER_BYTES, header.directory_bytes as usize)?;
+        let mut hurt = Hurt { transactions: transactions.collect(), ..Hurt::default() };
+        for entry in directory::entries(&bytes) {
+            let entry = entry.ok()?;
+            hurt.accounts.extend(entry.frame.account);
+            if let Some(Record::Forward(forward)) = entry.record {
+                forward.items().filter_map(|(old, _)| self.at(old)).for_each(|from| hurt.add(&from.hurt));
+            }
+        }
+        Some(Held { write, segment: number, octets: at..at + len, hurt: Rc::new(hurt) })
+    }
+
+    /// The batch in which a place is.
+    fn at(&self, place: Place) -> Option<&Held> {
+        self.held.iter().find(|held| held.segment == place.segment && held.octets.contains(&(place.at as usize)))
+    }
+}
+
+/// True for the write of a batch.
+fn is_batch(write: &Write) -> bool {
+    write.file.starts_with("segment-") && write.at >= SEGMENT_HEADER_BYTES
 }
 
 /// A batch on disk.
@@ -65,6 +115,8 @@ pub struct BatchAt {
     pub transactions: Range<usize>,
     /// Something later was synced that says that this one is durable.
     pub vouched: bool,
+    /// What rests on it.
+    pub hurt: Rc<Hurt>,
 }
 
 impl BatchAt {
@@ -82,6 +134,7 @@ impl Witness {
     /// When that fails.
     #[must_use]
     pub fn new(seed: u64, chance: &Chance) -> Self {
+        let churn = seed.is_multiple_of(4);
         let disk = SimDisk::new(seed);
         block_on(Volume::create(&disk, &house::facts(seed))).expect("nothing hinders it");
         disk.keep_journal();
@@ -94,21 +147,35 @@ impl Witness {
         });
         house::slow(&disk, chance);
         let said = Said::new(Model::default(), 0).in_epoch(house.epoch());
-        Witness { disk, house, said, truth: Truth::default(), before: vec![], ear }
+        Witness {
+            disk,
+            house,
+            said,
+            truth: Truth::default(),
+            before: vec![],
+            ear,
+            churn,
+            secret: house::facts(seed).seed,
+        }
     }
 
     /// Decides random work and lets a few turns pass; `each_turn` is called between them.
     pub fn work(&mut self, chance: &Chance, tally: &mut Tally, mut each_turn: impl FnMut(&mut Self, &mut Tally)) {
+        let scale = if self.churn { Scale::Churn } else { Scale::Tiny };
+        if self.churn && chance.borrow_mut().random_ratio(1, 3) {
+            let rounds = chance.borrow_mut().random_range(1..4);
+            self.house.compact(rounds, chance);
+        }
         let (work, pace) = {
             let chance: &mut SmallRng = &mut chance.borrow_mut();
-            (Work::random(chance, Scale::Tiny, self.said.last(), self.said.durable()), chance.random_range(0..10))
+            (Work::random(chance, scale, self.said.last(), self.said.durable()), chance.random_range(0..10))
         };
-        let (said, ear) = (&mut self.said, &mut self.ear);
+        let (said, ear, disk, secret) = (&mut self.said, &mut self.ear, &self.disk, self.secret);
         let decided = self.house.decide(&work, NOW_MS, || {
-            ear.hear(said);
+            ear.hear(said, disk, secret);
             true
         });
-        ear.hear(said);
+        ear.hear(said, disk, secret);
         if let Ok(decided) = decided.expect("nobody stops it") {
             tally.decided(&work, &decided.outcomes);
             self.said.decided(&work, decided);
@@ -128,7 +195,7 @@ impl Witness {
     /// One turn. True if anything moved.
     pub fn turn(&mut self) -> bool {
         let moved = self.house.turn();
-        self.ear.hear(&mut self.said);
+        self.ear.hear(&mut self.said, &self.disk, self.secret);
         moved
     }
 
@@ -137,29 +204,62 @@ impl Witness {
         while self.turn() {}
     }
 
-    /// All batches begun so far, in order.
+    /// Adds what the volume did beside its work.
+    pub fn tell(&self, tally: &mut Tally) {
+        let stats = self.house.volume.stats();
+        tally.folds += stats.folds;
+        tally.compacted += stats.compacted_segments;
+        tally.forgets += stats.forgets;
+        tally.checkpoints += stats.checkpoints;
+    }
+
+    /// How many transactions a life of it has.
+    #[must_use]
+    pub fn life(&self, few: Range<u32>, chance: &Chance) -> u32 {
+        let most = if self.churn { 3 * few.end } else { few.end };
+        chance.borrow_mut().random_range(few.start..most)
+    }
+
+    /// Nothing of what was begun of the log is gone.
+    #[must_use]
+    pub fn has_all(&self) -> bool {
+        self.house.volume.stats().compacted_segments == 0
+    }
+
+    /// All batches begun so far that are there still, in order.
     #[must_use]
     pub fn batches(&self) -> Vec<BatchAt> {
         let journal = self.disk.journal();
-        let is_batch = |w: &Write| w.file.starts_with("segment-") && w.at >= SEGMENT_HEADER_BYTES;
+        let files: BTreeSet<String> = self.disk.files().into_iter().map(|(name, _)| name).collect();
         let vouches = |w: &Write| w.synced && w.file.starts_with("segment-");
         let last = journal.iter().rposition(vouches).unwrap_or(0);
+        let nothing = Rc::new(Hurt::default());
         let mut out: Vec<(usize, BatchAt)> = Vec::new();
         for (n, write) in journal.iter().enumerate().filter(|(_, w)| is_batch(w)) {
-            out.push((n, BatchAt { write: write.clone(), transactions: 0..0, vouched: write.synced && n < last }));
+            let vouched = write.synced && n < last;
+            out.push((n, BatchAt { write: write.clone(), transactions: 0..0, vouched, hurt: nothing.clone() }));
         }
-        for (begun, transactions) in &self.ear.durable {
-            let batch = out.iter_mut().find(|(n, _)| n >= begun).expect("it was written");
-            batch.1.transactions = transactions.clone();
+        for ((_, transactions), held) in self.ear.durable.iter().zip(&self.ear.held) {
+            let batch = out.binary_search_by_key(&held.write, |(n, _)| *n).expect("it was written");
+            out[batch].1.transactions = transactions.clone();
+            out[batch].1.hurt = held.hurt.clone();
         }
-        out.into_iter().map(|(_, batch)| batch).collect()
+        out.into_iter().map(|(_, batch)| batch).filter(|batch| files.contains(&*batch.write.file)).collect()
     }
 
-    /// The transactions that lie in these octets of a file.
+    /// Writes of pages that are there still.
+    #[must_use]
+    pub fn pages(&self) -> Vec<Write> {
+        let files = self.disk.files();
+        let is_there = |w: &Write| files.iter().any(|(name, len)| **name == *w.file && w.at + w.len <= *len);
+        self.disk.journal().into_iter().filter(|w| w.file.starts_with("pages-") && is_there(w)).collect()
+    }
+
+    /// What rests on these octets of a file.
     #[must_use]
     pub fn hurt(&self, batches: &[BatchAt], file: &str, octets: Range<usize>) -> Hurt {
-        let hit =
-            |b: &&BatchAt| *b.write.file == *file && b.write.at < octets.end && octets.start < b.write.at + b.write.len;
-        batches.iter().filter(hit).flat_map(|b| b.transactions.clone()).collect()
+        let mut hurt = Hurt::default();
+        batches.iter().filter(|b| b.holds(file, octets.clone())).for_each(|b| hurt.add(&b.hurt));
+        hurt
     }
 }
