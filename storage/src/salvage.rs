@@ -9,6 +9,7 @@
 use std::rc::Rc;
 
 use crate::batch::directory;
+use crate::commit::Cursor;
 use crate::disk::Disk;
 use crate::recover::frames::{Frames, Spot};
 use crate::segment;
@@ -47,8 +48,7 @@ impl<D: Disk> Inner<D> {
         };
         let mut found = Vec::new();
         for (number, file) in files.iter().filter(|(number, _)| *number <= end.segment) {
-            let stop = if *number == end.segment { end.offset } else { self.facts.segment_bytes };
-            self.search_segment(account, *number, file, stop, &mut found).await?;
+            self.search_segment(account, *number, file, end, &mut found).await?;
         }
         Ok(found)
     }
@@ -58,7 +58,7 @@ impl<D: Disk> Inner<D> {
         account: AccountId,
         number: u32,
         file: &D::File,
-        stop: u64,
+        end: Cursor,
         found: &mut Vec<Found>,
     ) -> Result<(), ReadError> {
         // Where its header is damaged, how often the file was used is a guess, and any incarnation will do.
@@ -66,6 +66,8 @@ impl<D: Disk> Inner<D> {
         let incarnation = self.index.borrow().segments.get(&number).map(|s| s.incarnation).filter(|_| known);
         let (segment_bytes, seed) = (self.facts.segment_bytes, self.facts.seed);
         let frames = Frames { file, segment: number, incarnation, segment_bytes, seed };
+        let is_last = number == end.segment;
+        let stop = if is_last { end.offset } else { segment_bytes };
         let first_of = |number: u32| self.log.borrow().uses.get(&number).and_then(|used| used.first_lsn);
         let next = first_of(number + 1);
         let mut at = segment::HEADER_BYTES as u64;
@@ -81,8 +83,8 @@ impl<D: Disk> Inner<D> {
                     let told = self.is_damaged(Place { segment: number, at: at as u32 });
                     let later = frames.search(at + segment::BLOCK_BYTES, 0, 1).await.map_err(unread)?;
                     let later = later.filter(|batch| next.is_none_or(|next| batch.header.lsn < next));
-                    // The end of a segment behind which another is gone looks so, too.
-                    if !told && (later.is_some() || next.is_some()) {
+                    // The end of a segment behind which another is gone looks so, too. Of the last one all is durable up to `stop`.
+                    if !told && (later.is_some() || next.is_some() || is_last) {
                         self.distrust();
                         return Err(ReadError::Damaged);
                     }
