@@ -3,13 +3,13 @@
 //! While the disk is read the log goes on: `apply` puts aside what comes of the account meanwhile, and that follows. So
 //! an account that changes all the time is loaded as fast as one that does not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::disk::Disk;
 use crate::fold::UNFOLDED_MAX;
 use crate::index::{Account, Arrived, Entry, blank};
-use crate::record::{AccountPut, Frame, Record, RootRecord, Row, kind, unpack_rows};
+use crate::record::{AccountPut, Frame, LINKS_MAX, Record, RootRecord, Row, kind, unpack_rows};
 use crate::recover::FIRST_SEGMENT;
 use crate::salvage::Found;
 use crate::together::all;
@@ -124,7 +124,13 @@ impl<D: Disk> Inner<D> {
         };
         let tail = match self.read_tail(entry, behind.place).await {
             Ok(tail) => tail,
-            Err(_) => self.search_log(entry.id, behind.place.segment).await?,
+            Err(_) => {
+                let found = self.search_log(entry.id, behind.place.segment).await?;
+                if self.misses_a_root(entry, &found, behind.place) {
+                    return Err(ReadError::Damaged);
+                }
+                found
+            }
         };
         let index = self.index.borrow();
         let mut gaps = index.gaps.iter().filter(|gap| gap.lsn > behind.lsn).peekable();
@@ -145,6 +151,25 @@ impl<D: Disk> Inner<D> {
         gaps.for_each(|gap| account.jump(gap, version));
         account.mailboxes.values_mut().for_each(|mailbox| mailbox.fit());
         Ok(account)
+    }
+
+    /// True if records behind `through` are gone for good: they lay in segments that were compacted, because a root had them that
+    /// does not read any more. What is here would be an account with holes. Records that were lost to damage are reported, and
+    /// leave no more than what they said.
+    fn misses_a_root(&self, entry: &Entry, found: &[Found], through: Place) -> bool {
+        let index = self.index.borrow();
+        let behind = found.iter().filter(|(place, _)| *place > through);
+        let here: BTreeSet<Place> = behind.clone().map(|(place, _)| *place).collect();
+        let chains = behind.filter_map(|(_, bytes)| Some(Frame::of(bytes).ok()?.chain));
+        let holes =
+            (through.segment.max(FIRST_SEGMENT)..=self.log.borrow().active).any(|number| index.is_retired(number));
+        holes
+            && chains.chain([entry.chain()]).any(|chain| {
+                let known = chain.newest_first().filter(|place| *place > through);
+                let missing: Vec<Place> = known.filter(|place| !here.contains(place)).collect();
+                // Where all that a record knows of is lost, it may have been behind such a root.
+                missing.len() == LINKS_MAX || missing.iter().any(|place| index.is_retired(place.segment))
+            })
     }
 
     /// The account without the rows of its root, if the records behind that only add to it. Without its name, too.
