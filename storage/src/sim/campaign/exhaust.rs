@@ -23,8 +23,9 @@ use super::said::Said;
 use super::tally::Tally;
 use super::tasks::block_on;
 use super::work::{Scale, text};
+use crate::retain::RETAINED;
 use crate::sim::SimDisk;
-use crate::{Flags, MailboxId, NewMailbox, Op, Volume};
+use crate::{Flags, MailboxId, NewMailbox, Op, Settings, Volume};
 
 /// Sectors and files in doubt up to which every combination is looked at.
 pub const DOUBTS_MAX: usize = 12;
@@ -68,9 +69,11 @@ impl Trace<'_> {
             block_on(Volume::create(&disk, &house::facts(seed))).expect("nothing hinders it");
         }
         house::slow(&disk, &self.chance.clone());
-        let mut said = Said::new(Model::default(), 0);
+        let retains = seed % 8 == 3;
+        let mut said = Said::new(Model { retains, ..Model::default() }, 0);
         let mut changes = disk.changes();
-        let opened = house::open(&disk, seed, || {
+        let settings = Settings { retain: retains, ..house::settings(seed) };
+        let opened = house::open_with(&disk, seed, settings, || {
             self.look(&disk, &mut changes, &said, 0);
             true
         });
@@ -100,7 +103,10 @@ impl Trace<'_> {
         for n in 0..transactions {
             let (work, pace) = {
                 let chance = &mut *self.chance.borrow_mut();
-                (Work::random(chance, Scale::Tiny, said.last(), said.durable()), chance.random_range(0..16))
+                let kept = |account| house.volume.mailbox_named(account, RETAINED);
+                let back = if retains { Work::of_retained(chance, said.last(), kept) } else { None };
+                let work = || Work::random(chance, Scale::Tiny, said.last(), said.durable());
+                (back.filter(|_| n % 2 > 0).unwrap_or_else(work), chance.random_range(0..16))
             };
             let decided = house.decide(&work, NOW_MS + n, || {
                 said.listen();

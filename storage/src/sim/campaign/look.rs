@@ -1,11 +1,12 @@
 //! What a volume shows, as a [`Model`]: the one place that knows how accounts and mailboxes are looked at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::model::{Account, Mailbox, Model, message};
+use super::model::{Account, Mailbox, Message, Model, message};
 use crate::disk::Disk;
-use crate::{AccountId, MailboxId, ReadError, Uid, Volume};
+use crate::retain::{RETAINED, is_hidden};
+use crate::{AccountId, Loaded, MailboxId, ReadError, Uid, Volume};
 
 /// What a volume shows, every message and summary read.
 ///
@@ -28,7 +29,7 @@ pub async fn shown<D: Disk>(volume: &Volume<D>) -> Result<Model, String> {
         let entry = volume.0.index.borrow().entries.get(info.id).cloned().unwrap_or(entry);
         if volume.is_whole() {
             let size = |m: &crate::Mailbox| m.messages().iter().map(crate::Message::size).sum::<u64>();
-            let boxes = || volume.mailboxes(info.id).into_iter().map(|m| m.id);
+            let boxes = || volume.mailboxes(info.id).into_iter().filter(|m| m.name != RETAINED).map(|m| m.id);
             let bytes: u64 = boxes().filter_map(|id| volume.mailbox(info.id, id, size)).sum();
             let messages: usize = boxes().filter_map(|id| volume.mailbox(info.id, id, |m| m.messages().len())).sum();
             assert_eq!(
@@ -48,6 +49,12 @@ pub async fn shown<D: Disk>(volume: &Volume<D>) -> Result<Model, String> {
             let uids: Vec<Uid> = found.messages.keys().copied().collect();
             let summaries = volume.summaries(info.id, mailbox.id, &uids).await;
             found.messages.values_mut().zip(summaries).for_each(|(m, summary)| m.summary = summary);
+            if mailbox.name == RETAINED {
+                model.uidvalidity_max = model.uidvalidity_max.max(found.uidvalidity);
+                account.retained_last = found.uidnext - 1;
+                account.retained = retained(found, &volume.load(info.id).await.map_err(|why| why.to_string())?);
+                continue;
+            }
             account.modseq_max = account.modseq_max.max(found.highest_modseq);
             model.uidvalidity_max = model.uidvalidity_max.max(found.uidvalidity);
             account.mailboxes.insert(mailbox.id, Rc::new(found));
@@ -55,6 +62,17 @@ pub async fn shown<D: Disk>(volume: &Volume<D>) -> Result<Model, String> {
         model.accounts.insert(info.id, Rc::new(account));
     }
     Ok(model)
+}
+
+/// What was expunged, less the keyword that says where it was.
+fn retained<D: Disk>(found: Mailbox, held: &Option<Loaded<D>>) -> BTreeMap<Uid, (MailboxId, Message)> {
+    let kept = held.as_ref().map(Loaded::retained).unwrap_or_default();
+    let from: BTreeMap<Uid, Option<MailboxId>> = kept.into_iter().map(|kept| (kept.uid, kept.from)).collect();
+    let messages = found.messages.into_iter().map(|(uid, mut message)| {
+        message.keywords.retain(|keyword| !is_hidden(keyword));
+        (uid, (from[&uid].expect("it is known where it was"), message))
+    });
+    messages.collect()
 }
 
 /// What a volume on a spoilt disk shows.

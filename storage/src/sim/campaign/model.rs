@@ -18,6 +18,8 @@ pub struct Model {
     pub accounts: BTreeMap<AccountId, Rc<Account>>,
     /// The highest UIDVALIDITY that anybody was told.
     pub uidvalidity_max: u32,
+    /// What is expunged is retained.
+    pub retains: bool,
 }
 
 /// An account's state.
@@ -35,6 +37,10 @@ pub struct Account {
     pub subscriptions: BTreeSet<String>,
     /// The highest MODSEQ that anybody was told.
     pub modseq_max: Modseq,
+    /// What was expunged and can be brought back: where it was, and what. No outcome tells these UIDs; they follow one another.
+    pub retained: BTreeMap<Uid, (MailboxId, Message)>,
+    /// The last of those UIDs that was given.
+    pub retained_last: Uid,
 }
 
 /// A mailbox's state.
@@ -202,6 +208,9 @@ impl Model {
             }
             (Op::Move { account, from, uids, to }, Outcome::Moved { uidvalidity, pairs, modseq }) => {
                 self.arrive((*account, *from, uids), (to, outcomes), *uidvalidity, pairs, *modseq);
+                if self.is_hidden(*account, *from) {
+                    return self.forgets(*account, pairs.iter().map(|(uid, _)| uid));
+                }
                 let left = self.mailbox(*account, *from);
                 for (uid, _) in pairs {
                     left.messages.remove(uid).expect("what is moved was there");
@@ -209,8 +218,9 @@ impl Model {
                 }
             }
             (Op::RemoveMailbox { account, mailbox, name }, Outcome::Done) => {
-                let gone = self.account(*account).mailboxes.remove(mailbox);
-                assert_eq!(gone.expect("what is removed was there").name, *name);
+                let gone = self.account(*account).mailboxes.remove(mailbox).expect("what is removed was there");
+                assert_eq!(gone.name, *name);
+                self.retains(*account, *mailbox, gone.messages.values().cloned());
             }
             (Op::Renumber { account, mailbox, uidnext, uidvalidity: how }, Outcome::Mailbox(id, uidvalidity)) => {
                 assert_eq!(id, mailbox);
@@ -265,11 +275,16 @@ impl Model {
                 if !uids.is_empty() {
                     self.rises(*account, *modseq);
                 }
+                if self.is_hidden(*account, *mailbox) {
+                    return self.forgets(*account, uids.iter());
+                }
                 let into = self.mailbox(*account, *mailbox);
-                for uid in uids {
-                    into.messages.remove(uid).expect("what is expunged was there");
+                let gone = |uid| into.messages.remove(uid).expect("what is expunged was there");
+                let gone: Vec<Message> = uids.iter().map(gone).collect();
+                if !gone.is_empty() {
                     into.knows(*modseq);
                 }
+                self.retains(*account, *mailbox, gone.into_iter());
             }
             (Op::Summaries { account, mailbox, items }, Outcome::Done) => {
                 let into = self.mailbox(*account, *mailbox);
@@ -305,7 +320,10 @@ impl Model {
             self.rises(account, modseq);
         }
         self.valid(account, to, uidvalidity);
-        let source = self.mailbox(account, from).messages.clone();
+        let source = match self.is_hidden(account, from) {
+            true => self.accounts[&account].brought_back(),
+            false => self.mailbox(account, from).messages.clone(),
+        };
         let into = self.mailbox(account, to);
         for (uid, new) in pairs {
             assert_eq!(*new, into.uidnext, "UIDs are given in order");
@@ -315,6 +333,29 @@ impl Model {
             into.knows(modseq);
             into.messages.insert(*new, Message { modseq, summary: None, ..source[uid].clone() });
         }
+    }
+
+    /// True for the mailbox that nobody can name.
+    fn is_hidden(&self, account: AccountId, mailbox: MailboxId) -> bool {
+        self.retains && !self.accounts[&account].mailboxes.contains_key(&mailbox)
+    }
+
+    /// Messages that went stay for a while.
+    fn retains(&mut self, account: AccountId, from: MailboxId, gone: impl Iterator<Item = Message>) {
+        if !self.retains {
+            return;
+        }
+        let account = self.account(account);
+        for message in gone {
+            account.retained_last += 1;
+            account.retained.insert(account.retained_last, (from, Message { summary: None, ..message }));
+        }
+    }
+
+    /// What was retained is no more.
+    fn forgets<'a>(&mut self, account: AccountId, uids: impl Iterator<Item = &'a Uid>) {
+        let account = self.account(account);
+        uids.for_each(|uid| drop(account.retained.remove(uid).expect("what goes for good was there")));
     }
 
     /// Octets and messages that an account keeps.
@@ -386,6 +427,12 @@ impl Model {
 }
 
 impl Account {
+    /// What was retained, as it is when it is brought back: not about to be expunged again.
+    fn brought_back(&self) -> BTreeMap<Uid, Message> {
+        let back = |m: &Message| Message { bits: m.bits & !Flags::DELETED, ..m.clone() };
+        self.retained.iter().map(|(uid, (_, message))| (*uid, back(message))).collect()
+    }
+
     fn differs(&self, found: &Account) -> Option<String> {
         if (&self.name, &self.secrets) != (&found.name, &found.secrets) {
             let facts = |a: &Account| (a.name.clone(), String::from_utf8_lossy(&a.secrets).into_owned());
@@ -396,6 +443,19 @@ impl Account {
         }
         if !self.mailboxes.keys().eq(found.mailboxes.keys()) {
             return Some(format!("mailboxes are {:?}, not {:?}", found.mailboxes.keys(), self.mailboxes.keys()));
+        }
+        let kept = |a: &Account| -> Vec<(Uid, MailboxId)> {
+            a.retained.iter().map(|(uid, (from, _))| (*uid, *from)).collect()
+        };
+        if (kept(self), self.retained_last) != (kept(found), found.retained_last) {
+            return Some(format!("retained is {:?}, not {:?}", kept(found), kept(self)));
+        }
+        for ((uid, (_, known)), (_, found)) in self.retained.iter().zip(found.retained.values()) {
+            // Of the change that had it retained.
+            let known = Message { modseq: found.modseq, ..known.clone() };
+            if let Some(why) = known.differs(found) {
+                return Some(format!("retained message {uid}: {why}"));
+            }
         }
         let mut all = self.mailboxes.iter().zip(found.mailboxes.values());
         all.find_map(|((id, known), found)| known.differs(found).map(|why| format!("mailbox {}: {why}", id.0)))

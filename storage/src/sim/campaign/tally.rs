@@ -60,6 +60,8 @@ pub struct Tally {
     pub uploads: u64,
     /// Transactions refused because an account would have kept more than it may.
     pub over_quota: u64,
+    /// Transactions that brought back what was retained, or let it go.
+    pub undeleted: u64,
     /// Summaries kept.
     pub summaries: u64,
     /// Accounts folded.
@@ -113,7 +115,7 @@ impl Tally {
         self.images_at.iter_mut().zip(other.images_at).for_each(|(mine, more)| *mine += more);
     }
 
-    fn fields(&mut self) -> [&mut u64; 31] {
+    fn fields(&mut self) -> [&mut u64; 32] {
         [
             &mut self.seeds,
             &mut self.points,
@@ -141,6 +143,7 @@ impl Tally {
             &mut self.removed,
             &mut self.uploads,
             &mut self.over_quota,
+            &mut self.undeleted,
             &mut self.summaries,
             &mut self.folds,
             &mut self.checkpoints,

@@ -11,6 +11,9 @@ use crate::{
     AccountId, Body, Flags, FlagsHow, Limits, MailboxId, NewMailbox, Op, Target, Transaction, Uid, Uidvalidity,
 };
 
+/// Octets of letters beside which there is room for everything else in a segment.
+const OCTETS_BESIDE_MAX: usize = 30_000;
+
 /// How large the letters are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
@@ -91,6 +94,38 @@ impl Work {
             _ => Limits::NONE,
         };
         Some(Work { texts: vec![], ops: vec![Op::SetLimits { account, limits }] })
+    }
+}
+
+impl Work {
+    /// Some of what was expunged is brought back, or goes for good. `None`: there is none, or nobody knows where. `kept`: the
+    /// mailbox of an account that has it.
+    #[must_use]
+    pub fn of_retained(
+        chance: &mut SmallRng,
+        model: &Model,
+        kept: impl Fn(AccountId) -> Option<MailboxId>,
+    ) -> Option<Work> {
+        let all: Vec<AccountId> =
+            model.accounts.iter().filter(|(_, a)| !a.retained.is_empty()).map(|(id, _)| *id).collect();
+        let account = some(chance, &all)?;
+        let from = kept(account)?;
+        let there = &model.accounts[&account];
+        let uids: Vec<Uid> = there.retained.keys().copied().filter(|_| chance.random()).collect();
+        let boxes: Vec<MailboxId> = there.mailboxes.keys().copied().collect();
+        let op = match some(chance, &boxes).filter(|_| chance.random_ratio(3, 4)) {
+            Some(to) => Op::Move { account, from, uids, to: Target::Mailbox(to) },
+            None => Op::Expunge { account, mailbox: from, uids },
+        };
+        Some(Work { texts: vec![], ops: vec![op] })
+    }
+
+    /// It may be too large for what is retained of it to be retained in the same transaction.
+    #[must_use]
+    pub fn may_retain_nothing(&self) -> bool {
+        let takes = |op: &Op| matches!(op, Op::Expunge { .. } | Op::RemoveMailbox { .. });
+        let octets: usize = self.texts.iter().map(|text| text.len()).sum();
+        octets > OCTETS_BESIDE_MAX && self.ops.iter().any(takes)
     }
 }
 
