@@ -121,14 +121,17 @@ impl<D: Disk> Inner<D> {
     /// Nobody reads the segment's records any more.
     async fn fold_all<P: Pace>(&self, source: &Source<D>, survey: &Survey, pace: &P) -> Result<(), Stuck> {
         for account in &survey.accounts {
-            while let Some(rewrite) = self.needs(*account, source, survey.blobs.contains(account)) {
+            let mut wanted = self.needs(*account, source, survey.blobs.contains(account));
+            while let Some(rewrite) = wanted {
                 match self.fold(*account, rewrite).await {
                     Ok(done) => {
                         pace.rest(4 << 10).await;
-                        if done && rewrite != Rewrite::Nothing && self.needs(*account, source, false) == Some(rewrite) {
-                            continue;
-                        }
-                        break;
+                        let now = self.needs(*account, source, false);
+                        wanted = match done {
+                            true => now.filter(|now| *now == rewrite && rewrite != Rewrite::Nothing),
+                            // It has changed meanwhile (its put lies elsewhere, say), and needs something else.
+                            false => now.filter(|now| *now != rewrite),
+                        };
                     }
                     Err(FoldError::Refused(Refused::Busy)) => self.settled().await,
                     Err(FoldError::Refused(why @ (Refused::DiskFull | Refused::Failed))) => {
