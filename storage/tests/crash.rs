@@ -31,6 +31,7 @@ fn campaign(from: u64, seeds: u64, faults: bool) {
     assert!(all.images_at.iter().all(|n| *n > 0), "crashes after crashes: {all:?}");
     let done = [all.shared, all.appended, all.copied, all.moved, all.expunged, all.renamed, all.summaries, all.folds];
     assert!(all.uploads > 0, "some bodies come in pieces: {all:?}");
+    assert!(all.undeleted > 0, "something retained is brought back: {all:?}");
     assert!(all.checkpoints > seeds && all.compared > seeds, "with and without checkpoints: {all:?}");
     assert!(done.iter().all(|n| *n > seeds / 2), "the work is varied: {all:?}");
 }

@@ -193,13 +193,14 @@ fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
         tally.looks
     );
     println!(
-        "  {} transactions ({} refused), {} accounts folded, {} segments compacted, old places forgotten {} times; {} over quota; {} to several, {} bodies in pieces; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
+        "  {} transactions ({} refused), {} accounts folded, {} segments compacted, old places forgotten {} times; {} over quota; {} times something retained was brought back or went; {} to several, {} bodies in pieces; messages: {} appended, {} copied, {} moved, {} expunged, {} summarised",
         tally.decided,
         tally.refused,
         tally.folds,
         tally.compacted,
         tally.forgets,
         tally.over_quota,
+        tally.undeleted,
         tally.shared,
         tally.uploads,
         tally.appended,
@@ -213,6 +214,12 @@ fn report(name: &str, like: &Like, outcome: &Outcome) -> ExitCode {
     }
     if tally.runs > 0 {
         println!("  {} runs with a fault or spoilt octets; {} faults struck", tally.runs, tally.struck);
+    }
+    if tally.from_checkpoint > 0 {
+        println!(
+            "  {} disks opened from a checkpoint, if one was good; {} checkpoints taken",
+            tally.from_checkpoint, tally.checkpoints
+        );
     }
     for finding in found {
         println!("FOUND, seed {}: {}", finding.seed, finding.why);

@@ -25,7 +25,7 @@ use super::tasks::block_on;
 use super::work::{Scale, text};
 use crate::retain::RETAINED;
 use crate::sim::SimDisk;
-use crate::{Flags, MailboxId, NewMailbox, Op, Settings, Volume};
+use crate::{Flags, MailboxId, NewMailbox, Op, Settings, Uid, Volume};
 
 /// Sectors and files in doubt up to which every combination is looked at.
 pub const DOUBTS_MAX: usize = 12;
@@ -83,7 +83,8 @@ impl Trace<'_> {
             // The trace begins on what is there: somebody with a few messages.
             disk.set_delay(None);
             let old = self.chance.borrow_mut().random_ratio(1, 8);
-            for n in 0..if old { 16 } else { 4 } {
+            let few = if retains { 5 } else { 4 };
+            for n in 0..if old { 16 } else { few } {
                 let work = Self::ground(n, if old { 11_000 } else { 200 }, said.last());
                 let decided =
                     house.decide(&work, NOW_MS, || true).expect("nobody stops it").expect("nothing hinders it");
@@ -106,7 +107,9 @@ impl Trace<'_> {
                 let kept = |account| house.volume.mailbox_named(account, RETAINED);
                 let back = if retains { Work::of_retained(chance, said.last(), kept) } else { None };
                 let work = || Work::random(chance, Scale::Tiny, said.last(), said.durable());
-                (back.filter(|_| n % 2 > 0).unwrap_or_else(work), chance.random_range(0..16))
+                let back = back.filter(|_| n % 2 > 0);
+                self.tally.undeleted += u64::from(back.is_some());
+                (back.unwrap_or_else(work), chance.random_range(0..16))
             };
             let decided = house.decide(&work, NOW_MS + n, || {
                 said.listen();
@@ -149,8 +152,9 @@ impl Trace<'_> {
                 }],
             };
         };
-        if n == 15 {
-            let uids = (1..15).filter(|uid| uid % 5 != 0).collect();
+        // (The fifth of a few is there where what is expunged is retained.)
+        if n == 15 || n == 4 && octets < 1_000 {
+            let uids = (1..n as Uid).filter(|uid| uid % 5 != 0).collect();
             return Work { texts: vec![], ops: vec![Op::Expunge { account, mailbox: MailboxId::INBOX, uids }] };
         }
         let (mailbox, prefix, flags) = (MailboxId::INBOX, b"To: u1@x\r\n".to_vec(), Flags::none());
