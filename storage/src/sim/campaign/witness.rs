@@ -220,10 +220,11 @@ impl Witness {
         chance.borrow_mut().random_range(few.start..most)
     }
 
-    /// Nothing of what was begun of the log is gone.
+    /// Nothing of what was begun of the log is gone, or about to go.
     #[must_use]
     pub fn has_all(&self) -> bool {
-        self.house.volume.stats().compacted_segments == 0
+        let (index, inner) = (self.house.volume.0.index.borrow(), &self.house.volume.0);
+        !inner.compacting.get() && !(1..inner.log.borrow().active).any(|number| index.is_retired(number))
     }
 
     /// All batches begun so far that are there still, in order.
