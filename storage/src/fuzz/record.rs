@@ -72,6 +72,8 @@ fn frame(kind: u16, flags: u8, account: Option<AccountId>, chain: &Chain, payloa
 
 /// The first record again, and how long it was.
 fn again(octets: &[u8]) -> Option<(Vec<u8>, usize)> {
+    // As one is read alone: a directory has a checksum of its own.
+    record::Frame::read(octets, 0).ok()?;
     let entry = directory::entries(octets).next()?.ok()?;
     let frame_of = entry.frame;
     let payload = match &entry.record {
