@@ -39,6 +39,7 @@ mod quota;
 mod report;
 mod stats;
 mod store;
+mod tls;
 mod undelete;
 mod volumes;
 mod whole;
@@ -52,6 +53,7 @@ pub use look::{Looked, look};
 pub use quota::AccountQuota;
 pub use report::{Report, report};
 pub use store::answer_tool;
+pub use tls::CertificateView;
 pub use volumes::VolumeView;
 
 /// The socket's name in the data directory.
@@ -161,6 +163,10 @@ pub enum Request {
     VolumeList {},
     /// How it is with work in the background.
     Jobs {},
+    /// The certificates in force.
+    TlsList {},
+    /// Reads the certificates anew.
+    TlsReload {},
     /// Stops the server in order.
     Stop {},
 }
@@ -253,6 +259,11 @@ pub enum Response {
         /// Of each shard the oldest first.
         jobs: Vec<Job>,
     },
+    /// To `TlsList`, and to `TlsReload` when they are in force.
+    Certificates {
+        /// The default first.
+        certificates: Vec<CertificateView>,
+    },
     /// The request is wrong; nothing was done.
     Refused {
         /// A sentence.
@@ -282,6 +293,8 @@ impl Request {
                 | Request::StoreHold { .. }
                 | Request::VolumeList {}
                 | Request::Jobs {}
+                | Request::TlsList {}
+                | Request::TlsReload {}
                 | Request::Stop {}
         )
     }
@@ -336,6 +349,8 @@ impl Request {
             Request::VolumeRetire { .. } => ("volume-retire", ""),
             Request::VolumeList {} => ("volume-list", ""),
             Request::Jobs {} => ("jobs", ""),
+            Request::TlsList {} => ("tls-list", ""),
+            Request::TlsReload {} => ("tls-reload", ""),
             Request::Stop {} => ("stop", ""),
         }
     }
@@ -350,8 +365,9 @@ pub async fn execute(office: &Rc<Office>, request: Request) -> Response {
 pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Body>) -> (Response, Vec<u8>) {
     let mut octets = Vec::new();
     let (verb, about) = request.title();
-    // To stop is no change of the store, and is to be seen.
-    let changes = request.changes() || matches!(request, Request::Stop {} | Request::StoreHold { .. });
+    // These change nothing in the store, and are to be seen.
+    let shown = matches!(request, Request::Stop {} | Request::StoreHold { .. } | Request::TlsReload {});
+    let changes = request.changes() || shown;
     let about = about.to_owned();
     let response = match request {
         Request::Stats { per_shard } => stats::stats(office, per_shard).await,
@@ -379,6 +395,8 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
         Request::VolumeRetire { volume } => volumes::retire(office, volume).await,
         Request::VolumeList {} => volumes::list(office).await,
         Request::Jobs {} => volumes::jobs(office).await,
+        Request::TlsList {} => tls::list(office),
+        Request::TlsReload {} => tls::reload(office).await,
         Request::Stop {} => {
             shard::request_stop();
             Response::Done

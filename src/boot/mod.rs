@@ -22,10 +22,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
-use time::OffsetDateTime;
-
 use crate::admin;
-use crate::config::{Config, Founders};
+use crate::config::{Config, Founders, TlsPaths};
 use crate::net::census;
 use crate::office::Settings;
 use crate::shard::{self, Plan, StartError, plan};
@@ -35,9 +33,14 @@ pub use node::{Node, node};
 
 /// Runs the server until it is asked to stop.
 ///
+/// `certificates`: where they are, asked whenever they are read anew.
+///
 /// # Errors
 /// Why it does not start, as a sentence that says what to do.
-pub fn serve(config: Config) -> Result<(), StartError> {
+pub fn serve(
+    config: Config,
+    certificates: impl Fn() -> Result<Vec<TlsPaths>, String> + Send + Sync + 'static,
+) -> Result<(), StartError> {
     let volumes = u16::try_from(config.plan.cpus.len()).unwrap_or(u16::MAX);
     let new = NewStore { volumes, segment_bytes: config.segment_bytes, quickstart: !config.founders.domain.is_empty() };
     let home = Home::claim(&config.data, &new)?;
@@ -53,9 +56,9 @@ pub fn serve(config: Config) -> Result<(), StartError> {
     }
     let mut settings = config.settings.clone();
     let own = config.tls[0].are_own(&config.data).then(|| config.data.join("tls"));
-    let acceptors = tls::acceptors(&config.tls, own.as_deref(), &settings.hostname)?;
-    tls::complain(&acceptors.certificates(), own.as_deref(), OffsetDateTime::now_utc().unix_timestamp());
-    settings.tls = Some(acceptors);
+    let data = config.data.clone();
+    let reader = move || tls::read_anew(&certificates()?, &data);
+    settings.tls = Some(tls::acceptors(&config.tls, own.as_deref(), &settings.hostname, Box::new(reader))?);
     settings.connections_max = connections_max(&config, &home)?;
     let node = Node {
         data: config.data.clone(),

@@ -17,6 +17,7 @@ use crate::boot::{compaction, home, retention, scrub, welcome};
 use crate::config::{DoorPlan, Founders, Upkeep};
 use crate::courier;
 use crate::directory::{Change, Home};
+use crate::net::{Acceptors, tickets};
 use crate::observe::{self, Measure};
 use crate::office::quota;
 use crate::office::volumes::{self, Builder, Kept};
@@ -178,6 +179,23 @@ fn builder(node: &Node, office: &Rc<Office>) -> Builder {
     Builder { open: Box::new(open), keep: Box::new(keep), opening: Cell::new(false) }
 }
 
+/// Forgets ticket keys whose time is over, though nobody comes.
+async fn change_tickets(acceptors: Acceptors) {
+    loop {
+        shard::sleep(Duration::from_secs(u64::from(tickets::KEY_S) / 4)).await;
+        acceptors.keep_fresh(shard::now());
+    }
+}
+
+/// SIGHUP is `ringpost tls reload`.
+async fn reload_when_asked(office: Rc<Office>) {
+    loop {
+        shard::reload_requested().await;
+        // The log says how it went.
+        admin::execute(&office, admin::Request::TlsReload {}).await;
+    }
+}
+
 /// Measures how late a timer of one second fires.
 async fn pulse() {
     const BEAT: Duration = Duration::from_secs(1);
@@ -285,6 +303,10 @@ async fn attend(
             }
             made => made.transpose()?,
         };
+        if let Some(acceptors) = node.settings.tls.clone() {
+            shard::spawn("tickets", change_tickets(acceptors));
+            shard::spawn("reload", reload_when_asked(office.clone()));
+        }
         let founded = welcome::found(office, &node.founders).await.map_err(StartError::Setting)?;
         if let Some(listener) = admin_socket {
             shard::spawn("admin", serve::admin::keep_door(office.clone(), listener));

@@ -16,7 +16,7 @@ use time::{Duration, OffsetDateTime};
 use crate::config::TlsPaths;
 use crate::mail::date;
 use crate::net::Acceptors;
-use crate::net::certificates::{Certificates, Identity};
+use crate::net::certificates::{Certificates, Identity, Reader};
 use crate::net::validity::Validity;
 use crate::shard::StartError;
 
@@ -30,7 +30,12 @@ const EXPIRY_WARNED_DAYS: i64 = 14;
 ///
 /// # Errors
 /// A sentence that names the file and says what to do.
-pub fn acceptors(paths: &[TlsPaths], own: Option<&Path>, hostname: &str) -> Result<Acceptors, StartError> {
+pub fn acceptors(
+    paths: &[TlsPaths],
+    own: Option<&Path>,
+    hostname: &str,
+    reader: Reader,
+) -> Result<Acceptors, StartError> {
     if let Some(folder) = own
         && !is_used(folder).map_err(|why| io_error("looking into", folder, why))?
     {
@@ -38,7 +43,20 @@ pub fn acceptors(paths: &[TlsPaths], own: Option<&Path>, hostname: &str) -> Resu
         tracing::info!(folder = %folder.display(), "made a certificate that nobody but itself vouches for");
     }
     let certificates = certificates(paths).map_err(StartError::Setting)?;
-    Acceptors::of(certificates).map_err(|why| StartError::Setting(format!("no TLS can be had: {why}")))
+    complain(&certificates, own, OffsetDateTime::now_utc().unix_timestamp());
+    Acceptors::renewable(certificates, reader).map_err(|why| StartError::Setting(format!("no TLS can be had: {why}")))
+}
+
+/// Reads the certificates of a running server, and says what is to be said of them.
+///
+/// # Errors
+/// A sentence that names the file and says what to do.
+pub fn read_anew(paths: &[TlsPaths], data: &Path) -> Result<Certificates, String> {
+    let certificates = certificates(paths)?;
+    let own = paths.first().is_some_and(|first| first.are_own(data)).then(|| data.join("tls"));
+    complain(&certificates, own.as_deref(), OffsetDateTime::now_utc().unix_timestamp());
+    tracing::info!(target: "tls", certificates = certificates.all().len(), "read anew");
+    Ok(certificates)
 }
 
 /// Reads certificates with their keys, the default first.
@@ -62,7 +80,7 @@ pub fn certificates(paths: &[TlsPaths]) -> Result<Certificates, String> {
 
 /// Says in the log which certificates do not hold now, or not for long (A101). `own`: the folder, if the first is one that
 /// we make. Nothing is refused for it: mail that clients may yet take is better than none.
-pub fn complain(certificates: &Certificates, own: Option<&Path>, now_s: i64) {
+fn complain(certificates: &Certificates, own: Option<&Path>, now_s: i64) {
     for (nth, one) in certificates.all().iter().enumerate() {
         complain_of(one, own.filter(|_| nth == 0), now_s);
     }
@@ -76,7 +94,7 @@ fn complain_of(one: &Identity, own: Option<&Path>, now_s: i64) {
     };
     let cure = match own {
         Some(folder) => format!("move {} away, and the next start makes another", folder.display()),
-        None => "put the renewed one and its key in place, and start again".to_owned(),
+        None => "put the renewed one and its key in place, and run `ringpost tls reload`".to_owned(),
     };
     let (from, until) = (date::http(from_s.saturating_mul(1_000)), date::http(until_s.saturating_mul(1_000)));
     if now_s < from_s {
@@ -163,7 +181,8 @@ mod tests {
     /// What a start with its own folder says.
     fn start(folder: &Path) -> Result<(), String> {
         let paths = TlsPaths { cert: folder.join(CERT), key: folder.join(KEY) };
-        acceptors(&[paths], Some(folder), "mail.example.org").map(|_| ()).map_err(|why| why.to_string())
+        let reader: Reader = Box::new(|| Err("nobody asks".to_owned()));
+        acceptors(&[paths], Some(folder), "mail.example.org", reader).map(|_| ()).map_err(|why| why.to_string())
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod password;
 pub mod serve;
 mod stats;
 mod stop;
+mod tls;
 mod undelete;
 mod volume;
 mod store;
@@ -67,6 +68,7 @@ enum Verb {
     Volume(volume::VolumeArgs),
     Store(Box<store::StoreArgs>),
     Stats(stats::StatsArgs),
+    Tls(tls::TlsArgs),
     Stop(stop::StopArgs),
     Config(config::ConfigArgs),
     Dns(dns::DnsArgs),
@@ -104,7 +106,7 @@ pub fn main() -> ExitCode {
         shard::hold_stop_signals();
         let level = level.unwrap_or_else(|| settings.log_level().to_owned());
         return match log(&level, format.unwrap_or_else(|| settings.log_format())) {
-            Ok(log) => end(serve::run(&settings).map_err(|why| why.to_string()), log),
+            Ok(log) => end(serve::run(&settings, &args).map_err(|why| why.to_string()), log),
             Err(code) => code,
         };
     }
@@ -130,6 +132,7 @@ pub fn main() -> ExitCode {
         },
         Verb::Stats(args) => stats::run(&args),
         Verb::Dns(args) => dns::run(args),
+        Verb::Tls(args) => tls::run(args),
         Verb::Stop(args) => stop::run(&args),
         Verb::Serve(_) => unreachable!("served above"),
     };

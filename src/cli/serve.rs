@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::boot;
-use crate::config::{Asked, Effective, Key, Value};
+use crate::config::{self, Asked, Effective, Key, Value};
 use crate::net::census::Cidr;
 use crate::shard::StartError;
 
@@ -119,6 +119,9 @@ impl ServeArgs {
 ///
 /// # Errors
 /// Why it does not start.
-pub fn run(settings: &Effective) -> Result<(), StartError> {
-    boot::serve(settings.config())
+pub fn run(settings: &Effective, args: &ServeArgs) -> Result<(), StartError> {
+    let asked = args.asked();
+    // What else the file says by then is for the next start.
+    let certificates = move || config::load(&asked).map(|now| now.tls()).map_err(|mistakes| mistakes.to_string());
+    boot::serve(settings.config(), certificates)
 }

@@ -20,7 +20,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
@@ -225,9 +225,14 @@ pub fn nobody_asks_for(file: &Path) -> String {
     format!("{}: it holds for no DNS name, so no client would ever be shown it: only the first may", file.display())
 }
 
+/// Reads the certificates anew, from wherever they are.
+pub type Reader = Box<dyn Fn() -> Result<Certificates, String> + Send + Sync>;
+
 /// What all doors of all shards look at.
 pub struct Shelf {
     now: RwLock<Arc<Certificates>>,
+    /// One reads at a time, so that what was read last is what stays.
+    reader: Mutex<Option<Reader>>,
 }
 
 impl fmt::Debug for Shelf {
@@ -237,10 +242,26 @@ impl fmt::Debug for Shelf {
 }
 
 impl Shelf {
-    /// With these on it.
+    /// With these on it. `reader`: what reads them anew.
     #[must_use]
-    pub fn with(certificates: Certificates) -> Shelf {
-        Shelf { now: RwLock::new(Arc::new(certificates)) }
+    pub fn with(certificates: Certificates, reader: Option<Reader>) -> Shelf {
+        Shelf { now: RwLock::new(Arc::new(certificates)), reader: Mutex::new(reader) }
+    }
+
+    /// Reads all certificates anew and puts them in force for handshakes that begin from now on, on all shards at once.
+    /// Waits for files: not for a shard's own thread.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong. What was in force stays in force.
+    ///
+    /// # Panics
+    /// Never: no holder of the lock of what is in force can panic.
+    pub fn reload(&self) -> Result<Arc<Certificates>, String> {
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = reader.as_ref().ok_or("these certificates are from no files")?;
+        let read = Arc::new(reader()?);
+        *self.now.write().expect("no holder of this lock can panic") = read.clone();
+        Ok(read)
     }
 
     /// What is in force.

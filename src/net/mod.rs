@@ -2,6 +2,7 @@
 //!
 //! - [`tls`]: TLS of one connection as a value.
 //! - [`certificates`]: which certificate a client is shown.
+//! - [`tickets`]: what lets a client resume, and when its keys change.
 //! - [`validity`]: from when to when a certificate holds.
 //! - [`wire`]: a connection, plain or under TLS: what comes, and the sending side with its bound and its deadline.
 //! - [`pump`]: receive → session → replies and asks → door → answers, for all protocols alike.
@@ -12,6 +13,7 @@ pub mod census;
 pub mod certificates;
 pub mod pump;
 mod spare;
+pub mod tickets;
 pub mod tls;
 pub mod validity;
 pub mod wire;

@@ -29,8 +29,8 @@ use futures_lite::future::or;
 
 use crate::limits;
 use crate::net::census::Guest;
-use crate::net::spare;
 use crate::net::wire::{Received, Unwired, Wire};
+use crate::net::{spare, tls};
 use crate::observe::{self, Counter, Ledger};
 use crate::proto::contract::{Input, Out, Patience, Piece, Session, Turn};
 use crate::shard::{self, Moment, Peer, ShardId};
@@ -353,7 +353,7 @@ impl<D: Door> Talk<'_, D> {
                 Ok(Step::Go)
             }
             Err(why) => {
-                observe::count(Counter::TlsFailed);
+                tls::count_failed(&why);
                 tracing::debug!(target: "tls", peer = %wire.peer(), %why, "no handshake");
                 // In order, so that the alert arrives that says why.
                 Ok(Step::Close)

@@ -19,6 +19,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs;
@@ -26,7 +27,11 @@ use rustls::server::{NoServerSessionStorage, ServerConnectionData, UnbufferedSer
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, WriteTraffic};
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 
-use super::certificates::{Certificates, Shelf};
+use crate::observe::{self, Counter};
+use crate::shard::Moment;
+
+use super::certificates::{Certificates, Reader, Shelf};
+use super::tickets::Tickets;
 
 /// Octets held of a record, or of a handshake message in several records, whose end has not come. More: the connection is
 /// closed. A record has at most 18 KiB (RFC 5246 §6.2.3), and a client's hello fits into two.
@@ -39,7 +44,10 @@ const RECORD_BYTES: usize = 16 << 10;
 
 /// What the doors of one protocol shake hands with. Cheap to clone.
 #[derive(Clone)]
-pub struct Acceptor(Arc<ServerConfig>);
+pub struct Acceptor {
+    config: Arc<ServerConfig>,
+    tickets: Arc<Tickets>,
+}
 
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -49,7 +57,7 @@ impl fmt::Debug for Acceptor {
 
 impl Acceptor {
     /// An acceptor for one protocol. `alpn`: the protocol's names; a client that names others alone is refused (A095).
-    /// Each acceptor has ticket keys of its own, renewed by rustls every six hours (A099).
+    /// Each acceptor has ticket keys of its own (A099).
     ///
     /// # Errors
     /// When the system has no randomness for ticket keys.
@@ -60,9 +68,10 @@ impl Acceptor {
             .with_cert_resolver(shelf.clone());
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = aws_lc_rs::Ticketer::new()?;
+        let tickets = Arc::new(Tickets::new()?);
+        config.ticketer = tickets.clone();
         config.max_early_data_size = 0;
-        Ok(Acceptor(Arc::new(config)))
+        Ok(Acceptor { config: Arc::new(config), tickets })
     }
 }
 
@@ -92,7 +101,19 @@ impl Acceptors {
     /// # Errors
     /// As [`Acceptor::showing`].
     pub fn of(certificates: Certificates) -> Result<Acceptors, rustls::Error> {
-        let shelf = &Arc::new(Shelf::with(certificates));
+        Self::showing(Shelf::with(certificates, None))
+    }
+
+    /// As [`Acceptors::of`], where `reader` can read the certificates anew.
+    ///
+    /// # Errors
+    /// As [`Acceptor::showing`].
+    pub fn renewable(certificates: Certificates, reader: Reader) -> Result<Acceptors, rustls::Error> {
+        Self::showing(Shelf::with(certificates, Some(reader)))
+    }
+
+    fn showing(shelf: Shelf) -> Result<Acceptors, rustls::Error> {
+        let shelf = &Arc::new(shelf);
         let [smtp, imap, pop3] = [b"smtp".as_slice(), b"imap", b"pop3"].map(|n| move || Acceptor::showing(shelf, &[n]));
         Ok(Acceptors {
             shelf: shelf.clone(),
@@ -104,6 +125,20 @@ impl Acceptors {
             pop3: pop3()?,
             pop3s: pop3()?,
         })
+    }
+
+    /// Changes the ticket keys of all doors that it is time to change, so that none is remembered longer because nobody comes.
+    pub fn keep_fresh(&self, now: Moment) {
+        let Acceptors { shelf: _, smtp, submission, submissions, imap, imaps, pop3, pop3s } = self;
+        for acceptor in [smtp, submission, submissions, imap, imaps, pop3, pop3s] {
+            acceptor.tickets.keep_fresh(now);
+        }
+    }
+
+    /// Where the certificates are, for who puts others there.
+    #[must_use]
+    pub fn shelf(&self) -> Arc<Shelf> {
+        self.shelf.clone()
     }
 
     /// The certificates in force.
@@ -120,6 +155,28 @@ pub struct Agreed {
     pub version: &'static str,
     /// True if a ticket spared the key exchange's signature.
     pub resumed: bool,
+}
+
+/// Counts a handshake that ended well.
+pub fn count_done(agreed: Agreed) {
+    observe::count(match (agreed.version, agreed.resumed) {
+        ("TLSv1.3", false) => Counter::TlsFull13,
+        ("TLSv1.3", true) => Counter::TlsResumed13,
+        (_, false) => Counter::TlsFull12,
+        (_, true) => Counter::TlsResumed12,
+    });
+}
+
+/// Counts a handshake that did not, by what stood in its way.
+pub fn count_failed(why: &io::Error) {
+    let of_tls = why.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    observe::count(match (of_tls, why.kind()) {
+        (Some(rustls::Error::NoApplicationProtocol), _) => Counter::TlsFailedAlpn,
+        (Some(rustls::Error::PeerIncompatible(_)), _) => Counter::TlsFailedIncompatible,
+        (Some(rustls::Error::AlertReceived(_)), _) => Counter::TlsFailedAlert,
+        (None, io::ErrorKind::TimedOut) => Counter::TlsFailedTimeout,
+        _ => Counter::TlsFailed,
+    });
 }
 
 /// One connection's TLS.
@@ -141,9 +198,9 @@ impl fmt::Display for Broken {
     }
 }
 
-impl From<Broken> for std::io::Error {
+impl From<Broken> for io::Error {
     fn from(why: Broken) -> Self {
-        std::io::Error::new(std::io::ErrorKind::InvalidData, why.0)
+        io::Error::new(io::ErrorKind::InvalidData, why.0)
     }
 }
 
@@ -161,7 +218,7 @@ impl Tls {
     /// # Errors
     /// Never for an acceptor that was made; said so that nothing here can panic.
     pub fn begin(acceptor: &Acceptor) -> Result<Tls, Broken> {
-        let conn = UnbufferedServerConnection::new(acceptor.0.clone()).map_err(Broken)?;
+        let conn = UnbufferedServerConnection::new(acceptor.config.clone()).map_err(Broken)?;
         Ok(Tls { conn, unfinished: Vec::new(), peer_closed: false })
     }
 

@@ -15,7 +15,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use crate::limits;
-use crate::net::tls::{Acceptor, Agreed, Tls};
+use crate::net::tls::{self, Acceptor, Agreed, Tls};
 use crate::observe::{self, Counter, Ledger, Peak};
 use crate::proto::contract::Privacy;
 use crate::shard::{self, Chunk, Detached, Moment, Peer, Stream};
@@ -195,8 +195,7 @@ impl Wire {
             }
             taken?;
         }
-        let resumed = tls.agreed().is_some_and(|a| a.resumed);
-        observe::count(if resumed { Counter::TlsResumed } else { Counter::TlsHandshakes });
+        tls.agreed().into_iter().for_each(tls::count_done);
         self.tls = Some(tls);
         Ok(())
     }

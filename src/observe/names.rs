@@ -118,9 +118,22 @@ families! {
         "side_full_total", "Jobs refused because the side pool's queue was full" => SideFull {};
         "logins_total", "Logins that succeeded" => Logins {};
         "logins_failed_total", "Logins that failed" => LoginsFailed {};
-        "tls_handshakes_total", "TLS handshakes finished with a full key exchange" => TlsHandshakes {};
-        "tls_resumed_total", "TLS handshakes finished by resuming a session" => TlsResumed {};
-        "tls_failed_total", "TLS handshakes that were not finished" => TlsFailed {};
+        "tls_handshakes_total", "TLS handshakes finished with a full key exchange" =>
+            TlsFull13 { version: "TLSv1.3" },
+            TlsFull12 { version: "TLSv1.2" };
+        "tls_resumed_total", "TLS handshakes finished by resuming a session" =>
+            TlsResumed13 { version: "TLSv1.3" },
+            TlsResumed12 { version: "TLSv1.2" };
+        "tls_failed_total", "TLS handshakes that were not finished: the client spoke other protocols alone (alpn), nothing in \
+            common, refused by the client with an alert, not in time, anything else" =>
+            TlsFailedAlpn { reason: "alpn" },
+            TlsFailedIncompatible { reason: "incompatible" },
+            TlsFailedAlert { reason: "alert" },
+            TlsFailedTimeout { reason: "timeout" },
+            TlsFailed { reason: "other" };
+        "tls_reloads_total", "Times that the certificates were read anew" =>
+            TlsReloads { outcome: "done" },
+            TlsReloadsFailed { outcome: "failed" };
         "starttls_injections_total", "Connections closed because octets came between STARTTLS and its answer" => StartTlsInjections {};
         "handoffs_out_total", "Conversations that left for the shard of their account" => HandoffsOut {};
         "handoffs_in_total", "Conversations that came from another shard" => HandoffsIn {};

@@ -16,7 +16,7 @@ mod web;
 
 use futures_lite::future::or;
 
-use crate::net::{Acceptor, Admission, Guest, Wire};
+use crate::net::{Acceptor, Admission, Guest, Wire, tls};
 use crate::observe::{self, Counter, Gauge, Present};
 use crate::office::Office;
 use crate::shard::{self, Listener, Peer, Stream};
@@ -248,7 +248,7 @@ async fn ready(office: &Office, service: Service, mut wire: Box<Wire>) -> Option
     match shaken {
         Ok(()) => Some(wire),
         Err(why) => {
-            observe::count(Counter::TlsFailed);
+            tls::count_failed(&why);
             tracing::debug!(target: "tls", service = service.word(), peer = %wire.peer(), %why, "no handshake");
             None
         }

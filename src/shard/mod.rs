@@ -161,7 +161,13 @@ pub fn request_stop() {
     world!(real::request_stop(), sim::request_stop())
 }
 
-/// Keeps SIGTERM and SIGINT from killing threads started from now on: [`run`] will read them. Called before the first thread.
+/// Resolves when the process was asked to read its certificates anew (SIGHUP): on shard 0, for one task at a time. Elsewhere,
+/// and in the simulated world, it waits forever.
+pub async fn reload_requested() {
+    world!(real::reload_requested().await, std::future::pending().await)
+}
+
+/// Keeps SIGTERM, SIGINT and SIGHUP from killing threads started from now on: [`run`] will read them. Called before the first thread.
 pub fn hold_stop_signals() {
     real::hold_stop_signals();
 }

@@ -7,7 +7,10 @@
 
 #[path = "../live/house.rs"]
 mod house;
+#[path = "../live/safe.rs"]
+mod safe;
 mod desk;
+mod openssl;
 mod web;
 
 use std::path::{Path, PathBuf};

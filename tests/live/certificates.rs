@@ -1,61 +1,20 @@
-//! Several certificates at the doors of a real server: by name, by what a client can verify.
+//! Several certificates at the doors of a real server: by name, by what a client can verify; read anew; tickets, ALPN.
 
 use std::fs;
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
-use rustls::client::WebPkiServerVerifier;
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, SignatureScheme};
 
 use crate::house::{House, PATIENCE, Talk};
-
-/// Certificates of a test, each in two files of its name.
-pub struct Safe {
-    dir: tempfile::TempDir,
-}
-
-pub const RSA: &rcgen::SignatureAlgorithm = &PKCS_RSA_SHA256;
-pub const ECDSA: &rcgen::SignatureAlgorithm = &PKCS_ECDSA_P256_SHA256;
-
-impl Safe {
-    pub fn new() -> Safe {
-        Safe { dir: tempfile::tempdir().expect("a temporary folder") }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Makes `FILE.pem` and `FILE.key` for these names, or makes them anew.
-    pub fn make(&self, file: &str, algorithm: &'static rcgen::SignatureAlgorithm, names: &[&str]) {
-        let key = KeyPair::generate_for(algorithm).expect("a key");
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let cert = CertificateParams::new(names).expect("names").self_signed(&key).expect("a certificate");
-        let place = self.path(&format!("{file}.key"));
-        fs::write(&place, key.serialize_pem()).expect("writing");
-        fs::set_permissions(place, fs::Permissions::from_mode(0o600)).expect("a key of one's own");
-        fs::write(self.path(&format!("{file}.pem")), cert.pem()).expect("writing");
-    }
-
-    /// Writes a configuration that lists these files, and returns its path.
-    pub fn list(&self, files: &[&str]) -> String {
-        let entry = |file: &&str| format!("[[certificate]]\ncert = \"{file}.pem\"\nkey = \"{file}.key\"\n");
-        let path = self.path("ringpost.toml");
-        fs::write(&path, files.iter().map(entry).collect::<String>()).expect("writing");
-        path.to_str().expect("a plain path").to_owned()
-    }
-
-    /// As it is on the wire.
-    pub fn der(&self, file: &str) -> Vec<u8> {
-        der(&self.path(&format!("{file}.pem")))
-    }
-}
+use crate::safe::{ECDSA, RSA, Safe};
 
 fn der(path: &Path) -> Vec<u8> {
     CertificateDer::from_pem_file(path).expect("a certificate").to_vec()
@@ -213,4 +172,181 @@ fn a095_who_speaks_another_protocol_alone_is_told_so_and_who_names_none_is_welco
             assert!(why.contains("NoApplicationProtocol"), "{port}, {other}: {why}");
         }
     }
+}
+
+/// Shakes hands again and again until `shown` is; the server is told by a signal, and answers nobody.
+fn wait_for(at: std::net::SocketAddr, name: &str, shown: &[u8]) {
+    let deadline = Instant::now() + PATIENCE;
+    while Visitor::new().shown(at, name, &[shown]).is_err() {
+        assert!(Instant::now() < deadline, "{name} is not shown");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a101_certificates_are_read_anew_while_connections_go_on_and_broken_ones_change_nothing() {
+    let safe = Safe::new();
+    safe.make("one", ECDSA, &["one.test"]);
+    let config = safe.list(&["one"]);
+    let mut house = House::open(&["--shards", "2", "--config", &config]);
+    let (door, alice) = (house.door(2993), "alice@ringpost.test");
+    let old = safe.der("one");
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        let mut talk = Talk::with(door).shake_hands_as(Visitor::new().config(&[&old]), "one.test");
+        assert!(talk.hear().starts_with("* OK"));
+        open.push(talk);
+    }
+    let password = house.password(alice);
+    open[0].imap(&format!("LOGIN {alice} {password}"), "OK");
+
+    safe.make("one", RSA, &["one.test", "uno.test"]);
+    let new = safe.der("one");
+    let reload = |house: &House| house.verb(&["tls", "reload"], "");
+    let (code, said, _) = reload(&house);
+    assert!(code == 0 && said.contains("rsa    one.test uno.test ") && said.contains("one.pem"), "{said}");
+    assert_eq!(Visitor::new().shown(door, "one.test", &[&old, &new]).as_ref(), Ok(&new));
+    assert!(Visitor::new().shown(door, "one.test", &[&old]).is_err());
+
+    // What a renewal that went wrong may leave behind.
+    let (good_cert, good_key) = (safe.path("one.pem"), safe.path("one.key"));
+    let cert = fs::read(&good_cert).expect("a certificate");
+    safe.make("other", ECDSA, &["one.test"]);
+    for (file, text, why) in [
+        (&good_cert, b"hello".to_vec(), "one.pem: there is no certificate in it"),
+        (&good_cert, cert[..cert.len() / 2].to_vec(), "one.pem: "),
+        (&good_cert, fs::read(safe.path("other.pem")).expect("a certificate"), "cannot be used together"),
+        (&good_key, b"hello".to_vec(), "one.key: not a private key"),
+        (&PathBuf::from(&config), b"[[certificate]]\nhello = 1\n".to_vec(), "ringpost.toml:2:1: certificate: `hello`"),
+    ] {
+        let before = fs::read(file).expect("what is there");
+        fs::write(file, text).expect("writing");
+        let (code, _, said) = reload(&house);
+        assert!(code == 1 && said.contains(why) && said.contains("stay as they are"), "{why}: {said}");
+        assert_eq!(Visitor::new().shown(door, "one.test", &[&old, &new]).as_ref(), Ok(&new));
+        fs::write(file, before).expect("writing");
+    }
+    fs::remove_file(&good_key).expect("removing");
+    let (code, _, said) = reload(&house);
+    assert!(code == 1 && said.contains("one.key: No such file"), "{said}");
+    assert_eq!(Visitor::new().shown(door, "one.test", &[&old, &new]).as_ref(), Ok(&new));
+
+    // By the signal, and with one more.
+    safe.make("one", ECDSA, &["one.test"]);
+    safe.make("two", ECDSA, &["two.test"]);
+    safe.list(&["one", "two"]);
+    let pid = rustix::process::Pid::from_raw(house.pid().cast_signed()).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::HUP).expect("kill -HUP");
+    wait_for(door, "two.test", &safe.der("two"));
+    wait_for(door, "one.test", &safe.der("one"));
+    let (_, listed, _) = house.verb(&["tls", "list", "--json"], "");
+    let listed: serde_json::Value = serde_json::from_str(&listed).expect("JSON");
+    assert_eq!(
+        (&listed[0]["names"][0], &listed[1]["names"][0], listed.get(2)),
+        (&"one.test".into(), &"two.test".into(), None)
+    );
+
+    for talk in &mut open {
+        talk.imap("NOOP", "OK");
+    }
+    let (_, figures, _) = house.verb(&["stats"], "");
+    for figure in ["tls_reloads_total{outcome=done} 2\n", "tls_reloads_total{outcome=failed} 6\n"] {
+        assert!(figures.contains(figure), "{figure} in {figures}");
+    }
+    assert_eq!(house.stop(), Some(0));
+    let (code, _, said) = reload(&house);
+    assert!(code == 1 && said.contains("no server is running"), "{said}");
+}
+
+#[test]
+fn a099_a_ticket_of_one_shard_is_good_at_the_other_and_after_a_reload() {
+    let safe = Safe::new();
+    safe.make("one", ECDSA, &["one.test"]);
+    let house = House::open(&["--shards", "2", "--config", &safe.list(&["one"])]);
+    let old = safe.der("one");
+    let config = Visitor::new().config(&[&old]);
+    let come = |times: usize| {
+        for _ in 0..times {
+            let mut talk = Talk::with(house.door(2993)).shake_hands_as(config.clone(), "one.test");
+            assert!(talk.hear().starts_with("* OK"));
+            talk.imap("LOGOUT", "OK");
+        }
+    };
+    // How many handshakes in full there were, and how many sessions each shard resumed.
+    let figures = || {
+        let (_, said, _) = house.verb(&["stats", "--json", "--per-shard"], "");
+        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        let figure = |of: &serde_json::Value, name: &str| of[name].as_u64().expect("a figure");
+        let shards = said["shards"].as_array().expect("shards");
+        let resumed: Vec<u64> = shards.iter().map(|shard| figure(&shard["figures"], "tls_resumed_total")).collect();
+        (figure(&said["sum"], "tls_handshakes_total"), resumed)
+    };
+    come(32);
+    let (full, resumed) = figures();
+    assert!(full == 1 && resumed.iter().sum::<u64>() == 31 && resumed.iter().all(|n| *n > 0), "{full}, {resumed:?}");
+    safe.make("one", RSA, &["one.test"]);
+    assert_eq!(house.verb(&["tls", "reload"], "").0, 0);
+    // The client trusts the old certificate alone, and is shown none.
+    come(4);
+    let (full, resumed) = figures();
+    assert!(full == 1 && resumed.iter().sum::<u64>() == 35, "{full}, {resumed:?}");
+    let stranger = Visitor::new().shown(house.door(2993), "one.test", &[&old]);
+    assert!(stranger.is_err(), "without a ticket the new one is shown");
+}
+
+#[test]
+fn handshakes_are_counted_by_version_and_by_what_stood_in_their_way() {
+    let house = House::open(&[]);
+    let ours = der(&house.data().join("tls/cert.pem"));
+    let door = house.door(2993);
+    let mut twelve = Visitor::new();
+    twelve.provider.cipher_suites.retain(|suite| suite.version().version == rustls::ProtocolVersion::TLSv1_2);
+    assert!(twelve.shown(door, "localhost", &[&ours]).is_ok());
+    assert!(Visitor::new().shown(door, "localhost", &[&ours]).is_ok());
+    assert!(Visitor::new().speaking(&["h2"]).shown(door, "localhost", &[&ours]).is_err());
+    assert!(Visitor::rsa_only().shown(door, "localhost", &[&ours]).is_err());
+    let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+    assert!(Visitor::new().shown(door, "localhost", &[stranger.cert.der()]).is_err());
+    let expected = [
+        "tls_handshakes_total{version=TLSv1.2} 1\n",
+        "tls_handshakes_total{version=TLSv1.3} 1\n",
+        "tls_failed_total{reason=alpn} 1\n",
+        "tls_failed_total{reason=incompatible} 1\n",
+        "tls_failed_total{reason=alert} 1\n",
+    ];
+    // A client is done before the server has counted.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let (_, figures, _) = house.verb(&["stats"], "");
+        let missing: Vec<_> = expected.iter().filter(|line| !figures.contains(**line)).collect();
+        if missing.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{missing:?} in {figures}");
+    }
+}
+
+#[test]
+fn a100_a_client_is_not_asked_who_it_is() {
+    #[derive(Debug, Default)]
+    struct Asked(AtomicBool);
+    impl ResolvesClientCert for Asked {
+        fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<rustls::sign::CertifiedKey>> {
+            self.0.store(true, Ordering::SeqCst);
+            None
+        }
+        fn has_certs(&self) -> bool {
+            true
+        }
+    }
+    let house = House::open(&[]);
+    let ours = der(&house.data().join("tls/cert.pem"));
+    let asked = Arc::new(Asked::default());
+    for port in [2993, 2995, 2465] {
+        let mut config = ClientConfig::clone(&Visitor::new().config(&[&ours]));
+        config.client_auth_cert_resolver = asked.clone();
+        let mut talk = Talk::with(house.door(port)).shake_hands_as(Arc::new(config), "localhost");
+        assert!(!talk.hear().is_empty());
+    }
+    assert!(!asked.0.load(Ordering::SeqCst), "so none is taken for anybody's, however long its chain");
 }

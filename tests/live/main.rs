@@ -9,6 +9,7 @@ mod keeping;
 mod large;
 mod letter;
 mod private;
+mod safe;
 mod start;
 mod trouble;
 mod undelete;

@@ -18,7 +18,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 /// The certificate of this test run: what the server shakes hands with, and what the client trusts.
 struct Trust {
-    acceptors: Acceptors,
+    dir: tempfile::TempDir,
     client: Arc<ClientConfig>,
 }
 
@@ -32,11 +32,9 @@ fn trust() -> &'static Trust {
         let made = made.expect("a certificate");
         std::fs::write(&cert, made.pem()).expect("written");
         std::fs::write(&key, pair.serialize_pem()).expect("written");
-        let identity = Identity::read(&cert, &key).expect("both fit");
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(&cert).expect("a certificate")).expect("a root");
-        let certificates = Certificates::of(vec![identity]).expect("one");
-        Trust { acceptors: Acceptors::of(certificates).expect("acceptors"), client: Arc::new(client_config(roots)) }
+        Trust { dir, client: Arc::new(client_config(roots)) }
     })
 }
 
@@ -49,9 +47,11 @@ fn client_config(roots: RootCertStore) -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// What the node's doors shake hands with.
+/// What the node's doors shake hands with. Ticket keys are this node's own: each world has a clock of its own.
 pub fn acceptors() -> Acceptors {
-    trust().acceptors.clone()
+    let dir = trust().dir.path();
+    let identity = Identity::read(&dir.join("cert.pem"), &dir.join("key.pem")).expect("both fit");
+    Acceptors::of(Certificates::of(vec![identity]).expect("one")).expect("acceptors")
 }
 
 /// The settings of a client that has been nowhere yet.

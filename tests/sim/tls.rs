@@ -6,6 +6,7 @@ use std::time::Duration;
 use ringpost::boot::node::Node;
 use ringpost::config::DoorPlan;
 use ringpost::limits;
+use ringpost::net::tickets;
 use ringpost::net::tls::UNFINISHED_BYTES_MAX;
 use ringpost::observe::{self, Counter};
 use ringpost::office::Settings;
@@ -322,13 +323,13 @@ fn a013_a_grant_of_logins_without_tls_ends_on_its_day() {
 fn a_second_handshake_resumes_the_first() {
     with_node(8, || async {
         let config = secure::client();
-        let resumed = observe::here(Counter::TlsResumed);
+        let resumed = observe::here(Counter::TlsResumed13);
         for _ in 0..3 {
             let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
             client.shake_hands(config.clone(), usize::MAX).await.expect("a handshake");
             client.line().await.expect("a greeting");
         }
-        assert_eq!(observe::here(Counter::TlsResumed) - resumed, 2);
+        assert_eq!(observe::here(Counter::TlsResumed13) - resumed, 2);
     });
 }
 
@@ -463,13 +464,13 @@ fn a093_a_hello_of_one_octet_records_is_understood() {
 fn a099_a_ticket_is_good_at_its_own_door_alone() {
     with_node(15, || async {
         let config = secure::client();
-        let resumed = observe::here(Counter::TlsResumed);
+        let resumed = observe::here(Counter::TlsResumed13);
         for service in [Service::Imaps, Service::Submissions, Service::Pop3s] {
             let mut client = Client::connect(at(service)).await.expect("the door is open");
             client.shake_hands(config.clone(), usize::MAX).await.expect("a handshake");
             client.line().await.expect("a greeting");
         }
-        assert_eq!(observe::here(Counter::TlsResumed), resumed);
+        assert_eq!(observe::here(Counter::TlsResumed13), resumed);
     });
 }
 
@@ -483,5 +484,30 @@ fn what_comes_in_the_clear_behind_our_answer_belongs_to_tls() {
         client.say_raw(b"EHLO injected.example.org\r\nMAIL FROM:<>\r\n").await.expect("connected");
         let said = client.rest().await.0;
         assert!(said.is_empty() || said[0] == ALERT, "{said:x?}");
+    });
+}
+
+#[test]
+fn a099_tickets_end_when_the_time_of_their_keys_is_over() {
+    with_node(18, || async {
+        let config = secure::client();
+        let resumed = || observe::here(Counter::TlsResumed13);
+        let come = || async {
+            let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+            client.shake_hands(config.clone(), usize::MAX).await.expect("a handshake");
+            client.line().await.expect("a greeting");
+        };
+        let before = resumed();
+        come().await;
+        // The keys have changed, and those before are still known.
+        shard::sleep(Duration::from_secs(u64::from(tickets::KEY_S) + 60)).await;
+        come().await;
+        assert_eq!(resumed() - before, 1);
+        // The ticket of that second visit is forgotten with its keys: nobody came for the time of two.
+        shard::sleep(Duration::from_secs(2 * u64::from(tickets::KEY_S) + 60)).await;
+        come().await;
+        assert_eq!(resumed() - before, 1);
+        come().await;
+        assert_eq!(resumed() - before, 2);
     });
 }

@@ -48,7 +48,7 @@ pub use node::{request_stop, run};
 pub use outward::{Datagrams, connect};
 pub use process::process;
 pub use side::{side, waiting as side_jobs_waiting};
-pub use signals::hold as hold_stop_signals;
+pub use signals::{hold as hold_stop_signals, reload_requested};
 pub use start::raise_nofile;
 pub use stream::{Detached, Stream};
 
