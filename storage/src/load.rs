@@ -11,7 +11,7 @@ use crate::fold::UNFOLDED_MAX;
 use crate::index::{Account, Arrived, Entry, blank};
 use crate::record::{AccountPut, Frame, LINKS_MAX, Record, RootRecord, Row, kind, unpack_rows};
 use crate::recover::FIRST_SEGMENT;
-use crate::salvage::Found;
+use crate::salvage::{Found, Searched};
 use crate::together::all;
 use crate::types::{AccountId, AccountInfo, Lsn, Message, Place, Uid};
 use crate::volume::{Inner, ReadError};
@@ -118,6 +118,7 @@ impl<D: Disk> Inner<D> {
             Some(Err(why)) => Err(why),
             None => Ok(blank_root(&info)),
         };
+        let is_newest = newest.is_ok();
         let (mut account, behind) = match newest {
             Ok(read) => read,
             Err(_) => self.older_root(entry, &info, version).await?,
@@ -126,10 +127,10 @@ impl<D: Disk> Inner<D> {
             Ok(tail) => tail,
             Err(_) => {
                 let found = self.search_log(entry.id, behind.place.segment).await?;
-                if self.misses_a_root(entry, &found, behind.place) {
+                if self.misses_a_root(entry, &found, behind.place) && !(is_newest && self.loss_is_accepted()) {
                     return Err(ReadError::Damaged);
                 }
-                found
+                found.records
             }
         };
         let index = self.index.borrow();
@@ -153,23 +154,41 @@ impl<D: Disk> Inner<D> {
         Ok(account)
     }
 
-    /// True if records behind `through` are gone for good: they lay in segments that were compacted, because a root had them that
-    /// does not read any more. What is here would be an account with holes. Records that were lost to damage are reported, and
-    /// leave no more than what they said.
-    fn misses_a_root(&self, entry: &Entry, found: &[Found], through: Place) -> bool {
-        let index = self.index.borrow();
-        let behind = found.iter().filter(|(place, _)| *place > through);
+    /// True if records behind `through` may be gone for good: they lay in segments that were compacted, because a root had them
+    /// that does not read any more. What is here would be an account with holes. Records that were lost to damage are reported,
+    /// and leave no more than what they said.
+    fn misses_a_root(&self, entry: &Entry, found: &Searched, through: Place) -> bool {
+        let behind = found.records.iter().filter(|(place, _)| *place > through);
         let here: BTreeSet<Place> = behind.clone().map(|(place, _)| *place).collect();
         let chains = behind.filter_map(|(_, bytes)| Some(Frame::of(bytes).ok()?.chain));
-        let holes =
-            (through.segment.max(FIRST_SEGMENT)..=self.log.borrow().active).any(|number| index.is_retired(number));
-        holes
-            && chains.chain([entry.chain()]).any(|chain| {
-                let known = chain.newest_first().filter(|place| *place > through);
-                let missing: Vec<Place> = known.filter(|place| !here.contains(place)).collect();
-                // Where all that a record knows of is lost, it may have been behind such a root.
-                missing.len() == LINKS_MAX || missing.iter().any(|place| index.is_retired(place.segment))
-            })
+        let missing: Vec<Vec<Place>> = chains
+            .chain([entry.chain()])
+            .map(|chain| chain.newest_first().filter(|place| *place > through && !here.contains(place)).collect())
+            .collect();
+        let index = self.index.borrow();
+        if missing.iter().flatten().any(|place| index.is_retired(place.segment)) {
+            return true;
+        }
+        // Where all that a record knows of is lost, there may have been such a root, if segments went after it: one that was
+        // gone already where the damage begins had nothing of the account behind `through`.
+        missing.iter().any(|missing| missing.len() == LINKS_MAX) && {
+            let damage = self.first_damage_behind(through);
+            let said = found.retired.iter().rev().find(|(place, _)| damage.is_some_and(|damage| *place < damage));
+            let said = said.and_then(|(_, bytes)| match Record::of(&Frame::of(bytes).ok()?).ok()?? {
+                Record::Retired(retired) => Some((retired.head, retired.runs().collect::<Vec<_>>())),
+                _ => None,
+            });
+            let (head, gone) = said.unwrap_or_default();
+            let was_gone = |n: u32| n < head || gone.iter().any(|run| (run.first..=run.last).contains(&n));
+            let last = damage.map_or(self.log.borrow().active, |damage| damage.segment);
+            (through.segment.max(FIRST_SEGMENT)..=last).any(|n| index.is_retired(n) && !was_gone(n))
+        }
+    }
+
+    /// Batches are lost, and somebody has accepted that, with all that is not here because of them.
+    fn loss_is_accepted(&self) -> bool {
+        let log = self.log.borrow();
+        log.whole && log.accepted > 0
     }
 
     /// The account without the rows of its root, if the records behind that only add to it. Without its name, too.
@@ -207,7 +226,7 @@ impl<D: Disk> Inner<D> {
     ) -> Result<(Account, Behind), ReadError> {
         let found = self.search_log(entry.id, 0).await?;
         let is_root = |bytes: &[u8]| Frame::of(bytes).is_ok_and(|frame| frame.kind == kind::ROOT);
-        for (_, bytes) in found.iter().rev().filter(|(place, bytes)| *place != entry.root && is_root(bytes)) {
+        for (_, bytes) in found.records.iter().rev().filter(|(place, bytes)| *place != entry.root && is_root(bytes)) {
             if let Ok(read) = self.fill_root(bare_root_of(entry, bytes, info, version)).await {
                 return Ok(read);
             }

@@ -11,6 +11,7 @@ use std::rc::Rc;
 use crate::batch::directory;
 use crate::commit::Cursor;
 use crate::disk::Disk;
+use crate::record::kind;
 use crate::recover::frames::{Frames, Spot};
 use crate::segment;
 use crate::superblock::Address;
@@ -19,6 +20,15 @@ use crate::volume::{Inner, OpenError, ReadError};
 
 /// A record of an account, as it lies in the log.
 pub type Found = (Place, Rc<[u8]>);
+
+/// What a search of the log found, in its order.
+#[derive(Default)]
+pub struct Searched {
+    /// The account's records.
+    pub records: Vec<Found>,
+    /// What was said of segments that are gone.
+    pub retired: Vec<Found>,
+}
 
 impl<D: Disk> Inner<D> {
     /// True if a place lies in octets that were found damaged.
@@ -39,14 +49,21 @@ impl<D: Disk> Inner<D> {
         self.keep_bell.ring();
     }
 
+    /// Where damage is first known behind a place.
+    pub fn first_damage_behind(&self, through: Place) -> Option<Place> {
+        let index = self.index.borrow();
+        let begins = index.damaged.iter().map(|(segment, from, _)| Place { segment: *segment, at: *from as u32 });
+        begins.filter(|place| *place > through).min()
+    }
+
     /// All records of an account from segment `first` on, in the order of the log. Roots are among them.
-    pub async fn search_log(&self, account: AccountId, first: u32) -> Result<Vec<Found>, ReadError> {
+    pub async fn search_log(&self, account: AccountId, first: u32) -> Result<Searched, ReadError> {
         let (files, end) = {
             let log = self.log.borrow();
             let files: Vec<(u32, D::File)> = log.files.range(first..).map(|(n, f)| (*n, f.clone())).collect();
             (files, log.durable_end)
         };
-        let mut found = Vec::new();
+        let mut found = Searched::default();
         for (number, file) in files.iter().filter(|(number, _)| *number <= end.segment) {
             self.search_segment(account, *number, file, end, &mut found).await?;
         }
@@ -59,7 +76,7 @@ impl<D: Disk> Inner<D> {
         number: u32,
         file: &D::File,
         end: Cursor,
-        found: &mut Vec<Found>,
+        found: &mut Searched,
     ) -> Result<(), ReadError> {
         // Where its header is damaged, how often the file was used is a guess, and any incarnation will do.
         let known = !self.is_damaged(Place { segment: number, at: 0 });
@@ -100,8 +117,13 @@ impl<D: Disk> Inner<D> {
             for entry in directory::entries(&batch.directory) {
                 let entry = entry.expect("checked when it was read");
                 let place = Place { segment: number, at: (directory_at + entry.at as u64) as u32 };
-                if entry.frame.account == Some(account) && !self.is_damaged(place) {
-                    found.push((place, batch.directory[entry.at..entry.at + entry.frame.len].into()));
+                let to = match entry.frame.account {
+                    Some(id) if id == account => &mut found.records,
+                    None if entry.frame.kind == kind::RETIRED => &mut found.retired,
+                    _ => continue,
+                };
+                if !self.is_damaged(place) {
+                    to.push((place, batch.directory[entry.at..entry.at + entry.frame.len].into()));
                 }
             }
         }

@@ -3,12 +3,15 @@
 
 mod support;
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use ringpost_storage::sim::{Fault, OpKind, When};
-use ringpost_storage::{Flags, FlagsHow, Op, Outcome, ReadError, Target};
+use ringpost_storage::{AccountId, Compacted, Flags, FlagsHow, Op, Outcome, Pace, ReadError, Target, Uid};
 use support::*;
 
 /// What numbers a volume has given of a mailbox, an account and itself, and the next of each.
-fn next_numbers(v: &mut Open, account: ringpost_storage::AccountId, name: &str) -> [u64; 6] {
+fn next_numbers(v: &mut Open, account: AccountId, name: &str) -> [u64; 6] {
     let Outcome::Appended { uid, modseq, .. } = v.commit(letter(account, b"next\r\n"))[0] else { panic!() };
     let highest = v.volume.mailbox(account, INBOX, |m| m.highest_modseq()).unwrap();
     let made = v.done(Op::CreateMailbox { account, name: name.into(), special_use: 0, subscribed: false });
@@ -219,4 +222,86 @@ fn a_loss_that_was_accepted_leaves_the_volume_whole_and_a_later_one_does_not() {
     let at = find(&bytes, b"later\r\n");
     spoil(&disk, name, |b| b[at / 512 * 512 - 512..at].fill(0));
     assert!(!open(&disk).volume.is_whole(), "nobody has accepted this one");
+}
+
+/// In no hurry, and never waits.
+struct Calm;
+
+impl Pace for Calm {
+    fn now_ms(&self) -> i64 {
+        NOW_MS
+    }
+
+    async fn rest(&self, _: u64) {}
+}
+
+fn compact_all(v: &mut Open) -> u32 {
+    for gone in 0..1_000 {
+        let told = Rc::new(RefCell::new(None));
+        let (tell, volume) = (told.clone(), v.volume.clone());
+        v.tasks.spawn(async move { *tell.borrow_mut() = Some(volume.compact(&Calm).await) });
+        v.tasks.settle();
+        match told.take().expect("it comes to an end") {
+            Compacted::Segment { .. } => {}
+            Compacted::Nothing => return gone,
+            stuck => panic!("{stuck:?}"),
+        }
+    }
+    panic!("it never ends");
+}
+
+fn come_and_go(v: &mut Open, account: AccountId, letters: u64) {
+    let first = (0..letters).map(|n| v.deliver(account, &text(6_000, n))).min().unwrap();
+    let _held = block_on(v.volume.load(account)).unwrap();
+    let uids = (first..first + letters as Uid).collect();
+    v.done(Op::Expunge { account, mailbox: INBOX, uids });
+}
+
+#[test]
+fn who_lost_many_records_at_once_is_shown_less_those_however_many_segments_have_gone() {
+    let disk = made();
+    let mut v = open(&disk);
+    v.held.clear();
+    let (alice, bob) = (v.account("a@x"), v.account("b@x"));
+    v.deliver(alice, b"first\r\n");
+    // The segment with her beginning stays: nobody expunges the letters beside it.
+    (0..9).for_each(|n| drop(v.deliver(bob, &text(6_000, 500 + n))));
+    come_and_go(&mut v, bob, 60);
+    assert!(compact_all(&mut v) > 2, "segments behind it are gone");
+    v.deliver(bob, b"between\r\n");
+    let whole = v.volume.account_ids().len();
+    // A batch of six letters of hers, of which nothing will be left.
+    let lost: Vec<Vec<u8>> = (0..6).map(|n| text(700, 1_000 + n)).collect();
+    let tickets: Vec<_> = lost.iter().map(|body| v.decide(letter(alice, body)).unwrap().ticket).collect();
+    let told = Rc::new(RefCell::new(0));
+    let tell = told.clone();
+    v.tasks.spawn(async move {
+        for ticket in tickets {
+            ticket.await.unwrap();
+            *tell.borrow_mut() += 1;
+        }
+    });
+    v.tasks.settle();
+    assert_eq!(*told.borrow(), 6);
+    v.deliver(alice, b"last\r\n");
+    v.close();
+    let names = disk.files().into_iter().map(|(name, _)| name).filter(|name| name.starts_with("segment-"));
+    let mut hits = 0;
+    for name in names {
+        spoil(&disk, &name, |bytes| {
+            let Some(at) = bytes.windows(lost[0].len()).position(|w| w == lost[0]) else { return };
+            let batch = (4096..at).step_by(512).filter(|&at| bytes[at..].starts_with(BATCH_MAGIC)).max().unwrap();
+            bytes[batch + 200] ^= 1;
+            hits += 1;
+        });
+    }
+    assert_eq!(hits, 1);
+    let mut v = open(&disk);
+    v.held.clear();
+    assert_eq!(v.volume.account_ids().len(), whole);
+    assert_eq!(v.recovered.lost_batches, 1, "{:?}", v.recovered);
+    let held = block_on(v.volume.load(alice)).expect("she is there").expect("and loads");
+    let uids: Vec<Uid> = held.mailbox(INBOX, |m| m.messages().iter().map(|m| m.uid).collect()).unwrap();
+    assert_eq!((uids.first(), uids.len()), (Some(&1), 2), "{uids:?}");
+    assert_eq!(v.text(alice, *uids.last().unwrap()).unwrap(), prefixed(alice, b"last\r\n"));
 }

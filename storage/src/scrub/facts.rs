@@ -25,16 +25,17 @@ impl<D: Disk> Inner<D> {
     /// Reads all of it; how many damaged places were new.
     pub(super) async fn scrub_facts<P: Pace>(&self, pace: &P, tell: &mut impl FnMut(Broken)) -> u64 {
         let mut errors = self.scrub_superblock(pace, tell).await;
-        let live = self.pages.borrow().as_ref().map(|pages| pages.live()).unwrap_or_default();
-        let is_live = |page: &(PageNumber, u64)| {
-            self.pages.borrow().as_ref().is_some_and(|pages| pages.live().binary_search(page).is_ok())
-        };
+        let live = self.live_pages();
+        // Asked only of a page that does not verify.
+        let is_live = |page: &(PageNumber, u64)| self.live_pages().binary_search(page).is_ok();
         errors += self.scrub_pages(&live, is_live, pace, tell).await;
         let [newest, before] = self.log.borrow().checkpoints;
         errors += self.scrub_root(newest, pace, tell).await.0;
         let (more, root) = self.scrub_root(before, pace, tell).await;
+        let live = self.live_pages();
+        let is_other = |page: &(PageNumber, u64)| live.binary_search(page).is_err();
         let mut others: Vec<(PageNumber, u64)> = root.map_or_else(Vec::new, |root| {
-            root.pages.iter().map(|(_, _, page)| (page.page, page.check)).filter(|page| !is_live(page)).collect()
+            root.pages.iter().map(|(_, _, page)| (page.page, page.check)).filter(is_other).collect()
         });
         others.sort_unstable();
         let is_before = |_: &(PageNumber, u64)| self.has_checkpoint(&before);
@@ -68,6 +69,11 @@ impl<D: Disk> Inner<D> {
     /// What all copies say, unless another one is being written.
     fn written_superblock(&self) -> Option<Superblock> {
         (!self.superblock_busy.get()).then(|| self.log.borrow().superblock.clone())
+    }
+
+    /// The pages of the newest checkpoint, which rise.
+    fn live_pages(&self) -> Vec<(PageNumber, u64)> {
+        self.pages.borrow().as_ref().map(|pages| pages.live()).unwrap_or_default()
     }
 
     fn has_checkpoint(&self, address: &Address) -> bool {
