@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
+use futures_lite::future::{or, poll_once};
 use ringpost::observe::{self, Counter};
 use ringpost::shard::{self, Mesh, Peer, Plan};
 use rustix::process::{Resource, Rlimit, Signal, getpid, getrlimit, kill_process, setrlimit};
@@ -16,6 +17,9 @@ fn main() {
     }
     a_stop_signal_reaches_every_shard(Signal::TERM);
     a_stop_signal_reaches_every_shard(Signal::INT);
+    // Where nobody reads certificates anew.
+    a_stop_signal_reaches_every_shard(Signal::HUP);
+    a_hangup_is_heard_by_who_reads_certificates_anew();
     an_idle_shard_rests();
     running_out_of_descriptors_pauses_the_door();
 }
@@ -30,6 +34,27 @@ fn a_stop_signal_reaches_every_shard(signal: Signal) {
     })
     .expect("an orderly stop");
     println!("{signal:?} stops every shard: ok");
+}
+
+fn a_hangup_is_heard_by_who_reads_certificates_anew() {
+    shard::run(Plan::for_cpus(vec![0, 0]), move |_: Mesh<(), ()>| async move {
+        if shard::id() == 0 {
+            for _ in 0..3 {
+                let send = async {
+                    kill_process(getpid(), Signal::HUP).expect("sent");
+                    std::future::pending().await
+                };
+                // The first is polled first: somebody listens when the signal comes.
+                or(shard::reload_requested(), send).await;
+                assert!(poll_once(shard::stop_requested()).await.is_none(), "it asks for no stop");
+            }
+            shard::request_stop();
+        }
+        shard::stop_requested().await;
+        Ok(())
+    })
+    .expect("an orderly stop");
+    println!("SIGHUP asks for a reload where somebody listens: ok");
 }
 
 fn an_idle_shard_rests() {

@@ -61,6 +61,14 @@ pub fn client() -> ClientConfig {
     config
 }
 
+/// True if a client with these settings would send octets with its first flight (RFC 8446 §2.3).
+pub fn would_send_early(config: ClientConfig) -> bool {
+    assert!(config.enable_early_data);
+    let name = ServerName::try_from("localhost").expect("a name");
+    let mut tls = ClientConnection::new(Arc::new(config), name).expect("a client");
+    tls.early_data().is_some()
+}
+
 /// A client's first flight for `name`, as it goes over the wire.
 pub fn hello(name: &str) -> Vec<u8> {
     let name = ServerName::try_from(name.to_owned()).expect("a name");
@@ -136,6 +144,17 @@ impl Client {
         let rest = sealed.split_off(now.min(sealed.len()));
         self.stream.send(sealed).await.0?;
         Ok(rest)
+    }
+
+    /// Tells the server that other keys are used from now on (RFC 8446 §4.6.3).
+    pub async fn change_keys(&mut self) -> io::Result<()> {
+        let tls = self.tls.as_mut().expect("under TLS");
+        tls.refresh_traffic_keys().map_err(io::Error::other)?;
+        let mut sealed = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut sealed)?;
+        }
+        self.stream.send(sealed).await.0
     }
 
     /// One line, without its CRLF.

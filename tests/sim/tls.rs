@@ -511,3 +511,36 @@ fn a099_tickets_end_when_the_time_of_their_keys_is_over() {
         assert_eq!(resumed() - before, 2);
     });
 }
+
+#[test]
+fn a097_keys_may_be_changed_now_and_then_and_a_flood_of_changes_is_cut() {
+    with_node(19, || async {
+        let mut client = secured(Service::Imaps).await;
+        client.line().await.expect("a greeting");
+        for turn in 0..100 {
+            client.change_keys().await.expect("connected");
+            client.say(format!("t{turn} NOOP\r\n")).await.expect("connected");
+            up_to(&mut client, &format!("t{turn} OK")).await;
+        }
+        let mut changes = 0;
+        while changes < 10_000 && client.change_keys().await.is_ok() {
+            changes += 1;
+            shard::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(changes < 1_000, "{changes} changes were taken");
+    });
+}
+
+#[test]
+fn a097_nobody_is_offered_early_data() {
+    with_node(20, || async {
+        let mut config = secure::client();
+        config.enable_early_data = true;
+        for _ in 0..2 {
+            let mut client = Client::connect(at(Service::Imaps)).await.expect("the door is open");
+            client.shake_hands(config.clone(), usize::MAX).await.expect("a handshake");
+            client.line().await.expect("a greeting");
+            assert!(!secure::would_send_early(config.clone()));
+        }
+    });
+}
