@@ -43,6 +43,7 @@ impl Bug {
 #[cfg(feature = "bugs")]
 thread_local! {
     static NOW: std::cell::Cell<Option<Bug>> = std::cell::Cell::new(of_process());
+    static EXTENSION_OUT: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
 }
 
 /// The one that the environment asks for. (A name that is none of these may be the store's.)
@@ -71,4 +72,25 @@ pub fn on(bug: Bug) -> bool {
 #[must_use]
 pub const fn on(_: Bug) -> bool {
     false
+}
+
+/// Takes out, on this thread, whatever honours an extension of SMTP that EHLO goes on to offer; or puts all back.
+#[cfg(feature = "bugs")]
+pub fn take_out_extension(keyword: Option<&'static str>) {
+    EXTENSION_OUT.with(|out| out.set(keyword));
+}
+
+/// The keyword of the extension that is offered and not honoured.
+#[cfg(feature = "bugs")]
+#[must_use]
+pub fn extension_out() -> Option<&'static str> {
+    EXTENSION_OUT.with(std::cell::Cell::get)
+}
+
+/// The keyword of the extension that is offered and not honoured.
+#[cfg(not(feature = "bugs"))]
+#[inline(always)]
+#[must_use]
+pub const fn extension_out() -> Option<&'static str> {
+    None
 }

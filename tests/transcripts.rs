@@ -7,6 +7,7 @@ mod stage;
 
 use std::path::{Path, PathBuf};
 
+use ringpost::proto::smtp::extensions;
 use stage::World;
 use stage::transcript::Transcript;
 
@@ -23,6 +24,39 @@ fn smtp() {
 #[test]
 fn pop3() {
     all::<stage::pop3::Pop3>();
+}
+
+#[test]
+fn every_extension_of_smtp_that_is_offered_has_its_transcript() {
+    for (keyword, rfc) in extensions() {
+        let path = of_extension(keyword);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert!(text.contains(&format!("RFC {rfc}")) && text.contains(keyword), "{keyword}");
+        let offer = |line: &str| line[3..].strip_prefix("250").is_some_and(|rest| rest[1..].starts_with(keyword));
+        assert!(text.lines().filter(|line| line.starts_with("S: ")).any(offer), "{keyword} is offered there");
+    }
+}
+
+/// EHLO goes on to offer what nobody honours any more: who believes it is disappointed.
+#[cfg(feature = "bugs")]
+#[test]
+fn a_transcript_of_an_extension_fails_without_its_handler() {
+    for (keyword, _) in extensions() {
+        let text = std::fs::read_to_string(of_extension(keyword)).expect("a transcript");
+        let transcript = Transcript::read(&text);
+        let difference = || transcript.difference(&transcript.play::<stage::smtp::Smtp>());
+        assert_eq!(difference(), None, "{keyword}");
+        ringpost::bugs::take_out_extension(Some(keyword));
+        let without = difference();
+        ringpost::bugs::take_out_extension(None);
+        let without = without.unwrap_or_else(|| panic!("{keyword} is not missed"));
+        assert!(!without.contains(&format!("- S: 250-{keyword}")), "it is still offered: {without}");
+    }
+}
+
+fn of_extension(keyword: &str) -> PathBuf {
+    let name = format!("tests/transcripts/smtp/ehlo-{}.txt", keyword.to_lowercase());
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
 }
 
 #[test]

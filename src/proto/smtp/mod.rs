@@ -23,8 +23,8 @@
 //! - Every reply is one of [`Word`]'s or the world's [`Reply`], written so that nothing can be injected.
 //!
 //! Files in reading order: `reply` (what is said), `command` (what is heard), `keyword` (what EHLO offers),
-//! `param` (MAIL and RCPT parameters), `data` (the message on the wire), `session` (the order of it all), `session/auth`
-//! (STARTTLS and AUTH).
+//! `param` (MAIL and RCPT parameters), `queued` (those that wait for the queue), `data` (the message on the wire), `session` (the
+//! order of it all), `session/auth` (STARTTLS and AUTH).
 
 use std::sync::Arc;
 
@@ -37,9 +37,11 @@ mod command;
 mod data;
 mod keyword;
 mod param;
+mod queued;
 mod reply;
 mod session;
 
+pub use keyword::extensions;
 pub use reply::{Reply, Word};
 pub use session::Session;
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub role: Role,
     /// This peer may give a password without TLS.
     pub plaintext_auth_allowed: bool,
+    /// What is taken in may wait for another host, and is treated on the way as its sender asked.
+    pub queue_honours: bool,
 }
 
 impl Default for Config {
@@ -72,6 +76,7 @@ impl Default for Config {
             privacy: Privacy::None,
             role: Role::Mx,
             plaintext_auth_allowed: false,
+            queue_honours: false,
         }
     }
 }
@@ -84,6 +89,8 @@ pub enum Role {
     Mx,
     /// That of our own users, after AUTH (RFC 6409, RFC 4954).
     Submission,
+    /// That which a neighbour hands over for good (RFC 2033). AUTH is not known here.
+    Lmtp,
 }
 
 /// What becomes of a lone CR or LF in a message. It never ends one (RFC 5321 §2.3.8, §4.1.1.4).

@@ -1,6 +1,7 @@
 //! Parameters of MAIL and RCPT: `KEYWORD=value`, each at most once (RFC 5321 §4.1.1.11).
 
-use super::Word;
+use super::keyword::{Handler, is_out};
+use super::{Word, queued};
 
 /// What MAIL FROM declares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,14 +17,16 @@ pub(super) fn mail(text: &[u8], size_max: u64, auth: bool) -> Result<MailParams,
     let mut body = None;
     let mut first_sender = None;
     for (keyword, value) in each(text)? {
-        if keyword.eq_ignore_ascii_case(b"SIZE") {
+        let is =
+            |name: &'static str| keyword.eq_ignore_ascii_case(name.as_bytes()) && !is_out(Handler::Parameter(name));
+        if is("SIZE") {
             once(&mut params.size, size(value)?)?;
-        } else if keyword.eq_ignore_ascii_case(b"BODY") {
+        } else if is("BODY") {
             once(&mut body, eight_bit(value)?)?;
-        } else if auth && keyword.eq_ignore_ascii_case(b"AUTH") {
+        } else if auth && is("AUTH") {
             once(&mut first_sender, xtext(value)?)?;
         } else {
-            return Err(Word::UnknownParameter);
+            return Err(unoffered(queued::mail(keyword, value)));
         }
     }
     if params.size.is_some_and(|octets| octets > size_max) {
@@ -33,9 +36,17 @@ pub(super) fn mail(text: &[u8], size_max: u64, auth: bool) -> Result<MailParams,
     Ok(params)
 }
 
-/// Reads RCPT's parameters: none are known yet.
+/// Reads RCPT's parameters: those that are known are the queue's.
 pub(super) fn rcpt(text: &[u8]) -> Result<(), Word> {
-    if each(text)?.next().is_some() { Err(Word::UnknownParameter) } else { Ok(()) }
+    match each(text)?.next() {
+        Some((keyword, value)) => Err(unoffered(queued::rcpt(keyword, value))),
+        None => Ok(()),
+    }
+}
+
+/// What is said to a parameter that is not offered. `sound`: it is known, and whether its value is one.
+fn unoffered(sound: Option<bool>) -> Word {
+    if sound == Some(false) { Word::BadParameter } else { Word::UnknownParameter }
 }
 
 /// Keywords and values in order. What stands at the front must be a space or nothing: `<a@b>SIZE=1` is malformed.
@@ -67,12 +78,8 @@ fn size(value: Option<&[u8]>) -> Result<u64, Word> {
     Ok(digits.iter().fold(0u64, |n, d| n.saturating_mul(10).saturating_add(u64::from(d - b'0'))))
 }
 
-/// Printable ASCII in which `+` and two hexadecimal digits, upper case, stand for an octet (RFC 3461 §4).
 fn xtext(value: Option<&[u8]>) -> Result<(), Word> {
-    let text = value.ok_or(Word::BadParameter)?;
-    let hex = |b: &u8| b.is_ascii_digit() || (b'A'..=b'F').contains(b);
-    let escaped = text.split(|&b| b == b'+').skip(1).all(|part| part.len() >= 2 && part[..2].iter().all(hex));
-    if text.is_ascii() && escaped { Ok(()) } else { Err(Word::BadParameter) }
+    if value.is_some_and(queued::is_xtext) { Ok(()) } else { Err(Word::BadParameter) }
 }
 
 /// RFC 6152 §2. BINARYMIME is not offered.

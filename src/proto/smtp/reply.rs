@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 
+use super::keyword::{Handler, is_out};
 use crate::mail::header::HeaderFault;
 
 /// One reply line. `221 2.0.0 Bye` is `Reply { code: 221, enhanced: (2, 0, 0), text: "Bye" }`.
@@ -40,12 +41,14 @@ impl Reply {
         let (class, subject, detail) = self.enhanced;
         number(out, u64::from(self.code));
         out.push(b' ');
-        number(out, u64::from(class));
-        out.push(b'.');
-        number(out, u64::from(subject));
-        out.push(b'.');
-        number(out, u64::from(detail));
-        out.push(b' ');
+        if !is_out(Handler::Codes) {
+            number(out, u64::from(class));
+            out.push(b'.');
+            number(out, u64::from(subject));
+            out.push(b'.');
+            number(out, u64::from(detail));
+            out.push(b' ');
+        }
         clean(out, &self.text);
         out.extend_from_slice(b"\r\n");
     }

@@ -20,6 +20,7 @@ use auth::Prompt;
 
 use super::command::{self, Argument};
 use super::data::{Incoming, Taken};
+use super::keyword::{Handler, is_out};
 use super::{Answer, Ask, Config, Helo, Reply, Role, Word, keyword, param};
 use crate::limits;
 use crate::mail::address::{AddressFault, DOMAIN_BYTES_MAX, ForwardPath, ReversePath};
@@ -149,7 +150,10 @@ impl Session {
 
     fn bytes(&mut self, input: &[u8], out: &mut Out<Ask>) -> usize {
         match &mut self.phase {
-            Phase::Command => self.line(input, out),
+            Phase::Command => {
+                let used = self.line(input, out);
+                if used > 0 && is_out(Handler::Pipelining) { input.len() } else { used }
+            }
             Phase::Draining(drain) => match drain.take(input, limits::JUNK_BYTES_MAX) {
                 Drained::More => input.len(),
                 Drained::Ended(used) => {
@@ -210,6 +214,9 @@ impl Session {
         let Some((command, argument)) = command::find(line) else {
             return self.refuse(Word::UnknownCommand, out);
         };
+        if is_out(Handler::Command(command.verb)) {
+            return self.not_implemented(argument, out);
+        }
         if command.idle {
             self.idle_commands += 1;
             if self.idle_commands > limits::SMTP_IDLE_COMMANDS_MAX {
@@ -277,7 +284,7 @@ impl Session {
         if let Err(word) = param::rcpt(&path[used..]) {
             return self.refuse(word, out);
         }
-        if transaction.recipients as usize >= limits::RECIPIENTS_MAX {
+        if transaction.recipients as usize >= limits::RECIPIENTS_MAX && !is_out(Handler::Limits) {
             transaction.overshoot += 1;
             if transaction.overshoot as usize > limits::RECIPIENTS_OVERSHOOT_MAX {
                 return self.say_and_close(Word::TooMuch, out);

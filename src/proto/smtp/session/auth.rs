@@ -54,7 +54,7 @@ impl Session {
     }
 
     pub(in super::super) fn auth(&mut self, argument: &[u8], out: &mut Out<Ask>) {
-        if self.config.role == Role::Mx {
+        if self.config.role != Role::Submission {
             return self.refuse(Word::NotImplemented, out);
         }
         if !self.password_allowed() {
