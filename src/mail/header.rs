@@ -151,6 +151,9 @@ pub struct Facts {
     pub delivered_to: Vec<Box<[u8]>>,
     /// The section ended at a line that is no field.
     pub ended_without_empty_line: bool,
+    /// A field holds octets above 127: such a message can only travel with SMTPUTF8, whatever was declared when it came
+    /// (RFC 6532 §3, A199).
+    pub international: bool,
 }
 
 /// Examines a header that lies in one slice; what follows the header is ignored. `host`: our own name.
@@ -169,6 +172,8 @@ pub struct Examiner {
     /// The line being read: its first octets, enough to know the field and what of it matters.
     line: Vec<u8>,
     line_bytes: usize,
+    /// Octets above 127 are in it.
+    line_international: bool,
     field_bytes: usize,
     /// The beginning of the field being read, if its value matters.
     kept: Vec<u8>,
@@ -195,6 +200,7 @@ impl Examiner {
             facts: Facts::default(),
             line: Vec::new(),
             line_bytes: 0,
+            line_international: false,
             field_bytes: 0,
             kept: Vec::new(),
             state: State::Before,
@@ -218,6 +224,7 @@ impl Examiner {
             let room = Self::KEPT_BYTES_MAX.saturating_sub(self.line.len());
             self.line.extend_from_slice(&part[..part.len().min(room)]);
             self.line_bytes += part.len();
+            self.line_international |= !part.is_ascii();
             if ended {
                 self.line()?;
             } else if self.line.len() >= Self::KEPT_BYTES_MAX && !self.may_be_field() {
@@ -246,12 +253,14 @@ impl Examiner {
             (State::InField { kept }, Some(b' ' | b'\t'), _) => {
                 self.within(bytes)?;
                 self.field_bytes += bytes;
+                self.facts.international |= self.line_international;
                 if kept {
                     self.keep();
                 }
             }
             (_, _, Some(at)) => {
                 self.field_ended()?;
+                self.facts.international |= self.line_international;
                 self.field_began(at, bytes)?;
             }
             (_, _, None) => {
@@ -262,6 +271,7 @@ impl Examiner {
         }
         self.line.clear();
         self.line_bytes = 0;
+        self.line_international = false;
         Ok(())
     }
 
@@ -379,6 +389,29 @@ mod tests {
 
     fn facts(message: &str) -> Result<Facts, HeaderFault> {
         examine(message.as_bytes(), "mx.ringpost.test", Bounds::default())
+    }
+
+    #[test]
+    fn a199_a_message_is_international_by_what_its_header_holds() {
+        let is = |message: &[u8]| examine(message, "mx.test", Bounds::default()).unwrap().international;
+        for plain in [
+            &b"Subject: x\r\n\r\nb\xc3\xbccher\r\n"[..],
+            b"Subject: =?utf-8?q?b=C3=BCcher?=\r\n\r\n",
+            b"b\xc3\xbccher\r\n",
+        ] {
+            assert!(!is(plain), "{}", plain.escape_ascii());
+        }
+        let folded = b"Subject: x\r\n b\xc3\xbccher\r\nTo: y\r\n\r\n".as_slice();
+        for international in [&b"Subject: b\xc3\xbccher\r\n\r\n"[..], folded, b"X-Latin-1: b\xfccher\r\n\r\n"] {
+            assert!(is(international), "{}", international.escape_ascii());
+            for cut in 0..international.len() {
+                let mut examiner = Examiner::new("mx.test", Bounds::default());
+                examiner.take(&international[..cut]).and_then(|()| examiner.take(&international[cut..])).unwrap();
+                assert!(examiner.finish().unwrap().international, "cut at {cut}");
+            }
+        }
+        let long = [b"X: ".as_slice(), &[b'x'; 5_000], "\u{fc}\r\n\r\n".as_bytes()].concat();
+        assert!(is(&long), "behind what is kept of a line");
     }
 
     #[test]
