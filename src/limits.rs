@@ -58,6 +58,8 @@ pub const RECEIVED_BY_US_MAX: usize = 10;
 
 /// Recipients of one message. More: 452 4.5.3 (RFC 5321 §4.5.3.1.10 asks for at least 100).
 pub const RECIPIENTS_MAX: usize = 1_000;
+/// The same by LMTP, where each has a reply of its own to the message. More: 452 4.5.3.
+pub const LMTP_RECIPIENTS_MAX: usize = 100;
 /// Recipients refused above the bound before the connection closes with 421.
 pub const RECIPIENTS_OVERSHOOT_MAX: usize = 1_000;
 /// Commands that accept no mail (NOOP, RSET, VRFY, …) between two accepted messages. More: 421 4.7.0.
@@ -186,7 +188,9 @@ const _: () = {
     assert!(BODY_BYTES_IN_MEMORY_MAX < MESSAGE_BYTES_MAX && BODY_BYTES_IN_MEMORY_MAX < MESH_BODY_BYTES_MAX);
     assert!(MESSAGE_BYTES_MAX < BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX);
     assert!(BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX < BODY_BYTES_IN_FLIGHT_MAX);
-    assert!(RECIPIENTS_MAX >= 100);
+    assert!(RECIPIENTS_MAX >= 100 && LMTP_RECIPIENTS_MAX >= 100);
+    // A reply line has at most 512 octets (RFC 5321 §4.5.3.1.5).
+    assert!(LMTP_RECIPIENTS_MAX * 512 <= OUT_BYTES_MAX);
     assert!(CONNECTIONS_MIN <= CONNECTIONS_MAX);
     assert!(HTTP_CONNECTIONS_PER_ADDRESS_MAX < HTTP_CONNECTIONS_MAX && SCRAPES_MAX < HTTP_CONNECTIONS_PER_ADDRESS_MAX);
     assert!(SMTP_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX && AUTH_LINE_BYTES_MAX < OUT_BYTES_MAX);

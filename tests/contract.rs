@@ -52,6 +52,7 @@ macro_rules! contract {
 contract!(imap, crate::stage::imap::Imap);
 contract!(smtp, crate::stage::smtp::Smtp);
 contract!(submission, crate::stage::smtp::Submission);
+contract!(lmtp, crate::stage::smtp::Lmtp);
 contract!(pop3, crate::stage::pop3::Pop3);
 
 contract!(upgrade, crate::stage::upgrade::Upgrade);

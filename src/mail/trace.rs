@@ -17,10 +17,14 @@ const FOLD_COLUMN: usize = 78;
 pub struct Received<'a> {
     /// The name the peer gave. Anything; written sanitised.
     pub helo: &'a str,
-    /// EHLO, not HELO.
+    /// EHLO or LHLO, not HELO.
     pub extended: bool,
-    /// Under TLS.
-    pub tls: bool,
+    /// LHLO.
+    pub lmtp: bool,
+    /// SMTPUTF8 was declared.
+    pub utf8: bool,
+    /// Under TLS: which.
+    pub tls: Option<Secured<'a>>,
     /// From one of our own users, who had logged in. Who it was is not written: readers need not know.
     pub authenticated: bool,
     /// Where it came from, if from the network.
@@ -33,6 +37,15 @@ pub struct Received<'a> {
     pub recipient: Option<&'a ForwardPath>,
     /// When, milliseconds since 1970.
     pub now_ms: i64,
+}
+
+/// What TLS protected a letter on its way to us.
+#[derive(Clone, Copy, Debug)]
+pub struct Secured<'a> {
+    /// `TLSv1.3`.
+    pub version: &'a str,
+    /// As IANA names it: `TLS_AES_128_GCM_SHA256`.
+    pub cipher: &'a str,
 }
 
 impl Received<'_> {
@@ -48,32 +61,38 @@ impl Received<'_> {
         field.line();
         field.word("by");
         field.word(&name(self.host));
-        field.word(self.with());
+        field.word(&self.with());
         field.word("id");
         field.word(&name(self.id));
         field.line();
-        match self.recipient {
-            Some(recipient) => {
-                field.word("for");
-                field.word(&format!("{recipient};"));
-            }
-            None => field.glue(";"),
+        if let Some(recipient) = self.recipient {
+            field.word("for");
+            field.word(&recipient.to_string());
         }
+        // RFC 8314 §4.3 has the cipher; the version is a comment.
+        if let Some(Secured { version, cipher }) = self.tls {
+            field.word("tls");
+            field.word(&name(cipher));
+            field.word(&format!("({})", name(version)));
+        }
+        field.glue(";");
         field.word(&date::rfc5322(self.now_ms));
         field.end();
     }
 }
 
 impl Received<'_> {
-    /// Protocol and manner (RFC 3848). HELO has no words for TLS and login.
-    fn with(&self) -> &'static str {
-        match (self.extended, self.tls, self.authenticated) {
-            (false, ..) => "with SMTP",
-            (true, false, false) => "with ESMTP",
-            (true, false, true) => "with ESMTPA",
-            (true, true, false) => "with ESMTPS",
-            (true, true, true) => "with ESMTPSA",
-        }
+    /// Protocol and manner (RFC 3848 §2, RFC 6531 §4.3). HELO has no words for TLS and login.
+    fn with(&self) -> String {
+        let protocol = match (self.extended, self.lmtp, self.utf8) {
+            (false, ..) => return "with SMTP".to_owned(),
+            (true, false, false) => "ESMTP",
+            (true, false, true) => "UTF8SMTP",
+            (true, true, false) => "LMTP",
+            (true, true, true) => "UTF8LMTP",
+        };
+        let (tls, login) = (if self.tls.is_some() { "S" } else { "" }, if self.authenticated { "A" } else { "" });
+        format!("with {protocol}{tls}{login}")
     }
 }
 
@@ -158,7 +177,9 @@ mod tests {
         let mut received = Received {
             helo: "client.test",
             extended: true,
-            tls: false,
+            lmtp: false,
+            utf8: false,
+            tls: None,
             authenticated: false,
             peer: Some("192.0.2.1".parse().unwrap()),
             host: "mx.ringpost.test",
@@ -173,15 +194,33 @@ mod tests {
     }
 
     #[test]
-    fn a_letter_says_whether_it_came_by_tls_and_after_a_login() {
-        for (tls, authenticated, with) in
-            [(false, false, "ESMTP"), (true, false, "ESMTPS"), (false, true, "ESMTPA"), (true, true, "ESMTPSA")]
+    fn a_letter_says_whether_it_came_by_tls_after_a_login_and_in_which_protocol() {
+        const TLS: Secured<'_> = Secured { version: "TLSv1.3", cipher: "TLS_AES_128_GCM_SHA256" };
+        for (lmtp, utf8, protocol) in
+            [(false, false, "ESMTP"), (false, true, "UTF8SMTP"), (true, false, "LMTP"), (true, true, "UTF8LMTP")]
         {
-            let text = received(|r| (r.tls, r.authenticated) = (tls, authenticated));
-            assert!(text.contains(&format!(" with {with} id ")), "{text}");
-            let text = received(|r| (r.extended, r.tls, r.authenticated) = (false, tls, authenticated));
-            assert!(text.contains(" with SMTP id "), "{text}");
+            for (tls, authenticated, suffix) in
+                [(None, false, ""), (Some(TLS), false, "S"), (None, true, "A"), (Some(TLS), true, "SA")]
+            {
+                let set = |r: &mut Received<'_>| {
+                    (r.lmtp, r.utf8, r.authenticated) = (lmtp, utf8, authenticated);
+                    r.tls = tls;
+                };
+                let text = received(set);
+                assert!(text.contains(&format!(" with {protocol}{suffix} id ")) && is_one_field(&text), "{text}");
+                assert_eq!(text.contains("\ttls TLS_AES_128_GCM_SHA256 (TLSv1.3); Thu"), tls.is_some(), "{text}");
+                let text = received(|r| {
+                    set(r);
+                    r.extended = false;
+                });
+                assert!(text.contains(" with SMTP id "), "{text}");
+            }
         }
+        let (path, _) = ForwardPath::read(b"<alice@ringpost.test>", false).unwrap();
+        let text = received(|r| (r.tls, r.recipient) = (Some(TLS), Some(&path)));
+        assert!(is_one_field(&text), "{text}");
+        let line = text.replace("\r\n\t", " ");
+        assert!(line.contains("for <alice@ringpost.test> tls TLS_AES_128_GCM_SHA256 (TLSv1.3); Thu"), "{text}");
     }
 
     /// Exactly one field, and every line of it but the first is folded.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{NoServerSessionStorage, ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, WriteTraffic};
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{CipherSuite, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use crate::observe::{self, Counter};
 use crate::shard::Moment;
@@ -153,6 +153,8 @@ impl Acceptors {
 pub struct Agreed {
     /// `TLSv1.3` or `TLSv1.2`.
     pub version: &'static str,
+    /// The cipher suite as IANA names it: `TLS_AES_128_GCM_SHA256`.
+    pub cipher: &'static str,
     /// True if a ticket spared the key exchange's signature.
     pub resumed: bool,
 }
@@ -177,6 +179,16 @@ pub fn count_failed(why: &io::Error) {
         (None, io::ErrorKind::TimedOut) => Counter::TlsFailedTimeout,
         _ => Counter::TlsFailed,
     });
+}
+
+/// The name in the registry (RFC 8446 §B.4): rustls has one of its own for those of TLS 1.3.
+fn registered(suite: CipherSuite) -> &'static str {
+    match suite {
+        CipherSuite::TLS13_AES_128_GCM_SHA256 => "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256 => "TLS_CHACHA20_POLY1305_SHA256",
+        other => other.as_str().unwrap_or("unknown"),
+    }
 }
 
 /// One connection's TLS.
@@ -241,7 +253,8 @@ impl Tls {
             ProtocolVersion::TLSv1_3 => "TLSv1.3",
             _ => "TLSv1.2",
         };
-        Some(Agreed { version, resumed: self.conn.handshake_kind()? == HandshakeKind::Resumed })
+        let cipher = registered(self.conn.negotiated_cipher_suite()?.suite());
+        Some(Agreed { version, cipher, resumed: self.conn.handshake_kind()? == HandshakeKind::Resumed })
     }
 
     /// Takes received octets: appends what they hold to `opened` and what TLS answers to `reply`.

@@ -43,6 +43,7 @@ pub async fn serve(office: Rc<Office>, service: Service, wire: Box<Wire>) {
         office,
         account: None,
         sender: None,
+        utf8: false,
         size: 0,
         recipients: Vec::new(),
         paths: Vec::new(),
@@ -58,6 +59,8 @@ struct SmtpDoor {
     /// Who logged in: `user@domain`.
     account: Option<Box<str>>,
     sender: Option<ReversePath>,
+    /// SMTPUTF8 was declared.
+    utf8: bool,
     size: u64,
     recipients: Vec<Recipient>,
     /// The recipients as the client wrote them, duplicates aside.
@@ -108,11 +111,15 @@ impl Door for SmtpDoor {
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
         Next::Answer(match ask {
             Ask::Login(login) => self.login(login, wire).await,
-            Ask::Mail { sender, size, .. } => self.mail(sender, size),
+            Ask::Mail { sender, size, utf8, .. } => self.mail(sender, size, utf8),
             Ask::Rcpt { recipient } => self.rcpt(recipient).await,
-            Ask::Data { helo, tls, authenticated } => self.data(&helo, tls, authenticated),
+            Ask::Data { helo, authenticated, .. } => self.data(&helo, authenticated, wire),
             Ask::Done { .. } => self.done().await,
             Ask::Reset => {
+                if let Some(letter) = &self.letter {
+                    let id = letter.id.simple().to_string();
+                    tracing::info!(id, peer = %self.peer, "dropped: refused for what it is, or taken back");
+                }
                 self.forget();
                 Answer::Yes
             }
@@ -141,7 +148,7 @@ impl SmtpDoor {
         Answer::Yes
     }
 
-    fn mail(&mut self, sender: ReversePath, size: Option<u64>) -> Answer {
+    fn mail(&mut self, sender: ReversePath, size: Option<u64>, utf8: bool) -> Answer {
         self.forget();
         if self.office.all_failed() {
             return no(421, (4, 3, 2), "No mailbox can be written now, closing");
@@ -151,6 +158,7 @@ impl SmtpDoor {
             return no(452, (4, 3, 1), "Insufficient system storage, try again later");
         }
         self.sender = Some(sender);
+        self.utf8 = utf8;
         self.size = size.unwrap_or(0);
         Answer::Yes
     }
@@ -181,7 +189,7 @@ impl SmtpDoor {
         }
     }
 
-    fn data(&mut self, helo: &Helo, tls: bool, authenticated: bool) -> Answer {
+    fn data(&mut self, helo: &Helo, authenticated: bool, wire: &Wire) -> Answer {
         let Some(sender) = self.sender.as_ref().filter(|_| !self.recipients.is_empty()) else {
             return no(503, (5, 5, 1), "Valid RCPT command must precede DATA");
         };
@@ -197,7 +205,9 @@ impl SmtpDoor {
         trace::Received {
             helo: &helo.name,
             extended: helo.extended,
-            tls,
+            lmtp: false,
+            utf8: self.utf8,
+            tls: wire.agreed().map(|agreed| trace::Secured { version: agreed.version, cipher: agreed.cipher }),
             authenticated,
             peer: peer_ip(self.peer),
             host: &self.office.settings.hostname,

@@ -1,6 +1,7 @@
 //! The world of the receiving SMTP session. `A:` lines: `Mail|Rcpt|Data|Done|Reset` and then
 //! `no CODE X.Y.Z text`, `close` or `yes`; `Login` too. Only alice has a password, `secret`. `K:` lines: `message_bytes_max`,
-//! `bare_newline reject`, `privacy offered|tls`, `role submission`, `plaintext yes`.
+//! `bare_newline reject`, `privacy offered|tls`, `role submission|lmtp`, `plaintext yes`. `A: Done each CODE X.Y.Z text, …` answers
+//! for each recipient.
 
 use std::sync::Arc;
 
@@ -54,6 +55,14 @@ impl World for Smtp {
         b"QUIT\r\n",
         b"STARTTLS\r\n",
         b"BDAT 10\r\n",
+        b"BDAT 10\r\nFrom: x\r\n\n",
+        b"BDAT 7\r\nline\r\n\r",
+        b"BDAT 7 LAST\r\n\n.\r\nab\r",
+        b"BDAT 0 LAST\r\n",
+        b"BDAT 0\r\n",
+        b"BDAT 99999999999\r\n",
+        b"MAIL FROM:<j\xc3\xbcrgen@client.test> SMTPUTF8\r\n",
+        b"RCPT TO:<b\xc3\xbcro@ringpost.test>\r\n",
         b"GET / HTTP/1.1\r\n",
         b"words\n",
         b"\xff\xfe",
@@ -73,6 +82,7 @@ impl World for Smtp {
                 ("privacy", "offered") => config.privacy = Privacy::Offered,
                 ("privacy", "tls") => config.privacy = Privacy::Tls,
                 ("role", "submission") => config.role = Role::Submission,
+                ("role", "lmtp") => config.role = Role::Lmtp,
                 ("plaintext", "yes") => config.plaintext_auth_allowed = true,
                 ("bare_newline", "reject") => config.bare_newline = BareNewline::Reject,
                 other => panic!("no such setting: {other:?}"),
@@ -101,12 +111,69 @@ impl World for Smtp {
     }
 
     fn stray(n: u8) -> Answer {
-        match n % 4 {
+        match n % 5 {
+            4 => Answer::Each(vec![Word::Ok.reply(); usize::from(n) / 32]),
             0 => Answer::Yes,
             1 => Answer::Queued { id: "stray\r\n".to_owned() },
             2 => Answer::No(Reply::new(450 + u16::from(n), (4, 0, 0), "stray\r\n")),
             _ => Answer::Close,
         }
+    }
+}
+
+/// The same session where a neighbour hands mail over for good.
+pub struct Lmtp(Smtp);
+
+impl World for Lmtp {
+    type Session = Session;
+
+    const NAME: &str = "smtp";
+    const OPENING: &[&[u8]] = &[
+        b"LHLO relay.test\r\n",
+        b"STARTTLS\r\n",
+        b"LHLO relay.test\r\n",
+        b"MAIL FROM:<alice@client.test>\r\n",
+        b"RCPT TO:<bob@ringpost.test>\r\n",
+        b"RCPT TO:<bob@ringpost.test>\r\n",
+        b"DATA\r\n",
+        b"Subject: x\r\n\r\nHello\r\n.\r\n",
+    ];
+    const WORDS: &[&[u8]] = &[
+        b"LHLO relay.test\r\n",
+        b"EHLO relay.test\r\n",
+        b"STARTTLS\r\n",
+        b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n",
+        b"MAIL FROM:<alice@client.test>\r\n",
+        b"RCPT TO:<bob@ringpost.test>\r\n",
+        b"RCPT TO:<refused@ringpost.test>\r\n",
+        b"DATA\r\n",
+        b"DATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\n",
+        b"BDAT 6\r\nRSET\r\n",
+        b"BDAT 6 LAST\r\nQUIT\r\n",
+        b"BDAT 3 LAST\r\na\0b",
+        b".\r\n",
+        b"RSET\r\n",
+        b"NOOP\r\n",
+        b"QUIT\r\n",
+        b"\r\n",
+        b"\n",
+        b"\r",
+        b"\0",
+    ];
+    const RANDOM: &[(&str, &str)] = &[("privacy", "offered"), ("role", "lmtp")];
+    const STARTS_TLS: bool = true;
+
+    fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
+        let (world, session) = Smtp::open(settings, out);
+        (Lmtp(world), session)
+    }
+
+    fn answer(&mut self, ask: Ask, script: &mut Script, reply: &mut Vec<u8>) -> Answer {
+        self.0.answer(ask, script, reply)
+    }
+
+    fn stray(n: u8) -> Answer {
+        Smtp::stray(n)
     }
 }
 
@@ -149,6 +216,8 @@ impl World for Submission {
         b"RCPT TO:<bob@ringpost.test>\r\n",
         b"DATA\r\n",
         b"DATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\n",
+        b"BDAT 6\r\nRSET\r\n",
+        b"BDAT 6 LAST\r\nQUIT\r\n",
         b".\r\n",
         b"RSET\r\n",
         b"NOOP\r\n",
@@ -182,14 +251,17 @@ fn scripted(line: &str) -> Answer {
     match line.split_once(' ').unwrap_or((line, "")) {
         ("yes", "") => Answer::Yes,
         ("close", "") => Answer::Close,
-        ("no", reply) => {
-            let mut words = reply.splitn(3, ' ');
-            let mut word = || words.next().expect("no CODE X.Y.Z text");
-            let code = word().parse().expect("a code");
-            let enhanced: Vec<u16> = word().split('.').map(|n| n.parse().expect("X.Y.Z")).collect();
-            let class = u8::try_from(enhanced[0]).expect("a class");
-            Answer::No(Reply::new(code, (class, enhanced[1], enhanced[2]), word().to_owned()))
-        }
+        ("each", replies) => Answer::Each(replies.split(", ").map(refusal).collect()),
+        ("no", reply) => Answer::No(refusal(reply)),
         other => panic!("not an answer: {other:?}"),
     }
+}
+
+fn refusal(reply: &str) -> Reply {
+    let mut words = reply.splitn(3, ' ');
+    let mut word = || words.next().expect("no CODE X.Y.Z text");
+    let code = word().parse().expect("a code");
+    let enhanced: Vec<u16> = word().split('.').map(|n| n.parse().expect("X.Y.Z")).collect();
+    let class = u8::try_from(enhanced[0]).expect("a class");
+    Reply::new(code, (class, enhanced[1], enhanced[2]), word().to_owned())
 }

@@ -52,8 +52,11 @@ pub(super) const COMMANDS: &[Command] = &[
     after_login(row("RCPT", Argument::Must, Session::rcpt)),
     after_login(row("MAIL", Argument::Must, Session::mail)),
     after_login(row("DATA", Argument::No, Session::data)),
+    // RFC 3030 §2. What is wrong with it or comes too soon is said by itself: its octets follow in any case.
+    row("BDAT", Argument::May, Session::bdat),
     row("QUIT", Argument::No, Session::quit),
     idle("EHLO", Argument::Must, Session::ehlo),
+    idle("LHLO", Argument::Must, Session::lhlo), // RFC 2033 §4.1
     idle("RSET", Argument::No, Session::rset),
     idle("NOOP", Argument::May, Session::noop),
     idle("HELO", Argument::Must, Session::helo),
@@ -62,11 +65,9 @@ pub(super) const COMMANDS: &[Command] = &[
     unoffered("EXPN"),
     idle("STARTTLS", Argument::No, Session::starttls), // RFC 3207
     idle("AUTH", Argument::Must, Session::auth),       // RFC 4954
-    // RFC 3030 §2. Its octets would follow and be taken for commands, so it also closes.
-    row("BDAT", Argument::May, Session::not_implemented_and_close),
-    unoffered("ETRN"), // RFC 1985
-    unoffered("TURN"), // RFC 5321 appendix F.1
-    unoffered("SEND"), // RFC 5321 appendix F.6
+    unoffered("ETRN"),                                 // RFC 1985
+    unoffered("TURN"),                                 // RFC 5321 appendix F.1
+    unoffered("SEND"),                                 // RFC 5321 appendix F.6
     unoffered("SOML"),
     unoffered("SAML"),
     unoffered("XCLIENT"),

@@ -5,6 +5,10 @@
 //! `CR CR LF` as a line end and some do not, so a dot behind it may be content that nobody stuffed. *Liberty*: read to the
 //! letter, the last CRLF of such a run is a CRLF.
 //!
+//! In chunks (BDAT, RFC 3030) nothing in the octets ends a message or was stuffed: their number was said before. Lines are made
+//! canonical all the same, across the borders of chunks. *Liberty*: a last line without an end is given one, as if it had
+//! come by DATA.
+//!
 //! What comes out is canonical: every line end is CRLF, the stuffed dots are gone, there is no NUL. The octets are
 //! ranges of the input wherever they can be; a message that needs no change is one range per delivery.
 //!
@@ -39,6 +43,7 @@ static DOT_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n
 #[derive(Debug)]
 pub(super) struct Incoming {
     at: At,
+    framing: Framing,
     bare_newline: BareNewline,
     fault: Option<Word>,
     octets: u64,
@@ -54,6 +59,15 @@ pub(super) enum Taken {
     Ended(usize),
     /// It is over the size by more than [`limits::OVERSIZE_DRAIN_BYTES_MAX`] and still goes on.
     TooMuch,
+}
+
+/// What tells the end of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    /// A line with a dot alone; dots at the start of others are stuffed.
+    Dot,
+    /// Who counts the octets.
+    Counted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,8 +86,14 @@ enum At {
 }
 
 impl Incoming {
+    /// One that a dot will end.
     pub(super) fn new(octets_max: u64, bare_newline: BareNewline) -> Self {
-        Incoming { at: At::LineStart, bare_newline, fault: None, octets: 0, octets_max }
+        Incoming { at: At::LineStart, framing: Framing::Dot, bare_newline, fault: None, octets: 0, octets_max }
+    }
+
+    /// One that comes in chunks.
+    pub(super) fn counted(octets_max: u64, bare_newline: BareNewline) -> Self {
+        Incoming { framing: Framing::Counted, ..Incoming::new(octets_max, bare_newline) }
     }
 
     /// Octets of the message so far, as stored.
@@ -95,6 +115,24 @@ impl Incoming {
         ended.map_or(Taken::More, Taken::Ended)
     }
 
+    /// Takes the next octets of a chunk and leaves its pieces in `out`.
+    pub(super) fn take_counted(&mut self, input: &[u8], out: &mut Out<Ask>) {
+        assert!(self.framing == Framing::Counted, "a message is of one kind");
+        let ended = self.walk(input, out);
+        assert!(ended.is_none(), "no octet ends it");
+    }
+
+    /// The last chunk is here: ends a line that has none, or half an end.
+    pub(super) fn end_counted(&mut self, out: &mut Out<Ask>) {
+        match self.at {
+            At::LineStart => {}
+            At::Text => self.spell_crlf(out),
+            At::Cr | At::CrRun => self.bare_newline(out),
+            At::Dot | At::DotCr => unreachable!("dots are text in a chunk"),
+        }
+        self.at = At::LineStart;
+    }
+
     /// Returns where the message ended, if it did.
     fn walk(&mut self, input: &[u8], out: &mut Out<Ask>) -> Option<usize> {
         let mut i = 0;
@@ -102,13 +140,13 @@ impl Incoming {
         let mut tried = 0;
         while let Some(&byte) = input.get(i) {
             match (self.at, byte) {
-                (At::LineStart, b'.') => {
+                (At::LineStart, b'.') if self.framing == Framing::Dot => {
                     self.at = At::Dot;
                     i += 1;
                 }
                 (At::LineStart | At::Text, _) => {
                     if i >= tried {
-                        let stretch = stretch(&input[i..]);
+                        let stretch = self.stretch(&input[i..]);
                         tried = i + stretch.len();
                         if is_plain(stretch) {
                             self.give(i..tried, out);
@@ -128,7 +166,7 @@ impl Incoming {
                 }
                 (At::CrRun, b'\n') => {
                     self.crlf(i, out);
-                    self.at = At::Text;
+                    self.at = self.behind_odd_end();
                     i += 1;
                 }
                 (At::DotCr, b'\n') => return Some(i + 1),
@@ -139,7 +177,7 @@ impl Incoming {
                 }
                 (At::Cr | At::CrRun | At::DotCr, _) => {
                     self.bare_newline(out);
-                    self.at = At::Text;
+                    self.at = self.behind_odd_end();
                 }
                 (At::Dot, b'\r') => {
                     self.at = At::DotCr;
@@ -152,6 +190,24 @@ impl Incoming {
         None
     }
 
+    /// Behind a line end that is none by the letter: a dot there is content.
+    fn behind_odd_end(&self) -> At {
+        match self.framing {
+            Framing::Dot => At::Text,
+            Framing::Counted => At::LineStart,
+        }
+    }
+
+    /// From here to the next line that begins with a dot, its CRLF included, or to the end. A CR at the very end is left out: what
+    /// follows it decides what it is.
+    fn stretch<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        let dot_line = if self.framing == Framing::Dot { DOT_LINE.find(input) } else { None };
+        match dot_line {
+            Some(crlf) => &input[..crlf + 2],
+            None => input.strip_suffix(b"\r").unwrap_or(input),
+        }
+    }
+
     /// From the middle of a line to the next octet that may need care; returns where to go on.
     fn line(&mut self, i: usize, input: &[u8], out: &mut Out<Ask>) -> usize {
         let end = memchr::memchr3(b'\r', b'\n', 0, &input[i..]).map_or(input.len(), |n| i + n);
@@ -159,7 +215,10 @@ impl Incoming {
         self.at = At::Text;
         match input.get(end) {
             Some(b'\r') => self.at = At::Cr,
-            Some(b'\n') => self.bare_newline(out),
+            Some(b'\n') => {
+                self.bare_newline(out);
+                self.at = self.behind_odd_end();
+            }
             Some(_) => self.refuse(Word::NulInMessage),
             None => return end,
         }
@@ -214,15 +273,6 @@ impl Incoming {
             self.refuse(Word::TooBig);
         }
         if whole { octets.min(room) } else { 0 }
-    }
-}
-
-/// From here to the next line that begins with a dot, its CRLF included, or to the end. A CR at the very end is left
-/// out: what follows it decides what it is.
-fn stretch(input: &[u8]) -> &[u8] {
-    match DOT_LINE.find(input) {
-        Some(crlf) => &input[..crlf + 2],
-        None => input.strip_suffix(b"\r").unwrap_or(input),
     }
 }
 

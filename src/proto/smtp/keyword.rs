@@ -10,7 +10,7 @@
 
 use super::reply::{clean, number};
 use super::{Config, Role};
-use crate::{bugs, limits};
+use crate::bugs;
 
 /// A service extension.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(super) enum Handler {
     Command(&'static str),
     /// A parameter of MAIL.
     Parameter(&'static str),
-    /// The session takes one command after the other from what has come.
+    /// The session takes one command after the other from what has come (RFC 2920 §3.2).
     Pipelining,
     /// Each reply is written with its code.
     Codes,
@@ -80,6 +80,8 @@ pub(super) const EXTENSIONS: &[Extension] = &[
     row("PIPELINING", 2920, Handler::Pipelining),
     Extension { parameter: Some(size), ..row("SIZE", 1870, Handler::Parameter("SIZE")) },
     row("8BITMIME", 6152, Handler::Parameter("BODY")),
+    row("CHUNKING", 3030, Handler::Command("BDAT")),
+    row("SMTPUTF8", 6531, Handler::Parameter("SMTPUTF8")),
     row("ENHANCEDSTATUSCODES", 2034, Handler::Codes),
     Extension { when: When::StartTls, ..row("STARTTLS", 3207, Handler::Command("STARTTLS")) },
     Extension {
@@ -143,9 +145,9 @@ fn mechanisms(_: &Config, out: &mut Vec<u8>) {
 }
 
 /// RFC 9422 §4.
-fn bounds(_: &Config, out: &mut Vec<u8>) {
+fn bounds(config: &Config, out: &mut Vec<u8>) {
     out.extend_from_slice(b" RCPTMAX=");
-    number(out, limits::RECIPIENTS_MAX as u64);
+    number(out, config.role.recipients_max() as u64);
 }
 
 #[cfg(test)]

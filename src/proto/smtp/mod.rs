@@ -9,14 +9,15 @@
 //!   EHLO ─► 250          │ Rcpt, once per recipient  │  ◄────►  answers Yes, No(reply), Queued, Close
 //!   STARTTLS, AUTH ──────┤ Login                     │
 //!   MAIL  RCPT…  DATA ───┤ Data                      │
-//!   body as pieces ──────┤ Done { octets }           │
+//!   or BDAT…, the body ──┤ Done { octets }           │
 //!   QUIT ─► 221          └ Reset: forget all that ───┘
 //! ```
 //!
 //! Promises:
 //! - **One transaction at a time.** After `Mail` was answered `Yes` the world holds a transaction. It ends with the
 //!   answer to `Done`, with `Reset`, or with the connection; every other way to drop it asks `Reset` first.
-//! - **`Done` comes only for a whole, clean message**: terminated by CRLF.CRLF and nothing else, without NUL, not over
+//! - **`Done` comes only for a whole, clean message**: terminated by CRLF.CRLF and nothing else, or the last of its chunks whole,
+//!   without NUL, not over
 //!   the size, canonical CRLF in its pieces. A message that is none of this is refused here, after `Reset`.
 //! - **Nobody gives a password in the clear** unless the configuration says so, and where our own users hand in mail
 //!   nothing is asked of the world before they have logged in (A013).
@@ -24,7 +25,8 @@
 //!
 //! Files in reading order: `reply` (what is said), `command` (what is heard), `keyword` (what EHLO offers),
 //! `param` (MAIL and RCPT parameters), `queued` (those that wait for the queue), `data` (the message on the wire), `session` (the
-//! order of it all), `session/auth` (STARTTLS and AUTH).
+//! order of it all), `session/auth` (STARTTLS and AUTH), `session/chunks` (BDAT), `session/verdict`
+//! (what is said of a message).
 
 use std::sync::Arc;
 
@@ -93,6 +95,17 @@ pub enum Role {
     Lmtp,
 }
 
+impl Role {
+    /// Recipients of one message. More: 452 4.5.3.
+    #[must_use]
+    pub fn recipients_max(self) -> usize {
+        match self {
+            Role::Mx | Role::Submission => limits::RECIPIENTS_MAX,
+            Role::Lmtp => limits::LMTP_RECIPIENTS_MAX,
+        }
+    }
+}
+
 /// What becomes of a lone CR or LF in a message. It never ends one (RFC 5321 §2.3.8, §4.1.1.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BareNewline {
@@ -108,7 +121,7 @@ pub enum BareNewline {
 pub struct Helo {
     /// The name it gave, as given, octets above 127 and controls replaced by `?`. Believed by nobody.
     pub name: Box<str>,
-    /// True after EHLO, false after HELO.
+    /// True after EHLO and LHLO, false after HELO.
     pub extended: bool,
 }
 
@@ -125,13 +138,16 @@ pub enum Ask {
         size: Option<u64>,
         /// BODY=8BITMIME was declared (RFC 6152).
         eight_bit: bool,
+        /// SMTPUTF8 was declared (RFC 6531 §3.4): addresses may hold octets above 127, header fields too.
+        utf8: bool,
     },
     /// May mail go there? Answers: `Yes`, `No`, `Close`. The same recipient may be asked again; it counts as one.
     Rcpt {
         /// Where the letter goes.
         recipient: ForwardPath,
     },
-    /// May the message come? Answers: `Yes` (354, then pieces), `No` (the transaction stays open), `Close`.
+    /// May the message come? Answers: `Yes` (354, then pieces), `No` (the transaction stays open; of a message in chunks `Reset`
+    /// follows), `Close`.
     Data {
         /// For the trace field.
         helo: Arc<Helo>,
@@ -139,8 +155,10 @@ pub enum Ask {
         tls: bool,
         /// The peer has logged in.
         authenticated: bool,
+        /// It comes in chunks (RFC 3030).
+        chunked: bool,
     },
-    /// The message is whole: all its pieces have been given. Answers: `Queued`, `No`, `Close`. The transaction is over.
+    /// The message is whole: all its pieces have been given. Answers: `Queued`, `No`, by LMTP `Each`, `Close`. The transaction is over.
     Done {
         /// Octets of all pieces together.
         octets: u64,
@@ -159,6 +177,8 @@ pub enum Answer {
         /// Said to the peer and written into the trace field.
         id: String,
     },
+    /// By LMTP: one reply for each RCPT that was answered `Yes`, in their order (RFC 2033 §4.2).
+    Each(Vec<Reply>),
     /// Refused, now or for good. A 421 also closes the connection.
     No(Reply),
     /// Outcome unknown: the connection closes without a verdict.

@@ -8,6 +8,7 @@ use super::{Word, queued};
 pub(super) struct MailParams {
     pub(super) size: Option<u64>,
     pub(super) eight_bit: bool,
+    pub(super) utf8: bool,
 }
 
 /// Reads MAIL's parameters. `size_max`: octets; a declared size over it is refused here (RFC 1870 §6.1). `auth`: AUTH= is known.
@@ -16,6 +17,7 @@ pub(super) fn mail(text: &[u8], size_max: u64, auth: bool) -> Result<MailParams,
     let mut params = MailParams::default();
     let mut body = None;
     let mut first_sender = None;
+    let mut international = None;
     for (keyword, value) in each(text)? {
         let is =
             |name: &'static str| keyword.eq_ignore_ascii_case(name.as_bytes()) && !is_out(Handler::Parameter(name));
@@ -23,6 +25,8 @@ pub(super) fn mail(text: &[u8], size_max: u64, auth: bool) -> Result<MailParams,
             once(&mut params.size, size(value)?)?;
         } else if is("BODY") {
             once(&mut body, eight_bit(value)?)?;
+        } else if is("SMTPUTF8") {
+            once(&mut international, utf8(value)?)?;
         } else if auth && is("AUTH") {
             once(&mut first_sender, xtext(value)?)?;
         } else {
@@ -33,7 +37,14 @@ pub(super) fn mail(text: &[u8], size_max: u64, auth: bool) -> Result<MailParams,
         return Err(Word::TooBig);
     }
     params.eight_bit = body.unwrap_or(false);
+    params.utf8 = international.is_some();
     Ok(params)
+}
+
+/// True if SMTPUTF8 stands among the words of `text`: octets above 127 before it may be meant (RFC 6531 §3.4).
+pub(super) fn asks_for_utf8(text: &[u8]) -> bool {
+    let named = |word: &[u8]| word.eq_ignore_ascii_case(b"SMTPUTF8");
+    !text.is_ascii() && text.split(|&b| b == b' ').any(named)
 }
 
 /// Reads RCPT's parameters: those that are known are the queue's.
@@ -82,6 +93,11 @@ fn xtext(value: Option<&[u8]>) -> Result<(), Word> {
     if value.is_some_and(queued::is_xtext) { Ok(()) } else { Err(Word::BadParameter) }
 }
 
+/// RFC 6531 §3.4: it has no value.
+fn utf8(value: Option<&[u8]>) -> Result<(), Word> {
+    if value.is_none() { Ok(()) } else { Err(Word::BadParameter) }
+}
+
 /// RFC 6152 §2. BINARYMIME is not offered.
 fn eight_bit(value: Option<&[u8]>) -> Result<bool, Word> {
     match value {
@@ -109,13 +125,18 @@ mod tests {
 
     #[test]
     fn a029_parameters_twice_or_unknown_are_refused() {
-        assert_eq!(mail(b" SIZE=1 BODY=8BITMIME", 9, false), Ok(MailParams { size: Some(1), eight_bit: true }));
+        assert_eq!(
+            mail(b" SIZE=1 BODY=8BITMIME", 9, false),
+            Ok(MailParams { size: Some(1), eight_bit: true, utf8: false })
+        );
         assert_eq!(mail(b" BODY=7bit ", 9, false), Ok(MailParams::default()));
         assert_eq!(mail(b" SIZE=1 SIZE=1", 9, false), Err(Word::BadParameter));
         assert_eq!(mail(b" BODY=7BIT BODY=7BIT", 9, false), Err(Word::BadParameter));
         assert_eq!(mail(b" BODY=BINARYMIME", 9, false), Err(Word::BadParameter));
         assert_eq!(mail(b" RET=FULL", 9, false), Err(Word::UnknownParameter));
-        assert_eq!(mail(b" SMTPUTF8", 9, false), Err(Word::UnknownParameter));
+        assert_eq!(mail(b" smtputf8", 9, false), Ok(MailParams { utf8: true, ..MailParams::default() }));
+        assert_eq!(mail(b" SMTPUTF8 SMTPUTF8", 9, false), Err(Word::BadParameter));
+        assert_eq!(mail(b" SMTPUTF8=1", 9, false), Err(Word::BadParameter));
         assert_eq!(mail(b"SIZE=1", 9, false), Err(Word::BadParameter));
         assert_eq!(mail(b" =1", 9, false), Err(Word::BadParameter));
         assert_eq!(mail(b" A\x01=1", 9, false), Err(Word::BadParameter));

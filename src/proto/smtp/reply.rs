@@ -99,10 +99,16 @@ pub enum Word {
     HeloFirst,
     /// MAIL within a transaction.
     NestedMail,
-    /// RCPT or DATA outside a transaction.
+    /// RCPT, DATA or BDAT outside a transaction.
     MailFirst,
-    /// DATA, and every recipient was refused.
+    /// DATA or BDAT, and every recipient was refused.
     NoRecipients,
+    /// The same by LMTP (RFC 2033 §4.2).
+    NoRecipientsYet,
+    /// BDAT without a size that can be read.
+    BadChunk,
+    /// RCPT or DATA behind a chunk.
+    MessageBegun,
     /// More recipients than [`RECIPIENTS_MAX`](crate::limits::RECIPIENTS_MAX).
     TooManyRecipients,
     /// The size declared or sent is over the maximum.
@@ -185,6 +191,9 @@ impl Word {
             Word::NestedMail => (503, (5, 5, 1), "Sender already given"),
             Word::MailFirst => (503, (5, 5, 1), "Say MAIL first"),
             Word::NoRecipients => (554, (5, 5, 1), "No valid recipients"),
+            Word::NoRecipientsYet => (503, (5, 5, 1), "No valid recipients"),
+            Word::BadChunk => (501, (5, 5, 4), "Chunk size malformed, closing"),
+            Word::MessageBegun => (503, (5, 5, 1), "The message has begun in chunks"),
             Word::TooManyRecipients => (452, (4, 5, 3), "Too many recipients"),
             Word::TooBig => (552, (5, 3, 4), "Message too big"),
             Word::NulInMessage => (550, (5, 6, 0), "NUL in message"),

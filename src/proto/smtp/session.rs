@@ -9,18 +9,22 @@
 //! ```
 //!
 //! `session/auth` has two phases more, both reached from `Command`: AUTH waits for a response, and after STARTTLS nothing is
-//! heard until TLS is in force. Whatever closes the conversation leads to `Closed`, where everything is swallowed.
+//! heard until TLS is in force. So has `session/chunks`: a chunk comes in, or is thrown away. Whatever closes the conversation leads to `Closed`, where everything is swallowed.
 
 mod auth;
+mod chunks;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use auth::Prompt;
+use chunks::{Chunk, Discard};
 
 use super::command::{self, Argument};
 use super::data::{Incoming, Taken};
 use super::keyword::{Handler, is_out};
+use super::param::MailParams;
 use super::{Answer, Ask, Config, Helo, Reply, Role, Word, keyword, param};
 use crate::limits;
 use crate::mail::address::{AddressFault, DOMAIN_BYTES_MAX, ForwardPath, ReversePath};
@@ -36,7 +40,9 @@ pub struct Session {
     config: Arc<Config>,
     /// `None` until the peer introduced itself.
     helo: Option<Arc<Helo>>,
-    transaction: Option<Transaction>,
+    transaction: Option<Box<Transaction>>,
+    /// Octets in chunks of a message that failed which may still come without being errors.
+    chunks_under_way: u64,
     phase: Phase,
     lines: Lines,
     idle_commands: u32,
@@ -55,6 +61,10 @@ struct Transaction {
     recipients: u32,
     /// Recipients refused because there are too many.
     overshoot: u32,
+    /// SMTPUTF8 was declared (RFC 6531 §3.4).
+    utf8: bool,
+    /// The message, if it comes in chunks and the first was announced.
+    chunks: Option<Incoming>,
 }
 
 #[derive(Debug)]
@@ -62,6 +72,10 @@ enum Phase {
     Command,
     Draining(Drain),
     Data(Incoming),
+    /// A chunk comes in.
+    Chunk(Chunk),
+    /// A chunk that was refused comes in.
+    Discard(Box<Discard>),
     /// AUTH waits for a response.
     Auth(Prompt),
     /// Nothing is heard until TLS is in force (RFC 3207 §4).
@@ -74,9 +88,13 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 enum Pending {
     Login,
-    Mail,
+    Mail {
+        utf8: bool,
+    },
     Rcpt,
     Data,
+    /// The same, before the first chunk.
+    Chunk(Chunk),
     Done,
     Reset(AfterReset),
 }
@@ -84,7 +102,9 @@ enum Pending {
 #[derive(Clone, Copy, Debug)]
 enum AfterReset {
     Say(Word),
-    /// The reply to EHLO or HELO.
+    /// Nothing: it was said before.
+    Silence,
+    /// The reply to EHLO, LHLO or HELO.
     Greet,
 }
 
@@ -118,7 +138,8 @@ impl contract::Session for Session {
 
     fn patience(&self) -> Patience {
         let rate_min_bytes_s = match self.phase {
-            Phase::Data(_) => limits::DATA_RATE_MIN_BYTES_S,
+            Phase::Data(_) | Phase::Chunk(_) | Phase::Discard(_) => limits::DATA_RATE_MIN_BYTES_S,
+            Phase::Command if self.is_in_chunks() => limits::DATA_RATE_MIN_BYTES_S,
             _ => 0,
         };
         Patience { idle: Duration::from_secs(limits::SMTP_IDLE_S), rate_min_bytes_s }
@@ -138,6 +159,7 @@ impl Session {
             config,
             helo: None,
             transaction: None,
+            chunks_under_way: 0,
             phase: Phase::Command,
             lines: Lines::default(),
             idle_commands: 0,
@@ -176,6 +198,11 @@ impl Session {
                     input.len()
                 }
             },
+            Phase::Chunk(chunk) => {
+                let chunk = *chunk;
+                self.chunk(chunk, input, out)
+            }
+            Phase::Discard(_) => self.throw_away(input, out),
             Phase::Auth(_) => self.response(input, out),
             Phase::Handshake => self.wall(input, out),
             Phase::Waiting(_) => 0,
@@ -190,16 +217,32 @@ impl Session {
         }
         let (bytes_max, too_long) = self.line_bound(input);
         let line = self.lines.next(input, bytes_max);
-        match line {
-            Line::Partial => {}
-            Line::TooLong => return self.drain(too_long, input, out),
-            Line::BareLf(_) => self.refuse(Word::BareNewlineInCommand, out),
+        let fault = match line {
+            Line::Partial => return 0,
+            Line::TooLong => too_long,
+            Line::BareLf(_) => Word::BareNewlineInCommand,
             Line::Whole(text) => match memchr::memchr2(0, b'\r', text) {
-                Some(at) if text[at] == 0 => self.refuse(Word::NulInCommand, out),
-                Some(_) => self.refuse(Word::BareNewlineInCommand, out),
-                None => self.command(text, out),
+                Some(at) if text[at] == 0 => Word::NulInCommand,
+                Some(_) => Word::BareNewlineInCommand,
+                None => {
+                    self.command(text, out);
+                    return line.used();
+                }
             },
+        };
+        let refused = match line {
+            Line::Whole(text) | Line::BareLf(text) => text,
+            Line::TooLong | Line::Partial => &input[..bytes_max],
+        };
+        if chunks::announces(refused) {
+            // What follows was written by somebody else, and nobody knows how much of it there is.
+            self.say_and_close(fault, out);
+            return input.len();
         }
+        if line == Line::TooLong {
+            return self.drain(fault, input, out);
+        }
+        self.refuse(fault, out);
         line.used()
     }
 
@@ -212,16 +255,17 @@ impl Session {
 
     fn command(&mut self, line: &[u8], out: &mut Out<Ask>) {
         let Some((command, argument)) = command::find(line) else {
-            return self.refuse(Word::UnknownCommand, out);
+            return if chunks::announces(line) {
+                self.say_and_close(Word::UnknownCommand, out)
+            } else {
+                self.refuse(Word::UnknownCommand, out)
+            };
         };
         if is_out(Handler::Command(command.verb)) {
             return self.not_implemented(argument, out);
         }
-        if command.idle {
-            self.idle_commands += 1;
-            if self.idle_commands > limits::SMTP_IDLE_COMMANDS_MAX {
-                return self.say_and_close(Word::TooMuch, out);
-            }
+        if command.idle && self.idles_too_much() {
+            return self.say_and_close(Word::TooMuch, out);
         }
         match (command.argument, argument.is_empty()) {
             (Argument::No, false) | (Argument::Must, true) => self.refuse(Word::BadArgument, out),
@@ -230,18 +274,31 @@ impl Session {
         }
     }
 
+    /// Counts a command that accepts no mail; true if there were too many.
+    fn idles_too_much(&mut self) -> bool {
+        self.idle_commands += 1;
+        self.idle_commands > limits::SMTP_IDLE_COMMANDS_MAX
+    }
+
     // The rows of the command table.
 
     pub(super) fn ehlo(&mut self, name: &[u8], out: &mut Out<Ask>) {
-        self.introduce(name, true, out);
+        self.introduce(name, true, self.config.role != Role::Lmtp, out);
+    }
+
+    pub(super) fn lhlo(&mut self, name: &[u8], out: &mut Out<Ask>) {
+        self.introduce(name, true, self.config.role == Role::Lmtp, out);
     }
 
     pub(super) fn helo(&mut self, name: &[u8], out: &mut Out<Ask>) {
-        self.introduce(name, false, out);
+        self.introduce(name, false, self.config.role != Role::Lmtp, out);
     }
 
-    /// RFC 5321 §4.1.4: a second EHLO drops the transaction.
-    fn introduce(&mut self, name: &[u8], extended: bool, out: &mut Out<Ask>) {
+    /// RFC 5321 §4.1.4: a second EHLO drops the transaction. RFC 2033 §4.1: LMTP begins with LHLO, and SMTP does not.
+    fn introduce(&mut self, name: &[u8], extended: bool, spoken_here: bool, out: &mut Out<Ask>) {
+        if !spoken_here {
+            return self.refuse(Word::UnknownCommand, out);
+        }
         if name.len() > DOMAIN_BYTES_MAX || name.iter().any(|&b| b <= b' ' || b == 0x7f) {
             return self.refuse(Word::BadHelo, out);
         }
@@ -258,16 +315,17 @@ impl Session {
             return self.refuse(Word::NestedMail, out);
         }
         let Some(path) = after(b"FROM:", argument) else { return self.refuse(Word::BadArgument, out) };
-        let (sender, used) = match ReversePath::read(path, false) {
+        let (sender, used) = match ReversePath::read(path, param::asks_for_utf8(path)) {
             Ok(read) => read,
             Err(AddressFault::NeedsUtf8) => return self.refuse(Word::NeedsUtf8, out),
             Err(AddressFault::Syntax) => return self.refuse(Word::BadSender, out),
             Err(_) => return self.refuse(Word::SenderTooLong, out),
         };
         match param::mail(&path[used..], self.config.message_bytes_max, self.offers().auth) {
-            Ok(params) => {
-                let ask = Ask::Mail { sender, size: params.size, eight_bit: params.eight_bit };
-                self.ask(ask, Pending::Mail, out);
+            // The word stood in the address, not behind it.
+            Ok(params) if !params.utf8 && !sender.as_str().is_ascii() => self.refuse(Word::NeedsUtf8, out),
+            Ok(MailParams { size, eight_bit, utf8 }) => {
+                self.ask(Ask::Mail { sender, size, eight_bit, utf8 }, Pending::Mail { utf8 }, out);
             }
             Err(word) => self.refuse(word, out),
         }
@@ -275,8 +333,11 @@ impl Session {
 
     pub(super) fn rcpt(&mut self, argument: &[u8], out: &mut Out<Ask>) {
         let Some(transaction) = &mut self.transaction else { return self.refuse(Word::MailFirst, out) };
+        if transaction.chunks.is_some() {
+            return self.refuse(Word::MessageBegun, out);
+        }
         let Some(path) = after(b"TO:", argument) else { return self.refuse(Word::BadArgument, out) };
-        let (recipient, used) = match ForwardPath::read(path, false) {
+        let (recipient, used) = match ForwardPath::read(path, transaction.utf8) {
             Ok(read) => read,
             Err(AddressFault::NeedsUtf8) => return self.refuse(Word::NeedsUtf8, out),
             Err(_) => return self.refuse(Word::BadRecipient, out),
@@ -284,7 +345,7 @@ impl Session {
         if let Err(word) = param::rcpt(&path[used..]) {
             return self.refuse(word, out);
         }
-        if transaction.recipients as usize >= limits::RECIPIENTS_MAX && !is_out(Handler::Limits) {
+        if transaction.recipients as usize >= self.config.role.recipients_max() && !is_out(Handler::Limits) {
             transaction.overshoot += 1;
             if transaction.overshoot as usize > limits::RECIPIENTS_OVERSHOOT_MAX {
                 return self.say_and_close(Word::TooMuch, out);
@@ -295,15 +356,19 @@ impl Session {
     }
 
     pub(super) fn data(&mut self, _: &[u8], out: &mut Out<Ask>) {
-        match (&self.transaction, &self.helo) {
-            (Some(transaction), Some(helo)) if transaction.recipients > 0 => {
-                let tls = self.privacy == Privacy::Tls;
-                let ask = Ask::Data { helo: helo.clone(), tls, authenticated: self.logged_in };
-                self.ask(ask, Pending::Data, out);
-            }
-            (Some(_), _) => self.refuse(Word::NoRecipients, out),
-            (None, _) => self.refuse(Word::MailFirst, out),
+        match &self.transaction {
+            // A038
+            Some(transaction) if transaction.chunks.is_some() => self.refuse(Word::MessageBegun, out),
+            Some(transaction) if transaction.recipients > 0 => self.ask_for_data(Pending::Data, out),
+            Some(_) => self.refuse(self.no_recipients(), out),
+            None => self.refuse(Word::MailFirst, out),
         }
+    }
+
+    fn ask_for_data(&mut self, pending: Pending, out: &mut Out<Ask>) {
+        let helo = self.helo.clone().expect("a transaction begins after EHLO");
+        let (tls, chunked) = (self.privacy == Privacy::Tls, matches!(pending, Pending::Chunk(_)));
+        self.ask(Ask::Data { helo, tls, authenticated: self.logged_in, chunked }, pending, out);
     }
 
     pub(super) fn rset(&mut self, _: &[u8], out: &mut Out<Ask>) {
@@ -319,7 +384,12 @@ impl Session {
     }
 
     pub(super) fn vrfy(&mut self, argument: &[u8], out: &mut Out<Ask>) {
-        if argument.is_ascii() { self.say(Word::CannotVerify, out) } else { self.refuse(Word::NeedsUtf8, out) }
+        // RFC 6531 §3.7.4.2
+        if argument.is_ascii() || param::asks_for_utf8(argument) {
+            self.say(Word::CannotVerify, out)
+        } else {
+            self.refuse(Word::NeedsUtf8, out)
+        }
     }
 
     pub(super) fn help(&mut self, _: &[u8], out: &mut Out<Ask>) {
@@ -330,10 +400,6 @@ impl Session {
         self.refuse(Word::NotImplemented, out);
     }
 
-    pub(super) fn not_implemented_and_close(&mut self, _: &[u8], out: &mut Out<Ask>) {
-        self.say_and_close(Word::NotImplemented, out);
-    }
-
     pub(super) fn not_mail(&mut self, _: &[u8], out: &mut Out<Ask>) {
         self.say_and_close(Word::NotMail, out);
     }
@@ -342,6 +408,9 @@ impl Session {
 
     /// Drops the transaction, asking the world to do the same if it holds one, and goes on.
     fn reset(&mut self, then: AfterReset, out: &mut Out<Ask>) {
+        if !matches!(then, AfterReset::Silence) {
+            self.chunks_under_way = 0;
+        }
         if self.transaction.take().is_some() {
             self.ask(Ask::Reset, Pending::Reset(then), out);
         } else {
@@ -352,6 +421,7 @@ impl Session {
     fn after_reset(&mut self, then: AfterReset, out: &mut Out<Ask>) {
         match then {
             AfterReset::Say(word) => self.judge(&word.reply(), out),
+            AfterReset::Silence => {}
             AfterReset::Greet if self.helo.as_ref().is_some_and(|helo| helo.extended) => {
                 keyword::say_ehlo(&self.config, self.offers(), &mut out.reply);
             }
@@ -359,17 +429,6 @@ impl Session {
                 out.say("250 ");
                 super::reply::clean(&mut out.reply, &self.config.hostname);
                 out.say("\r\n");
-            }
-        }
-    }
-
-    fn message_ended(&mut self, out: &mut Out<Ask>) {
-        let Phase::Data(incoming) = &self.phase else { return };
-        match incoming.fault() {
-            Some(word) => self.reset(AfterReset::Say(word), out),
-            None => {
-                let octets = incoming.octets();
-                self.ask(Ask::Done { octets }, Pending::Done, out);
             }
         }
     }
@@ -387,8 +446,9 @@ impl Session {
             (_, Answer::Close) => self.close(Turn::Close, out),
             (Pending::Reset(then), _) => self.after_reset(then, out),
             (Pending::Login, answer) => self.login_answered(answer, out),
-            (Pending::Mail, Answer::Yes) => {
-                self.transaction = Some(Transaction::default());
+            (Pending::Mail { utf8 }, Answer::Yes) => {
+                self.transaction = Some(Box::new(Transaction { utf8, ..Transaction::default() }));
+                self.chunks_under_way = 0;
                 self.say(Word::SenderOk, out);
             }
             (Pending::Rcpt, Answer::Yes) => {
@@ -401,20 +461,13 @@ impl Session {
                 self.phase = Phase::Data(Incoming::new(self.config.message_bytes_max, self.config.bare_newline));
                 out.say("354 End data with <CR><LF>.<CR><LF>\r\n");
             }
-            (Pending::Done, Answer::Queued { id }) => {
-                self.transaction = None;
-                self.idle_commands = 0;
-                self.errors = 0;
-                Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}")).write(&mut out.reply);
-            }
-            (Pending::Done, Answer::No(reply)) => {
-                self.transaction = None;
-                self.judge(&reply, out);
-            }
-            (Pending::Mail | Pending::Rcpt | Pending::Data, Answer::No(reply)) => self.judge(&reply, out),
-            (Pending::Done, Answer::Yes) | (_, Answer::Queued { .. }) => self.close(Turn::Abort, out),
+            (Pending::Chunk(chunk), Answer::Yes) => self.chunk_answered(chunk, None, out),
+            (Pending::Chunk(chunk), Answer::No(reply)) => self.chunk_answered(chunk, Some(reply), out),
+            (Pending::Done, answer) => self.message_answered(answer, out),
+            (Pending::Mail { .. } | Pending::Rcpt | Pending::Data, Answer::No(reply)) => self.judge(&reply, out),
+            (_, Answer::Queued { .. } | Answer::Each(_)) => self.close(Turn::Abort, out),
         }
-        if self.ended && matches!(self.phase, Phase::Command | Phase::Data(_)) {
+        if self.ended && !matches!(self.phase, Phase::Waiting(_)) {
             self.close(Turn::Close, out);
         }
     }
@@ -466,76 +519,6 @@ fn after<'a>(keyword: &[u8], argument: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::contract::Session as _;
-
-    fn session() -> (Session, Out<Ask>) {
-        let mut out = Out::default();
-        let session = Session::open(Arc::new(Config::default()), &mut out);
-        out.reply.clear();
-        (session, out)
-    }
-
-    /// Sends lines and answers every ask with yes.
-    fn tell(session: &mut Session, out: &mut Out<Ask>, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            bytes = &bytes[session.step(Input::Bytes(bytes), out)..];
-            if out.ask.take().is_some() {
-                session.step(Input::Answer(Answer::Yes), out);
-            }
-        }
-    }
-
-    #[test]
-    fn an_idle_session_is_small_and_may_change_threads() {
-        fn may_change_threads<T: Send>() {}
-        may_change_threads::<Session>();
-        assert!(size_of::<Session>() <= 96, "{} octets", size_of::<Session>());
-    }
-
-    #[test]
-    fn a059_a060_patience_is_for_silence_and_in_a_message_for_slowness_too() {
-        let (mut session, mut out) = session();
-        let idle = Duration::from_secs(limits::SMTP_IDLE_S);
-        assert_eq!(session.patience(), Patience { idle, rate_min_bytes_s: 0 });
-        tell(&mut session, &mut out, b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b@c>\r\nDATA\r\n");
-        assert_eq!(session.patience(), Patience { idle, rate_min_bytes_s: limits::DATA_RATE_MIN_BYTES_S });
-    }
-
-    #[test]
-    fn a_peer_that_only_stopped_sending_still_hears_the_verdict() {
-        let (mut session, mut out) = session();
-        tell(&mut session, &mut out, b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b@c>\r\nDATA\r\n");
-        session.step(Input::Bytes(b"Hello\r\n.\r\n"), &mut out);
-        assert_eq!(out.ask.take(), Some(Ask::Done { octets: 7 }));
-        session.step(Input::Eof, &mut out);
-        assert_eq!(out.turn, None);
-        out.reply.clear();
-        session.step(Input::Answer(Answer::Queued { id: "q".to_owned() }), &mut out);
-        assert_eq!(out.reply, b"250 2.0.0 Ok: queued as q\r\n");
-        assert_eq!(out.turn, Some(Turn::Close));
-    }
-
-    #[test]
-    fn a_timeout_while_the_world_thinks_is_not_the_peers() {
-        let (mut session, mut out) = session();
-        tell(&mut session, &mut out, b"EHLO a\r\n");
-        session.step(Input::Bytes(b"MAIL FROM:<>\r\n"), &mut out);
-        out.reply.clear();
-        session.step(Input::Timeout, &mut out);
-        assert!(out.turn.is_none() && out.reply.is_empty());
-    }
-
-    #[test]
-    fn an_answer_to_no_question_or_that_does_not_fit_ends_the_conversation() {
-        let (mut session, mut out) = self::session();
-        session.step(Input::Answer(Answer::Yes), &mut out);
-        assert_eq!(out.turn, Some(Turn::Abort));
-        let (mut session, mut out) = self::session();
-        tell(&mut session, &mut out, b"EHLO a\r\n");
-        session.step(Input::Bytes(b"MAIL FROM:<>\r\n"), &mut out);
-        session.step(Input::Answer(Answer::Queued { id: String::new() }), &mut out);
-        assert_eq!(out.turn, Some(Turn::Abort));
-    }
-}
+mod smuggling;
+#[cfg(test)]
+mod tests;

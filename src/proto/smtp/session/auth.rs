@@ -131,7 +131,7 @@ impl Session {
             Answer::No(reply) if reply.is_permanent() => self.login_refused(out),
             Answer::No(reply) => self.judge(&reply, out),
             Answer::Close => self.close(Turn::Close, out),
-            Answer::Queued { .. } => self.close(Turn::Abort, out),
+            Answer::Queued { .. } | Answer::Each(_) => self.close(Turn::Abort, out),
         }
     }
 

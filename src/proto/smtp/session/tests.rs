@@ -1,0 +1,73 @@
+//! The order of it all, told.
+
+use super::*;
+use crate::proto::contract::Session as _;
+
+fn session() -> (Session, Out<Ask>) {
+    let mut out = Out::default();
+    let session = Session::open(Arc::new(Config::default()), &mut out);
+    out.reply.clear();
+    (session, out)
+}
+
+/// Sends lines and answers every ask with yes.
+fn tell(session: &mut Session, out: &mut Out<Ask>, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        bytes = &bytes[session.step(Input::Bytes(bytes), out)..];
+        if out.ask.take().is_some() {
+            session.step(Input::Answer(Answer::Yes), out);
+        }
+    }
+}
+
+#[test]
+fn an_idle_session_is_small_and_may_change_threads() {
+    fn may_change_threads<T: Send>() {}
+    may_change_threads::<Session>();
+    assert!(size_of::<Session>() <= 96, "{} octets", size_of::<Session>());
+}
+
+#[test]
+fn a059_a060_patience_is_for_silence_and_in_a_message_for_slowness_too() {
+    let (mut session, mut out) = session();
+    let idle = Duration::from_secs(limits::SMTP_IDLE_S);
+    assert_eq!(session.patience(), Patience { idle, rate_min_bytes_s: 0 });
+    tell(&mut session, &mut out, b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b@c>\r\nDATA\r\n");
+    assert_eq!(session.patience(), Patience { idle, rate_min_bytes_s: limits::DATA_RATE_MIN_BYTES_S });
+}
+
+#[test]
+fn a_peer_that_only_stopped_sending_still_hears_the_verdict() {
+    let (mut session, mut out) = session();
+    tell(&mut session, &mut out, b"EHLO a\r\nMAIL FROM:<>\r\nRCPT TO:<b@c>\r\nDATA\r\n");
+    session.step(Input::Bytes(b"Hello\r\n.\r\n"), &mut out);
+    assert_eq!(out.ask.take(), Some(Ask::Done { octets: 7 }));
+    session.step(Input::Eof, &mut out);
+    assert_eq!(out.turn, None);
+    out.reply.clear();
+    session.step(Input::Answer(Answer::Queued { id: "q".to_owned() }), &mut out);
+    assert_eq!(out.reply, b"250 2.0.0 Ok: queued as q\r\n");
+    assert_eq!(out.turn, Some(Turn::Close));
+}
+
+#[test]
+fn a_timeout_while_the_world_thinks_is_not_the_peers() {
+    let (mut session, mut out) = session();
+    tell(&mut session, &mut out, b"EHLO a\r\n");
+    session.step(Input::Bytes(b"MAIL FROM:<>\r\n"), &mut out);
+    out.reply.clear();
+    session.step(Input::Timeout, &mut out);
+    assert!(out.turn.is_none() && out.reply.is_empty());
+}
+
+#[test]
+fn an_answer_to_no_question_or_that_does_not_fit_ends_the_conversation() {
+    let (mut session, mut out) = self::session();
+    session.step(Input::Answer(Answer::Yes), &mut out);
+    assert_eq!(out.turn, Some(Turn::Abort));
+    let (mut session, mut out) = self::session();
+    tell(&mut session, &mut out, b"EHLO a\r\n");
+    session.step(Input::Bytes(b"MAIL FROM:<>\r\n"), &mut out);
+    session.step(Input::Answer(Answer::Queued { id: String::new() }), &mut out);
+    assert_eq!(out.turn, Some(Turn::Abort));
+}
