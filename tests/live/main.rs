@@ -10,6 +10,7 @@ mod large;
 mod letter;
 mod private;
 mod safe;
+mod smuggling;
 mod start;
 mod trouble;
 mod undelete;

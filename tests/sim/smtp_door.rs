@@ -253,3 +253,79 @@ fn a_body_is_copied_once_wherever_the_network_cuts_it() {
         assert_eq!(received - received_before, copied - copied_before);
     });
 }
+
+#[test]
+fn a_letter_in_chunks_is_copied_once_and_a_large_one_goes_into_the_log_as_it_comes() {
+    let house = House::new(6, 2, |plan| plan.segment_bytes = 16 << 20);
+    house.tell(async |_| {
+        let body = text(8 << 20);
+        let hash = Sha256::digest(&body);
+        let count = || (observe::here(Counter::BodyBytesReceived), observe::here(Counter::BodyBytesCopied));
+        for (name, chunk_bytes) in [("alice", 1 << 20), ("bob", 70_001)] {
+            let mut sender = Sender::open().await;
+            sender.expect("MAIL FROM:<sender@client.example>", "250").await;
+            sender.expect(&format!("RCPT TO:<{name}@{}>", node::DOMAIN), "250").await;
+            let (received_before, copied_before) = count();
+            let mut left = body.len();
+            for chunk in body.chunks(chunk_bytes) {
+                left -= chunk.len();
+                let last = if left == 0 { " LAST" } else { "" };
+                sender.lines.say(format!("BDAT {}{last}\r\n", chunk.len())).await.expect("connected");
+                sender.lines.say(chunk).await.expect("connected");
+            }
+            for _ in body.chunks(chunk_bytes) {
+                let said = sender.hear().await.expect("connected");
+                assert!(said.starts_with("250"), "{said}");
+            }
+            let (received, copied) = count();
+            assert_eq!(received - received_before, body.len() as u64);
+            // What came while the disk was waited for was held in between.
+            assert!(copied - copied_before <= 2 * body.len() as u64, "{copied} of {received}");
+            let bytes = fetched(name).await.remove(0).bytes;
+            let ours = bytes.len() - body.len();
+            assert!(ours < 1_000 && Sha256::digest(&bytes[ours..]) == hash, "{name}");
+        }
+    });
+    House::over_seeds(async |_| {
+        let mut sender = Sender::open().await;
+        let count = || (observe::here(Counter::BodyBytesReceived), observe::here(Counter::BodyBytesCopied));
+        let (received_before, copied_before) = count();
+        let letter =
+            format!("RCPT TO:<alice@{}>\r\nBDAT 18\r\nSubject: cut\r\n\r\n.\rBDAT 4 LAST\r\n\n.\r\n", node::DOMAIN);
+        let begin = "MAIL FROM:<>\r\n";
+        sender.lines.say(begin).await.expect("connected");
+        for cut in 0..=letter.len() {
+            sender.lines.say(&letter[..cut]).await.expect("connected");
+            shard::sleep(seconds(1)).await;
+            sender.lines.say(letter[cut..].to_owned() + begin).await.expect("connected");
+            for _ in 0..4 {
+                let said = sender.hear().await.expect("connected");
+                assert!(said.starts_with("250"), "{said}");
+            }
+        }
+        // Two line ends and two dots of the second chunk and of the border, whatever was cut.
+        let octets = (letter.len() as u64 + 1) * "Subject: cut\r\n\r\n.\r\n.\r\n".len() as u64;
+        let (received, copied) = count();
+        assert_eq!((received - received_before, copied - copied_before), (octets, octets));
+        assert_eq!(subjects("alice").await.len(), letter.len() + 1);
+    });
+}
+
+#[test]
+fn a060_chunks_that_trickle_are_no_letter() {
+    House::over_seeds(async |_| {
+        let mut sender = Sender::open().await;
+        sender.expect("MAIL FROM:<sender@client.example>", "250").await;
+        sender.expect(&format!("RCPT TO:<alice@{}>", node::DOMAIN), "250").await;
+        let began = shard::now();
+        while sender.lines.say("BDAT 3\r\nx\r\n").await.is_ok() && shard::now().since(began) < seconds(600) {
+            shard::sleep(seconds(20)).await;
+        }
+        let mut said = sender.hear().await.expect("a first word");
+        while said.starts_with("250") {
+            said = sender.hear().await.expect("a last word");
+        }
+        assert!(said.starts_with(TIMED_OUT), "{said}");
+        assert_eq!(subjects("alice").await, [""; 0]);
+    });
+}
