@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! too many entries ─► mark: what is durable, what is decided ─► the log goes on in another segment
-//!   ─► a few accounts at a time, and a segment in between: runs and records up to the mark are folded, lists up to it are written again
+//!   ─► a few accounts at a time, and a segment in between: runs and records up to the mark are folded, lists up to it are
+//!      written again, and records of messages that are kept for their prefix and name a list that has moved
 //!   ─► transfers are said again, debts are paid ─► "forget what was moved up to the mark" is durable
 //! ```
 //!
@@ -14,17 +15,19 @@
 //! moves up to it, and what was decided before lies in the segments up to the mark's, where it is looked for. A crash anywhere
 //! leaves tables that are longer than they need to be, and another mark is made.
 
-use super::moves::Moves;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::moves::{Body, Moves};
 use super::survey::Survey;
 use super::{Pace, Stuck};
 use crate::commit::Bound;
 use crate::disk::Disk;
 use crate::fold::{FoldError, Rewrite};
-use crate::record::{FRAME_BYTES_MAX, Forget, kind};
+use crate::record::{FRAME_BYTES_MAX, Forget, Frame, Record, kind};
 use crate::transaction::Refused;
 use crate::transfer::TransferNumber;
 use crate::types::{AccountId, Lsn, Place};
-use crate::volume::Inner;
+use crate::volume::{Inner, ReadError};
 
 /// Entries that are borne whatever the volume holds: 12 octets each.
 const ENTRIES_MIN: usize = 1 << 18;
@@ -37,6 +40,8 @@ const ENTRIES_EAGER: usize = 16;
 const FADES_AFTER_MS: i64 = 10 * 60 * 1_000;
 /// About what a fold reads and writes, for the pace.
 const FOLD_BYTES: u64 = 8 << 10;
+/// Octets read of a message's record at first.
+const PREFIX_BYTES_GUESS: usize = 2 << 10;
 
 /// Accounts that are seen to before a segment is compacted that is worth it.
 const ACCOUNTS_AT_ONCE: usize = 64;
@@ -189,12 +194,16 @@ impl<D: Disk> Inner<D> {
             Err(_) => return Ok(false),
         }
         let held = self.held(id);
-        let lists: Vec<Place> = {
+        let (lists, prefixes) = {
             let index = &mut *self.index.borrow_mut();
             let Some(account) = index.loaded.get_mut(&id) else { return Ok(true) };
             account.refresh(&index.forwards);
-            let messages = account.mailboxes.values().flat_map(|mailbox| &mailbox.messages);
-            messages.filter(|m| m.is_large() && m.body.segment <= segment).map(|m| m.body).collect()
+            let large = || account.mailboxes.values().flat_map(|mailbox| &mailbox.messages).filter(|m| m.is_large());
+            let lists: BTreeSet<Place> = large().map(|m| m.body).filter(|body| body.segment <= segment).collect();
+            let prefixed = large().filter(|m| m.prefix_len > 0 && m.prefix.segment <= segment);
+            // A copy has the prefix of its original.
+            let prefixes: BTreeMap<Place, Place> = prefixed.map(|m| (m.prefix, m.body)).collect();
+            (lists, prefixes)
         };
         drop(held);
         if !was_there {
@@ -205,6 +214,32 @@ impl<D: Disk> Inner<D> {
                 return Ok(false);
             }
             pace.rest(FOLD_BYTES).await;
+        }
+        for (prefix, body) in prefixes {
+            if !self.rename_prefix(prefix, body).await? {
+                return Ok(false);
+            }
+            pace.rest(FOLD_BYTES).await;
+        }
+        Ok(true)
+    }
+
+    /// A record that is kept for a large message's prefix is written again if its list was moved: such a record lives as long
+    /// as the body that it names, and other than a small body a list moves without it. False: it cannot be read.
+    async fn rename_prefix(&self, prefix: Place, body: Place) -> Result<bool, Stuck> {
+        let (prefix, body) = (self.resolve(prefix), self.resolve(body));
+        let bytes = match self.read_record(prefix, PREFIX_BYTES_GUESS).await {
+            Ok(bytes) => bytes,
+            // A segment with something that is damaged stays, and nobody asks there who lives.
+            Err(ReadError::Damaged | ReadError::Gone) => return Ok(true),
+            Err(_) => return Ok(!self.is_live(body)),
+        };
+        let Ok(frame) = Frame::of(&bytes) else { return Ok(true) };
+        let Ok(Some(Record::Message(message) | Record::Moved(message))) = Record::of(&frame) else { return Ok(true) };
+        if message.body != body && self.is_live(body) {
+            let mut moves = Moves::default();
+            moves.message(prefix.at, frame.payload.to_vec(), Body::At(body));
+            self.move_out(prefix.segment, &moves, true).await?;
         }
         Ok(true)
     }

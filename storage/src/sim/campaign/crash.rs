@@ -43,7 +43,8 @@ pub struct Trial<'a> {
     churn: bool,
     /// What is expunged is retained. Of one seed of eight, in which nothing fails by itself: on a full disk it is not.
     retains: bool,
-    /// Some bodies come in pieces, and accounts have narrow limits: what draws them. Of one seed of eight.
+    /// Some bodies come in pieces, and accounts have narrow limits: what draws them. Of one seed of eight, and of one of four of
+    /// those in which segments come and go.
     narrow: Option<SmallRng>,
 }
 
@@ -82,8 +83,9 @@ impl<'a> Trial<'a> {
             retains: seed % 8 == 3,
             narrow: None,
         };
-        trial.narrow = (seed % 8 == 5).then(|| SmallRng::seed_from_u64(!seed));
         trial.churn = chance.borrow_mut().random_ratio(1, 4);
+        let narrow = seed % 8 == 5 || trial.churn && seed % 4 == 2;
+        trial.narrow = narrow.then(|| SmallRng::seed_from_u64(!seed));
         let mut disk = SimDisk::new(seed);
         let mut said = Said::new(Model { retains: trial.retains, ..Model::default() }, 0);
         let faults = faults && !trial.retains;
