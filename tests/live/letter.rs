@@ -36,6 +36,40 @@ fn a_letter_comes_in_by_smtp_and_is_read_by_pop3_and_imap() {
 }
 
 #[test]
+fn a_letter_that_needs_smtputf8_is_kept_as_it_came_and_says_how_it_came() {
+    let house = House::open(&[]);
+    let mut talk = Talk::with(house.smtp());
+    talk.reply();
+    assert!(talk.ask("EHLO client.test", "250").contains("SMTPUTF8"));
+    talk.ask("MAIL FROM:<j\u{fc}rgen@b\u{fc}cher.test>", "553 5.6.7");
+    talk.ask("MAIL FROM:<j\u{fc}rgen@b\u{fc}cher.test> SMTPUTF8", "250");
+    talk.ask("RCPT TO:<b\u{fc}ro@ringpost.test>", "550 5.1.1");
+    talk.ask("RCPT TO:<alice@ringpost.test>", "250");
+    let body = "Subject: gr\u{fc}\u{df}e\r\n\r\nHello\r\n";
+    talk.send(format!("BDAT {} LAST\r\n{body}", body.len()).as_bytes());
+    assert!(talk.reply().starts_with("250"));
+    // The next transaction has to say so again.
+    talk.ask("MAIL FROM:<>", "250");
+    talk.ask("RCPT TO:<b\u{fc}ro@ringpost.test>", "553 5.6.7");
+    talk.ask("QUIT", "221");
+    let mail = fetch(house.pop3(), "alice@ringpost.test", &house.password("alice@ringpost.test"));
+    assert_eq!(mail.len(), 1);
+    assert!(mail[0].contains("Return-Path: <j\u{fc}rgen@b\u{fc}cher.test>\r\n"), "{}", mail[0]);
+    assert!(mail[0].contains(" with UTF8SMTP id "), "{}", mail[0]);
+    assert!(mail[0].ends_with(body), "{}", mail[0]);
+}
+
+#[test]
+fn a_letter_that_is_refused_for_what_it_is_is_in_the_log_too() {
+    let house = House::open(&[]);
+    let verdict = post(house.smtp(), "", &["alice@ringpost.test"], "Subject: x\r\n\r\n\0");
+    assert!(verdict.starts_with("550 5.6.0"), "{verdict}");
+    let verdict = post(house.smtp(), "", &["alice@ringpost.test"], "Subject: x\r\n\r\nx");
+    assert!(verdict.starts_with("250"), "{verdict}");
+    assert_eq!(house.log().matches("dropped: refused").count(), 1, "{}", house.log());
+}
+
+#[test]
 fn both_founders_are_served_whatever_shard_the_connection_meets() {
     let house = House::open(&["--shards", "2"]);
     for to in ["alice@ringpost.test", "bob@ringpost.test"] {

@@ -65,6 +65,8 @@ fn a_letter_goes_in_and_out_under_tls_by_every_door() {
             assert!(talk.imap("SELECT INBOX", "OK").contains(&"* 2 EXISTS".to_owned()));
             let text = talk.imap("FETCH 1:2 BODY.PEEK[HEADER]", "OK").join("\n");
             assert_eq!(text.matches("with ESMTPSA id").count(), 2, "{text}");
+            assert_eq!(text.matches("tls TLS_").count(), 2, "{text}");
+            assert_eq!(text.matches("(TLSv1.3);").count(), 2, "{text}");
             talk.imap("LOGOUT", "OK");
 
             let mut talk = if private {
