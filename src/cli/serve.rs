@@ -17,7 +17,8 @@ use crate::shard::StartError;
 /// programs can be told to trust. Logins need TLS, except from networks listed with --plaintext-auth-network.
 ///
 /// Settings come from the configuration file: --config FILE, else ringpost.toml in the data directory if it is there. Flags
-/// come before the file. `ringpost config show --effective` lists every setting.
+/// come before the file. `ringpost config show --effective` lists every setting. SIGHUP, or `ringpost tls reload`, reads the
+/// certificates anew.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   ringpost serve

@@ -1,7 +1,7 @@
 //! Real clients do their whole job against the real binary. A client that is not installed is skipped aloud; in CI
 //! (CI set) that is a failure.
 //!
-//! Small ones are driven from here: swaks, smtp-source, curl. The others have a script each, whose first lines say what
+//! Small ones are driven from here: swaks, smtp-source, curl, openssl. The others have a script each, whose first lines say what
 //! it proves: Python's own smtplib, imaplib and poplib, mbsync, OfflineIMAP, getmail, fetchmail, NeoMutt, imapflow,
 //! nodemailer, curl over TLS, and Thunderbird without a screen. They connect as users do: over TLS, with the server's certificate verified.
 
