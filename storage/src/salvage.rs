@@ -86,7 +86,7 @@ impl<D: Disk> Inner<D> {
         let is_last = number == end.segment;
         let stop = if is_last { end.offset } else { segment_bytes };
         let first_of = |number: u32| self.log.borrow().uses.get(&number).and_then(|used| used.first_lsn);
-        let next = first_of(number + 1);
+        let next = first_of(number + 1).or_else(|| self.index.borrow().first_lsn_of_retired(number + 1));
         let mut at = segment::HEADER_BYTES as u64;
         // Of the batch before: a segment that was begun and left empty ends with it.
         let mut last = first_of(number).map_or(0, |first| first.saturating_sub(1));

@@ -13,7 +13,7 @@ use crate::batch::{Header, directory};
 use crate::bugs::{self, Bug};
 use crate::fold::folds_at;
 use crate::record::{AccountPut, Bad, BodyRecord, Gap, Record, Retired, RootRecord};
-use crate::types::{AccountId, MODSEQ_MAX, MailboxId, Modseq, Place};
+use crate::types::{AccountId, Lsn, MODSEQ_MAX, MailboxId, Modseq, Place};
 
 /// Accounts of one volume are numbered up to this: the volume has the upper 16 bits.
 pub const ACCOUNT_NUMBER_MAX: u64 = (1 << 48) - 1;
@@ -239,6 +239,11 @@ impl Index {
     /// True if a segment is gone, and nothing is missing with it.
     pub fn is_retired(&self, segment: u32) -> bool {
         segment < self.head || self.retired.iter().any(|run| (run.first..=run.last).contains(&segment))
+    }
+
+    /// LSN of the first batch that was in a segment that is gone, where the one before it is there.
+    pub fn first_lsn_of_retired(&self, segment: u32) -> Option<Lsn> {
+        self.retired.iter().find(|run| run.first == segment).map(|run| run.first_lsn)
     }
 
     /// Those of a run of segments that are not retired, as runs.

@@ -137,6 +137,7 @@ pub async fn scan<F: File>(
         },
         pending: VecDeque::new(),
         holes: Vec::new(),
+        end_in_doubt: None,
     };
     walk.scan.index.holes = start.is_none() && superblock.head_segment > FIRST_SEGMENT;
     let mut next = head;
@@ -262,6 +263,8 @@ struct Walk {
     pending: VecDeque<Batch>,
     /// Segments that are not there.
     holes: Vec<Hole>,
+    /// Behind the batches of the segment just read, where the next one is not there.
+    end_in_doubt: Option<(u32, u64, u64)>,
 }
 
 /// Segments that are not there, one after the other: lost, or gone for good.
@@ -270,6 +273,8 @@ struct Hole {
     last: u32,
     /// Batches that are missing with them.
     lost: Option<(Lsn, Lsn)>,
+    /// What lies behind the batches of the segment before.
+    before: Option<(u32, u64, u64)>,
 }
 
 impl Walk {
@@ -281,6 +286,7 @@ impl Walk {
         last: bool,
     ) -> Result<(), OpenError> {
         let mut torn = false;
+        self.end_in_doubt = None;
         loop {
             let expected = self.scan.next_lsn;
             if next_first.is_some_and(|first| expected >= first) {
@@ -324,9 +330,12 @@ impl Walk {
                         break;
                     }
                     let Some(next) = next else {
-                        // Where the next segment is missing, that is where the batches were.
+                        // Where the next segment is missing, that is where the batches were, or the first of them.
                         if last || next_first.is_some() {
                             self.tail_damaged(frames, at, last).await?;
+                        } else {
+                            let end = frames.last_written(at).await?.max(at + BLOCK_BYTES).min(frames.segment_bytes);
+                            self.end_in_doubt = Some((frames.segment, at, end - at));
                         }
                         return Ok(());
                     };
@@ -423,7 +432,7 @@ impl Walk {
     /// Segments are not there.
     fn hole(&mut self, first: u32, last: u32) {
         self.scan.index.holes = true;
-        self.holes.push(Hole { first, last, lost: None });
+        self.holes.push(Hole { first, last, lost: None, before: self.end_in_doubt.take() });
     }
 
     /// Which of the segments that are not there are no loss: the log says it, behind them.
@@ -441,9 +450,10 @@ impl Walk {
             let Some(range) = hole.lost else { continue };
             self.scan.lost.retain(|lost| *lost != range);
             // Where the end of the segment before is lost too.
-            let first_lsn = self.scan.index.retired.iter().find(|run| run.first == hole.first).map(|run| run.first_lsn);
+            let first_lsn = self.scan.index.first_lsn_of_retired(hole.first);
             if let Some(first_lsn) = first_lsn.filter(|first_lsn| *first_lsn > range.0) {
                 self.scan.lost.push((range.0, first_lsn - 1));
+                hole.before.into_iter().for_each(|region| self.found_damage(region));
             }
         }
         self.scan.lost.sort_unstable();
