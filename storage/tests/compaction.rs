@@ -565,3 +565,59 @@ fn flags_and_names_are_as_before_also_of_an_account_that_nobody_has_touched_for_
     assert_eq!(look(&block_on(v.volume.load(alice)).unwrap().unwrap()), before);
     assert_eq!(v.volume.account_named("a@x"), Some(alice));
 }
+
+#[test]
+fn an_account_whose_newest_root_rots_is_not_shown_without_what_was_compacted_behind_an_older_one() {
+    let disk = made();
+    let mut v = open(&disk);
+    let (alice, bob) = (v.account("a@x"), v.account("b@x"));
+    for n in 0..18u8 {
+        v.deliver(if n < 3 { alice } else { bob }, &text(2_500, u64::from(n)));
+    }
+    assert!(fold(&mut v, alice));
+    // The first segment lives on, with that root; the letters that follow lie in one that goes.
+    v.deliver(bob, &text(9_000, 20));
+    for n in 21..24u8 {
+        v.deliver(alice, &text(2_500, u64::from(n)));
+    }
+    for n in 0..60u8 {
+        let uid = v.deliver(bob, &text(2_500, u64::from(n)));
+        v.held.clear();
+        expunge(&mut v, bob, INBOX, vec![uid]);
+    }
+    let gone = compact_all(&mut v);
+    assert!(gone.contains(&2) && !gone.contains(&1), "{gone:?}");
+    v.close();
+    let v = open(&disk);
+    assert_eq!(v.uids(alice), [1, 2, 3, 4, 5, 6]);
+    v.close();
+    let (older, newer): (Vec<_>, Vec<_>) = rows(&disk, alice).into_iter().partition(|(name, _)| name == FIRST);
+    assert!(!older.is_empty() && !newer.is_empty(), "{older:?} {newer:?}");
+    newer.iter().for_each(|(name, at)| spoil(&disk, name, |bytes| bytes[at + 40] ^= 1));
+    let v = open(&disk);
+    assert!(
+        matches!(block_on(v.volume.load(alice)), Err(ReadError::Damaged)),
+        "it has six letters: {:?}",
+        v.uids(alice)
+    );
+}
+
+fn fold(v: &mut Open, account: AccountId) -> bool {
+    let told = Rc::new(RefCell::new(false));
+    let (tell, volume) = (told.clone(), v.volume.clone());
+    v.tasks.spawn(async move { *tell.borrow_mut() = volume.fold(account).await.unwrap() });
+    v.tasks.settle();
+    told.take()
+}
+
+/// Where runs of rows of an account begin, those included that nobody uses any more.
+fn rows(disk: &SimDisk, account: AccountId) -> Vec<(String, usize)> {
+    let mut all = Vec::new();
+    for (name, _) in disk.files().into_iter().filter(|(name, _)| name.starts_with("segment-")) {
+        let bytes = disk.peek(&name).unwrap();
+        let is_run =
+            |at: &usize| bytes[*at..].starts_with(b"RPr\n") && bytes[at + 8..at + 16] == account.0.to_le_bytes();
+        all.extend((0..bytes.len() - 16).filter(is_run).map(|at| (name.clone(), at)));
+    }
+    all
+}

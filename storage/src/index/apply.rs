@@ -60,7 +60,12 @@ impl Index {
             }
             // What is gone of the log may have had the account, and a later root has it, or its end.
             if self.apply_record(entry.frame.account, place, &record, &mut tally).is_none() {
-                if self.holes { self.strays += 1 } else { orphans += 1 }
+                if self.holes {
+                    self.strays += 1;
+                    entry.frame.account.into_iter().for_each(|id| self.passed.entry(id).or_default().push(place));
+                } else {
+                    orphans += 1;
+                }
             }
         }
         self.settle(tally);
@@ -304,6 +309,7 @@ impl Index {
     fn put_account(&mut self, id: AccountId, place: Place, put: &AccountPut<'_>) {
         self.last_account = self.last_account.max(id.0 & ACCOUNT_NUMBER_MAX);
         let name_hash = hash_of(self.seed, put.name);
+        self.passed.remove(&id);
         let mut entry = match self.entries.get(id) {
             Some(there) => there.named(name_hash),
             None => {
@@ -329,7 +335,8 @@ impl Index {
         tally.released(&root.released);
         if self.holes {
             let known = self.entries.get(id).cloned();
-            self.entries.insert(Entry::of_root(id, known, root));
+            let passed = self.passed.remove(&id).unwrap_or_default();
+            self.entries.insert(Entry::of_root(id, known, &passed, root));
         }
         let was = self.entries.get(id)?.root;
         self.entries.get_mut(id)?.folded(place, root.folds, root.bytes());

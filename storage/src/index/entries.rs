@@ -68,14 +68,17 @@ impl Entry {
         }
     }
 
-    /// As a root says, where records before it are gone. `known`: as those say that are there.
-    pub fn of_root(id: AccountId, known: Option<Entry>, root: &RootRecord<'_>) -> Self {
-        let mut entry = known.unwrap_or_else(|| {
-            let mut entry = Entry::new(id, root.name_hash);
+    /// As a root says, where records before it are gone. `known`: as those say that are there. `passed`: its last records, while
+    /// nobody knew the account; those behind `through` count, which were on their way when the root was decided.
+    pub fn of_root(id: AccountId, known: Option<Entry>, passed: &Chain, root: &RootRecord<'_>) -> Self {
+        let mut entry = known.unwrap_or_else(|| Entry::new(id, root.name_hash));
+        // It is a link, so that an older root, should this one's rows not read, is not taken for all there was.
+        if entry.chain().newest().is_none_or(|newest| newest < root.through) {
             entry.link(root.through, root.modseq);
-            entry.unfolded = 0;
-            entry
-        });
+            let mut passed: Vec<Place> = passed.newest_first().filter(|place| *place > root.through).collect();
+            passed.reverse();
+            passed.into_iter().for_each(|place| entry.link(place, 0));
+        }
         // A put that was on its way when the root was decided lies before it.
         if entry.put <= root.put {
             entry = entry.named(root.name_hash);
@@ -89,6 +92,11 @@ impl Entry {
         entry.inbox_uidvalidity = root.inbox_uidvalidity;
         entry.used_bytes = root.used_bytes;
         entry.used_messages = root.used_messages;
+        // Of what is in the root some was not here to be counted.
+        let behind = entry.chain().newest_first().filter(|place| *place > root.through).count();
+        if behind < LINKS_MAX {
+            entry.unfolded = root.folds.saturating_add(behind as u32);
+        }
         entry
     }
 

@@ -32,7 +32,7 @@ pub use memory::Memory;
 pub use segments::{Segment, Segments};
 pub use transfers::{Transfers, TransfersAhead};
 
-use crate::record::RetiredRun;
+use crate::record::{Chain, RetiredRun};
 use crate::types::{AccountId, Lsn, MailboxId, Message, Modseq, Place};
 
 /// Everything durable.
@@ -67,6 +67,8 @@ pub struct Index {
     pub holes: bool,
     /// Records that did not fit, and perhaps only because some of the log is gone.
     pub strays: u64,
+    /// The last of them of each account that nobody knows yet: a root may come, or a put. Empty once the log is read.
+    pub passed: HashMap<AccountId, Chain>,
     /// Users of bodies are not known for sure: some of the log is gone, and an account cannot be read.
     pub uncounted: bool,
     /// Batches that were missing when the log was read, first and last of each.

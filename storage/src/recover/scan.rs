@@ -12,7 +12,7 @@
 //! A recycled file is full of what it held before. A batch there is ours only when it names this segment; what follows
 //! our last batch says nothing, so the tail is torn only where a header of ours stands (FORMAT.md, "A recycled file").
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::create::FIRST_SEGMENT;
 use super::frames::{Batch, Frames, Spot, io_error};
@@ -460,6 +460,7 @@ impl Walk {
         self.scan.recovered.damaged.sort_unstable();
         let index = &mut self.scan.index;
         let strays = std::mem::take(&mut index.strays);
+        index.passed = HashMap::new();
         if lost {
             index.orphans += strays;
         }
