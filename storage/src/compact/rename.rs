@@ -8,8 +8,9 @@
 //!   ─► transfers are said again, debts are paid ─► "forget what was moved up to the mark" is durable
 //! ```
 //!
-//! Renaming takes turns with compaction, a few accounts for a segment, and what it writes counts as appends: on a full disk it
-//! gives up, and leaves the last room and the reserve to those who make room.
+//! Renaming takes turns with compaction, a part of all accounts for a segment, so that it ends after so many segments however
+//! many accounts there are. What it writes counts as appends: on a full disk it waits where it stands, and leaves the last room
+//! and the reserve to those who make room.
 //!
 //! Whatever is decided names places as the last durable batch left them. So what is decided after the mark knows of all
 //! moves up to it, and what was decided before lies in the segments up to the mark's, where it is looked for. A crash anywhere
@@ -43,8 +44,11 @@ const FOLD_BYTES: u64 = 8 << 10;
 /// Octets read of a message's record at first.
 const PREFIX_BYTES_GUESS: usize = 2 << 10;
 
-/// Accounts that are seen to before a segment is compacted that is worth it.
+/// Accounts that are seen to, at least, before a segment is compacted that is worth it.
 const ACCOUNTS_AT_ONCE: usize = 64;
+/// One part in so many of all accounts is, if that is more: so many segments are compacted at most between a mark and when it
+/// is forgotten. With a million accounts a turn reads and writes about as much as a segment's compaction.
+const TURNS_MAX: usize = 64;
 
 /// Where renaming stands.
 #[derive(Debug, Default)]
@@ -52,6 +56,8 @@ pub struct Renaming {
     mark: Option<Mark>,
     /// Accounts that were not seen to yet; `None`: the log has not gone on in another segment.
     accounts: Option<Vec<AccountId>>,
+    /// How many there were.
+    accounts_all: usize,
     /// When tables were forgotten last, if they may still be asked for.
     forgot_ms: Option<i64>,
     /// Entries that are borne because fewer could not be reached.
@@ -62,6 +68,11 @@ impl Renaming {
     /// Another mark is to be made.
     fn give_up(&mut self) {
         (self.mark, self.accounts) = (None, None);
+    }
+
+    /// Accounts of one turn.
+    fn turn(&self) -> usize {
+        ACCOUNTS_AT_ONCE.max(self.accounts_all.div_ceil(TURNS_MAX))
     }
 }
 
@@ -81,12 +92,9 @@ impl<D: Disk> Inner<D> {
     pub(super) async fn rename<P: Pace>(&self, pace: &P) -> Result<bool, Stuck> {
         let mut renaming = self.renaming.take();
         let done = self.rename_some(&mut renaming, pace).await;
-        if done.is_err() {
-            renaming.give_up();
-        }
         self.renaming.set(renaming);
         match done {
-            // It needs room and makes none: that is for others.
+            // It needs room and makes none: that is for others. What was seen to is not undone by what came since.
             Err(Stuck::Refused(Refused::DiskFull)) => Ok(false),
             done => done,
         }
@@ -98,7 +106,6 @@ impl<D: Disk> Inner<D> {
             self.index.borrow_mut().forwards.fade();
         }
         if self.is_short() {
-            renaming.give_up();
             return Ok(false);
         }
         let entries = self.index.borrow().forwards.len();
@@ -116,16 +123,22 @@ impl<D: Disk> Inner<D> {
             }
         }
         // Also those that keep nothing that counts: what was expunged may be retained.
-        let all = || self.index.borrow().entries.iter().map(|entry| entry.id).collect();
-        let accounts = renaming.accounts.get_or_insert_with(all);
-        for _ in 0..ACCOUNTS_AT_ONCE {
-            let Some(account) = accounts.pop() else { break };
+        if renaming.accounts.is_none() {
+            let all: Vec<AccountId> = self.index.borrow().entries.iter().map(|entry| entry.id).collect();
+            (renaming.accounts_all, renaming.accounts) = (all.len(), Some(all));
+        }
+        let turn = renaming.turn();
+        let accounts = renaming.accounts.as_mut().expect("just filled");
+        for _ in 0..turn {
+            // It stays in the list until it was seen to.
+            let Some(account) = accounts.last().copied() else { break };
             if !self.rename_account(account, mark.segment, pace).await? {
                 // It is tried again when that costs as much again.
                 renaming.give_up();
                 renaming.entries_min = 2 * entries;
                 return Ok(false);
             }
+            accounts.pop();
         }
         if !accounts.is_empty() {
             return Ok(true);
@@ -276,5 +289,18 @@ impl<D: Disk> Inner<D> {
             all.transfers.extend(pending.iter().map(|pending| (target, pending.number)));
         }
         self.carry_transfers(&all, true).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn however_many_accounts_there_are_they_are_seen_to_in_so_many_turns() {
+        for all in [0, 1, 64, 65, 4_096, 4_097, 13_001, 1_000_000, 100_000_001] {
+            let renaming = Renaming { accounts_all: all, ..Renaming::default() };
+            assert!(all.div_ceil(renaming.turn()) <= TURNS_MAX, "{all}");
+        }
     }
 }

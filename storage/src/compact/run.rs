@@ -44,8 +44,9 @@ impl<D: Disk> Inner<D> {
             let began = self.log.borrow().stats.written_bytes;
             let rests = began < self.rests_until.get() && !pace.is_eager();
             match (more, self.chosen(pace.is_eager()).filter(|_| !rests)) {
-                (Err(why), _) => return Compacted::Stuck(0, why),
-                (Ok(_), Some(segment)) => break (segment, began),
+                // Also where renaming cannot go on: it is not compaction that needs it.
+                (_, Some(segment)) => break (segment, began),
+                (Err(why), None) => return Compacted::Stuck(0, why),
                 (Ok(true), None) => {}
                 (Ok(false), None) => return Compacted::Nothing,
             }
