@@ -67,7 +67,7 @@ impl<D: Disk> Volume<D> {
             live_bytes: index.segments.values().map(|s| s.live).sum(),
             durable: log.durable,
             checkpoint_lsn: log.checkpoint_lsn,
-            behind_bytes: log.clock.bytes,
+            behind_bytes: log.clock.behind,
             checkpoint_age_s: log.checkpoint_age_s,
             last_segment: log.durable_end.segment,
             scrub_next: self.scrub_next(),

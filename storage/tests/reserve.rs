@@ -9,7 +9,7 @@ use std::rc::Rc;
 use ringpost_storage::backup::RESERVE;
 use ringpost_storage::disk::Disk;
 use ringpost_storage::sim::{Fault, OpKind, SimDisk, When};
-use ringpost_storage::{AccountId, Compacted, Flags, FlagsHow, Op, Outcome, Pace, Refused, Transaction};
+use ringpost_storage::{AccountId, Compacted, Flags, FlagsHow, Op, Outcome, Pace, Refused, Settings, Transaction};
 use support::*;
 
 fn has_reserve(disk: &SimDisk) -> bool {
@@ -315,4 +315,34 @@ fn a055_what_a_missing_reserve_will_take_is_not_free() {
     v.volume.heartbeat();
     v.tasks.settle();
     assert!(has_reserve(&disk));
+}
+
+#[test]
+fn a055_what_is_young_on_a_full_disk_is_compacted_without_anything_new() {
+    let disk = made();
+    // Not for their size: a checkpoint comes when the last one is half a minute old, and something has come since.
+    let mut v = try_open_with(&disk, Settings { checkpoint_bytes: 1 << 30, ..settings() }).unwrap();
+    let alice = v.account("a@x");
+    for n in 0..2 {
+        v.deliver(alice, &text(5_000, n));
+        for _ in 0..60 {
+            v.volume.heartbeat();
+            v.tasks.settle();
+        }
+    }
+    assert_eq!(v.volume.stats().checkpoints, 2);
+    for n in 2..60 {
+        v.deliver(alice, &text(5_000, n));
+    }
+    disk.set_free_bytes(1_000);
+    v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: (1..=50).collect() });
+    // No second passes, and nobody changes anything.
+    let freed = (0..20).filter(|_| matches!(compact(&mut v), Compacted::Segment { .. })).count();
+    assert!(freed > 3, "{freed} segments");
+    let checkpoints = v.volume.stats().checkpoints;
+    let more = (0..20).filter(|_| matches!(compact(&mut v), Compacted::Segment { .. })).count();
+    assert_eq!((more, v.volume.stats().checkpoints), (0, checkpoints), "it comes to rest");
+    assert_eq!(v.uids(alice).len(), 10);
+    v.close();
+    assert_eq!(open(&disk.kill()).uids(alice).len(), 10);
 }

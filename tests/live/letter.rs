@@ -61,11 +61,12 @@ fn a_letter_that_needs_smtputf8_is_kept_as_it_came_and_says_how_it_came() {
 
 #[test]
 fn a_letter_that_is_refused_for_what_it_is_is_in_the_log_too() {
-    let house = House::open(&[]);
+    let mut house = House::open(&[]);
     let verdict = post(house.smtp(), "", &["alice@ringpost.test"], "Subject: x\r\n\r\n\0");
     assert!(verdict.starts_with("550 5.6.0"), "{verdict}");
     let verdict = post(house.smtp(), "", &["alice@ringpost.test"], "Subject: x\r\n\r\nx");
     assert!(verdict.starts_with("250"), "{verdict}");
+    assert_eq!(house.stop(), Some(0), "{}", house.log());
     assert_eq!(house.log().matches("dropped: refused").count(), 1, "{}", house.log());
 }
 

@@ -25,6 +25,9 @@ pub const FILES_MAX: u32 = 1 << 12;
 /// Pages written at once.
 const RUN_PAGES_MAX: usize = 256;
 
+/// Free pages that are kept, for each that the last checkpoint wrote.
+const READY_TIMES: usize = 3;
+
 /// The newest checkpoint has it.
 const LIVE: u8 = 1;
 /// The one before has it.
@@ -286,6 +289,19 @@ impl<F: File> Pages<F> {
         for used in self.used.iter_mut().filter(|used| **used & NEXT != 0) {
             *used &= !NEXT;
             self.free += usize::from(*used == 0);
+        }
+    }
+
+    /// Makes a file ahead where free pages are few, so that on a disk that is full by then the next checkpoints, behind which
+    /// space comes back, need none. `cost`: octets that the last one wrote. What goes wrong with that harms nobody.
+    pub async fn make_ready<D: Disk<File = F>>(&mut self, disk: &D, cost: u64) {
+        let wanted = (self.pages_per_file as usize / 2).max(READY_TIMES * cost as usize / PAGE_BYTES);
+        let number = self.last_file + 1;
+        if self.free >= wanted || number >= FILES_MAX {
+            return;
+        }
+        if let Ok(file) = disk.create(&name(number), u64::from(self.pages_per_file) * PAGE_BYTES as u64).await {
+            self.add(number, file);
         }
     }
 

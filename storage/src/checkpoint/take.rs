@@ -15,6 +15,8 @@ const LOG_TIMES: u64 = 200;
 const WRITTEN_FREELY: u64 = 128 << 10;
 /// The log grows by so many octets at most: an opening reads so much in less than a second.
 const LOG_BYTES_MAX: u64 = 256 << 20;
+/// Where all segments together are few, it is this part of them: what lies behind the two last ones cannot be compacted.
+const LOG_PART: u64 = 16;
 
 /// What has come since the last checkpoint.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +27,12 @@ pub struct Clock {
     pub seconds: u32,
     /// Octets that the last one wrote; 0: not known.
     pub cost: u64,
+    /// Octets of batches behind the last one that is durable.
+    pub behind: u64,
+    /// Octets of all segments: the log grows by a part of them at most.
+    pub files: u64,
+    /// So many are wanted at once, because what would make room has no two of them behind it yet.
+    pub hurry: u8,
 }
 
 impl Clock {
@@ -35,6 +43,12 @@ impl Clock {
         }
     }
 
+    /// A batch with changes is durable.
+    pub fn grow(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.behind += bytes;
+    }
+
     /// It counts from now on.
     fn begin(&mut self) {
         (self.bytes, self.seconds) = (0, 0);
@@ -42,9 +56,10 @@ impl Clock {
 
     /// True when a checkpoint is to be taken.
     pub fn is_due(&self, settings: &Settings) -> bool {
-        let worth = (self.cost.saturating_sub(WRITTEN_FREELY) * LOG_TIMES).min(LOG_BYTES_MAX);
+        let worth =
+            (self.cost.saturating_sub(WRITTEN_FREELY) * LOG_TIMES).min(LOG_BYTES_MAX).min(self.files / LOG_PART);
         let bytes = settings.checkpoint_bytes.max(worth);
-        settings.checkpoint_bytes > 0 && (self.bytes >= bytes || self.seconds >= SECONDS_MAX)
+        settings.checkpoint_bytes > 0 && (self.hurry > 0 || self.bytes >= bytes || self.seconds >= SECONDS_MAX)
     }
 }
 
@@ -52,14 +67,19 @@ impl Clock {
 /// room for it, it is put off until as much has come again.
 pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
     if inner.log.borrow().distrusted {
-        inner.log.borrow_mut().clock.begin();
+        let clock = &mut inner.log.borrow_mut().clock;
+        clock.begin();
+        clock.hurry = 0;
         return false;
     }
     let Some(mut pages) = inner.pages.take() else { return false };
-    let (position, small) = {
+    let began = pages.written_bytes();
+    let (position, behind, small) = {
         let mut index = inner.index.borrow_mut();
         let mut log = inner.log.borrow_mut();
         log.clock.begin();
+        log.clock.files = log.files.len() as u64 * inner.facts.segment_bytes;
+        let behind = log.clock.behind;
         index.entries.marks.begin();
         index.segments.marks.begin();
         index.forwards.marks.begin();
@@ -71,7 +91,7 @@ pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
             prev: log.prev,
             stale_to: log.stale_to,
         };
-        (position, pages.changed(object::small(&index, log.uses.range(..log.active))))
+        (position, behind, pages.changed(object::small(&index, log.uses.range(..log.active))))
     };
     let mut slice = small;
     let written = loop {
@@ -122,16 +142,22 @@ pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
         true => {
             pages.durable();
             stats.checkpoints += 1;
-            let cost = pages.written_bytes() - stats.checkpoint_bytes;
-            stats.checkpoint_bytes += cost;
-            log.clock.cost = cost;
+            stats.checkpoint_bytes = pages.written_bytes();
+            log.clock.cost = pages.written_bytes() - began;
+            log.clock.behind -= behind;
+            log.clock.hurry = log.clock.hurry.saturating_sub(1);
         }
         false => {
             pages.give_up();
             stats.checkpoints_put_off += 1;
+            log.clock.hurry = 0;
         }
     }
+    let (room, cost) = (!log.no_room && !log.failed, log.clock.cost);
     drop(log);
+    if durable && room {
+        pages.make_ready(&inner.disk, cost).await;
+    }
     inner.pages.replace(Some(pages));
     durable
 }

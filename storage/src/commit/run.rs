@@ -201,7 +201,7 @@ async fn commit<D: Disk>(inner: &Inner<D>, gather: Gather, sealed: Sealed) {
         // A heartbeat is nobody's news: it need not be vouched for itself.
         log.vouched = log.durable;
     } else {
-        log.clock.bytes += total_bytes;
+        log.clock.grow(total_bytes);
     }
     let wants_keeper = log.wanted_segment().is_some() || log.clock.is_due(&inner.settings);
     drop(log);

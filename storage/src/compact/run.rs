@@ -25,6 +25,9 @@ const SHORT_SEGMENTS: u64 = 4;
 /// Where in a record its slot is.
 const SLOT_AT: usize = 12;
 
+/// Checkpoints that have to be behind a segment before it may be compacted.
+const BEHIND: u8 = 2;
+
 impl<D: Disk> Inner<D> {
     /// See [`crate::Volume::compact`].
     pub async fn compact<P: Pace>(&self, pace: &P) -> Compacted {
@@ -72,7 +75,8 @@ impl<D: Disk> Inner<D> {
         }
     }
 
-    /// The segment that is worth most.
+    /// The segment that is worth most. Where space is short and only segments without two checkpoints behind them are worth it,
+    /// those are taken now: nothing else may come, for which one would be taken.
     fn chosen(&self, eager: bool) -> Option<u32> {
         let index = self.index.borrow();
         let log = self.log.borrow();
@@ -97,10 +101,23 @@ impl<D: Disk> Inner<D> {
             Candidate { segment, live }
         };
         let candidates: Vec<Candidate> = sealed.filter(may).map(candidate).collect();
-        let young = log.files.range(..log.active).filter(|(n, _)| !log.is_checkpointed(**n)).count() as u64;
+        let young: Vec<Candidate> = log
+            .files
+            .range(..log.active)
+            .filter(|(n, _)| !log.is_checkpointed(**n))
+            .map(|(n, _)| candidate(*n))
+            .collect();
         let segment_bytes = self.facts.segment_bytes;
-        let ground = Ground { segment_bytes, active: log.active, young_bytes: young * segment_bytes, short, eager };
-        plan::choose(&candidates, ground)
+        let young_bytes = young.len() as u64 * segment_bytes;
+        let ground = Ground { segment_bytes, active: log.active, young_bytes, short, eager };
+        let chosen = plan::choose(&candidates, ground);
+        let may_come = short && chosen.is_none() && plan::choose(&young, Ground { young_bytes: 0, ..ground }).is_some();
+        drop((index, log, stuck));
+        if may_come {
+            self.log.borrow_mut().clock.hurry = BEHIND;
+            self.keep_bell.ring();
+        }
+        chosen
     }
 
     async fn compact_segment<P: Pace>(&self, number: u32, pace: &P) -> Result<u64, Stuck> {

@@ -85,7 +85,7 @@ pub async fn open<D: Disk>(
     log.checkpoints = checkpoints;
     log.checkpointed = checkpointed;
     log.checkpoint_lsn = checkpoint_lsn;
-    log.clock.bytes = recovered.bytes;
+    log.clock.grow(recovered.bytes);
     let facts = Create {
         store: log.superblock.store,
         volume: log.superblock.volume,
