@@ -2,76 +2,40 @@
 //!
 //! Each is a mistake that somebody could make in this code, at the very place where it would be made. In a build with the
 //! feature `bugs` one of them can be switched on for a thread, or by `RINGPOST_BUG=NAME` for a process; in any other build
-//! [`on`] is false at compile time. Who catches which is in `tests/sim/bugs.rs` and `tests/sim_doors/bugs.rs`.
+//! `on` is false at compile time. Who finds which, as far as it was looked at, is in `tests/bugs.tsv`.
 
-/// A mistake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
+ringpost_storage::mistakes! {
     /// A sender has its `250` before the letter is durable.
-    EarlyYes,
+    EarlyYes = "early-yes",
     /// A transfer is settled at its source before it is durable at its target.
-    SettleEarly,
+    SettleEarly = "settle-early",
     /// Nobody calls the courier for what a letter owes to other volumes.
-    ForgetCourier,
+    ForgetCourier = "forget-courier",
     /// EXPUNGE is answered before it is durable.
-    EarlyExpunge,
+    EarlyExpunge = "early-expunge",
+    /// QUIT is answered before what it deletes is gone for good.
+    EarlyQuit = "early-quit",
     /// What a client said before its conversation was handed over is lost.
-    LoseHeld,
+    LoseHeld = "lose-held",
     /// The new home of an account that moved is not believed.
-    StaleHome,
-}
-
-impl Bug {
-    /// All of them.
-    pub const ALL: &[Bug] =
-        &[Bug::EarlyYes, Bug::SettleEarly, Bug::ForgetCourier, Bug::EarlyExpunge, Bug::LoseHeld, Bug::StaleHome];
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Bug::EarlyYes => "early-yes",
-            Bug::SettleEarly => "settle-early",
-            Bug::ForgetCourier => "forget-courier",
-            Bug::EarlyExpunge => "early-expunge",
-            Bug::LoseHeld => "lose-held",
-            Bug::StaleHome => "stale-home",
-        }
-    }
+    StaleHome = "stale-home",
+    /// What a move that was cut off has left stays.
+    KeepLeft = "keep-left",
+    /// An account that moves is frozen after the last look at what changed.
+    FreezeLate = "freeze-late",
+    /// Where nobody knows whether an account has arrived, it takes changes again in its old home.
+    ThawUnknown = "thaw-unknown",
+    /// A courier takes a load that was not answered for one that has arrived.
+    SkipUnanswered = "skip-unanswered",
+    /// A start keeps no room for what volumes owe one another.
+    ForgetExpected = "forget-expected",
+    /// What was handed to the disk and is not vouched for counts as not kept.
+    UnknownIsRefused = "unknown-is-refused",
 }
 
 #[cfg(feature = "bugs")]
 thread_local! {
-    static NOW: std::cell::Cell<Option<Bug>> = std::cell::Cell::new(of_process());
     static EXTENSION_OUT: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
-}
-
-/// The one that the environment asks for. (A name that is none of these may be the store's.)
-#[cfg(feature = "bugs")]
-fn of_process() -> Option<Bug> {
-    let name = std::env::var("RINGPOST_BUG").ok()?;
-    Bug::ALL.iter().copied().find(|bug| bug.name() == name)
-}
-
-/// Switches one on for this thread, or all off.
-#[cfg(feature = "bugs")]
-pub fn switch(bug: Option<Bug>) {
-    NOW.with(|now| now.set(bug));
-}
-
-/// True if the mistake is to be made.
-#[cfg(feature = "bugs")]
-#[must_use]
-pub fn on(bug: Bug) -> bool {
-    NOW.with(|now| now.get() == Some(bug))
-}
-
-/// True if the mistake is to be made.
-#[cfg(not(feature = "bugs"))]
-#[inline(always)]
-#[must_use]
-pub const fn on(_: Bug) -> bool {
-    false
 }
 
 /// Takes out, on this thread, whatever honours an extension of SMTP that EHLO goes on to offer; or puts all back.

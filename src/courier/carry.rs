@@ -113,6 +113,10 @@ impl Round<'_> {
                 let all = (0..).take(pending[0].copies.len()).collect();
                 vec![Landing { uids: Vec::new(), bounced: all }]
             }
+            Err(Stuck::There(_) | Stuck::OnTheWay) if bugs::on(Bug::SkipUnanswered) => {
+                self.there = last;
+                return Ok(());
+            }
             Err(stuck) => return Err(stuck),
         };
         drop(ahead);

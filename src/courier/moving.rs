@@ -21,6 +21,7 @@ use ringpost_storage::{
 };
 
 use super::collect::{Uncollected, collect};
+use crate::bugs::{self, Bug};
 use crate::directory::{Change, Home};
 use crate::limits;
 use crate::mailbox::anew::Anew;
@@ -220,8 +221,14 @@ impl Move<'_> {
             self.give_up().await;
             return Err(why);
         }
-        self.volume.freeze(self.account);
+        let late = bugs::on(Bug::FreezeLate);
+        if !late {
+            self.volume.freeze(self.account);
+        }
         let last = self.last_of_it().await;
+        if late {
+            self.volume.freeze(self.account);
+        }
         let info = match last {
             Ok(info) => info,
             Err(why) => {
@@ -245,6 +252,10 @@ impl Move<'_> {
                 self.give_up().await;
                 self.volume.thaw(self.account);
                 Err(format!("volume {}: {why}; the account stays where it is", self.to))
+            }
+            Err(_) if bugs::on(Bug::ThawUnknown) => {
+                self.volume.thaw(self.account);
+                Err(format!("volume {} does not answer; the account stays where it is", self.to))
             }
             Err(_) => Err(format!(
                 "volume {} does not say whether it has the account: it takes no changes until the server was started again",

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ringpost_storage::{Decided, Lost, Op, Outcome, Refused, Transaction, Volume};
 
+use crate::bugs::{self, Bug};
 use crate::limits;
 use crate::shard::{self, Disk};
 
@@ -59,6 +60,7 @@ async fn settled(decided: Decided) -> Result<Vec<Outcome>, Undone> {
         Some(Ok(())) => Ok(decided.outcomes),
         Some(Err(Lost::NoRoom)) => Err(Undone::Refused(Refused::DiskFull)),
         Some(Err(Lost::NotWritten)) => Err(Undone::NotWritten),
+        Some(Err(Lost::Unknown)) | None if bugs::on(Bug::UnknownIsRefused) => Err(Undone::NotWritten),
         Some(Err(Lost::Unknown)) | None => Err(Undone::Unknown),
     }
 }

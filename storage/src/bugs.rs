@@ -1,12 +1,13 @@
 //! Faults on purpose: what the tests are tested with.
 //!
 //! Each is a mistake that somebody could make in this code, at the very place where it would be made. In a build with the
-//! feature `bugs` one of them can be switched on for a thread; in any other build [`on`] is false at compile time. Who
-//! catches which is in `tests/bugs.rs`.
-//!
-//! `RINGPOST_BUG=NAME` switches one on for all threads of a process, so that a whole suite can be run with it.
+//! feature `bugs` one of them can be switched on for a thread, or by `RINGPOST_BUG=NAME` for all threads of a process; in any
+//! other build `on` is false at compile time. Who finds which is in `tests/bugs.tsv` of the whole project, as far as it was looked at, and which campaign
+//! does within how many seeds in `tests/bugs.rs`.
 
-macro_rules! bugs {
+/// Declares mistakes: `enum Bug` with `ALL` and `name`, and `switch` and `on`. A crate that uses it has a feature `bugs`.
+#[macro_export]
+macro_rules! mistakes {
     ($($(#[doc = $doc:literal])* $bug:ident = $name:literal,)*) => {
         /// A mistake.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,10 +27,61 @@ macro_rules! bugs {
                 }
             }
         }
+
+        #[cfg(feature = "bugs")]
+        thread_local! {
+            static NOW: std::cell::Cell<Option<Bug>> = std::cell::Cell::new(of_process());
+        }
+
+        /// The one that the environment asks for. (A name that is none of these may be another crate's.)
+        #[cfg(feature = "bugs")]
+        fn of_process() -> Option<Bug> {
+            let name = std::env::var("RINGPOST_BUG").ok()?;
+            Bug::ALL.iter().copied().find(|bug| bug.name() == name)
+        }
+
+        /// Switches one on for this thread, or all off.
+        #[cfg(feature = "bugs")]
+        pub fn switch(bug: Option<Bug>) {
+            NOW.with(|now| now.set(bug));
+        }
+
+        /// True if the mistake is to be made.
+        #[cfg(feature = "bugs")]
+        #[must_use]
+        pub fn on(bug: Bug) -> bool {
+            static SAID: [std::sync::atomic::AtomicBool; Bug::ALL.len()] =
+                [const { std::sync::atomic::AtomicBool::new(false) }; Bug::ALL.len()];
+            if !SAID[bug as usize].swap(true, std::sync::atomic::Ordering::Relaxed) {
+                $crate::bugs::reached(bug.name());
+            }
+            NOW.with(|now| now.get() == Some(bug))
+        }
+
+        /// True if the mistake is to be made.
+        #[cfg(not(feature = "bugs"))]
+        #[inline(always)]
+        #[must_use]
+        pub const fn on(_: Bug) -> bool {
+            false
+        }
     };
 }
 
-bugs! {
+/// Tells that this process has come by the place of a mistake: a line in the file `RINGPOST_BUGS_REACHED`, if that is set. With a
+/// mistake whose place a test does not reach it goes as without.
+///
+/// # Panics
+/// When that file cannot be written.
+#[cfg(feature = "bugs")]
+pub fn reached(name: &str) {
+    use std::io::Write;
+    let Some(path) = std::env::var_os("RINGPOST_BUGS_REACHED") else { return };
+    let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+    file.and_then(|mut file| file.write_all(format!("{name}\n").as_bytes())).expect("it can be written");
+}
+
+mistakes! {
     /// A commit is acknowledged before its sync.
     AckBeforeSync = "ack-before-sync",
     /// A new file's name is not synced.
@@ -88,37 +140,16 @@ bugs! {
     ForgetForward = "forget-forward",
     /// A batch calls itself durable.
     VouchEarly = "vouch-early",
-}
-
-#[cfg(feature = "bugs")]
-thread_local! {
-    static NOW: std::cell::Cell<Option<Bug>> = std::cell::Cell::new(of_process());
-}
-
-/// The one that the environment asks for. (A name that is none of these may be another crate's.)
-#[cfg(feature = "bugs")]
-fn of_process() -> Option<Bug> {
-    let name = std::env::var("RINGPOST_BUG").ok()?;
-    Bug::ALL.iter().copied().find(|bug| bug.name() == name)
-}
-
-/// Switches one on for this thread, or all off.
-#[cfg(feature = "bugs")]
-pub fn switch(bug: Option<Bug>) {
-    NOW.with(|now| now.set(bug));
-}
-
-/// True if the mistake is to be made.
-#[cfg(feature = "bugs")]
-#[must_use]
-pub fn on(bug: Bug) -> bool {
-    NOW.with(|now| now.get() == Some(bug))
-}
-
-/// True if the mistake is to be made.
-#[cfg(not(feature = "bugs"))]
-#[inline(always)]
-#[must_use]
-pub const fn on(_: Bug) -> bool {
-    false
+    /// Old places are not named anew in accounts that keep nothing but what was expunged, and then forgotten.
+    ForgetRetained = "forget-retained",
+    /// What was expunged is kept by the letter's date, and not by when it was expunged.
+    RetainByDate = "retain-by-date",
+    /// A scrub reads bodies and does not hold them against their checksums.
+    ScrubUnverified = "scrub-unverified",
+    /// A large body that nobody has any more lets its list go, and not its pieces.
+    ForgetPieces = "forget-pieces",
+    /// A quota counts what is durable, and not what is decided.
+    QuotaOfDurable = "quota-of-durable",
+    /// Appends use what is left of the reserve.
+    AppendInReserve = "append-in-reserve",
 }

@@ -15,6 +15,7 @@
 //!   is never refused for it.
 //! - Removed accounts are gone at once; so is what is expunged in mailboxes whose names begin as this one's.
 
+use crate::bugs::{self, Bug};
 use crate::disk::Disk;
 use crate::loaded::Loaded;
 use crate::record::{KEYWORD_BYTES_MAX, KEYWORDS_MAX};
@@ -122,7 +123,10 @@ impl<D: Disk> Volume<D> {
     pub async fn forget(&self, account: AccountId, before_ms: i64, now_ms: i64) -> Result<u64, ForgetError> {
         let Some(loaded) = self.load(account).await? else { return Ok(0) };
         let Some(mailbox) = loaded.mailbox_named(RETAINED) else { return Ok(0) };
-        let old = |message: &&Message| message.saved_ms() < before_ms;
+        let old = |message: &&Message| match bugs::on(Bug::RetainByDate) {
+            true => message.internal_ms < before_ms,
+            false => message.saved_ms() < before_ms,
+        };
         let uids: Vec<Uid> = loaded
             .mailbox(mailbox, |m| m.messages().iter().filter(old).map(|message| message.uid).collect())
             .unwrap_or_default();

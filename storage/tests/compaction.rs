@@ -448,7 +448,7 @@ fn a_copy_s_prefix_and_body_outlive_its_original() {
 }
 
 #[test]
-fn large_bodies_move_piece_by_piece_and_go_when_nobody_has_them() {
+pub fn large_bodies_move_piece_by_piece_and_go_when_nobody_has_them() {
     let facts = ringpost_storage::Create { segment_bytes: 1 << 20, ..facts() };
     let disk = made_with(&facts);
     let mut v = open(&disk);

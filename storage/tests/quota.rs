@@ -53,7 +53,7 @@ fn an_account_at_its_limit_takes_no_letter_until_something_goes() {
 }
 
 #[test]
-fn what_is_only_decided_counts_too() {
+pub fn what_is_only_decided_counts_too() {
     let disk = made();
     let mut v = open(&disk);
     let alice = v.account("a@x");

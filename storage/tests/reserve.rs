@@ -45,7 +45,7 @@ fn expunge(account: AccountId, uid: u32) -> Op {
 }
 
 #[test]
-fn a055_what_makes_room_goes_on_in_the_reserve_and_appends_wait_for_the_next_one() {
+pub fn a055_what_makes_room_goes_on_in_the_reserve_and_appends_wait_for_the_next_one() {
     let disk = made();
     let mut v = open(&disk);
     let alice = v.account("a@x");

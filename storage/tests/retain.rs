@@ -131,7 +131,7 @@ fn a_removed_mailbox_leaves_its_messages_for_a_while() {
 }
 
 #[test]
-fn what_is_old_is_forgotten_and_its_space_comes_back() {
+pub fn what_is_old_is_forgotten_and_its_space_comes_back() {
     let (disk, alice) = letters();
     let mut v = reopened(&disk);
     let before = v.volume.space();
@@ -251,7 +251,7 @@ impl Pace for Keen {
 }
 
 #[test]
-fn it_is_found_also_when_old_places_were_forgotten() {
+pub fn it_is_found_also_when_old_places_were_forgotten() {
     let disk = made();
     let with = Settings { checkpoint_bytes: 32 << 10, ..retaining() };
     let mut v = try_open_with(&disk, with.clone()).unwrap();

@@ -94,7 +94,7 @@ fn a_volume_that_is_well_is_read_whole_and_once_a_period() {
 }
 
 #[test]
-fn rot_is_told_once_and_rot_in_what_nobody_has_is_not() {
+pub fn rot_is_told_once_and_rot_in_what_nobody_has_is_not() {
     let disk = letters();
     let spoil_body = |n: u64| {
         let body = text(5_000, n);

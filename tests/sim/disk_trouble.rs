@@ -15,7 +15,7 @@ use crate::post::{House, Sender, by_imap, deliver, kept, seconds, subjects};
 const FREE: u64 = 1 << 40;
 
 #[test]
-fn a054_a_disk_that_hangs_costs_the_verdict_and_doubles_nothing() {
+pub fn a054_a_disk_that_hangs_costs_the_verdict_and_doubles_nothing() {
     House::over_seeds(async |house| {
         assert!(kept(&deliver("alice", "before", "x").await));
         let hangs = house.hang(0);
@@ -209,7 +209,7 @@ fn a055_removing_goes_on_in_the_reserve_and_mail_is_taken_again_when_there_is_ro
 }
 
 #[test]
-fn a056_a_failed_sync_is_no_verdict_and_only_its_own_volume_stops() {
+pub fn a056_a_failed_sync_is_no_verdict_and_only_its_own_volume_stops() {
     House::over_seeds(async |house| {
         for name in ["alice", "bob"] {
             assert!(kept(&deliver(name, "before", "x").await));
@@ -385,7 +385,7 @@ fn a056_a_change_of_flags_nobody_vouches_for_gets_no_verdict() {
 }
 
 #[test]
-fn a056_deletions_by_pop3_nobody_vouches_for_get_no_verdict() {
+pub fn a056_deletions_by_pop3_nobody_vouches_for_get_no_verdict() {
     House::over_seeds(async |house| {
         assert!(kept(&deliver("alice", "one", "x").await));
         shard::sleep(seconds(5)).await;

@@ -97,7 +97,7 @@ fn a197_who_was_promised_a_place_that_somebody_else_took_hears_it_at_the_end() {
 }
 
 #[test]
-fn a197_room_for_a_letter_on_its_way_is_kept_through_a_power_cut() {
+pub fn a197_room_for_a_letter_on_its_way_is_kept_through_a_power_cut() {
     for seed in 0..12 {
         House::new(seed, 2, |node| node.accept_on = vec![0]).tell(async |house| {
             limit(house, "bob", None, Some(1)).await;

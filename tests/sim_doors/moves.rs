@@ -3,6 +3,7 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use ringpost::boot::node::Node;
 use ringpost::config::DoorPlan;
 use ringpost::serve::Service;
 use ringpost::shard;
-use ringpost::shard::sim::{NodeId, World};
+use ringpost::shard::sim::{NodeId, OpKind, World};
 use serde_json::{Value, json};
 
 use crate::{Client, SMTP, accounts, operator, plan, send, start_as};
@@ -120,15 +121,35 @@ async fn begin(name: &str, to: u16) -> u64 {
 /// Waits until a job has ended; how.
 async fn ended(job: u64) -> Value {
     for _ in 0..10_000 {
-        let answer = operator().await.ask(json!({"verb": "jobs"})).await;
-        let jobs = answer["jobs"].as_array().expect("a list").clone();
-        let found = jobs.into_iter().find(|j| j["id"] == json!(job)).expect("it is remembered");
-        if found["state"] != json!("running") {
-            return found["state"].clone();
+        let state = state(job).await;
+        if state != json!("running") {
+            return state;
         }
         shard::sleep(Duration::from_millis(5)).await;
     }
     panic!("job {job} does not end");
+}
+
+/// How a job stands.
+async fn state(job: u64) -> Value {
+    let answer = operator().await.ask(json!({"verb": "jobs"})).await;
+    let jobs = answer["jobs"].as_array().expect("a list").clone();
+    jobs.into_iter().find(|j| j["id"] == json!(job)).expect("it is remembered")["state"].clone()
+}
+
+/// Nothing written to the volume gets anywhere while this is true.
+fn hang(world: &World, volume: u16) -> Rc<Cell<bool>> {
+    let hangs = Rc::new(Cell::new(true));
+    let now = hangs.clone();
+    world.disk(0, &PathBuf::from(format!("/data/volume-{volume:03}"))).set_delay(Some(Rc::new(move |kind| {
+        let hangs = now.clone();
+        Box::pin(async move {
+            while hangs.get() && matches!(kind, OpKind::Write | OpKind::Sync) {
+                shard::sleep(Duration::from_millis(10)).await;
+            }
+        })
+    })));
+    hangs
 }
 
 /// Accounts in each volume.
@@ -229,7 +250,7 @@ fn a197_a_large_letter_and_the_limits_of_its_account_move_with_it() {
 }
 
 #[test]
-fn letters_that_come_during_a_move_are_taken_once_or_refused() {
+pub fn letters_that_come_during_a_move_are_taken_once_or_refused() {
     let all = Rc::new(Cell::new(0));
     for seed in 0..6 {
         let all = all.clone();
@@ -275,7 +296,7 @@ fn letters_that_come_during_a_move_are_taken_once_or_refused() {
 }
 
 #[test]
-fn a_power_cut_at_any_moment_of_a_move_leaves_the_account_in_one_place_whole() {
+pub fn a_power_cut_at_any_moment_of_a_move_leaves_the_account_in_one_place_whole() {
     let (mut moved, mut stayed) = (0, 0);
     for step in 0..60 {
         story(step % 8, async |world, node| {
@@ -301,6 +322,80 @@ fn a_power_cut_at_any_moment_of_a_move_leaves_the_account_in_one_place_whole() {
     }
     println!("{moved} moved, {stayed} stayed");
     assert!(moved > 3 && stayed > 3, "the cuts are where they should be: {moved}, {stayed}");
+}
+
+#[test]
+pub fn a_power_cut_before_the_old_place_is_given_up_leaves_the_account_in_the_new_one() {
+    let arrived = Cell::new(0);
+    for seed in 0..24 {
+        story(seed, async |world, node| {
+            furnish().await;
+            let before = stand("alice").await;
+            begin("alice", 1).await;
+            shard::sleep(Duration::from_micros(700 * seed)).await;
+            // What is there can arrive in the other volume, and cannot go here.
+            let hangs = hang(world, 0);
+            shard::sleep(Duration::from_secs(1)).await;
+            world.crash(node);
+            hangs.set(false);
+            let node = start_as(world, with_imap(false));
+            assert_eq!(stand("alice").await, before, "seed {seed}");
+            shard::sleep(Duration::from_secs(2)).await;
+            let there = homes().await;
+            assert!(there == [1, 3] || there == [2, 2], "seed {seed}: {there:?}");
+            for n in 0..4 {
+                send("alice", &format!("after {n}"), "x").await;
+            }
+            world.crash(node);
+            start_as(world, with_imap(false));
+            assert_eq!(subjects("alice").await[4..], ["after 0", "after 1", "after 2", "after 3"], "seed {seed}");
+            assert_eq!(homes().await, there, "seed {seed}");
+            // What was left is gone: nothing is in the way back.
+            let to = if there == [1, 3] { 0 } else { 1 };
+            assert_eq!(ended(begin("alice", to).await).await, json!("done"), "seed {seed}");
+            arrived.set(arrived.get() + u32::from(there == [1, 3]));
+        });
+    }
+    println!("{} had arrived", arrived.get());
+    assert!(arrived.get() > 3, "the hang begins where it should: {}", arrived.get());
+}
+
+#[test]
+pub fn a_move_that_its_target_does_not_answer_leaves_the_account_as_it_is_and_loses_no_letter() {
+    let silent = Cell::new(0);
+    for step in 0..24 {
+        story(step % 4, async |world, node| {
+            furnish().await;
+            let job = begin("alice", 1).await;
+            shard::sleep(Duration::from_micros(700 * step)).await;
+            let hangs = hang(world, 1);
+            let mut how = state(job).await;
+            while how == json!("running") {
+                shard::sleep(Duration::from_secs(5)).await;
+                how = state(job).await;
+            }
+            let mut taken = Vec::new();
+            for subject in ["meanwhile 1", "meanwhile 2"] {
+                if try_send(subject).await {
+                    taken.push(subject);
+                }
+            }
+            let nobody_knows = how.to_string().contains("does not say");
+            assert!(!nobody_knows || taken.is_empty(), "what comes now may come to the wrong place: {taken:?}");
+            hangs.set(false);
+            shard::sleep(Duration::from_secs(2)).await;
+            world.crash(node);
+            start_as(world, with_imap(false));
+            let found = subjects("alice").await;
+            assert_eq!(&found[found.len() - taken.len()..], taken, "step {step}: {how}");
+            shard::sleep(Duration::from_secs(2)).await;
+            assert_eq!(homes().await.iter().sum::<u64>(), 4, "step {step}: it lives once");
+            assert!(try_send("after").await, "step {step}");
+            silent.set(silent.get() + u32::from(nobody_knows));
+        });
+    }
+    println!("{} moves of which nobody knows", silent.get());
+    assert!(silent.get() > 0, "the hang begins where it should");
 }
 
 #[test]

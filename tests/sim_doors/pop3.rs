@@ -101,7 +101,7 @@ fn a139_without_quit_nothing_is_deleted_and_ids_stay() {
 }
 
 #[test]
-fn a140_a_crash_in_quit_leaves_all_or_none() {
+pub fn a140_a_crash_in_quit_leaves_all_or_none() {
     let outcomes = RefCell::new([0_u32; 2]);
     for delay_us in [0, 500, 2_000, 5_000, 20_000] {
         over_seeds(async |world, node| {

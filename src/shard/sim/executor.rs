@@ -119,12 +119,19 @@ pub(super) struct Here {
 
 thread_local! {
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+    /// Polls of all runs of this thread.
+    static STEPS: Cell<u64> = const { Cell::new(0) };
     static WORLDS: RefCell<BTreeMap<u64, Weak<Core>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// True while this thread polls a task of a world.
 pub(super) fn is_here() -> bool {
     HERE.try_with(|here| here.borrow().is_some()).unwrap_or(false)
+}
+
+/// See [`super::steps`].
+pub(super) fn steps() -> u64 {
+    STEPS.with(Cell::get)
 }
 
 /// The task being polled.
@@ -257,6 +264,7 @@ impl Core {
                 continue;
             };
             steps += 1;
+            STEPS.with(|all| all.set(all.get() + 1));
             steps_now += 1;
             assert!(steps_now < STEPS_AT_ONE_TIME_MAX, "seed {}: livelock; ready: {}", self.seed, self.names());
             assert!(steps < STEPS_MAX, "seed {}: no end after {STEPS_MAX} steps; live: {}", self.seed, self.names());

@@ -219,6 +219,12 @@ impl<T> Future for Task<T> {
     }
 }
 
+/// Polls that this thread has made in its worlds: how long a story is, whatever the machine.
+#[must_use]
+pub fn steps() -> u64 {
+    executor::steps()
+}
+
 /// The connection's number, for faults.
 ///
 /// # Panics

@@ -152,7 +152,7 @@ impl<F> Log<F> {
         }
         let room = if joins { room } else { self.room_after(0) };
         let fits = room >= bound.bytes;
-        if bound.appends && self.reserve.is_in_use() {
+        if bound.appends && self.reserve.is_in_use() && !bugs::on(Bug::AppendInReserve) {
             return Err(Refused::DiskFull);
         }
         if self.no_room {
@@ -181,7 +181,7 @@ impl<F> Log<F> {
     pub fn has_room(&self, octets: u64) -> bool {
         let open_bytes = self.queue.back().filter(|g| !g.closed).map_or(0, Gather::bytes);
         let fits = || self.room_after(open_bytes) >= octets.saturating_add(self.kept_bytes());
-        !self.reserve.is_in_use() && (!self.no_room || fits())
+        (!self.reserve.is_in_use() || bugs::on(Bug::AppendInReserve)) && (!self.no_room || fits())
     }
 
     /// True if there is a segment behind the one that gathers, or the reserve would be one.

@@ -2,6 +2,7 @@
 //! less. Until then they only take space.
 
 use super::{Pace, Stuck};
+use crate::bugs::{self, Bug};
 use crate::commit::Bound;
 use crate::disk::Disk;
 use crate::record::{FRAME_BYTES_MAX, Frame, Piece, Record, Released, ReleasedList, kind};
@@ -26,6 +27,9 @@ impl<D: Disk> Inner<D> {
                 }
                 let piece = |p: &Piece| Released { body: now(p.place), len: p.len, large: false, rows: false };
                 let mut gone: Vec<Released> = pieces.iter().map(piece).collect();
+                if bugs::on(Bug::ForgetPieces) {
+                    gone.clear();
+                }
                 gone.push(Released { body: now(list), len: 0, large: true, rows: false });
                 gather.push(kind::RELEASE, |out| ReleasedList::encode(out, 0, 0, &gone));
                 true

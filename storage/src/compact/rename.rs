@@ -21,9 +21,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::moves::{Body, Moves};
 use super::survey::Survey;
 use super::{Pace, Stuck};
+use crate::bugs::{self, Bug};
 use crate::commit::Bound;
 use crate::disk::Disk;
 use crate::fold::{FoldError, Rewrite};
+use crate::index::Entry;
 use crate::record::{FRAME_BYTES_MAX, Forget, Frame, Record, kind};
 use crate::transaction::Refused;
 use crate::transfer::TransferNumber;
@@ -124,7 +126,9 @@ impl<D: Disk> Inner<D> {
         }
         // Also those that keep nothing that counts: what was expunged may be retained.
         if renaming.accounts.is_none() {
-            let all: Vec<AccountId> = self.index.borrow().entries.iter().map(|entry| entry.id).collect();
+            let counts = |entry: &&Entry| !bugs::on(Bug::ForgetRetained) || entry.used_messages > 0;
+            let all: Vec<AccountId> =
+                self.index.borrow().entries.iter().filter(counts).map(|entry| entry.id).collect();
             (renaming.accounts_all, renaming.accounts) = (all.len(), Some(all));
         }
         let turn = renaming.turn();

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use smallvec::SmallVec;
 
 use super::{Entry, Index, TransfersAhead};
+use crate::bugs::{self, Bug};
 use crate::record::Chain;
 use crate::transaction::Refused;
 use crate::types::{AccountId, Flags, Limits, Lsn, MailboxId, Modseq, Quota, Uid};
@@ -152,6 +153,9 @@ impl Ahead {
     pub fn quota(&self, index: &Index, id: AccountId) -> Option<Quota> {
         let (used_bytes, used_messages, limits) = match (self.accounts.get(&id), index.entries.get(id)) {
             (Some(account), _) if account.removed => return None,
+            (Some(_), Some(entry)) if bugs::on(Bug::QuotaOfDurable) => {
+                (entry.used_bytes, entry.used_messages, entry.limits())
+            }
             (Some(account), _) => (account.used_bytes, account.used_messages, account.limits),
             (None, Some(entry)) => (entry.used_bytes, entry.used_messages, entry.limits()),
             (None, None) => return None,
