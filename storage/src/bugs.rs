@@ -2,8 +2,8 @@
 //!
 //! Each is a mistake that somebody could make in this code, at the very place where it would be made. In a build with the
 //! feature `bugs` one of them can be switched on for a thread, or by `RINGPOST_BUG=NAME` for all threads of a process; in any
-//! other build `on` is false at compile time. Who finds which is in `tests/bugs.tsv` of the whole project, as far as it was looked at, and which campaign
-//! does within how many seeds in `tests/bugs.rs`.
+//! other build `on` is false at compile time. Which campaign or story finds which, and within how many seeds, is in
+//! `tests/bugs.rs`; `tests/bugs.tsv` of the whole project has which test does, as far as it was looked at.
 
 /// Declares mistakes: `enum Bug` with `ALL` and `name`, and `switch` and `on`. A crate that uses it has a feature `bugs`.
 #[macro_export]
