@@ -127,8 +127,7 @@ impl<D: Disk> Inner<D> {
         // Also those that keep nothing that counts: what was expunged may be retained.
         if renaming.accounts.is_none() {
             let counts = |entry: &&Entry| !bugs::on(Bug::ForgetRetained) || entry.used_messages > 0;
-            let all: Vec<AccountId> =
-                self.index.borrow().entries.iter().filter(counts).map(|entry| entry.id).collect();
+            let all: Vec<AccountId> = self.index.borrow().entries.iter().filter(counts).map(|entry| entry.id).collect();
             (renaming.accounts_all, renaming.accounts) = (all.len(), Some(all));
         }
         let turn = renaming.turn();
