@@ -133,28 +133,29 @@ pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
         index.segments.marks.end(durable);
         index.forwards.marks.end(durable);
     }
-    let mut log = inner.log.borrow_mut();
-    if durable {
-        (log.checkpoint_lsn, log.checkpoint_age_s) = (position.lsn, Some(0));
-    }
-    let stats = &mut log.stats;
-    match durable {
-        true => {
-            pages.durable();
-            stats.checkpoints += 1;
-            stats.checkpoint_bytes = pages.written_bytes();
-            log.clock.cost = pages.written_bytes() - began;
-            log.clock.behind -= behind;
-            log.clock.hurry = log.clock.hurry.saturating_sub(1);
+    let (room, cost) = {
+        let mut log = inner.log.borrow_mut();
+        if durable {
+            (log.checkpoint_lsn, log.checkpoint_age_s) = (position.lsn, Some(0));
         }
-        false => {
-            pages.give_up();
-            stats.checkpoints_put_off += 1;
-            log.clock.hurry = 0;
+        let stats = &mut log.stats;
+        match durable {
+            true => {
+                pages.durable();
+                stats.checkpoints += 1;
+                stats.checkpoint_bytes = pages.written_bytes();
+                log.clock.cost = pages.written_bytes() - began;
+                log.clock.behind -= behind;
+                log.clock.hurry = log.clock.hurry.saturating_sub(1);
+            }
+            false => {
+                pages.give_up();
+                stats.checkpoints_put_off += 1;
+                log.clock.hurry = 0;
+            }
         }
-    }
-    let (room, cost) = (!log.no_room && !log.failed, log.clock.cost);
-    drop(log);
+        (!log.no_room && !log.failed, log.clock.cost)
+    };
     if durable && room {
         pages.make_ready(&inner.disk, cost).await;
     }
