@@ -40,8 +40,11 @@ pub const BODY_BYTES_IN_MEMORY_MAX: u64 = 256 << 10;
 /// The same for one of which octets have been put away: less, because it is long, and because whoever reads it takes as much
 /// at a time.
 pub const BODY_BYTES_PUT_AWAY: u64 = 128 << 10;
-/// What a transaction counts for whose MAIL announces no size, octets: with the others it is held against what is free, and where
-/// that is too little MAIL is answered 452 4.3.1.
+/// The part of what is announced and on its way to a volume that counts against others, of one address (IPv4) or /64 (IPv6),
+/// exempt networks aside. More counts against itself alone: where there is no room for all of it, 452 4.3.1.
+pub const BODY_BYTES_EXPECTED_PER_ADDRESS_MAX: u64 = BODY_BYTES_IN_FLIGHT_PER_ADDRESS_MAX;
+/// What a message counts for whose MAIL announces no size, octets: with the others it is held against what is free, and where
+/// that is too little MAIL or DATA is answered 452 4.3.1.
 pub const MAIL_BYTES_UNANNOUNCED: u64 = 32 << 10;
 /// Octets of a refused message read on, so that the refusal can be said. More: the connection closes.
 pub const OVERSIZE_DRAIN_BYTES_MAX: u64 = 1 << 20;

@@ -105,8 +105,9 @@ fn expand(office: &Office, letter: Letter) -> (Deliver, (BodyCharge, Option<Inco
     (Deliver { volume, body, copies, owed, received_ms }, (charge, incoming))
 }
 
-/// The volume that decides a letter to these.
-fn deciding_volume(office: &Office, recipients: &[Recipient]) -> VolumeId {
+/// The volume that decides a letter to these, who are at least one.
+#[must_use]
+pub fn deciding_volume(office: &Office, recipients: &[Recipient]) -> VolumeId {
     let mut sizes: BTreeMap<VolumeId, usize> = BTreeMap::new();
     recipients.iter().for_each(|r| *sizes.entry(r.home.volume).or_default() += 1);
     let (well, here) = (|volume| !office.has_failed(volume), |volume| office.volume(volume).is_some());

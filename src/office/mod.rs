@@ -125,7 +125,7 @@ pub struct Office {
     shard_count: u16,
     /// Message octets on their way in.
     pub budget: Budget,
-    /// What open transactions have announced.
+    /// What is announced and on its way in.
     expected: Expected,
     /// Who carries what the volumes here owe to others.
     pub couriers: Couriers,
@@ -297,7 +297,12 @@ impl Office {
     /// A charge for a message that this peer sends.
     #[must_use]
     pub fn charge(&self, peer: Peer) -> BodyCharge {
-        self.budget.open(self.census.key(peer, &self.settings.exempt_networks))
+        self.budget.open(self.payer(peer))
+    }
+
+    /// Whose part of a bound for octets this peer takes; `None`: only the sums bound him.
+    fn payer(&self, peer: Peer) -> charge::Payer {
+        self.census.key(peer, &self.settings.exempt_networks)
     }
 
     /// A place among the handshakes under way, before anything is computed for one; `None`: this address has too many
@@ -366,18 +371,6 @@ impl Office {
     #[must_use]
     pub fn all_failed(&self) -> bool {
         volumes::live(self).all(|volume| self.has_failed(volume))
-    }
-
-    /// A transaction in which so many octets are announced; `None`: no volume of this shard has room for them beside what others
-    /// have announced (RELIABILITY §4.8). A volume that failed is not full, and those of other shards refuse at commit.
-    #[must_use]
-    pub fn expect(&self, announced: Option<u64>) -> Option<Expecting> {
-        let expecting = self.expected.open(announced);
-        let octets = self.expected.octets();
-        let now_ms = i64::try_from(shard::wall_ms()).unwrap_or(i64::MAX);
-        let volumes = self.volumes.borrow();
-        let has_room = volumes.is_empty() || volumes.values().any(|v| v.has_room(octets, now_ms));
-        has_room.then_some(expecting)
     }
 
     /// True if this peer may log in without TLS.

@@ -3,7 +3,7 @@
 //! ```text
 //!   AUTH ─► the office knows the name and the password; submission asks nothing else before (A013)
 //!   MAIL ─► room on the disk?      RCPT ─► route: mailbox here | nobody | relaying
-//!   DATA ─► a letter, signed with our trace fields      pieces ─► letter      end ─► intake ─► 250 | 4xx | 5xx | silence
+//!   DATA ─► room in its volume?  a letter, signed with our trace fields      pieces ─► letter      end ─► intake ─► 250 | 4xx | 5xx | silence
 //! ```
 
 use std::rc::Rc;
@@ -44,7 +44,7 @@ pub async fn serve(office: Rc<Office>, service: Service, wire: Box<Wire>) {
         account: None,
         sender: None,
         utf8: false,
-        size: 0,
+        announced: None,
         recipients: Vec::new(),
         paths: Vec::new(),
         letter: None,
@@ -61,12 +61,12 @@ struct SmtpDoor {
     sender: Option<ReversePath>,
     /// SMTPUTF8 was declared.
     utf8: bool,
-    size: u64,
+    announced: Option<u64>,
     recipients: Vec<Recipient>,
     /// The recipients as the client wrote them, duplicates aside.
     paths: Vec<ForwardPath>,
     letter: Option<Box<Letter>>,
-    /// What was announced, while it may come.
+    /// What was announced, while it comes.
     expecting: Option<Expecting>,
 }
 
@@ -153,13 +153,12 @@ impl SmtpDoor {
         if self.office.all_failed() {
             return no(421, (4, 3, 2), "No mailbox can be written now, closing");
         }
-        self.expecting = self.office.expect(size);
-        if self.expecting.is_none() {
-            return no(452, (4, 3, 1), "Insufficient system storage, try again later");
+        if !self.office.has_room(self.peer, size) {
+            return later(Why::DiskFull);
         }
         self.sender = Some(sender);
         self.utf8 = utf8;
-        self.size = size.unwrap_or(0);
+        self.announced = size;
         Answer::Yes
     }
 
@@ -173,7 +172,7 @@ impl SmtpDoor {
                 if self.office.has_failed(home.volume) {
                     return later(Why::VolumeFailed);
                 }
-                if !quota::has_room(&self.office, home, self.size).await {
+                if !quota::has_room(&self.office, home, self.announced.unwrap_or(0)).await {
                     return match self.office.settings.over_quota {
                         OverQuota::Defer => later(Why::OverQuota),
                         OverQuota::Reject => no(552, (5, 2, 2), "The mailbox is full"),
@@ -193,8 +192,13 @@ impl SmtpDoor {
         let Some(sender) = self.sender.as_ref().filter(|_| !self.recipients.is_empty()) else {
             return no(503, (5, 5, 1), "Valid RCPT command must precede DATA");
         };
+        let volume = intake::deciding_volume(&self.office, &self.recipients);
+        self.expecting = self.office.expect(volume, self.peer, self.announced);
+        if self.expecting.is_none() {
+            return later(Why::DiskFull);
+        }
         let recipients = std::mem::take(&mut self.recipients);
-        let mut letter = Letter::new(&self.office, self.peer, recipients, self.size);
+        let mut letter = Letter::new(&self.office, self.peer, recipients, self.announced.unwrap_or(0));
         let mut fields = Vec::with_capacity(512);
         trace::return_path(&mut fields, sender);
         let only = match self.paths.as_slice() {

@@ -112,23 +112,63 @@ fn a055_what_open_transactions_have_announced_counts_against_what_is_free() {
         // What must stay free, and a little more: half as much again as is announced.
         house.disk(0).set_free_bytes((128 << 20) + (4 << 20));
         let mail = |octets: u64| format!("MAIL FROM:<a@client.example> SIZE={octets}");
+        let rcpt = "RCPT TO:<alice@ringpost.test>";
         let (mut first, mut second) = (Sender::open().await, Sender::open().await);
+        // Who only announces takes no room from anybody.
         first.expect(&mail(2 << 20), "250").await;
+        first.expect(rcpt, "250").await;
+        second.expect(&mail(2 << 20), "250").await;
+        second.expect(rcpt, "250").await;
+        // Who has been asked for it does.
+        first.expect("DATA", "354").await;
+        second.expect("DATA", "452 4.3.1").await;
+        second.expect("RSET", "250").await;
         second.expect(&mail(1 << 20), "452 4.3.1").await;
         second.expect(&mail(1 << 19), "250").await;
-        second.expect("RSET", "250").await;
-        first.expect("RSET", "250").await;
-        second.expect(&mail(1 << 20), "250").await;
-        first.expect(&mail(2 << 20), "452 4.3.1").await;
+        assert_eq!(by_imap("alice", "APPEND INBOX {1048576}").await, "NO UNAVAILABLE");
         // Whoever goes away sends nothing any more.
-        drop(second);
+        drop(first);
         shard::sleep(seconds(1)).await;
-        first.expect(&mail(2 << 20), "250").await;
+        second.expect(&mail(2 << 20), "250").await;
         // What came is not announced any more.
-        first.expect("RCPT TO:<alice@ringpost.test>", "250").await;
-        first.expect("DATA", "354").await;
-        assert!(kept(&first.finish("short", "after all").await));
-        Sender::open().await.expect(&mail(2 << 20), "250").await;
+        second.expect(rcpt, "250").await;
+        second.expect("DATA", "354").await;
+        assert!(kept(&second.finish("short", "after all").await));
+        // A client that appends takes its room, too.
+        let mut client = Client::in_inbox("alice").await;
+        client.lines.say("t APPEND INBOX {2097152}\r\n").await.expect("connected");
+        assert!(client.lines.line().await.expect("a word").starts_with('+'));
+        second.expect(&mail(1 << 20), "452 4.3.1").await;
+        drop(client);
+        shard::sleep(seconds(1)).await;
+        second.expect(&mail(2 << 20), "250").await;
+    });
+}
+
+#[test]
+fn a055_one_address_cannot_keep_the_others_out_by_announcing() {
+    let house = House::new(12, 1, |plan| plan.settings.exempt_networks.clear());
+    house.tell(async |house| {
+        house.disk(0).set_free_bytes((128 << 20) + (200 << 20));
+        let mail = format!("MAIL FROM:<a@client.example> SIZE={}", limits::MESSAGE_BYTES_MAX);
+        let mut senders = Vec::new();
+        for _ in 0..limits::CONNECTIONS_PER_ADDRESS_MAX {
+            let mut sender = Sender::open_from([192, 0, 2, 7].into()).await;
+            sender.expect(&mail, "250").await;
+            sender.expect("RCPT TO:<alice@ringpost.test>", "250").await;
+            senders.push(sender);
+        }
+        let mut other = Sender::open_from([192, 0, 2, 8].into()).await;
+        other.expect(&mail, "250").await;
+        // There is room for two of them, each half as much again.
+        for (n, sender) in senders.iter_mut().enumerate() {
+            sender.expect("DATA", if n < 2 { "354" } else { "452 4.3.1" }).await;
+        }
+        other.expect("RSET", "250").await;
+        other.expect(&mail, "250").await;
+        other.expect("RCPT TO:<alice@ringpost.test>", "250").await;
+        other.expect("DATA", "354").await;
+        assert!(kept(&other.finish("of another", "address").await));
     });
 }
 

@@ -108,7 +108,11 @@ pub struct Sender {
 
 impl Sender {
     pub async fn open() -> Sender {
-        let mut sender = Sender { lines: knock(Ipv4Addr::LOCALHOST.into()).await };
+        Sender::open_from(Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    pub async fn open_from(address: IpAddr) -> Sender {
+        let mut sender = Sender { lines: knock(address).await };
         let greeting = sender.hear().await.expect("a greeting");
         assert!(greeting.starts_with("220"), "{greeting}");
         sender.expect("EHLO client.example", "250").await;

@@ -14,7 +14,7 @@ use crate::net::wire::Wire;
 use crate::observe::{self, Counter};
 use crate::office::durable::{Undone, make_durable};
 use crate::office::uploads::room_for_octets;
-use crate::office::{BodyCharge, Incoming, Office};
+use crate::office::{BodyCharge, Expecting, Incoming, Office};
 use crate::proto::imap::{Announced, Answer, Append, No, Set};
 use crate::shard::{self, Peer};
 
@@ -33,6 +33,8 @@ pub(super) struct Upload {
     charge: BodyCharge,
     /// Octets charged for the present one.
     charged: u64,
+    /// What was announced of it, while it comes.
+    expecting: Option<Expecting>,
     /// Where octets go when they are too many for memory.
     incoming: Option<Incoming>,
     /// Octets that all together may have.
@@ -91,6 +93,9 @@ impl Upload {
         match incoming.put(octets).await {
             Ok(pieces) => {
                 bodies.into_iter().zip(pieces).for_each(|(body, pieces)| body.follow(pieces));
+                if let Some(expecting) = &mut self.expecting {
+                    expecting.is_there(self.present.body.len() - self.present.body.in_memory());
+                }
                 self.charge.give_back();
                 self.charged = self.present.body.in_memory();
                 if !self.charge.add(self.charged) {
@@ -109,6 +114,7 @@ impl Upload {
         self.whole = Vec::new();
         self.present.body = Body::default();
         self.incoming = None;
+        self.expecting = None;
         self.charge.give_back();
     }
 }
@@ -119,7 +125,7 @@ impl Door {
         let mailbox = self.named(&append.mailbox).ok_or(No::TryCreate)?;
         let bytes_max = self.office.settings.message_bytes_max;
         let mut charge = self.office.charge(peer);
-        let charged = self.ask_room(&mut charge, append.message.size, bytes_max)?;
+        let (charged, expecting) = self.ask_room(&mut charge, append.message.size, bytes_max, peer)?;
         let mut keywords = None;
         let present = self.incoming(mailbox, append.message, &mut keywords)?;
         self.upload = Some(Box::new(Upload {
@@ -129,6 +135,7 @@ impl Door {
             present,
             charge,
             charged,
+            expecting: Some(expecting),
             incoming: None,
             bytes_max,
             whole_bytes: 0,
@@ -138,7 +145,7 @@ impl Door {
     }
 
     /// The present message is whole, and another is to come. After NO none of them is kept.
-    pub(super) fn append_more(&mut self, announced: Announced) -> Done {
+    pub(super) fn append_more(&mut self, announced: Announced, peer: Peer) -> Done {
         let Some(mut upload) = self.upload.take() else { return Err(No::ServerBug.into()) };
         if let Some(no) = upload.refused {
             observe::count(Counter::MessagesRefusedImap);
@@ -149,7 +156,10 @@ impl Door {
         if announced.size > left && announced.size <= upload.bytes_max {
             return Err(No::Limit.into());
         }
-        upload.charged = self.ask_room(&mut upload.charge, announced.size, left)?;
+        // What is whole is there, or little.
+        upload.expecting = None;
+        let (charged, expecting) = self.ask_room(&mut upload.charge, announced.size, left, peer)?;
+        (upload.charged, upload.expecting) = (charged, Some(expecting));
         let next = self.incoming(upload.mailbox, announced, &mut upload.keywords)?;
         let whole = std::mem::replace(&mut upload.present, next);
         upload.whole.push(whole);
@@ -157,17 +167,16 @@ impl Door {
         Ok(Answer::Go)
     }
 
-    /// Charges a message, if there may be room for it; the octets charged. The client sends a synchronising literal only
-    /// when it is told to go on: no use in asking for what cannot be kept.
-    fn ask_room(&self, charge: &mut BodyCharge, size: u64, bytes_max: u64) -> Result<u64, No> {
+    /// Charges a message, if there may be room for it; the octets charged, and what is expected. The client sends a
+    /// synchronising literal only when it is told to go on: no use in asking for what cannot be kept.
+    fn ask_room(&self, charge: &mut BodyCharge, size: u64, bytes_max: u64, peer: Peer) -> Result<(u64, Expecting), No> {
         let octets = size.clamp(CHARGED_BYTES_MIN, limits::BODY_BYTES_IN_MEMORY_MAX);
         if size > bytes_max {
-            Err(No::TooBig)
-        } else if !self.who().volume.has_room(size, wall_ms()) || !charge.add(octets) {
-            Err(No::Unavailable)
-        } else {
-            Ok(octets)
+            return Err(No::TooBig);
         }
+        let volume = self.who().volume.facts().volume;
+        let expecting = self.office.expect(volume, peer, Some(size)).ok_or(No::Unavailable)?;
+        if charge.add(octets) { Ok((octets, expecting)) } else { Err(No::Unavailable) }
     }
 
     fn incoming(

@@ -268,7 +268,7 @@ impl Door {
             Ask::Copy(copy) => self.copy(&copy, wire).await,
             Ask::Expunge(expunge) => self.expunge(expunge.uids.as_ref()).await,
             Ask::AppendBegin(append) => self.append_begin(append, wire.peer()),
-            Ask::AppendMore(announced) => self.append_more(announced),
+            Ask::AppendMore(announced) => self.append_more(announced, wire.peer()),
             Ask::AppendDone => self.append_done(wire).await,
             Ask::AppendDrop => {
                 self.upload = None;
