@@ -129,6 +129,7 @@ fn a055_what_open_transactions_have_announced_counts_against_what_is_free() {
         // Whoever goes away sends nothing any more.
         drop(first);
         shard::sleep(seconds(1)).await;
+        second.expect("RSET", "250").await;
         second.expect(&mail(2 << 20), "250").await;
         // What came is not announced any more.
         second.expect(rcpt, "250").await;

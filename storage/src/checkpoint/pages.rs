@@ -293,16 +293,22 @@ impl<F: File> Pages<F> {
     }
 
     /// Makes a file ahead where free pages are few, so that on a disk that is full by then the next checkpoints, behind which
-    /// space comes back, need none. `cost`: octets that the last one wrote. What goes wrong with that harms nobody.
-    pub async fn make_ready<D: Disk<File = F>>(&mut self, disk: &D, cost: u64) {
+    /// space comes back, need none. `cost`: octets that the last one wrote.
+    ///
+    /// # Errors
+    /// When the disk says no, for another reason than room or descriptors.
+    pub async fn make_ready<D: Disk<File = F>>(&mut self, disk: &D, cost: u64) -> Result<(), Not> {
         let wanted = (self.pages_per_file as usize / 2).max(READY_TIMES * cost as usize / PAGE_BYTES);
         let number = self.last_file + 1;
         if self.free >= wanted || number >= FILES_MAX {
-            return;
+            return Ok(());
         }
-        if let Ok(file) = disk.create(&name(number), u64::from(self.pages_per_file) * PAGE_BYTES as u64).await {
-            self.add(number, file);
+        match disk.create(&name(number), u64::from(self.pages_per_file) * PAGE_BYTES as u64).await {
+            Ok(file) => self.add(number, file),
+            Err(why) if passes(&why) => {}
+            Err(_) => return Err(Not::Failed),
         }
+        Ok(())
     }
 
     async fn alloc<D: Disk<File = F>>(&mut self, disk: &D) -> Result<PageNumber, Not> {

@@ -156,8 +156,8 @@ pub async fn take<D: Disk>(inner: &Inner<D>) -> bool {
         }
         (!log.no_room && !log.failed, log.clock.cost)
     };
-    if durable && room {
-        pages.make_ready(&inner.disk, cost).await;
+    if durable && room && pages.make_ready(&inner.disk, cost).await.is_err() {
+        inner.fail();
     }
     inner.pages.replace(Some(pages));
     durable
