@@ -187,20 +187,8 @@ fn a_backup_taken_while_letters_come_is_a_whole_volume_of_one_moment() {
     assert_eq!(v.deliver(alice, b"more\r\n"), 8);
 }
 
-/// In no hurry, and never waits.
-struct Calm;
-
-impl ringpost_storage::Pace for Calm {
-    fn now_ms(&self) -> i64 {
-        NOW_MS
-    }
-
-    async fn rest(&self, _: u64) {}
-}
-
 #[test]
 fn a_volume_that_was_compacted_is_whole_and_so_is_a_copy_of_it() {
-    use ringpost_storage::Compacted;
     use ringpost_storage::backup::{RESERVE, SUPERBLOCK};
     let disk = made();
     let mut v = open(&disk);
@@ -212,20 +200,7 @@ fn a_volume_that_was_compacted_is_whole_and_so_is_a_copy_of_it() {
     let held = block_on(v.volume.load(alice)).unwrap();
     v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: (1..=100).filter(|uid| uid % 7 != 0).collect() });
     drop(held);
-    let mut went = 0;
-    loop {
-        let told = std::rc::Rc::new(std::cell::RefCell::new(None));
-        let (tell, volume) = (told.clone(), v.volume.clone());
-        v.tasks.spawn(async move {
-            let done = volume.compact(&Calm).await;
-            *tell.borrow_mut() = Some(done);
-        });
-        v.tasks.settle();
-        match told.take().expect("it comes to an end") {
-            Compacted::Segment { .. } => went += 1,
-            _ => break,
-        }
-    }
+    let went = compact_all(&mut v).len();
     assert!(went >= 3, "{went}");
     let marked = v.volume.mark();
     let copy = SimDisk::new(1);

@@ -7,39 +7,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use ringpost_storage::sim::SimDisk;
-use ringpost_storage::{AccountId, Body, Compacted, Create, Op, Outcome, Pace, Target, Transaction, Uid, Upload};
+use ringpost_storage::{AccountId, Body, Compacted, Create, Op, Outcome, Target, Transaction, Uid, Upload};
 use support::*;
-
-/// Whatever can be done is worth it.
-struct Keen;
-
-impl Pace for Keen {
-    fn now_ms(&self) -> i64 {
-        NOW_MS
-    }
-
-    fn is_eager(&self) -> bool {
-        true
-    }
-
-    async fn rest(&self, _: u64) {}
-}
-
-fn compact(v: &mut Open) -> Compacted {
-    let told = Rc::new(RefCell::new(None));
-    let (tell, volume) = (told.clone(), v.volume.clone());
-    v.tasks.spawn(async move {
-        let done = volume.compact(&Keen).await;
-        *tell.borrow_mut() = Some(done);
-    });
-    v.tasks.settle();
-    told.take().expect("it comes to an end")
-}
-
-fn expunge(v: &mut Open, account: AccountId, uids: Vec<Uid>) {
-    let _held = block_on(v.volume.load(account)).unwrap();
-    v.done(Op::Expunge { account, mailbox: INBOX, uids });
-}
 
 /// Letters that come and go but for a small one of each lot, and rounds of compaction, until old places were forgotten so many
 /// times more. There is always a segment that is emptier than those with letters that stay, so these are left alone.
@@ -48,9 +17,9 @@ fn turn_over(v: &mut Open, goes: AccountId, forgets: u64) {
     for round in 0..100 {
         v.deliver(goes, &text(200, round));
         let uids = (0..20).map(|n| v.deliver(goes, &text(60_000, 1_000 + round * 20 + n))).collect();
-        expunge(v, goes, uids);
+        expunge(v, goes, INBOX, uids);
         v.held.clear();
-        compact(v);
+        compact(v, Keen);
         if v.volume.stats().forgets >= until {
             return;
         }
@@ -62,7 +31,7 @@ fn turn_over(v: &mut Open, goes: AccountId, forgets: u64) {
 fn move_all(v: &mut Open) {
     let rounds = v.volume.space().segments;
     for _ in 0..rounds {
-        compact(v);
+        compact(v, Keen);
     }
 }
 
@@ -104,9 +73,9 @@ fn one_large_letter(disk: &SimDisk) -> (Open, [AccountId; 2], AccountId, Vec<u8>
     for n in 0..20 {
         v.deliver(both[0], &text(60_000, 100 + n));
     }
-    expunge(&mut v, goes, going);
+    expunge(&mut v, goes, INBOX, going);
     v.held.clear();
-    assert!(matches!(compact(&mut v), Compacted::Segment { segment: 1, copied } if copied > 250 << 10));
+    assert!(matches!(compact(&mut v, Keen), Compacted::Segment { segment: 1, copied } if copied > 250 << 10));
     (v, both, goes, large)
 }
 
@@ -119,7 +88,7 @@ fn the_prefix_of_a_large_message_is_found_after_its_list_has_moved_and_that_was_
     let copied = v.done(Op::Copy { account: both[1], from: INBOX, uids: vec![1], to: Target::Mailbox(INBOX) });
     assert!(matches!(copied, Outcome::Copied { .. }), "{copied:?}");
     drop(held);
-    expunge(&mut v, both[1], vec![1]);
+    expunge(&mut v, both[1], INBOX, vec![1]);
     let expected = both.map(|account| Ok(prefixed(account, &large)));
     assert!(firsts(&v, both) == expected);
     for _ in 0..3 {

@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use ringpost_storage::backup::RESERVE;
 use ringpost_storage::disk::Disk;
 use ringpost_storage::sim::{Fault, OpKind, SimDisk, When};
-use ringpost_storage::{AccountId, Compacted, Flags, FlagsHow, Op, Outcome, Pace, Refused, Settings, Transaction};
+use ringpost_storage::{AccountId, Compacted, Flags, FlagsHow, Op, Outcome, Refused, Settings, Transaction};
 use support::*;
 
 fn has_reserve(disk: &SimDisk) -> bool {
@@ -146,28 +146,6 @@ fn a055_a_power_cut_while_the_reserve_is_lent_loses_nothing() {
     assert!((20..100).contains(&with_it), "{with_it} cuts after the lending");
 }
 
-/// In no hurry, and never waits.
-struct Calm;
-
-impl Pace for Calm {
-    fn now_ms(&self) -> i64 {
-        NOW_MS
-    }
-
-    async fn rest(&self, _: u64) {}
-}
-
-fn compact(v: &mut Open) -> Compacted {
-    let told = Rc::new(RefCell::new(None));
-    let (tell, volume) = (told.clone(), v.volume.clone());
-    v.tasks.spawn(async move {
-        let done = volume.compact(&Calm).await;
-        *tell.borrow_mut() = Some(done);
-    });
-    v.tasks.settle();
-    told.take().expect("it comes to an end")
-}
-
 #[test]
 fn a055_a_full_disk_is_compacted_through_the_reserve_and_has_one_again() {
     let disk = made();
@@ -184,7 +162,7 @@ fn a055_a_full_disk_is_compacted_through_the_reserve_and_has_one_again() {
     v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: gone });
     let before: Vec<Vec<u8>> = v.uids(alice).into_iter().map(|uid| v.text(alice, uid).unwrap()).collect();
     let mut freed = 0;
-    while let Compacted::Segment { .. } = compact(&mut v) {
+    while let Compacted::Segment { .. } = compact(&mut v, Calm) {
         freed += 1;
     }
     assert!(freed > 1, "{freed} segments");
@@ -254,7 +232,7 @@ fn a055_a_reserve_made_of_an_old_segment_is_lent_again() {
     disk.set_free_bytes(1_000);
     until_lent(&mut v, alice);
     v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: (1..=45).filter(|uid| uid % 9 != 0).collect() });
-    while let Compacted::Segment { .. } = compact(&mut v) {}
+    while let Compacted::Segment { .. } = compact(&mut v, Calm) {}
     v.close();
     let disk = disk.crash();
     // No retired file is left that could be used in its place.
@@ -337,10 +315,10 @@ fn a055_what_is_young_on_a_full_disk_is_compacted_without_anything_new() {
     disk.set_free_bytes(1_000);
     v.done(Op::Expunge { account: alice, mailbox: INBOX, uids: (1..=50).collect() });
     // No second passes, and nobody changes anything.
-    let freed = (0..20).filter(|_| matches!(compact(&mut v), Compacted::Segment { .. })).count();
+    let freed = (0..20).filter(|_| matches!(compact(&mut v, Calm), Compacted::Segment { .. })).count();
     assert!(freed > 3, "{freed} segments");
     let checkpoints = v.volume.stats().checkpoints;
-    let more = (0..20).filter(|_| matches!(compact(&mut v), Compacted::Segment { .. })).count();
+    let more = (0..20).filter(|_| matches!(compact(&mut v, Calm), Compacted::Segment { .. })).count();
     assert_eq!((more, v.volume.stats().checkpoints), (0, checkpoints), "it comes to rest");
     assert_eq!(v.uids(alice).len(), 10);
     v.close();

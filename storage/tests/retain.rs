@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use ringpost_storage::sim::SimDisk;
 use ringpost_storage::{
-    AccountId, Body, Compacted, Flags, FlagsHow, Limits, MailboxId, Op, Outcome, Pace, RETAINED, Refused, Retained,
-    Settings, Target, Transaction,
+    AccountId, Body, Compacted, Flags, FlagsHow, Limits, MailboxId, Op, Outcome, RETAINED, Refused, Retained, Settings,
+    Target, Transaction,
 };
 use support::*;
 
@@ -194,17 +194,6 @@ fn on_a_full_disk_and_where_it_would_not_fit_an_expunge_is_for_good() {
     assert_eq!((v.uids(alice).len(), retained(&v, alice).len()), (0, 1), "room is made");
 }
 
-/// In no hurry, and never waits.
-struct Calm;
-
-impl Pace for Calm {
-    fn now_ms(&self) -> i64 {
-        NOW_MS
-    }
-
-    async fn rest(&self, _: u64) {}
-}
-
 #[test]
 fn compaction_keeps_it() {
     let disk = made();
@@ -233,21 +222,6 @@ fn compaction_keeps_it() {
     for (uid, n) in there.iter().rev().zip(most.iter().rev()).take(20) {
         assert_eq!(v.text(alice, *uid).unwrap(), prefixed(alice, &text(3_000, u64::from(*n))));
     }
-}
-
-/// Whatever can be done is worth it.
-struct Keen;
-
-impl Pace for Keen {
-    fn now_ms(&self) -> i64 {
-        NOW_MS
-    }
-
-    fn is_eager(&self) -> bool {
-        true
-    }
-
-    async fn rest(&self, _: u64) {}
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! What the stories share: a one-thread executor, a volume in a simulated folder, short words for transactions.
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its part")]
+
+mod pace;
+
+pub use pace::*;
 
 use std::cell::RefCell;
 use std::rc::Rc;
