@@ -15,7 +15,8 @@
 //!   command line is copied into `held`, so a message body is copied once, by the door.
 //! - While a door thinks, nothing is received, and the ring's buffer is given back if it thinks longer than one poll:
 //!   slow answers must not hold the shard's buffers.
-//! - While it waits for the peer a connection keeps no buffer: see `spare`.
+//! - While it waits for the peer, to speak or to take what was said, a connection keeps no buffer: see `spare`, and
+//!   what is left of a ring's buffer is copied out. Else those who read nothing would hold the buffers of all (A061).
 //! - While a body is put away nothing is received either: that is how a fast sender waits for the disk.
 //! - Replies are flushed when the input is used up, so a pipelined batch of commands gets one send.
 
@@ -153,9 +154,7 @@ pub async fn pump<D: Door>(
         Ok(Step::HandOff(to)) => {
             let decided = shard::now();
             let mut held = std::mem::take(&mut talk.held);
-            if let Some((chunk, used)) = talk.chunk.take() {
-                held.extend_from_slice(&chunk[used..]);
-            }
+            give_back(&mut talk.chunk, &mut held);
             if wire.flush().await.is_err() {
                 return Ended::Closed;
             }
@@ -298,12 +297,16 @@ impl<D: Door> Talk<'_, D> {
     async fn make_room(&mut self) {
         let mut put_away = Box::pin(self.door.put_away());
         if poll_once(put_away.as_mut()).await.is_none() {
-            if let Some((chunk, used)) = self.chunk.take() {
-                self.held.extend_from_slice(&chunk[used..]);
-            }
+            give_back(&mut self.chunk, &mut self.held);
             put_away.await;
         }
         self.slow.restart();
+    }
+
+    /// The peer has to take what was said before anything more is said.
+    async fn relieve(&mut self, wire: &mut Wire) -> io::Result<()> {
+        give_back(&mut self.chunk, &mut self.held);
+        wire.flush().await
     }
 
     /// Moves the next line of the chunk to the held beginning; false when there is none.
@@ -345,6 +348,8 @@ impl<D: Door> Talk<'_, D> {
             return Ok(Step::Go);
         }
         wire.out.append(&mut self.out.reply);
+        // Nothing is left in it.
+        self.chunk = None;
         let Some(_place) = self.door.handshake_place(wire.peer()) else { return Ok(Step::Abort) };
         match wire.shake_hands().await {
             Ok(()) => {
@@ -390,7 +395,8 @@ impl<D: Door> Talk<'_, D> {
             }
             let Some(ask) = self.out.ask.take() else {
                 if wire.out.len() >= limits::OUT_BYTES_MAX {
-                    wire.flush().await?;
+                    // Boxed: see `converse`.
+                    Box::pin(self.relieve(wire)).await?;
                 }
                 return Ok(Step::Go);
             };
@@ -399,10 +405,8 @@ impl<D: Door> Talk<'_, D> {
                 match poll_once(answer.as_mut()).await {
                     Some(next) => next,
                     None => {
-                        // The door needs time: give the ring its buffer back.
-                        if let Some((chunk, used)) = self.chunk.take() {
-                            self.held.extend_from_slice(&chunk[used..]);
-                        }
+                        // The door needs time.
+                        give_back(&mut self.chunk, &mut self.held);
                         answer.await
                     }
                 }
@@ -421,6 +425,14 @@ impl<D: Door> Talk<'_, D> {
                 Next::Abort => return Ok(Step::Abort),
             }
         }
+    }
+}
+
+/// Gives the ring its buffer back. What is left in it goes behind what is held, where it stays until it is used up: nothing is
+/// received meanwhile, so it is at most one buffer's.
+fn give_back(chunk: &mut Option<(Received, usize)>, held: &mut Vec<u8>) {
+    if let Some((chunk, used)) = chunk.take() {
+        held.extend_from_slice(&chunk[used..]);
     }
 }
 

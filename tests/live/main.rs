@@ -4,6 +4,7 @@ mod archive;
 mod certificates;
 mod config;
 mod crossing;
+mod deaf;
 mod house;
 mod keeping;
 mod large;
