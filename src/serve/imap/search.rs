@@ -1,4 +1,8 @@
 //! SEARCH and UID SEARCH.
+//!
+//! A message that cannot be read is left out of what is found, and the client is warned by an untagged NO, which does not end the
+//! command (RFC 9051 §7.1.2). The command itself ends in OK: clients show nothing of what was found before a tagged NO, and one
+//! damaged message would take the search of its whole mailbox away, for as long as it is there.
 
 use std::time::Duration;
 
@@ -12,6 +16,8 @@ use crate::shard;
 
 /// A long search says that it lives this often, and so learns whether the client does (A116).
 const STILL_EVERY: Duration = Duration::from_secs(10);
+/// Said when not all messages could be read (RFC 5530 §3).
+const LACKS_SOME: &[u8] = b"* NO [CORRUPTION] Some messages could not be read and were left out\r\n";
 
 impl Door {
     pub(super) async fn search(&mut self, search: &Search, wire: &mut Wire) -> Done {
@@ -50,7 +56,10 @@ impl Door {
             wire.relieve().await?;
         }
         response::search_end(wire.queue(), modseq);
+        if plan.lacks_some() {
+            wire.queue().extend_from_slice(LACKS_SOME);
+        }
         wire.relieve().await?;
-        if plan.lacks_some() { Err(No::ServerBug.into()) } else { Ok(Answer::Done) }
+        Ok(Answer::Done)
     }
 }
