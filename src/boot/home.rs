@@ -12,8 +12,8 @@
 //! The store file makes a missing or foreign volume a refusal instead of a silent new beginning (A194).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -32,6 +32,8 @@ const STORE_FORMAT: u32 = 1;
 /// Tries to take what a killed predecessor may still hold for a moment: the kernel ends a ring, and with it its lock and
 /// its ports, only some time after the process.
 const TRIES: u32 = 20;
+/// The same where the predecessor is known to be dead: a ring with much under way, on a disk that is slow, ends after seconds.
+const TRIES_AFTER_DEATH: u32 = 200;
 /// Between two tries.
 const TRY_EVERY: Duration = Duration::from_millis(50);
 
@@ -200,8 +202,8 @@ impl Look {
         let found = read(dir, &text)?;
         let path = dir.join(LOCK);
         let lock = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
-            Ok(mut file) => {
-                take(dir, &mut file)?;
+            Ok(file) => {
+                take(dir, &file)?;
                 Some(file)
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -268,14 +270,18 @@ fn has_volumes(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Tries again while the failure is that a predecessor has not let go yet, for one second in all.
+/// Tries again while the failure is that a predecessor has not let go yet: for one second in all, or for ten while it `is_dead`.
 ///
 /// # Errors
 /// The last failure.
-pub fn patiently<T, E>(mut attempt: impl FnMut() -> Result<T, E>, not_yet: impl Fn(&E) -> bool) -> Result<T, E> {
-    for _ in 1..TRIES {
+pub fn patiently<T, E>(
+    mut attempt: impl FnMut() -> Result<T, E>,
+    not_yet: impl Fn(&E) -> bool,
+    is_dead: impl Fn() -> bool,
+) -> Result<T, E> {
+    for tried in 1..TRIES_AFTER_DEATH {
         match attempt() {
-            Err(e) if not_yet(&e) => std::thread::sleep(TRY_EVERY),
+            Err(e) if not_yet(&e) && (tried < TRIES || is_dead()) => std::thread::sleep(TRY_EVERY),
             done => return done,
         }
     }
@@ -293,30 +299,50 @@ fn lock(dir: &Path) -> Result<File, StartError> {
         .custom_flags(libc::O_NOFOLLOW)
         .open(&path)
         .map_err(|why| at(&path, "opening", why))?;
-    take(dir, &mut file)?;
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let note = format!("process {}, boot {}\n", std::process::id(), boot.trim());
+    take(dir, &file)?;
+    let note = format!("process {}, boot {}\n", std::process::id(), boot());
     file.set_len(0).and_then(|()| file.write_all(note.as_bytes())).map_err(|why| at(&path, "writing", why))?;
     Ok(file)
 }
 
+/// Which run of the kernel this is.
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}
+
 /// Locks the lock file.
-fn take(dir: &Path, file: &mut File) -> Result<(), StartError> {
+fn take(dir: &Path, file: &File) -> Result<(), StartError> {
     let taken = |e: &rustix::io::Errno| *e == rustix::io::Errno::WOULDBLOCK;
-    match patiently(|| rustix::fs::flock(&*file, FlockOperation::NonBlockingLockExclusive), taken) {
+    let try_lock = || rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
+    match patiently(try_lock, taken, || holder(file).is_some_and(|holder| is_dead(&holder))) {
         Ok(()) => Ok(()),
         Err(e) if taken(&e) => {
-            let mut holder = String::new();
-            // Who cannot be read did not say who it is.
-            let _ = file.read_to_string(&mut holder);
-            let holder = match holder.lines().next() {
-                Some(line) if !line.trim().is_empty() => line.trim().to_owned(),
-                _ => "it did not say who it is".to_owned(),
-            };
+            let holder = holder(file).unwrap_or_else(|| "it did not say who it is".to_owned());
             Err(StartError::DataInUse { dir: dir.to_path_buf(), holder })
         }
         Err(why) => Err(at(&dir.join(LOCK), "locking", why.into())),
     }
+}
+
+/// Who has the lock. Who cannot be read did not say who it is.
+fn holder(lock: &File) -> Option<String> {
+    let mut note = [0; 128];
+    let octets = lock.read_at(&mut note, 0).ok()?;
+    let line = String::from_utf8_lossy(&note[..octets]).lines().next()?.trim().to_owned();
+    (!line.is_empty()).then_some(line)
+}
+
+/// True if the holder was a process of this run of the kernel, and is no more or waits to be buried. One that cannot be seen from
+/// here, because it has other process numbers, looks the same: it is waited for longer, and refused in the end.
+fn is_dead(holder: &str) -> bool {
+    let Some((process, run)) = holder.strip_prefix("process ").and_then(|rest| rest.split_once(", boot ")) else {
+        return false;
+    };
+    let Ok(process) = process.parse::<u32>() else { return false };
+    let dead = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']));
+    run == boot()
+        && fs::read_to_string(format!("/proc/{process}/stat"))
+            .map_or_else(|e| e.kind() == io::ErrorKind::NotFound, dead)
 }
 
 #[cfg(test)]
@@ -358,6 +384,32 @@ mod tests {
         let _held = claim(dir.path()).expect("a new home");
         let error = claim(dir.path()).expect_err("it is in use").to_string();
         assert!(error.contains("in use") && error.contains(&std::process::id().to_string()), "{error}");
+    }
+
+    /// Holds the lock of a directory for so long, saying to be `process`.
+    fn hold(dir: &Path, process: u32, time: Duration) -> std::thread::JoinHandle<()> {
+        let mut file = File::create(dir.join(LOCK)).expect("a lock file");
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).expect("nobody has it");
+        writeln!(file, "process {process}, boot {}", boot()).expect("writing");
+        let (_open, never) = std::sync::mpsc::channel::<()>();
+        std::thread::spawn(move || {
+            // The other end is kept by this thread, so that only time ends it.
+            let _kept = (&_open, &file);
+            assert!(never.recv_timeout(time).is_err());
+        })
+    }
+
+    #[test]
+    fn a194_a_dead_predecessor_is_waited_for_longer_than_one_that_lives() {
+        let time = TRY_EVERY * (TRIES + 10);
+        let mut child = std::process::Command::new("true").spawn().expect("a child");
+        child.wait().expect("it ends");
+        for (process, waits) in [(child.id(), true), (std::process::id(), false)] {
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            let holding = hold(dir.path(), process, time);
+            assert_eq!(claim(dir.path()).is_ok(), waits);
+            holding.join().expect("it let go");
+        }
     }
 
     #[test]
