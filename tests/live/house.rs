@@ -14,8 +14,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// How long a test waits for anything before it calls it missing.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a test waits for anything before it calls it missing. Less than the server's own deadlines of a minute, so that what
+/// only they put right is not taken for right.
+pub const PATIENCE: Duration = Duration::from_secs(45);
 
 /// A running server.
 pub struct House {
@@ -289,9 +290,14 @@ impl Write for Road {
 
 impl Talk {
     pub fn with(at: SocketAddr) -> Talk {
+        Talk::patient(at, PATIENCE)
+    }
+
+    /// Waits so long for each word.
+    pub fn patient(at: SocketAddr, patience: Duration) -> Talk {
         let stream = TcpStream::connect(at).expect("connecting");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a time-out");
+        stream.set_read_timeout(Some(patience)).expect("a time-out");
+        stream.set_write_timeout(Some(patience)).expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
         Talk { reader: BufReader::new(Road::Clear(stream)) }
     }
