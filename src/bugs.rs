@@ -36,6 +36,7 @@ ringpost_storage::mistakes! {
 #[cfg(feature = "bugs")]
 thread_local! {
     static EXTENSION_OUT: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
+    static MECHANISM_OUT: std::cell::Cell<Option<&'static str>> = const { std::cell::Cell::new(None) };
 }
 
 /// Takes out, on this thread, whatever honours an extension of SMTP that EHLO goes on to offer; or puts all back.
@@ -56,5 +57,26 @@ pub fn extension_out() -> Option<&'static str> {
 #[inline(always)]
 #[must_use]
 pub const fn extension_out() -> Option<&'static str> {
+    None
+}
+
+/// Takes out, on this thread, what carries out a mechanism of SASL that is offered all the same; or puts it back.
+#[cfg(feature = "bugs")]
+pub fn take_out_mechanism(name: Option<&'static str>) {
+    MECHANISM_OUT.with(|out| out.set(name));
+}
+
+/// The name of the mechanism that is offered and not carried out.
+#[cfg(feature = "bugs")]
+#[must_use]
+pub fn mechanism_out() -> Option<&'static str> {
+    MECHANISM_OUT.with(std::cell::Cell::get)
+}
+
+/// The name of the mechanism that is offered and not carried out.
+#[cfg(not(feature = "bugs"))]
+#[inline(always)]
+#[must_use]
+pub const fn mechanism_out() -> Option<&'static str> {
     None
 }

@@ -54,6 +54,32 @@ fn a_transcript_of_an_extension_fails_without_its_handler() {
     }
 }
 
+/// A mechanism that is offered and not carried out is missed in each protocol that offers it.
+#[cfg(feature = "bugs")]
+#[test]
+fn a_transcript_of_a_mechanism_fails_without_its_handler() {
+    for mechanism in ringpost::proto::sasl::MECHANISMS {
+        let name = mechanism.name.to_lowercase();
+        missed::<stage::smtp::Smtp>(mechanism.name, &format!("smtp/auth-{name}.txt"));
+        missed::<stage::imap::Imap>(mechanism.name, &format!("imap/authenticate-{name}.txt"));
+        if mechanism.name != "LOGIN" {
+            missed::<stage::pop3::Pop3>(mechanism.name, &format!("pop3/auth-{name}.txt"));
+        }
+    }
+}
+
+#[cfg(feature = "bugs")]
+fn missed<W: World>(name: &'static str, file: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(file);
+    let transcript = Transcript::read(&std::fs::read_to_string(path).expect("a transcript"));
+    let difference = || transcript.difference(&transcript.play::<W>());
+    assert_eq!(difference(), None, "{file}");
+    ringpost::bugs::take_out_mechanism(Some(name));
+    let without = difference();
+    ringpost::bugs::take_out_mechanism(None);
+    assert!(without.is_some(), "{file}: {name} is not missed");
+}
+
 fn of_extension(keyword: &str) -> PathBuf {
     let name = format!("tests/transcripts/smtp/ehlo-{}.txt", keyword.to_lowercase());
     Path::new(env!("CARGO_MANIFEST_DIR")).join(name)

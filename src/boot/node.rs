@@ -17,7 +17,7 @@ use crate::boot::{compaction, home, retention, scrub, welcome};
 use crate::bugs::{self, Bug};
 use crate::config::{DoorPlan, Founders, Upkeep};
 use crate::courier;
-use crate::directory::{Change, Home};
+use crate::directory::{Change, Home, secrets};
 use crate::net::{Acceptors, tickets};
 use crate::observe::{self, Measure};
 use crate::office::quota;
@@ -107,6 +107,7 @@ pub async fn node(
     settled: impl Fn() -> Result<(), StartError>,
 ) -> Result<(), StartError> {
     let office = Office::new(node.settings.clone(), mesh, node.volumes, shard::count());
+    office.keep_secret(node.store.into_bytes());
     let (count, closed, retired) = (node.volumes, node.closed.clone(), node.retired.clone());
     office.hear(Change::Volumes { count, closed, retired });
     let mut told = Vec::new();
@@ -488,6 +489,7 @@ async fn catalogue(node: &Node, id: u16, volume: &Volume<Disk>) -> Result<Change
         whole: volume.is_whole(),
         domains: volume.domains().into_iter().map(|(name, _)| name).collect(),
         limited: volume.account_ids().into_iter().filter(|id| is_limited(*id)).collect(),
+        keyless: accounts.iter().filter(|a| !secrets::has_keys(&a.secrets)).map(|a| a.id).collect(),
         accounts: accounts
             .into_iter()
             // Others are on their way here and live elsewhere.

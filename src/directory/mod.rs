@@ -64,6 +64,13 @@ pub enum Change {
         /// Limits, or none.
         limited: bool,
     },
+    /// Which accounts have keys for SCRAM and which have not; the others are as they were.
+    Keys {
+        /// These have.
+        with: Vec<AccountId>,
+        /// These have not.
+        without: Vec<AccountId>,
+    },
     /// A volume failed: it takes nothing more until the process is started again.
     VolumeFailed {
         /// Which.
@@ -79,6 +86,8 @@ pub enum Change {
         accounts: Vec<(String, Home)>,
         /// Those of them that have limits.
         limited: Vec<AccountId>,
+        /// Those of them that have no keys for SCRAM.
+        keyless: Vec<AccountId>,
         /// False when acknowledged batches of it are lost: there may have been more.
         whole: bool,
     },
@@ -91,6 +100,8 @@ pub struct Directory {
     homes: HashMap<Box<str>, Home>,
     /// Accounts whose volume has to be asked whether there is room.
     limited: HashSet<AccountId>,
+    /// Accounts without keys for SCRAM.
+    keyless: HashSet<AccountId>,
     /// Volumes that have told what they hold.
     told: Vec<VolumeId>,
     /// Those of them that are not whole.
@@ -143,13 +154,21 @@ impl Directory {
             Change::AccountGone { name } => {
                 if let Some(home) = self.homes.remove(name.as_str()) {
                     self.limited.remove(&home.account);
+                    self.keyless.remove(&home.account);
                 }
             }
             Change::Limited { accounts, limited: true } => self.limited.extend(accounts),
             Change::Limited { accounts, limited: false } => {
                 self.limited.retain(|account| !accounts.contains(account));
             }
-            Change::Volume { volume, domains, accounts, limited, whole } => {
+            Change::Keys { with, without } => {
+                self.keyless.extend(without);
+                with.iter().for_each(|account| {
+                    self.keyless.remove(account);
+                });
+            }
+            Change::Volume { volume, domains, accounts, limited, keyless, whole } => {
+                self.keyless.extend(keyless);
                 self.limited.extend(limited);
                 self.domains.extend(domains.into_iter().map(|d| (d, ())));
                 for (name, home) in accounts {
@@ -245,6 +264,18 @@ impl Directory {
         self.limited.contains(&account)
     }
 
+    /// True if every account is known to have keys for SCRAM, of `volumes` volumes.
+    #[must_use]
+    pub fn all_have_keys(&self, volumes: usize) -> bool {
+        self.keyless.is_empty() && self.complete(volumes)
+    }
+
+    /// True if the account is known to have no keys for SCRAM.
+    #[must_use]
+    pub fn is_keyless(&self, account: AccountId) -> bool {
+        self.keyless.contains(&account)
+    }
+
     /// True if the domain is ours.
     #[must_use]
     pub fn has_domain(&self, name: &str) -> bool {
@@ -269,7 +300,14 @@ mod tests {
     fn told(volume: VolumeId, whole: bool) -> Change {
         let home = Home { volume, account: AccountId(volume.into()), generation: 1 };
         let accounts = vec![(format!("user{volume}@ringpost.test"), home)];
-        Change::Volume { volume, domains: vec!["ringpost.test".to_owned()], accounts, limited: vec![], whole }
+        Change::Volume {
+            volume,
+            domains: vec!["ringpost.test".to_owned()],
+            accounts,
+            limited: vec![],
+            keyless: vec![],
+            whole,
+        }
     }
 
     #[test]
@@ -283,6 +321,22 @@ mod tests {
         assert!(matches!(directory.find("user1@ringpost.test", 2), Found::Home(_)));
         assert_eq!(directory.find("user2@ringpost.test", 2), Found::Nobody);
         assert_eq!(directory.find("user2@other.test", 2), Found::Elsewhere);
+    }
+
+    #[test]
+    fn scram_waits_until_every_account_is_known_to_have_keys() {
+        let mut directory = Directory::default();
+        directory.apply(told(0, true));
+        assert!(directory.all_have_keys(1) && !directory.all_have_keys(2));
+        let account = AccountId(0);
+        let keys = |with, without| Change::Keys { with, without };
+        directory.apply(keys(vec![], vec![account]));
+        assert!(!directory.all_have_keys(1) && directory.is_keyless(account));
+        directory.apply(keys(vec![account], vec![]));
+        assert!(directory.all_have_keys(1) && !directory.all_have_keys(2));
+        directory.apply(keys(vec![], vec![account]));
+        directory.apply(Change::AccountGone { name: "user0@ringpost.test".to_owned() });
+        assert!(directory.all_have_keys(1));
     }
 
     #[test]

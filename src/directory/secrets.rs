@@ -19,15 +19,17 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use crate::proto::sasl::scram::Keys;
 
 /// A password, octets. Longer ones are refused when set and never match at login.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
 /// PBKDF2 rounds of new SCRAM keys. Stored keys with fewer than this are refused (RFC 7677 §4 asks for 4096).
 pub const SCRAM_ITERATIONS: u32 = 15_000;
+/// Octets of their salt. Stored keys with fewer are refused.
+const SCRAM_SALT_BYTES: usize = 16;
 /// PBKDF2 rounds believed in a stored record. More: the record does not decode.
 const SCRAM_ITERATIONS_MAX: u32 = 10_000_000;
 /// Argon2 memory believed in a stored record, KiB. More: the record does not decode.
@@ -90,28 +92,16 @@ pub struct BadSecrets;
 pub struct Secrets {
     /// PHC string.
     argon2id: String,
-    /// SCRAM-SHA-256 keys.
-    pub scram: Scram,
-}
-
-/// What a SCRAM-SHA-256 server keeps (RFC 5802 §3, RFC 7677).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Scram {
-    /// PBKDF2 rounds.
-    pub iterations: u32,
-    /// Salt.
-    pub salt: Vec<u8>,
-    /// H(ClientKey).
-    pub stored_key: [u8; 32],
-    /// HMAC(SaltedPassword, "Server Key").
-    pub server_key: [u8; 32],
+    /// SCRAM-SHA-256 keys. `None`: they are derived when the password is seen next.
+    pub scram: Option<Keys>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Encoded {
     v: u32,
     argon2id: String,
-    scram: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scram: Option<String>,
 }
 
 impl Password {
@@ -162,7 +152,7 @@ impl Secrets {
         let (argon2_salt, scram_salt) = random.split_at(16);
         let salt = SaltString::encode_b64(argon2_salt).map_err(|_| BadSecrets)?;
         let hash = cost.hasher()?.hash_password(&password.0, &salt).map_err(|_| BadSecrets)?;
-        Ok(Secrets { argon2id: hash.to_string(), scram: Scram::make(&password.0, scram_salt, SCRAM_ITERATIONS) })
+        Ok(Secrets { argon2id: hash.to_string(), scram: Some(Keys::derive(&password.0, scram_salt, SCRAM_ITERATIONS)) })
     }
 
     /// The secrets of nobody: verifying against them costs what `cost` says and fails.
@@ -171,8 +161,7 @@ impl Secrets {
         // 256 zero bits: no password is known, or will be found, whose hash this is.
         let argon2id =
             format!("$argon2id$v=19$m={},t={},p=1${}${}", cost.memory_kib, cost.passes, "A".repeat(22), "A".repeat(43));
-        let scram = Scram { iterations: SCRAM_ITERATIONS, salt: vec![0; 16], stored_key: [0; 32], server_key: [0; 32] };
-        Secrets { argon2id, scram }
+        Secrets { argon2id, scram: None }
     }
 
     /// True if this is the password: slow on purpose, and compared in constant time.
@@ -185,7 +174,7 @@ impl Secrets {
     /// The bytes to be stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let encoded = Encoded { v: 1, argon2id: self.argon2id.clone(), scram: self.scram.encode() };
+        let encoded = Encoded { v: 1, argon2id: self.argon2id.clone(), scram: self.scram.as_ref().map(encode_keys) };
         serde_json::to_vec(&encoded).expect("three plain fields are always JSON")
     }
 
@@ -202,7 +191,7 @@ impl Secrets {
             return Err(BadSecrets);
         }
         believed(&argon2id)?;
-        Ok(Secrets { scram: Scram::decode(&scram)?, argon2id })
+        Ok(Secrets { scram: scram.as_deref().map(decode_keys).transpose()?, argon2id })
     }
 }
 
@@ -218,49 +207,39 @@ fn believed(phc: &str) -> Result<PasswordHash<'_>, BadSecrets> {
     if sane { Ok(hash) } else { Err(BadSecrets) }
 }
 
-impl Scram {
-    fn make(password: &[u8], salt: &[u8], iterations: u32) -> Scram {
-        let mut salted = Zeroizing::new([0; 32]);
-        pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, iterations, &mut *salted);
-        let client_key = Zeroizing::new(hmac(&*salted, b"Client Key"));
-        Scram {
-            iterations,
-            salt: salt.to_vec(),
-            stored_key: Sha256::digest(*client_key).into(),
-            server_key: hmac(&*salted, b"Server Key"),
-        }
-    }
-
-    fn encode(&self) -> String {
-        let b64 = |bytes: &[u8]| BASE64.encode(bytes);
-        let Scram { iterations, salt, stored_key, server_key } = self;
-        format!("{SCRAM_NAME}${iterations}:{}${}:{}", b64(salt), b64(stored_key), b64(server_key))
-    }
-
-    fn decode(text: &str) -> Result<Scram, BadSecrets> {
-        let fields = || {
-            let rest = text.strip_prefix(SCRAM_NAME)?.strip_prefix('$')?;
-            let (cost, keys) = rest.split_once('$')?;
-            let (iterations, salt) = cost.split_once(':')?;
-            let (stored, server) = keys.split_once(':')?;
-            Some(Scram {
-                iterations: iterations
-                    .parse()
-                    .ok()
-                    .filter(|i| (SCRAM_ITERATIONS..=SCRAM_ITERATIONS_MAX).contains(i))?,
-                salt: BASE64.decode(salt).ok().filter(|s| s.len() >= 16)?,
-                stored_key: BASE64.decode(stored).ok()?.try_into().ok()?,
-                server_key: BASE64.decode(server).ok()?.try_into().ok()?,
-            })
-        };
-        fields().ok_or(BadSecrets)
-    }
+/// True if encoded secrets have keys, without decoding them.
+#[must_use]
+pub fn has_keys(encoded: &[u8]) -> bool {
+    // Inside a text of JSON a quote has a backslash before it.
+    memchr::memmem::find(encoded, b"\"scram\":\"").is_some()
 }
 
-fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
-    mac.update(message);
-    mac.finalize().into_bytes().into()
+/// The keys that a name has which is nobody's: of the same form as those of [`Secrets::make`]. `secret`: of this server.
+#[must_use]
+pub fn keys_of_nobody(secret: &[u8], name: &str) -> Keys {
+    Keys::of_nobody(secret, name.as_bytes(), SCRAM_SALT_BYTES, SCRAM_ITERATIONS)
+}
+
+fn encode_keys(keys: &Keys) -> String {
+    let b64 = |bytes: &[u8]| BASE64.encode(bytes);
+    let Keys { iterations, salt, stored_key, server_key } = keys;
+    format!("{SCRAM_NAME}${iterations}:{}${}:{}", b64(salt), b64(stored_key), b64(server_key))
+}
+
+fn decode_keys(text: &str) -> Result<Keys, BadSecrets> {
+    let fields = || {
+        let rest = text.strip_prefix(SCRAM_NAME)?.strip_prefix('$')?;
+        let (cost, keys) = rest.split_once('$')?;
+        let (iterations, salt) = cost.split_once(':')?;
+        let (stored, server) = keys.split_once(':')?;
+        Some(Keys {
+            iterations: iterations.parse().ok().filter(|i| (SCRAM_ITERATIONS..=SCRAM_ITERATIONS_MAX).contains(i))?,
+            salt: BASE64.decode(salt).ok().filter(|s| s.len() >= SCRAM_SALT_BYTES)?,
+            stored_key: BASE64.decode(stored).ok()?.try_into().ok()?,
+            server_key: BASE64.decode(server).ok()?.try_into().ok()?,
+        })
+    };
+    fields().ok_or(BadSecrets)
 }
 
 #[cfg(test)]
@@ -293,19 +272,11 @@ mod tests {
     }
 
     #[test]
-    fn scram_keys_are_those_of_rfc_7677() {
-        // RFC 7677 §3: user "user", password "pencil"; proof and verifier of that dialogue follow from the keys.
-        let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-        let keys = Scram::make(b"pencil", &salt, 4096);
-        let auth_message = "n=user,r=rOprNGfwEbeRWgbNEkqO,\
-             r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,\
-             c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-        let verifier = hmac(&keys.server_key, auth_message.as_bytes());
-        assert_eq!(BASE64.encode(verifier), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
-        let signature = hmac(&keys.stored_key, auth_message.as_bytes());
-        let proof = BASE64.decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=").unwrap();
-        let client_key: Vec<u8> = proof.iter().zip(signature).map(|(p, s)| p ^ s).collect();
-        assert_eq!(<[u8; 32]>::from(Sha256::digest(client_key)), keys.stored_key);
+    fn keys_of_nobody_have_the_form_of_somebodys() {
+        let made = Secrets::make(&password("x"), CHEAP, &[1; 32]).unwrap().scram.unwrap();
+        let nobody = keys_of_nobody(b"secret", "mallory@ringpost.test");
+        assert_eq!((made.iterations, made.salt.len()), (nobody.iterations, nobody.salt.len()));
+        assert_eq!(decode_keys(&encode_keys(&nobody)), Ok(nobody));
     }
 
     #[test]

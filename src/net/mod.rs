@@ -12,6 +12,7 @@
 pub mod census;
 pub mod certificates;
 pub mod pump;
+mod exporter;
 mod spare;
 pub mod tickets;
 pub mod tls;

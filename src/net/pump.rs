@@ -353,7 +353,8 @@ impl<D: Door> Talk<'_, D> {
         let Some(_place) = self.door.handshake_place(wire.peer()) else { return Ok(Step::Abort) };
         match wire.shake_hands().await {
             Ok(()) => {
-                self.session.step(Input::TlsReady, &mut self.out);
+                let binds = wire.binding().is_some();
+                self.session.step(Input::TlsReady { binds }, &mut self.out);
                 self.slow.restart();
                 Ok(Step::Go)
             }

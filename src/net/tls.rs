@@ -31,7 +31,9 @@ use crate::observe::{self, Counter};
 use crate::shard::Moment;
 
 use super::certificates::{Certificates, Reader, Shelf};
+use super::exporter;
 use super::tickets::Tickets;
+use crate::proto::sasl::scram::BINDING_BYTES;
 
 /// Octets held of a record, or of a handshake message in several records, whose end has not come. More: the connection is
 /// closed. A record has at most 18 KiB (RFC 5246 §6.2.3), and a client's hello fits into two.
@@ -61,7 +63,8 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the system has no randomness for ticket keys.
-    pub fn showing(shelf: &Arc<Shelf>, alpn: &[&[u8]]) -> Result<Acceptor, rustls::Error> {
+    /// `exports`: what logins can be bound to is taken from each handshake.
+    pub fn showing(shelf: &Arc<Shelf>, alpn: &[&[u8]], exports: bool) -> Result<Acceptor, rustls::Error> {
         let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
@@ -71,6 +74,9 @@ impl Acceptor {
         let tickets = Arc::new(Tickets::new()?);
         config.ticketer = tickets.clone();
         config.max_early_data_size = 0;
+        if exports {
+            config.key_log = Arc::new(exporter::Exporter);
+        }
         Ok(Acceptor { config: Arc::new(config), tickets })
     }
 }
@@ -114,16 +120,17 @@ impl Acceptors {
 
     fn showing(shelf: Shelf) -> Result<Acceptors, rustls::Error> {
         let shelf = &Arc::new(shelf);
-        let [smtp, imap, pop3] = [b"smtp".as_slice(), b"imap", b"pop3"].map(|n| move || Acceptor::showing(shelf, &[n]));
+        let [smtp, imap, pop3] =
+            [b"smtp".as_slice(), b"imap", b"pop3"].map(|n| move |exports| Acceptor::showing(shelf, &[n], exports));
         Ok(Acceptors {
             shelf: shelf.clone(),
-            smtp: smtp()?,
-            submission: smtp()?,
-            submissions: smtp()?,
-            imap: imap()?,
-            imaps: imap()?,
-            pop3: pop3()?,
-            pop3s: pop3()?,
+            smtp: smtp(false)?,
+            submission: smtp(true)?,
+            submissions: smtp(true)?,
+            imap: imap(true)?,
+            imaps: imap(true)?,
+            pop3: pop3(true)?,
+            pop3s: pop3(true)?,
         })
     }
 
@@ -198,6 +205,8 @@ pub struct Tls {
     unfinished: Vec<u8>,
     /// The peer has said that it will send no more.
     peer_closed: bool,
+    /// What a login can be bound to (RFC 9266).
+    binding: Option<[u8; BINDING_BYTES]>,
 }
 
 /// Why a connection cannot go on.
@@ -231,7 +240,7 @@ impl Tls {
     /// Never for an acceptor that was made; said so that nothing here can panic.
     pub fn begin(acceptor: &Acceptor) -> Result<Tls, Broken> {
         let conn = UnbufferedServerConnection::new(acceptor.config.clone()).map_err(Broken)?;
-        Ok(Tls { conn, unfinished: Vec::new(), peer_closed: false })
+        Ok(Tls { conn, unfinished: Vec::new(), peer_closed: false, binding: None })
     }
 
     /// True until both sides have finished the handshake.
@@ -244,6 +253,12 @@ impl Tls {
     #[must_use]
     pub fn peer_closed(&self) -> bool {
         self.peer_closed
+    }
+
+    /// What a login can be bound to, after the handshake of TLS 1.3 (RFC 9266).
+    #[must_use]
+    pub fn binding(&self) -> Option<[u8; BINDING_BYTES]> {
+        self.binding
     }
 
     /// What was agreed on; `None` before the end of the handshake.
@@ -262,6 +277,15 @@ impl Tls {
     /// # Errors
     /// The peer broke the protocol. `reply` then holds the alert that says so.
     pub fn take(&mut self, received: &[u8], opened: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<(), Broken> {
+        let shaking_hands = self.shaking_hands();
+        let taken = self.take_on(received, opened, reply);
+        if shaking_hands {
+            self.binding = exporter::taken().or(self.binding);
+        }
+        taken
+    }
+
+    fn take_on(&mut self, received: &[u8], opened: &mut Vec<u8>, reply: &mut Vec<u8>) -> Result<(), Broken> {
         if self.unfinished.is_empty() {
             return SCRATCH.with_borrow_mut(|scratch| {
                 scratch.clear();

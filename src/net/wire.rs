@@ -18,6 +18,7 @@ use crate::limits;
 use crate::net::tls::{self, Acceptor, Agreed, Tls};
 use crate::observe::{self, Counter, Ledger, Peak};
 use crate::proto::contract::Privacy;
+use crate::proto::sasl::scram::BINDING_BYTES;
 use crate::shard::{self, Chunk, Detached, Moment, Peer, Stream};
 
 /// A connection and what waits to be sent on it.
@@ -119,6 +120,12 @@ impl Wire {
     #[must_use]
     pub fn agreed(&self) -> Option<Agreed> {
         self.tls.as_ref()?.agreed()
+    }
+
+    /// What a login can be bound to (RFC 9266).
+    #[must_use]
+    pub fn binding(&self) -> Option<[u8; BINDING_BYTES]> {
+        self.tls.as_ref()?.binding()
     }
 
     /// From this moment on waiting for the peer fails with `TimedOut`. Where a least rate is asked for, octets of a record

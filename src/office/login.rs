@@ -11,21 +11,26 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
+use std::time::Duration;
 
 use ringpost_storage::{AccountId, ReadError, VolumeId};
 use zeroize::Zeroizing;
 
 use super::{Arrival, Office, Reply, Request, Resident};
-use crate::directory::secrets::{Password, Secrets};
+use crate::directory::secrets::{self, Password, Secrets};
 use crate::directory::{Found, Home};
 use crate::net::Wire;
 use crate::observe::{self, Counter, Measure};
 use crate::proto::contract::Privacy;
-use crate::proto::sasl;
-use crate::shard::{self, MeshError, ShardId, SideError};
+use crate::proto::sasl::scram::{Known, NONCE_BYTES, Proof};
+use crate::proto::sasl::{self, Evidence};
+use crate::shard::{self, MeshError, Moment, ShardId, SideError};
 
 /// A login name, octets: local part, `@` and domain (RFC 5321 §4.5.3.1). Longer names are nobody's.
 pub const LOGIN_NAME_BYTES_MAX: usize = 64 + 1 + 255;
+
+/// Answers about keys come no sooner than this, milliseconds.
+const KEYS_MS: u64 = 10;
 
 /// How a login ended.
 pub enum Login {
@@ -50,13 +55,43 @@ enum Unasked {
 }
 
 impl Office {
+    /// What SCRAM needs to know of a name: its keys, or those of nobody. `None`: not now.
+    ///
+    /// Answered no sooner than [`KEYS_MS`] after it was asked: an account that has to be read must not be told by the time it
+    /// takes from one that is not there (A111).
+    pub async fn keys(self: &Rc<Self>, wire: &Wire, name: &[u8]) -> Option<Box<Known>> {
+        let name = self.full_name(name);
+        let began = shard::now();
+        let found = match self.look_up(&name) {
+            Found::Home(home) => Some(home),
+            Found::NotYetKnown if !self.directory(|d| d.complete(self.volume_count().into())) => return None,
+            Found::Elsewhere | Found::Nobody | Found::NotYetKnown => None,
+        };
+        let asked = found.unwrap_or_else(|| self.home_of_nobody(&name));
+        let encoded = self.secrets_of(asked).await.ok()?;
+        let nobody = secrets::keys_of_nobody(self.secret().as_slice(), &name);
+        let own = encoded.and_then(|encoded| Secrets::decode(&encoded).ok()).and_then(|secrets| secrets.scram);
+        let mut nonce = [0; NONCE_BYTES];
+        shard::random(&mut nonce);
+        let known = Known { keys: own.unwrap_or(nobody), nonce, binding: wire.binding() };
+        not_before(began, KEYS_MS).await;
+        Some(Box::new(known))
+    }
+
     /// Verifies a name and password. `name`: `user@domain` in any case, or `user` alone while there is exactly one domain.
     /// `wire`: where they came from. The event says whether they came by TLS (A013).
     pub async fn login(self: &Rc<Self>, wire: &Wire, login: sasl::Login) -> Login {
         let (peer, tls) = (wire.peer(), wire.privacy() == Privacy::Tls);
         let name = self.full_name(&login.name);
         let began = shard::now();
-        let login = self.verified(&name, login.password).await;
+        let login = match login.evidence {
+            Evidence::Password(password) => self.verified(&name, password).await,
+            Evidence::Proof(proof) => {
+                let login = self.proven(&name, &proof).await;
+                not_before(began, KEYS_MS).await;
+                login
+            }
+        };
         observe::took(Measure::Login, shard::now().since(began));
         let outcome = match &login {
             Login::Here(_) | Login::There(..) => "ok",
@@ -72,6 +107,25 @@ impl Office {
             tracing::warn!(target: "login", outcome, account = %name, %peer, tls);
         }
         login
+    }
+
+    /// The proof was held against keys; are they those of this account still?
+    async fn proven(self: &Rc<Self>, name: &str, proof: &Proof) -> Login {
+        let home = match self.look_up(name) {
+            Found::Home(home) => Some(home),
+            Found::Elsewhere | Found::Nobody | Found::NotYetKnown => None,
+        };
+        let asked = home.unwrap_or_else(|| self.home_of_nobody(name));
+        let encoded = match self.secrets_of(asked).await {
+            Ok(encoded) => encoded,
+            Err(Unasked::Busy) => return Login::Busy,
+            Err(Unasked::Unreadable) => return Login::Unavailable,
+        };
+        let keys = encoded.and_then(|encoded| Secrets::decode(&encoded).ok()).and_then(|secrets| secrets.scram);
+        match (home, keys) {
+            (Some(home), Some(keys)) if proof.holds && keys.stored_key == proof.stored_key => self.at_home(name, home),
+            _ => Login::Wrong,
+        }
     }
 
     async fn verified(self: &Rc<Self>, name: &str, password: Zeroizing<Vec<u8>>) -> Login {
@@ -176,6 +230,14 @@ impl Office {
             };
             full_name(name, only)
         })
+    }
+}
+
+/// Waits until so many milliseconds have passed.
+async fn not_before(began: Moment, ms: u64) {
+    let left = Duration::from_millis(ms).saturating_sub(shard::now().since(began));
+    if !left.is_zero() {
+        shard::sleep(left).await;
     }
 }
 

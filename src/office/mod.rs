@@ -117,6 +117,8 @@ pub struct Office {
     pub resolver: Resolver,
     /// Passwords that were right a moment ago.
     remembered: Remembered,
+    /// What keys of nobody are made of: the store's own number, which nobody outside is told.
+    secret: Cell<[u8; 16]>,
     /// Handshakes under way on this shard.
     handshakes: Census,
     volumes: RefCell<BTreeMap<VolumeId, Volume<Disk>>>,
@@ -179,6 +181,7 @@ impl Office {
             http_census: Census::new(limits::HTTP_CONNECTIONS_MAX, limits::HTTP_CONNECTIONS_PER_ADDRESS_MAX),
             resolver: Resolver::new(settings.dns.clone()),
             remembered: Remembered::for_s(settings.remember_s),
+            secret: Cell::default(),
             handshakes: Census::new(settings.connections_max, limits::HANDSHAKES_PER_ADDRESS_MAX),
             settings,
             mesh,
@@ -203,6 +206,21 @@ impl Office {
     /// Gives this office a volume.
     pub fn adopt(&self, id: VolumeId, volume: Volume<Disk>) {
         self.volumes.borrow_mut().insert(id, volume);
+    }
+
+    /// The store's number is known.
+    pub fn keep_secret(&self, store: [u8; 16]) {
+        self.secret.set(store);
+    }
+
+    fn secret(&self) -> [u8; 16] {
+        self.secret.get()
+    }
+
+    /// True if SCRAM is offered: every account has keys.
+    #[must_use]
+    pub fn offers_keys(&self) -> bool {
+        self.directory.borrow().all_have_keys(self.volume_count().into())
     }
 
     /// A volume of this shard.

@@ -31,7 +31,10 @@ pub enum Input<'a, Answer> {
     /// What the world says to the ask that is out.
     Answer(Answer),
     /// The TLS handshake that [`Turn::StartTls`] began is complete.
-    TlsReady,
+    TlsReady {
+        /// This TLS exports what a login can be bound to (RFC 9266).
+        binds: bool,
+    },
     /// Something happened elsewhere that this conversation may want told. Only while [`Session::wants_news`].
     News,
     /// The peer was silent longer, or sent more slowly, than [`Session::patience`] allows. The conversation is over, unless it

@@ -78,6 +78,7 @@ mod tests {
             domains: vec!["us.test".to_owned()],
             accounts,
             limited: vec![],
+            keyless: vec![],
             whole: true,
         });
         for trick in ["x%elsewhere.test@us.test", "elsewhere.test!x@us.test", "\"x@elsewhere.test\"@us.test"] {

@@ -37,6 +37,8 @@ pub fn serve(office: Rc<Office>, wire: Box<Wire>) -> impl Future<Output = ()> {
         hostname: office.settings.hostname.clone(),
         privacy: wire.privacy(),
         plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
+        keys: office.offers_keys(),
+        binds: wire.binding().is_some(),
     };
     let mut out = Out::default();
     let session = Box::new(Session::open(&config, &mut out));
@@ -103,6 +105,10 @@ impl PumpDoor for Door {
                 let login = self.office.login(wire, login).await;
                 self.welcome(login).await
             }
+            Ask::Keys(name) => Next::Answer(match self.office.keys(wire, &name).await {
+                Some(known) => Answer::Keys(known),
+                None => Answer::LoginFailed(LoginFailed::Later),
+            }),
             Ask::Room => match wire.relieve().await {
                 Ok(()) => Next::Answer(Answer::Room),
                 Err(_) => Next::Abort,

@@ -34,6 +34,8 @@ pub async fn serve(office: Rc<Office>, service: Service, wire: Box<Wire>) {
         privacy: wire.privacy(),
         role: if service == Service::Smtp { Role::Mx } else { Role::Submission },
         plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
+        keys: office.offers_keys(),
+        binds: wire.binding().is_some(),
         ..Config::default()
     });
     let mut out = Out::default();
@@ -111,6 +113,10 @@ impl Door for SmtpDoor {
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
         Next::Answer(match ask {
             Ask::Login(login) => self.login(login, wire).await,
+            Ask::Keys(name) => match self.office.keys(wire, &name).await {
+                Some(known) => Answer::Keys(known),
+                None => Answer::No(Word::LoginLater.reply()),
+            },
             Ask::Mail { sender, size, utf8, .. } => self.mail(sender, size, utf8),
             Ask::Rcpt { recipient } => self.rcpt(recipient).await,
             Ask::Data { helo, authenticated, .. } => self.data(&helo, authenticated, wire),

@@ -38,7 +38,14 @@ fn start(world: &World, work: Work) -> NodeId {
             let office = Office::new(Settings::offline(), mesh, 2, 2);
             for volume in 0..2 {
                 let (domains, accounts) = (Vec::new(), Vec::new());
-                office.hear(Change::Volume { volume, domains, accounts, limited: vec![], whole: true });
+                office.hear(Change::Volume {
+                    volume,
+                    domains,
+                    accounts,
+                    limited: vec![],
+                    keyless: vec![],
+                    whole: true,
+                });
             }
             let volume = open(id).await;
             let committer = volume.clone();

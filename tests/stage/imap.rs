@@ -8,7 +8,7 @@ use ringpost::proto::imap::response::{self, FetchLine};
 use ringpost::proto::imap::update::may_tell_expunge;
 use ringpost::proto::imap::{Answer, Ask, Config, Fetch, FetchItem, FlagList, Name, No, Session, Set, StatusItem};
 
-use super::{Script, Settings, World};
+use super::{Script, Settings, World, keys};
 
 const MESSAGES: u32 = 3;
 const HIGHEST_MODSEQ: u64 = 1 << 40;
@@ -34,6 +34,8 @@ impl World for Imap {
         b"a5 UID SEARCH NOT OR FROM {3+}\r\nbob SEEN\r\n",
     ];
     const WORDS: &[&[u8]] = &[
+        b"a AUTHENTICATE SCRAM-SHA-256 biwsbj1hbGljZSxyPWFiYw==\r\n",
+        b"Yz1iaXdzLHI9YWJjLHA9QUFBQQ==\r\n",
         b"a CAPABILITY\r\n",
         b"a STARTTLS\r\n",
         b"a STARTTLS now\r\n",
@@ -125,16 +127,24 @@ impl World for Imap {
         b"\xff\xfe",
         b"a line of text that is longer than the others and has nothing to say at all ",
     ];
-    const RANDOM: &[(&str, &str)] = &[("privacy", "offered")];
+    const RANDOM: &[(&str, &str)] = &[("privacy", "offered"), ("keys", "yes")];
     const STARTS_TLS: bool = true;
 
     fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
-        let mut config = Config { privacy: Privacy::None, plaintext_auth_allowed: true, message_bytes_max: 50 << 20 };
+        let mut config = Config {
+            privacy: Privacy::None,
+            plaintext_auth_allowed: true,
+            keys: false,
+            binds: false,
+            message_bytes_max: 50 << 20,
+        };
         for (key, value) in settings {
             match (key.as_str(), value.as_str()) {
                 ("message_bytes_max", octets) => config.message_bytes_max = octets.parse().expect("octets"),
                 ("privacy", "offered") => config.privacy = Privacy::Offered,
                 ("privacy", "tls") => config.privacy = Privacy::Tls,
+                ("keys", "yes") => config.keys = true,
+                ("binds", "yes") => config.binds = true,
                 ("plaintext", "no") => config.plaintext_auth_allowed = false,
                 other => panic!("no such setting: {other:?}"),
             }
@@ -178,7 +188,8 @@ impl World for Imap {
     }
 
     fn stray(n: u8) -> Answer {
-        match n % 6 {
+        match n % 7 {
+            6 => Answer::Keys(keys::known(b"stray")),
             0 => Answer::Welcome,
             1 => Answer::Done,
             2 => Answer::Selected { read_only: n > 100 },
@@ -193,7 +204,8 @@ impl Imap {
     fn usual(&mut self, ask: &Ask, reply: &mut Vec<u8>) -> Answer {
         let no_mailbox = |name: &Name| !MAILBOXES.contains(&name.as_str());
         match ask {
-            Ask::Login(login) if login.name == b"alice" && *login.password == b"secret" => return Answer::Welcome,
+            Ask::Login(login) if login.name == b"alice" && keys::is_alices(&login.evidence) => return Answer::Welcome,
+            Ask::Keys(name) => return Answer::Keys(keys::known(name)),
             Ask::Login(_) => return Answer::No(No::BadLogin),
             Ask::Id(fields) => {
                 let fields: Vec<String> = fields.iter().map(|f| format!("{}={}", f.name, f.value)).collect();

@@ -14,6 +14,7 @@ use ringpost::limits;
 use ringpost::proto::contract::{Input, Out, Piece, Session, Turn};
 
 pub mod imap;
+pub mod keys;
 pub mod pop3;
 pub mod smtp;
 pub mod transcript;
@@ -141,7 +142,7 @@ impl<W: World> Player<W> {
             Event::Bytes(bytes) => self.bytes(bytes),
             Event::Timeout => self.input(Input::Timeout),
             Event::Eof => self.input(Input::Eof),
-            Event::TlsReady => self.input(Input::TlsReady),
+            Event::TlsReady => self.input(Input::TlsReady { binds: false }),
             Event::News => self.news(),
             Event::Stray(n) => self.input(Input::Answer(W::stray(*n))),
         }
@@ -221,7 +222,7 @@ impl<W: World> Player<W> {
                 }
                 self.handshakes.push(self.used);
                 if self.held.is_empty() {
-                    self.session.step(Input::TlsReady, &mut self.out);
+                    self.session.step(Input::TlsReady { binds: false }, &mut self.out);
                     continue;
                 }
                 self.the_wall();

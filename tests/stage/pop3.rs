@@ -5,7 +5,7 @@
 use ringpost::proto::contract::{Out, Privacy};
 use ringpost::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
 
-use super::{Script, Settings, World};
+use super::{Script, Settings, World, keys};
 
 pub struct Pop3 {
     /// (UID, message)
@@ -24,6 +24,8 @@ impl World for Pop3 {
     const NAME: &str = "pop3";
     const OPENING: &[&[u8]] = &[b"STLS\r\n", b"USER alice\r\n", b"PASS secret\r\n"];
     const WORDS: &[&[u8]] = &[
+        b"AUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPWFiYw==\r\n",
+        b"Yz1iaXdzLHI9YWJjLHA9QUFBQQ==\r\n",
         b"USER alice\r\nPASS secret\r\n",
         b"USER bob\r\n",
         b"PASS wrong\r\n",
@@ -63,15 +65,22 @@ impl World for Pop3 {
         b"\xff\xfe",
         b"a line that is longer than the others and is repeated until nobody can take it for a command any more ",
     ];
-    const RANDOM: &[(&str, &str)] = &[("privacy", "offered")];
+    const RANDOM: &[(&str, &str)] = &[("privacy", "offered"), ("keys", "yes")];
     const STARTS_TLS: bool = true;
 
     fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
-        let mut config =
-            Config { hostname: "mx.ringpost.test".to_owned(), privacy: Privacy::None, plaintext_auth_allowed: true };
+        let mut config = Config {
+            hostname: "mx.ringpost.test".to_owned(),
+            privacy: Privacy::None,
+            plaintext_auth_allowed: true,
+            keys: false,
+            binds: false,
+        };
         let mut messages: Vec<(u32, Vec<u8>)> = (4..).step_by(3).zip(MESSAGES.map(<[u8]>::to_vec)).collect();
         for (key, value) in settings {
             match (key.as_str(), value.as_str()) {
+                ("keys", "yes") => config.keys = true,
+                ("binds", "yes") => config.binds = true,
                 ("plaintext", "no") => config.plaintext_auth_allowed = false,
                 ("privacy", "offered") => config.privacy = Privacy::Offered,
                 ("privacy", "tls") => config.privacy = Privacy::Tls,
@@ -93,6 +102,7 @@ impl World for Pop3 {
     fn answer(&mut self, ask: Ask, script: &mut Script, _: &mut Vec<u8>) -> Answer {
         let kind = match ask {
             Ask::Login(_) => "Login",
+            Ask::Keys(_) => "Keys",
             Ask::Room => "Room",
             Ask::Read { .. } => "Read",
             Ask::Delete { .. } => "Delete",
@@ -104,7 +114,8 @@ impl World for Pop3 {
     }
 
     fn stray(n: u8) -> Answer {
-        match n % 7 {
+        match n % 8 {
+            7 => Answer::Keys(keys::known(b"stray")),
             0 => Answer::Room,
             1 => Answer::Octets(vec![n; usize::from(n)]),
             2 => Answer::Gone,
@@ -122,7 +133,7 @@ impl World for Pop3 {
 impl Pop3 {
     fn usual(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Login(login) if login.name == b"alice" && *login.password == b"secret" => {
+            Ask::Login(login) if login.name == b"alice" && keys::is_alices(&login.evidence) => {
                 let item = |(uid, message): &(u32, Vec<u8>)| Item {
                     uid: *uid,
                     size: u32::try_from(message.len()).expect("a short message"),
@@ -131,6 +142,7 @@ impl Pop3 {
                 Answer::LoggedIn { uidvalidity: 1_700_000_000, items, uidls: Vec::new() }
             }
             Ask::Login(_) => Answer::LoginFailed(LoginFailed::Wrong),
+            Ask::Keys(name) => Answer::Keys(keys::known(&name)),
             Ask::Room => Answer::Room,
             Ask::Read { uid, offset, len } => match self.messages.iter().find(|(u, _)| *u == uid) {
                 Some((_, message)) => {
@@ -147,7 +159,7 @@ impl Pop3 {
 fn scripted(kind: &str, line: &str) -> Answer {
     match (kind, line) {
         ("Login", "wrong") => Answer::LoginFailed(LoginFailed::Wrong),
-        ("Login", "later") => Answer::LoginFailed(LoginFailed::Later),
+        ("Login" | "Keys", "later") => Answer::LoginFailed(LoginFailed::Later),
         ("Read", "gone") => Answer::Gone,
         ("Read", "unreadable") => Answer::Unreadable,
         ("Delete", "not-done") => Answer::Deleted(Deletion::NotDone),

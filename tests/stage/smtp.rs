@@ -1,6 +1,6 @@
 //! The world of the receiving SMTP session. `A:` lines: `Mail|Rcpt|Data|Done|Reset` and then
 //! `no CODE X.Y.Z text`, `close` or `yes`; `Login` too. Only alice has a password, `secret`. `K:` lines: `message_bytes_max`,
-//! `bare_newline reject`, `privacy offered|tls`, `role submission|lmtp`, `plaintext yes`. `A: Done each CODE X.Y.Z text, …` answers
+//! `bare_newline reject`, `privacy offered|tls`, `role submission|lmtp`, `plaintext yes`, `keys yes`, `binds yes`. `A: Done each CODE X.Y.Z text, …` answers
 //! for each recipient.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ringpost::proto::contract::{Out, Privacy};
 use ringpost::proto::smtp::{Answer, Ask, BareNewline, Config, Reply, Role, Session, Word};
 
-use super::{Script, Settings, World};
+use super::{Script, Settings, World, keys};
 
 #[derive(Default)]
 pub struct Smtp {
@@ -84,6 +84,8 @@ impl World for Smtp {
                 ("role", "submission") => config.role = Role::Submission,
                 ("role", "lmtp") => config.role = Role::Lmtp,
                 ("plaintext", "yes") => config.plaintext_auth_allowed = true,
+                ("keys", "yes") => config.keys = true,
+                ("binds", "yes") => config.binds = true,
                 ("bare_newline", "reject") => config.bare_newline = BareNewline::Reject,
                 other => panic!("no such setting: {other:?}"),
             }
@@ -93,7 +95,8 @@ impl World for Smtp {
 
     fn answer(&mut self, ask: Ask, script: &mut Script, _: &mut Vec<u8>) -> Answer {
         let (kind, usual) = match ask {
-            Ask::Login(login) if login.name == b"alice" && *login.password == b"secret" => ("Login", Answer::Yes),
+            Ask::Login(login) if login.name == b"alice" && keys::is_alices(&login.evidence) => ("Login", Answer::Yes),
+            Ask::Keys(name) => ("Keys", Answer::Keys(keys::known(&name))),
             Ask::Login(_) => ("Login", Answer::No(Word::BadLogin.reply())),
             Ask::Mail { .. } => ("Mail", Answer::Yes),
             Ask::Rcpt { recipient } if recipient.as_str().starts_with("refused@") => {
@@ -111,7 +114,8 @@ impl World for Smtp {
     }
 
     fn stray(n: u8) -> Answer {
-        match n % 5 {
+        match n % 6 {
+            5 => Answer::Keys(keys::known(b"stray")),
             4 => Answer::Each(vec![Word::Ok.reply(); usize::from(n) / 32]),
             0 => Answer::Yes,
             1 => Answer::Queued { id: "stray\r\n".to_owned() },
@@ -207,6 +211,9 @@ impl World for Submission {
         b"AUTH LOGIN\r\nYWxpY2U=\r\nc2VjcmV0\r\n",
         b"AUTH LOGIN YWxpY2U=\r\n",
         b"c2VjcmV0\r\n",
+        b"AUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPWFiYw==\r\n",
+        b"AUTH SCRAM-SHA-256\r\nbiwsbj1hbGljZSxyPWFiYw==\r\n",
+        b"Yz1iaXdzLHI9YWJjLHA9QUFBQQ==\r\n",
         b"AUTH CRAM-MD5\r\n",
         b"AUTH ",
         b"*\r\n",
@@ -230,7 +237,7 @@ impl World for Submission {
         b"\xff\xfe",
         b"a line of text that is longer than the others and has nothing to say at all ",
     ];
-    const RANDOM: &[(&str, &str)] = &[("privacy", "offered"), ("role", "submission")];
+    const RANDOM: &[(&str, &str)] = &[("privacy", "offered"), ("role", "submission"), ("keys", "yes")];
     const STARTS_TLS: bool = true;
 
     fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {

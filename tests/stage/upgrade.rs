@@ -52,8 +52,8 @@ impl contract::Session for Session {
                 self.state = State::Listening;
                 out.say("250 done\r\n");
             }
-            (State::Handshake, Input::TlsReady) => self.state = State::Listening,
-            (_, Input::Answer(Done) | Input::TlsReady | Input::News) => {}
+            (State::Handshake, Input::TlsReady { .. }) => self.state = State::Listening,
+            (_, Input::Answer(Done) | Input::TlsReady { .. } | Input::News) => {}
             (_, Input::Timeout | Input::Eof) => out.turn = Some(Turn::Close),
         }
         0

@@ -11,12 +11,15 @@ use super::command::{
 use super::enabled::Enabled;
 use super::name::Name;
 use super::set::Set;
+use crate::proto::sasl::scram::Known;
 
 /// One ask. After login unless said otherwise.
 #[derive(Debug)]
 pub enum Ask {
     /// Who is this? Before login. [`Answer::Welcome`] or `No`. May be answered on another shard.
     Login(Login),
+    /// What is known of this name, which SCRAM needs (RFC 5802)? Before login. [`Answer::Keys`], of nobody if need be, or `No`.
+    Keys(Vec<u8>),
     /// Who the client says it is (RFC 2971): the door writes who we are. Also before login.
     /// [`Answer::Done`].
     Id(Vec<IdField>),
@@ -79,6 +82,8 @@ pub enum Ask {
 pub enum Answer {
     /// Logged in.
     Welcome,
+    /// To `Keys`.
+    Keys(Box<Known>),
     /// Done; what there was to tell has been told.
     Done,
     /// A mailbox is selected.

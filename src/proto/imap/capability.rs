@@ -2,6 +2,8 @@
 //!
 //! Most are offered before login too, because some clients look only then.
 
+use crate::proto::sasl;
+
 /// One capability: its name, where it is written down, and when it is offered.
 struct Offer {
     name: &'static str,
@@ -29,7 +31,6 @@ static OFFERS: &[Offer] = &[
     offer("LITERAL+", 7888, When::Always),
     offer("STARTTLS", 9051, When::StartTls),
     offer("SASL-IR", 4959, When::LoginPossible),
-    offer("AUTH=PLAIN", 4616, When::LoginPossible),
     offer("LOGINDISABLED", 9051, When::LoginImpossible),
     offer("ID", 2971, When::Always),
     offer("ENABLE", 5161, When::Always),
@@ -49,7 +50,9 @@ static OFFERS: &[Offer] = &[
 ];
 
 /// Appends `CAPABILITY IMAP4rev1 …`, as it stands in the untagged response and in response codes.
-pub fn write(out: &mut Vec<u8>, logged_in: bool, login_possible: bool, starttls: bool) {
+/// Mechanisms have a table of their own and stand behind SASL-IR.
+pub fn write(out: &mut Vec<u8>, logged_in: bool, login: sasl::Offer, starttls: bool) {
+    let login_possible = login.private;
     out.extend_from_slice(b"CAPABILITY");
     for offer in OFFERS {
         let offered = match offer.when {
@@ -62,6 +65,9 @@ pub fn write(out: &mut Vec<u8>, logged_in: bool, login_possible: bool, starttls:
             out.push(b' ');
             out.extend_from_slice(offer.name.as_bytes());
         }
+        if offered && matches!(offer.when, When::LoginPossible) {
+            sasl::write_offered(out, login, " AUTH=");
+        }
     }
 }
 
@@ -71,7 +77,8 @@ mod tests {
 
     fn offered(logged_in: bool, possible: bool, starttls: bool) -> String {
         let mut out = Vec::new();
-        write(&mut out, logged_in, possible, starttls);
+        let login = sasl::Offer { speaker: sasl::Speaker::Imap, private: possible, keys: true, binds: false };
+        write(&mut out, logged_in, login, starttls);
         String::from_utf8(out).expect("ASCII")
     }
 
@@ -79,7 +86,7 @@ mod tests {
     fn a110_login_is_disabled_where_it_is_not_private() {
         assert!(offered(false, false, false).contains(" LOGINDISABLED"));
         assert!(!offered(false, false, true).contains("AUTH="));
-        assert!(offered(false, true, false).contains(" AUTH=PLAIN"));
+        assert!(offered(false, true, false).contains(" SASL-IR AUTH=SCRAM-SHA-256 AUTH=PLAIN AUTH=LOGIN "));
         assert!(offered(false, false, true).contains(" STARTTLS LOGINDISABLED"));
         assert!(!offered(false, true, false).contains("STARTTLS"));
         let inside = offered(true, true, true);

@@ -21,8 +21,13 @@ pub enum Command {
     Logout,
     /// STARTTLS
     StartTls,
-    /// AUTHENTICATE PLAIN, perhaps with its response in base64 (RFC 4959).
-    AuthenticatePlain(Option<Zeroizing<Vec<u8>>>),
+    /// AUTHENTICATE, perhaps with an initial response in base64 (RFC 4959).
+    Authenticate {
+        /// By which mechanism, as the client spelt it.
+        mechanism: Box<[u8]>,
+        /// In base64.
+        initial: Option<Zeroizing<Vec<u8>>>,
+    },
     /// LIST or LSUB with an empty pattern: what is the separator? (RFC 9051 §6.3.9)
     ListRoot {
         /// LSUB.

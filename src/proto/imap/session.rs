@@ -32,12 +32,12 @@ use super::cursor::Cursor;
 use super::drain::{Drain, Drained};
 use super::enabled::Enabled;
 use super::frame::{self, Line, Marker};
-use super::parse::login::plain;
 use super::refusal::Refusal;
 use super::response;
 use super::table::{self, Head, Special, states};
 use crate::limits;
 use crate::proto::contract::{self, Input, Out, Patience, Privacy, Turn};
+use crate::proto::sasl::Exchange;
 
 /// What a session is told when it is opened.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,10 @@ pub struct Config {
     pub privacy: Privacy,
     /// This peer may give a password without TLS.
     pub plaintext_auth_allowed: bool,
+    /// Every account has keys: SCRAM is offered.
+    pub keys: bool,
+    /// The TLS in force can be bound to.
+    pub binds: bool,
     /// Largest message, octets.
     pub message_bytes_max: u64,
 }
@@ -91,7 +95,7 @@ enum Phase {
     /// Skipping a refused command.
     Drain(Box<Drain>),
     /// AUTHENTICATE waits for its response.
-    Challenge(Tag),
+    Challenge(Box<(Tag, Exchange)>),
     /// After STARTTLS: nothing is heard until TLS is in force.
     Handshake,
     /// An ask is out.
@@ -117,6 +121,8 @@ enum Then {
     Complete,
     /// Logged in, if welcome.
     Enter,
+    /// AUTHENTICATE goes on.
+    Keys(Exchange),
     /// A mailbox is selected, or none.
     Select,
     /// None is selected, and this is said.
@@ -155,7 +161,7 @@ impl contract::Session for Session {
             Input::Timeout => self.silence(out),
             Input::Eof => self.close(Turn::Close, out),
             Input::News => self.news(out),
-            Input::TlsReady => self.tls_ready(out),
+            Input::TlsReady { binds } => self.tls_ready(binds, out),
         }
         0
     }
@@ -293,11 +299,9 @@ impl Session {
                 self.close(Turn::Close, out);
             }
             Ok(Command::StartTls) => self.start_tls(head.tag, out),
-            Ok(Command::AuthenticatePlain(None)) => {
-                out.say("+ \r\n");
-                self.phase = Phase::Challenge(head.tag.into());
+            Ok(Command::Authenticate { mechanism, initial }) => {
+                self.authenticate(head.tag, &mechanism, initial.as_deref().map(Vec::as_slice), out);
             }
-            Ok(Command::AuthenticatePlain(Some(response))) => self.log_in(head.tag, plain(&response), out),
             Ok(Command::Idle) => self.begin_idle(head.tag, out),
             Ok(Command::ListRoot { lsub }) => {
                 response::list(&mut out.reply, lsub, &["\\Noselect"], "", &[]);
@@ -373,6 +377,7 @@ impl Session {
             }
             (Then::Receive(expected), Answer::Go) => self.receive(tag, &expected, out),
             (Then::Idle { silences }, Answer::Done) => self.idle_on(tag, silences),
+            (Then::Keys(exchange), Answer::Keys(known)) => self.authenticated_by(&tag, exchange.keys(*known), out),
             (Then::Complete, answer) if completion::completed(&mut out.reply, &tag, name, &answer) => {}
             (Then::Refuse(refusal), _) => self.refuse(Some(&tag), refusal, out),
             (Then::Skip(refusal), _) => self.phase = Phase::Drain(Box::new(Drain::line(Some(tag), refusal))),
@@ -445,7 +450,7 @@ impl Session {
 
     fn say_capabilities(&self, out: &mut Out<Ask>) {
         let logged_in = self.state != State::NotAuthenticated;
-        capability::write(&mut out.reply, logged_in, self.login_possible(), self.config.privacy == Privacy::Offered);
+        capability::write(&mut out.reply, logged_in, self.offer(), self.config.privacy == Privacy::Offered);
     }
 
     fn bye(&mut self, text: &str, out: &mut Out<Ask>) {

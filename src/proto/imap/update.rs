@@ -14,7 +14,7 @@ pub fn may_tell_expunge(ask: &Ask) -> bool {
         Ask::Store(store) => store.uid,
         Ask::Search(search) => search.uid,
         // Nothing is selected, or what was is being left.
-        Ask::Login(_) | Ask::Id(_) | Ask::Select(_) | Ask::Close { .. } => false,
+        Ask::Login(_) | Ask::Keys(_) | Ask::Id(_) | Ask::Select(_) | Ask::Close { .. } => false,
         // More of this command is to come; its end tells.
         Ask::AppendBegin(_) | Ask::AppendMore(_) => false,
         Ask::Enable(_)

@@ -76,6 +76,8 @@ pub(super) enum Offered {
     Always,
     /// Where a password may be given (A143).
     Password,
+    /// The same, with its mechanisms behind it.
+    Sasl,
     /// Where a handshake can be had.
     Stls,
 }
@@ -89,7 +91,7 @@ pub(super) const CAPABILITIES: &[(&str, Offered)] = &[
     ("PIPELINING", Offered::Always),
     ("STLS", Offered::Stls),
     ("USER", Offered::Password),
-    ("SASL PLAIN", Offered::Password),
+    ("SASL", Offered::Sasl),
     ("IMPLEMENTATION Ringpost", Offered::Always),
 ];
 

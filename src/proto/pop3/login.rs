@@ -1,7 +1,7 @@
-//! Who reads: STLS (RFC 2595 §4) and AUTH PLAIN (RFC 5034).
+//! Who reads: STLS (RFC 2595 §4) and AUTH (RFC 5034).
 
 use super::{Ask, NO_PASSWORD, Out, Privacy, Session, State, Turn, WRONG};
-use crate::proto::sasl::{self, Fault, Login};
+use crate::proto::sasl::{self, Exchange, Fault, Login, Next};
 
 impl Session {
     /// A password may be given on this connection as it is (A143).
@@ -22,19 +22,27 @@ impl Session {
     }
 
     /// What was said before TLS counts for nothing afterwards, errors aside.
-    pub(super) fn tls_ready(&mut self, out: &mut Out<Ask>) {
+    pub(super) fn tls_ready(&mut self, binds: bool, out: &mut Out<Ask>) {
         if !matches!(self.state, State::Handshake) {
             return self.abort(out);
         }
         self.privacy = Privacy::Tls;
+        self.binds = binds;
         self.state = State::Authorization { name: None };
+    }
+
+    /// What a login can have on this connection now.
+    pub(super) fn offer(&self) -> sasl::Offer {
+        let (keys, binds) = (self.keys, self.binds);
+        sasl::Offer { speaker: sasl::Speaker::Pop3, private: self.password_allowed(), keys, binds }
     }
 
     /// AUTH alone (RFC 5034 §4).
     pub(super) fn mechanisms(&self, out: &mut Out<Ask>) {
         out.say("+OK\r\n");
-        if self.password_allowed() {
-            out.say("PLAIN\r\n");
+        for mechanism in sasl::offered(self.offer()) {
+            out.say(mechanism.name);
+            out.say("\r\n");
         }
         out.say(".\r\n");
     }
@@ -48,32 +56,47 @@ impl Session {
             Some(space) => (&text[..space], Some(&text[space + 1..])),
             None => (text, None),
         };
-        if !mechanism.eq_ignore_ascii_case(b"PLAIN") {
+        let Some(exchange) = sasl::begin(self.offer(), mechanism) else {
             return self.error(b"-ERR mechanism not known\r\n", out);
-        }
+        };
         match initial {
-            Some(response) => self.respond(response, out),
+            Some(response) => self.go_on(exchange.respond(response), out),
             None => {
-                out.say("+ \r\n");
-                self.state = State::Response;
+                let opening = exchange.opening();
+                self.challenge(exchange, opening, out);
             }
         }
     }
 
+    fn challenge(&mut self, exchange: Exchange, base64: &[u8], out: &mut Out<Ask>) {
+        out.say("+ ");
+        out.say(base64);
+        out.say("\r\n");
+        self.state = State::Response(exchange);
+    }
+
     /// The line that answers the challenge.
     pub(super) fn response(&mut self, line: &[u8], out: &mut Out<Ask>) {
-        self.state = State::Authorization { name: None };
-        match line {
-            b"*" => self.error(b"-ERR login cancelled\r\n", out),
-            response => self.respond(response, out),
+        let before = std::mem::replace(&mut self.state, State::Authorization { name: None });
+        match (before, line) {
+            (_, b"*") => self.error(b"-ERR login cancelled\r\n", out),
+            (State::Response(exchange), response) => self.go_on(exchange.respond(response), out),
+            _ => {}
         }
     }
 
-    fn respond(&mut self, response: &[u8], out: &mut Out<Ask>) {
-        match sasl::plain(response) {
-            Ok(login) => self.log_in(login, out),
+    /// An exchange goes on, or ends.
+    pub(super) fn go_on(&mut self, next: Result<Next, Fault>, out: &mut Out<Ask>) {
+        self.state = State::Authorization { name: None };
+        match next {
+            Ok(Next::Challenge(exchange, base64)) => self.challenge(exchange, &base64, out),
+            Ok(Next::Keys(exchange, name)) => {
+                self.state = State::Keys(exchange);
+                out.ask(Ask::Keys(name));
+            }
+            Ok(Next::Login(login)) => self.log_in(login, out),
             Err(Fault::NotBase64 | Fault::Form) => self.error(b"-ERR response malformed\r\n", out),
-            Err(Fault::ForAnother) => self.error(WRONG, out),
+            Err(Fault::ForAnother | Fault::Downgrade) => self.error(WRONG, out),
         }
     }
 

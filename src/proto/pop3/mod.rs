@@ -1,4 +1,4 @@
-//! POP3 as a value (RFC 1939, RFC 2449, RFC 3206; STLS of RFC 2595, AUTH of RFC 5034 with PLAIN).
+//! POP3 as a value (RFC 1939, RFC 2449, RFC 3206; STLS of RFC 2595, AUTH of RFC 5034).
 //!
 //! ```text
 //!   AUTHORIZATION ── PASS, AUTH ── ask Login ──► TRANSACTION ── QUIT ── ask Delete ──► over
@@ -22,7 +22,8 @@ use zeroize::Zeroizing;
 
 use crate::limits;
 use crate::proto::contract::{self, Input, Out, Patience, Privacy, Turn};
-use crate::proto::sasl::Login;
+use crate::proto::sasl::scram::Known;
+use crate::proto::sasl::{self, By, Exchange, Login};
 
 mod command;
 mod login;
@@ -45,6 +46,7 @@ pub const READ_BYTES: usize = 256 << 10;
 const TLS_HANDSHAKE: u8 = 0x16;
 const NO_PASSWORD: &[u8] = b"-ERR passwords are not accepted without TLS\r\n";
 const WRONG: &[u8] = b"-ERR [AUTH] wrong name or password\r\n"; // RFC 3206 §5
+const LATER: &[u8] = b"-ERR [SYS/TEMP] try again later\r\n";
 const NO_SUCH: &[u8] = b"-ERR no such message\r\n";
 
 /// What the session is told when it begins.
@@ -56,12 +58,18 @@ pub struct Config {
     pub privacy: Privacy,
     /// True if this peer may give a password without TLS (A143).
     pub plaintext_auth_allowed: bool,
+    /// Every account has keys: SCRAM is offered.
+    pub keys: bool,
+    /// The TLS that is in force when the conversation begins can be bound to.
+    pub binds: bool,
 }
 
 /// What the session needs. `Debug` shows no password.
 pub enum Ask {
     /// Verify these, and list the maildrop. Answered by `LoggedIn` or `LoginFailed`.
     Login(Login),
+    /// What is known of this name, which SCRAM needs (RFC 5802)? Answered by `Keys`, of nobody if need be, or `LoginFailed`.
+    Keys(Vec<u8>),
     /// Wait until the reply made so far is no longer too much. Answered by `Room`.
     Room,
     /// Octets of a message, at most `len`; none only at its end. Answered by `Octets`, `Gone` or `Unreadable`.
@@ -92,8 +100,10 @@ pub enum Answer {
         /// Unique ids that another server gave to some of them, by rising UID.
         uidls: Vec<(u32, Box<str>)>,
     },
-    /// To `Login`.
+    /// To `Login` and `Keys`.
     LoginFailed(LoginFailed),
+    /// To `Keys`.
+    Keys(Box<Known>),
     /// To `Room`.
     Room,
     /// To `Read`.
@@ -129,6 +139,9 @@ pub struct Session {
     /// What TLS is to the connection now.
     privacy: Privacy,
     plaintext_auth_allowed: bool,
+    keys: bool,
+    /// The TLS in force can be bound to.
+    binds: bool,
     /// Errors before login.
     errors: u32,
     /// Octets of an overlong line thrown away so far; `None` between lines.
@@ -140,8 +153,10 @@ enum State {
     Authorization {
         name: Option<Box<[u8]>>,
     },
-    /// AUTH PLAIN waits for its response.
-    Response,
+    /// AUTH waits for a response.
+    Response(Exchange),
+    /// AUTH waits for keys.
+    Keys(Exchange),
     LoggingIn,
     /// Nothing is heard until TLS is in force.
     Handshake,
@@ -181,6 +196,8 @@ impl Session {
         Session {
             privacy: config.privacy,
             plaintext_auth_allowed: config.plaintext_auth_allowed,
+            keys: config.keys,
+            binds: config.binds,
             errors: 0,
             junk: None,
             state: State::Authorization { name: None },
@@ -189,7 +206,7 @@ impl Session {
 
     fn bytes(&mut self, bytes: &[u8], out: &mut Out<Ask>) -> usize {
         match self.state {
-            State::Authorization { .. } | State::Response | State::Transaction(_) => {}
+            State::Authorization { .. } | State::Response(_) | State::Transaction(_) => {}
             State::Over => return bytes.len(),
             // What came in the clear behind STLS was perhaps written by somebody else (A142). Our answer was not given then.
             State::Handshake => {
@@ -229,14 +246,14 @@ impl Session {
     /// A response is longer than a command may be (RFC 5034 §4).
     fn line_bytes_max(&self) -> usize {
         match self.state {
-            State::Response => limits::AUTH_LINE_BYTES_MAX,
+            State::Response(_) => limits::AUTH_LINE_BYTES_MAX,
             _ => limits::POP3_LINE_BYTES_MAX,
         }
     }
 
     /// An overlong line (A137): one error at its end, or at [`limits::JUNK_BYTES_MAX`] the end of the conversation.
     fn throw_away(&mut self, junk: usize, ended: bool, out: &mut Out<Ask>) {
-        if matches!(self.state, State::Response) {
+        if matches!(self.state, State::Response(_)) {
             self.state = State::Authorization { name: None };
         }
         if junk > limits::JUNK_BYTES_MAX {
@@ -251,7 +268,7 @@ impl Session {
     }
 
     fn line(&mut self, line: &[u8], out: &mut Out<Ask>) {
-        if matches!(self.state, State::Response) {
+        if matches!(self.state, State::Response(_)) {
             return self.response(line, out);
         }
         if line.iter().any(u8::is_ascii_control) {
@@ -306,7 +323,7 @@ impl Session {
                 None => self.error(b"-ERR say USER first\r\n", out),
                 Some(name) => {
                     let password = Zeroizing::new(command.text.to_vec());
-                    self.log_in(Login { name: name.into(), password }, out);
+                    self.log_in(Login::with_password(name.into(), By::Command, password), out);
                 }
             },
             _ => self.goodbye(out),
@@ -350,14 +367,17 @@ impl Session {
 
     fn capabilities(&self, out: &mut Out<Ask>) {
         out.say("+OK\r\n");
-        for (name, offered) in CAPABILITIES {
-            let offered = match offered {
+        for (name, when) in CAPABILITIES {
+            let offered = match when {
                 Offered::Always => true,
-                Offered::Password => self.password_allowed(),
+                Offered::Password | Offered::Sasl => self.password_allowed(),
                 Offered::Stls => self.privacy == Privacy::Offered && matches!(self.state, State::Authorization { .. }),
             };
             if offered {
                 out.say(name);
+                if matches!(when, Offered::Sasl) {
+                    sasl::write_offered(&mut out.reply, self.offer(), " ");
+                }
                 out.say("\r\n");
             }
         }
@@ -461,9 +481,14 @@ impl Session {
                 match why {
                     // RFC 3206 §4
                     LoginFailed::Wrong => self.error(WRONG, out),
-                    LoginFailed::Later => self.error(b"-ERR [SYS/TEMP] try again later\r\n", out),
+                    LoginFailed::Later => self.error(LATER, out),
                 }
             }
+            (State::Keys(_), Answer::LoginFailed(_)) => {
+                self.state = State::Authorization { name: None };
+                self.error(LATER, out);
+            }
+            (State::Keys(exchange), Answer::Keys(known)) => self.go_on(exchange.keys(*known), out),
             (State::Listing(drop, what, number), Answer::Room) => self.list_on(drop, what, number, out),
             (State::Sending(sending), Answer::Room) => self.send_on(sending, out),
             (State::Sending(sending), Answer::Octets(block)) => self.octets(sending, block, out),
@@ -503,7 +528,7 @@ impl contract::Session for Session {
         match input {
             Input::Bytes(bytes) => return self.bytes(bytes, out),
             Input::Answer(answer) => self.answer(answer, out),
-            Input::TlsReady => self.tls_ready(out),
+            Input::TlsReady { binds } => self.tls_ready(binds, out),
             // Nothing in the clear, and nothing in order, belongs into a handshake.
             Input::Timeout if matches!(self.state, State::Handshake) => self.abort(out),
             // RFC 1939 §3: nothing is said and nothing deleted.
@@ -515,7 +540,9 @@ impl contract::Session for Session {
 
     fn patience(&self) -> Patience {
         let idle_s = match self.state {
-            State::Authorization { .. } | State::Response | State::LoggingIn | State::Handshake => limits::LOGIN_IDLE_S,
+            State::Authorization { .. } | State::Response(_) | State::Keys(_) | State::LoggingIn | State::Handshake => {
+                limits::LOGIN_IDLE_S
+            }
             _ => limits::POP3_IDLE_S,
         };
         Patience { idle: Duration::from_secs(idle_s), rate_min_bytes_s: 0 }
@@ -526,6 +553,7 @@ impl fmt::Debug for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Ask::Login(login) => write!(f, "{login:?}"),
+            Ask::Keys(name) => write!(f, "Keys {{ name: \"{}\" }}", name.escape_ascii()),
             Ask::Room => f.write_str("Room"),
             Ask::Read { uid, offset, len } => write!(f, "Read {{ uid: {uid}, offset: {offset}, len: {len} }}"),
             Ask::Delete { uids } => write!(f, "Delete {{ uids: {uids:?} }}"),

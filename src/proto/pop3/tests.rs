@@ -30,12 +30,12 @@ impl World {
 
     fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Login(Login { name, password }) if name == b"alice" && *password == b"secret" => {
+            Ask::Login(login) if login.name == b"alice" && login.has_password(b"secret") => {
                 let items = self.messages.iter().map(|(uid, m)| Item { uid: *uid, size: m.len() as u32 });
                 Answer::LoggedIn { uidvalidity: 7, items: items.collect(), uidls: Vec::new() }
             }
             Ask::Login(Login { name, .. }) if name == b"busy" => Answer::LoginFailed(LoginFailed::Later),
-            Ask::Login(_) => Answer::LoginFailed(LoginFailed::Wrong),
+            Ask::Login(_) | Ask::Keys(_) => Answer::LoginFailed(LoginFailed::Wrong),
             Ask::Room => Answer::Room,
             Ask::Read { uid, .. } if self.gone.contains(&uid) => Answer::Gone,
             Ask::Read { offset, .. } if self.unreadable_from.is_some_and(|from| offset >= from) => Answer::Unreadable,
@@ -107,7 +107,13 @@ impl World {
 }
 
 fn open() -> Config {
-    Config { hostname: "mx.ringpost.test".to_owned(), privacy: Privacy::None, plaintext_auth_allowed: true }
+    Config {
+        hostname: "mx.ringpost.test".to_owned(),
+        privacy: Privacy::None,
+        plaintext_auth_allowed: true,
+        keys: false,
+        binds: false,
+    }
 }
 
 fn lines(text: &str) -> Vec<&str> {
@@ -358,7 +364,7 @@ fn a142_after_the_handshake_the_name_given_before_is_forgotten() {
     session.step(Input::Bytes(b"USER alice\r\n"), &mut out);
     session.step(Input::Bytes(b"STLS\r\n"), &mut out);
     assert_eq!(out.turn.take(), Some(Turn::StartTls));
-    session.step(Input::TlsReady, &mut out);
+    session.step(Input::TlsReady { binds: false }, &mut out);
     out.reply.clear();
     session.step(Input::Bytes(b"PASS secret\r\n"), &mut out);
     assert_eq!((&out.reply[..], out.ask.is_none()), (&b"-ERR say USER first\r\n"[..], true));
@@ -367,7 +373,7 @@ fn a142_after_the_handshake_the_name_given_before_is_forgotten() {
 #[test]
 fn a143_auth_takes_a_long_response_and_only_under_tls() {
     let (mut session, mut out) = shaking_hands();
-    session.step(Input::TlsReady, &mut out);
+    session.step(Input::TlsReady { binds: false }, &mut out);
     session.step(Input::Bytes(b"AUTH PLAIN\r\n"), &mut out);
     assert_eq!(out.reply, b"+ \r\n");
     let password = "p".repeat(9_000);
@@ -376,7 +382,7 @@ fn a143_auth_takes_a_long_response_and_only_under_tls() {
         assert_eq!(session.step(Input::Bytes(&response.as_bytes()[..end]), &mut out), 0);
     }
     session.step(Input::Bytes(response.as_bytes()), &mut out);
-    assert!(matches!(out.ask, Some(Ask::Login(login)) if *login.password == password.as_bytes()));
+    assert!(matches!(out.ask, Some(Ask::Login(login)) if login.has_password(password.as_bytes())));
     let said = World::with(TWO).talk_cut(&offered(), b"AUTH PLAIN\r\nAGFsaWNlAHNlY3JldA==\r\n", usize::MAX);
     assert_eq!(lines(&said)[1..], ["-ERR passwords are not accepted without TLS", "-ERR unknown command"]);
 }

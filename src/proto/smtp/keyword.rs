@@ -11,6 +11,7 @@
 use super::reply::{clean, number};
 use super::{Config, Role};
 use crate::bugs;
+use crate::proto::sasl;
 
 /// A service extension.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Extension {
     pub(super) roles: &'static [Role],
     when: When,
     /// Writes what follows the keyword, with its leading space.
-    parameter: Option<fn(&Config, &mut Vec<u8>)>,
+    parameter: Option<fn(&Config, Offers, &mut Vec<u8>)>,
     pub(super) handler: Handler,
 }
 
@@ -61,6 +62,8 @@ pub(super) struct Offers {
     pub(super) starttls: bool,
     /// AUTH.
     pub(super) auth: bool,
+    /// The keys of SCRAM, and what it can bind to.
+    pub(super) login: sasl::Offer,
 }
 
 const ALL: &[Role] = &[Role::Mx, Role::Submission, Role::Lmtp];
@@ -113,7 +116,7 @@ pub(super) fn say_ehlo(config: &Config, offers: Offers, out: &mut Vec<u8>) {
         out.extend_from_slice(if rows.peek().is_none() { b"\r\n250 " } else { b"\r\n250-" });
         out.extend_from_slice(row.keyword.as_bytes());
         if let Some(parameter) = row.parameter {
-            parameter(config, out);
+            parameter(config, offers, out);
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -135,17 +138,17 @@ pub(super) fn is_out(handler: Handler) -> bool {
     bugs::extension_out().is_some_and(out)
 }
 
-fn size(config: &Config, out: &mut Vec<u8>) {
+fn size(config: &Config, _: Offers, out: &mut Vec<u8>) {
     out.push(b' ');
     number(out, config.message_bytes_max);
 }
 
-fn mechanisms(_: &Config, out: &mut Vec<u8>) {
-    out.extend_from_slice(b" PLAIN LOGIN");
+fn mechanisms(_: &Config, offers: Offers, out: &mut Vec<u8>) {
+    sasl::write_offered(out, offers.login, " ");
 }
 
 /// RFC 9422 §4.
-fn bounds(config: &Config, out: &mut Vec<u8>) {
+fn bounds(config: &Config, _: Offers, out: &mut Vec<u8>) {
     out.extend_from_slice(b" RCPTMAX=");
     number(out, config.role.recipients_max() as u64);
 }
@@ -154,6 +157,11 @@ fn bounds(config: &Config, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::proto::smtp::{command, param};
+
+    fn offers(starttls: bool, auth: bool) -> Offers {
+        let login = sasl::Offer { speaker: sasl::Speaker::Smtp, private: auth, keys: false, binds: false };
+        Offers { starttls, auth, login }
+    }
 
     fn said(role: Role, offers: Offers, queue_honours: bool) -> Vec<String> {
         let mut out = Vec::new();
@@ -190,7 +198,7 @@ mod tests {
 
     #[test]
     fn what_the_queue_must_honour_is_offered_when_it_does() {
-        let offers = Offers { starttls: true, auth: true };
+        let offers = offers(true, true);
         let waiting = ["DSN", "REQUIRETLS", "DELIVERBY", "FUTURERELEASE", "MT-PRIORITY"];
         for role in [Role::Mx, Role::Submission, Role::Lmtp] {
             assert!(!said(role, offers, false).iter().any(|keyword| waiting.contains(&keyword.as_str())));
@@ -207,7 +215,7 @@ mod tests {
             (Role::Submission, true, false, (true, false)),
             (Role::Submission, false, true, (false, true)),
         ] {
-            let words = said(role, Offers { starttls, auth }, false);
+            let words = said(role, offers(starttls, auth), false);
             let has = |keyword: &str| words.iter().any(|word| word == keyword);
             assert_eq!((has("STARTTLS"), has("AUTH")), shown, "{words:?}");
             assert!(!has("BINARYMIME"), "A042");

@@ -34,6 +34,7 @@ use crate::limits;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::proto::contract::Privacy;
 use crate::proto::sasl::Login;
+use crate::proto::sasl::scram::Known;
 
 mod command;
 mod data;
@@ -64,6 +65,10 @@ pub struct Config {
     pub role: Role,
     /// This peer may give a password without TLS.
     pub plaintext_auth_allowed: bool,
+    /// Every account has keys: SCRAM is offered.
+    pub keys: bool,
+    /// The TLS that is in force when the conversation begins can be bound to.
+    pub binds: bool,
     /// What is taken in may wait for another host, and is treated on the way as its sender asked.
     pub queue_honours: bool,
 }
@@ -78,6 +83,8 @@ impl Default for Config {
             privacy: Privacy::None,
             role: Role::Mx,
             plaintext_auth_allowed: false,
+            keys: false,
+            binds: false,
             queue_honours: false,
         }
     }
@@ -130,6 +137,8 @@ pub struct Helo {
 pub enum Ask {
     /// Who is this? Answers: `Yes`, `No`, `Close`. A permanent `No` counts as a refused login.
     Login(Login),
+    /// What is known of this name, which SCRAM needs (RFC 5802)? Answers: `Keys`, of nobody if need be, `No`, `Close`.
+    Keys(Vec<u8>),
     /// May this sender begin a transaction? Answers: `Yes`, `No`, `Close`.
     Mail {
         /// Where bounces go.
@@ -172,6 +181,8 @@ pub enum Ask {
 pub enum Answer {
     /// Go on.
     Yes,
+    /// To `Keys`.
+    Keys(Box<Known>),
     /// The message is durable under this letter id.
     Queued {
         /// Said to the peer and written into the trace field.

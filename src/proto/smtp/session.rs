@@ -18,7 +18,6 @@ mod verdict;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::Prompt;
 use chunks::{Chunk, Discard};
 
 use super::command::{self, Argument};
@@ -30,6 +29,7 @@ use crate::limits;
 use crate::mail::address::{AddressFault, DOMAIN_BYTES_MAX, ForwardPath, ReversePath};
 use crate::proto::contract::{self, Input, Out, Patience, Privacy, Turn};
 use crate::proto::lines::{Drain, Drained, Line, Lines};
+use crate::proto::sasl::Exchange;
 
 /// First octet of a TLS handshake record: never of a command.
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -49,6 +49,8 @@ pub struct Session {
     errors: u32,
     /// What TLS is to the connection now.
     privacy: Privacy,
+    /// It can be bound to.
+    binds: bool,
     logged_in: bool,
     logins_refused: u32,
     /// The peer will send no more: close once the ask that is out is answered.
@@ -77,7 +79,9 @@ enum Phase {
     /// A chunk that was refused comes in.
     Discard(Box<Discard>),
     /// AUTH waits for a response.
-    Auth(Prompt),
+    Auth(Exchange),
+    /// AUTH waits for keys: an ask is out.
+    Keys(Exchange),
     /// Nothing is heard until TLS is in force (RFC 3207 §4).
     Handshake,
     Waiting(Pending),
@@ -119,16 +123,16 @@ impl contract::Session for Session {
             Input::Bytes(bytes) => return self.bytes(bytes, out),
             Input::Answer(answer) => self.answered(answer, out),
             Input::News => {}
-            Input::TlsReady => self.tls_ready(out),
+            Input::TlsReady { binds } => self.tls_ready(binds, out),
             Input::Timeout => match self.phase {
                 // Words in the clear have no place there.
                 Phase::Handshake => self.close(Turn::Abort, out),
                 // The peer waits for us, not we for it.
-                Phase::Waiting(_) | Phase::Closed => {}
+                Phase::Waiting(_) | Phase::Keys(_) | Phase::Closed => {}
                 _ => self.say_and_close(Word::Timeout, out),
             },
             Input::Eof => match self.phase {
-                Phase::Waiting(_) => self.ended = true,
+                Phase::Waiting(_) | Phase::Keys(_) => self.ended = true,
                 Phase::Closed => {}
                 _ => self.close(Turn::Close, out),
             },
@@ -156,6 +160,7 @@ impl Session {
         out.say("\r\n");
         Session {
             privacy: config.privacy,
+            binds: config.binds,
             config,
             helo: None,
             transaction: None,
@@ -205,7 +210,7 @@ impl Session {
             Phase::Discard(_) => self.throw_away(input, out),
             Phase::Auth(_) => self.response(input, out),
             Phase::Handshake => self.wall(input, out),
-            Phase::Waiting(_) => 0,
+            Phase::Waiting(_) | Phase::Keys(_) => 0,
             Phase::Closed => input.len(),
         }
     }
@@ -436,6 +441,7 @@ impl Session {
     fn answered(&mut self, answer: Answer, out: &mut Out<Ask>) {
         let Phase::Waiting(pending) = self.phase else {
             return match self.phase {
+                Phase::Keys(_) => self.keys_answered(answer, out),
                 Phase::Closed => {}
                 // An answer to no question: whoever drives us has lost the thread.
                 _ => self.close(Turn::Abort, out),
@@ -465,9 +471,14 @@ impl Session {
             (Pending::Chunk(chunk), Answer::No(reply)) => self.chunk_answered(chunk, Some(reply), out),
             (Pending::Done, answer) => self.message_answered(answer, out),
             (Pending::Mail { .. } | Pending::Rcpt | Pending::Data, Answer::No(reply)) => self.judge(&reply, out),
-            (_, Answer::Queued { .. } | Answer::Each(_)) => self.close(Turn::Abort, out),
+            (_, Answer::Queued { .. } | Answer::Each(_) | Answer::Keys(_)) => self.close(Turn::Abort, out),
         }
-        if self.ended && !matches!(self.phase, Phase::Waiting(_)) {
+        self.leave_if_ended(out);
+    }
+
+    /// Closes once nothing is waited for, if the peer will send no more.
+    fn leave_if_ended(&mut self, out: &mut Out<Ask>) {
+        if self.ended && !matches!(self.phase, Phase::Waiting(_) | Phase::Keys(_)) {
             self.close(Turn::Close, out);
         }
     }

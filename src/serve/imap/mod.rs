@@ -66,6 +66,8 @@ pub fn serve(office: Rc<Office>, wire: Box<Wire>) -> impl Future<Output = ()> {
     let config = Config {
         privacy: wire.privacy(),
         plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
+        keys: office.offers_keys(),
+        binds: wire.binding().is_some(),
         message_bytes_max: office.settings.message_bytes_max,
     };
     let mut out = Out::default();
@@ -193,6 +195,12 @@ impl PumpDoor for Door {
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
         let ask = match ask {
             Ask::Login(login) => return self.login(login, wire).await,
+            Ask::Keys(name) => {
+                return Next::Answer(match self.office.keys(wire, &name).await {
+                    Some(known) => Answer::Keys(known),
+                    None => Answer::No(No::Unavailable),
+                });
+            }
             ask => ask,
         };
         let may_expunge = may_tell_expunge(&ask);
@@ -251,7 +259,7 @@ impl PumpDoor for Door {
 impl Door {
     async fn carry_out(&mut self, ask: Ask, wire: &mut Wire) -> Done {
         match ask {
-            Ask::Login(_) => unreachable!("answered before"),
+            Ask::Login(_) | Ask::Keys(_) => unreachable!("answered before"),
             Ask::Id(fields) => self.id(&fields, wire).await,
             Ask::Enable(_) => Ok(Answer::Done),
             Ask::List(list) => self.list(&list, wire).await,
@@ -310,7 +318,13 @@ impl Door {
 fn needs_account(ask: &Ask) -> bool {
     !matches!(
         ask,
-        Ask::Login(_) | Ask::Id(_) | Ask::Enable(_) | Ask::Close { expunge: false } | Ask::AppendDrop | Ask::Poll
+        Ask::Login(_)
+            | Ask::Keys(_)
+            | Ask::Id(_)
+            | Ask::Enable(_)
+            | Ask::Close { expunge: false }
+            | Ask::AppendDrop
+            | Ask::Poll
     )
 }
 

@@ -1,4 +1,4 @@
-//! LOGIN and AUTHENTICATE PLAIN (RFC 9051 §6.2.2, §6.2.3; RFC 4616).
+//! LOGIN and AUTHENTICATE (RFC 9051 §6.2.2, §6.2.3; RFC 4959).
 
 use zeroize::Zeroizing;
 
@@ -6,7 +6,7 @@ use crate::proto::imap::ask::{Ask, No};
 use crate::proto::imap::command::{Command, Login};
 use crate::proto::imap::cursor::Cursor;
 use crate::proto::imap::refusal::Refusal;
-use crate::proto::sasl::{self, Fault};
+use crate::proto::sasl::{By, Fault};
 
 /// `LOGIN userid password`
 pub fn login(c: &mut Cursor<'_>) -> Result<Command, Refusal> {
@@ -14,53 +14,47 @@ pub fn login(c: &mut Cursor<'_>) -> Result<Command, Refusal> {
     let name = c.astring()?.into_owned();
     c.sp()?;
     let password = Zeroizing::new(c.astring()?.into_owned());
-    Ok(Command::Ask(Ask::Login(Login { name, password })))
+    Ok(Command::Ask(Ask::Login(Login::with_password(name, By::Command, password))))
 }
 
-/// `AUTHENTICATE PLAIN [response]`
+/// `AUTHENTICATE mechanism [response]`
 pub fn authenticate(c: &mut Cursor<'_>) -> Result<Command, Refusal> {
     c.sp()?;
-    if !c.atom()?.eq_ignore_ascii_case(b"PLAIN") {
-        return Err(Refusal::no("CANNOT", "Authentication mechanism is not supported"));
-    }
+    let mechanism = c.atom()?.into();
     let initial = match c.take(b' ') {
         false => None,
         true => Some(Zeroizing::new(c.run(|b| b.is_ascii_graphic()).to_vec())),
     };
-    Ok(Command::AuthenticatePlain(initial))
+    Ok(Command::Authenticate { mechanism, initial })
 }
 
-/// The response of PLAIN.
-///
-/// # Errors
-/// Not base64, not of its form, or an authorization identity other than the name.
-pub fn plain(base64: &[u8]) -> Result<Login, Refusal> {
-    sasl::plain(base64).map_err(|fault| match fault {
-        Fault::NotBase64 => Refusal::bad("Not base64"),
-        Fault::Form => Refusal::bad("Not a PLAIN response"),
-        Fault::ForAnother => No::BadLogin.into(),
-    })
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NotBase64 => Refusal::bad("Not base64"),
+            Fault::Form => Refusal::bad("Response malformed"),
+            Fault::ForAnother | Fault::Downgrade => No::BadLogin.into(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-
     use super::*;
 
     #[test]
     fn whose_mistake_a_response_is_decides_the_refusal() {
-        let read = |text: &[u8]| plain(STANDARD.encode(text).as_bytes());
-        assert!(read(b"\0alice\0secret").is_ok());
-        assert_eq!(read(b"bob\0alice\0secret").unwrap_err(), No::BadLogin.into());
-        assert_eq!(read(b"alice").unwrap_err(), Refusal::bad("Not a PLAIN response"));
-        assert_eq!(plain(b"AGFsaWNlAHNlY3JldA").unwrap_err(), Refusal::bad("Not base64"));
+        for fault in [Fault::NotBase64, Fault::Form] {
+            assert!(!Refusal::from(fault).is_no(), "{fault:?}");
+        }
+        for fault in [Fault::ForAnother, Fault::Downgrade] {
+            assert_eq!(Refusal::from(fault), No::BadLogin.into(), "{fault:?}");
+        }
     }
 
     #[test]
     fn a_password_does_not_show_in_debug_output() {
-        let login = plain(STANDARD.encode(b"\0alice\0secret").as_bytes()).expect("a login");
+        let login = Login::with_password(b"alice".to_vec(), By::Command, Zeroizing::new(b"secret".to_vec()));
         let shown = format!("{:?}", Ask::Login(login));
         assert!(shown.contains("alice") && !shown.contains("secret") && !shown.contains("115"), "{shown}");
     }

@@ -1,9 +1,11 @@
-//! Who speaks, and whether others can listen: STARTTLS (RFC 3207) and AUTH (RFC 4954) with PLAIN and LOGIN.
+//! Who speaks, and whether others can listen: STARTTLS (RFC 3207) and AUTH (RFC 4954) with the mechanisms of [`sasl::MECHANISMS`].
 //!
 //! ```text
 //!   Command ── STARTTLS ─► 220, Handshake ── TlsReady ─► Command, nobody introduced
 //!      │                        └── bytes: farewell, whatever they say (A008)
-//!      └────── AUTH ─► 334, Auth ─► response ─► ask Login ─► 235 | 535 | 454
+//!      └────── AUTH ─► 334, Auth ─► response ─┬─► ask Login ─► 235 | 535 | 454
+//!                            ▲                └─► ask Keys, Keys ─┐
+//!                            └────────────────────────────────────┘
 //! ```
 //!
 //! - What was said before TLS counts for nothing afterwards: EHLO again (A011). The budgets of errors and commands go on.
@@ -12,30 +14,8 @@
 
 use super::{Answer, Ask, Line, Out, Pending, Phase, Privacy, Role, Session, Turn, Word};
 use crate::limits;
-use crate::proto::sasl::{self, Fault, Login};
+use crate::proto::sasl::{self, Exchange, Fault, Next};
 use crate::proto::smtp::keyword::Offers;
-
-/// What AUTH waits for.
-#[derive(Debug)]
-pub(super) enum Prompt {
-    /// The response of PLAIN.
-    Plain,
-    /// LOGIN's first answer.
-    Name,
-    /// LOGIN's second answer; the first is here.
-    Password(Box<[u8]>),
-}
-
-impl Prompt {
-    /// The challenge: nothing, `Username:` and `Password:` in base64.
-    fn challenge(&self) -> &'static str {
-        match self {
-            Prompt::Plain => "334 \r\n",
-            Prompt::Name => "334 VXNlcm5hbWU6\r\n",
-            Prompt::Password(_) => "334 UGFzc3dvcmQ6\r\n",
-        }
-    }
-}
 
 impl Session {
     // The rows of the command table.
@@ -70,17 +50,16 @@ impl Session {
             Some(space) => (&argument[..space], Some(argument[space..].trim_ascii_start())),
             None => (argument, None),
         };
-        let prompt = if mechanism.eq_ignore_ascii_case(b"PLAIN") {
-            Prompt::Plain
-        } else if mechanism.eq_ignore_ascii_case(b"LOGIN") {
-            Prompt::Name
-        } else {
+        let Some(exchange) = sasl::begin(self.offers().login, mechanism) else {
             return self.refuse(Word::UnknownMechanism, out);
         };
         match initial {
             Some(response) if response.contains(&b' ') => self.refuse(Word::BadArgument, out),
-            Some(response) => self.respond(prompt, response, out),
-            None => self.prompt(prompt, out),
+            Some(response) => self.respond(exchange, response, out),
+            None => {
+                let opening = exchange.opening();
+                self.challenge(exchange, opening, out);
+            }
         }
     }
 
@@ -93,12 +72,12 @@ impl Session {
         if line == Line::Partial {
             return 0;
         }
-        let Phase::Auth(prompt) = std::mem::replace(&mut self.phase, Phase::Command) else { return 0 };
+        let Phase::Auth(exchange) = std::mem::replace(&mut self.phase, Phase::Command) else { return 0 };
         match line {
             Line::TooLong => return self.drain(Word::AuthLineTooLong, input, out),
             Line::BareLf(_) => self.refuse(Word::BareNewlineInCommand, out),
             Line::Whole(b"*") => self.refuse(Word::LoginCancelled, out), // A016
-            Line::Whole(text) => self.respond(prompt, text, out),
+            Line::Whole(text) => self.respond(exchange, text, out),
             Line::Partial => {}
         }
         used
@@ -111,13 +90,14 @@ impl Session {
         input.len()
     }
 
-    pub(super) fn tls_ready(&mut self, out: &mut Out<Ask>) {
+    pub(super) fn tls_ready(&mut self, binds: bool, out: &mut Out<Ask>) {
         if !matches!(self.phase, Phase::Handshake) {
             // We never asked for a handshake.
             return self.close(Turn::Abort, out);
         }
         self.phase = Phase::Command;
         self.privacy = Privacy::Tls;
+        self.binds = binds;
         self.helo = None;
         assert!(self.transaction.is_none() && !self.logged_in, "STARTTLS was refused there");
     }
@@ -131,7 +111,7 @@ impl Session {
             Answer::No(reply) if reply.is_permanent() => self.login_refused(out),
             Answer::No(reply) => self.judge(&reply, out),
             Answer::Close => self.close(Turn::Close, out),
-            Answer::Queued { .. } | Answer::Each(_) => self.close(Turn::Abort, out),
+            Answer::Queued { .. } | Answer::Each(_) | Answer::Keys(_) => self.close(Turn::Abort, out),
         }
     }
 
@@ -142,6 +122,12 @@ impl Session {
         Offers {
             starttls: self.privacy == Privacy::Offered,
             auth: self.config.role == Role::Submission && self.password_allowed(),
+            login: sasl::Offer {
+                speaker: sasl::Speaker::Smtp,
+                private: self.password_allowed(),
+                keys: self.config.keys,
+                binds: self.binds,
+            },
         }
     }
 
@@ -172,25 +158,40 @@ impl Session {
 
     // The exchange.
 
-    fn prompt(&mut self, prompt: Prompt, out: &mut Out<Ask>) {
-        out.say(prompt.challenge());
-        self.phase = Phase::Auth(prompt);
+    fn challenge(&mut self, exchange: Exchange, base64: &[u8], out: &mut Out<Ask>) {
+        out.say("334 ");
+        out.say(base64);
+        out.say("\r\n");
+        self.phase = Phase::Auth(exchange);
     }
 
-    fn respond(&mut self, prompt: Prompt, response: &[u8], out: &mut Out<Ask>) {
-        let login = match prompt {
-            Prompt::Plain => sasl::plain(response),
-            Prompt::Name => match sasl::word(response) {
-                Ok(name) => return self.prompt(Prompt::Password(name.as_slice().into()), out),
-                Err(fault) => Err(fault),
-            },
-            Prompt::Password(name) => sasl::word(response).map(|password| Login { name: name.into(), password }),
-        };
-        match login {
-            Ok(login) => self.ask(Ask::Login(login), Pending::Login, out),
+    fn respond(&mut self, exchange: Exchange, response: &[u8], out: &mut Out<Ask>) {
+        let next = exchange.respond(response);
+        self.go_on(next, out);
+    }
+
+    fn go_on(&mut self, next: Result<Next, Fault>, out: &mut Out<Ask>) {
+        match next {
+            Ok(Next::Challenge(exchange, base64)) => self.challenge(exchange, &base64, out),
+            Ok(Next::Keys(exchange, name)) => {
+                out.ask(Ask::Keys(name));
+                self.phase = Phase::Keys(exchange);
+            }
+            Ok(Next::Login(login)) => self.ask(Ask::Login(login), Pending::Login, out),
             Err(Fault::NotBase64 | Fault::Form) => self.refuse(Word::BadResponse, out), // A015
-            Err(Fault::ForAnother) => self.login_refused(out),                          // A018
+            Err(Fault::ForAnother | Fault::Downgrade) => self.login_refused(out),       // A018
         }
+    }
+
+    pub(super) fn keys_answered(&mut self, answer: Answer, out: &mut Out<Ask>) {
+        let Phase::Keys(exchange) = std::mem::replace(&mut self.phase, Phase::Command) else { return };
+        match answer {
+            Answer::Keys(known) => self.go_on(exchange.keys(*known), out),
+            Answer::No(reply) => self.judge(&reply, out),
+            Answer::Close => self.close(Turn::Close, out),
+            Answer::Yes | Answer::Queued { .. } | Answer::Each(_) => self.close(Turn::Abort, out),
+        }
+        self.leave_if_ended(out);
     }
 
     fn login_refused(&mut self, out: &mut Out<Ask>) {
@@ -227,7 +228,7 @@ mod tests {
 
     fn private() -> (Session, Out<Ask>) {
         let (mut session, mut out) = shaking_hands();
-        session.step(Input::TlsReady, &mut out);
+        session.step(Input::TlsReady { binds: false }, &mut out);
         tell(&mut session, &mut out, b"EHLO client.test\r\n");
         (session, out)
     }
@@ -267,7 +268,7 @@ mod tests {
         }
         tell(&mut session, &mut out, b"STARTTLS\r\n");
         out.turn = None;
-        session.step(Input::TlsReady, &mut out);
+        session.step(Input::TlsReady { binds: false }, &mut out);
         assert!(tell(&mut session, &mut out, b"X\r\n").starts_with("421 4.7.0 "));
     }
 

@@ -36,7 +36,7 @@ impl Session {
                 others.iter().for_each(|reply| reply.write(&mut out.reply));
                 self.judge(last, out);
             }
-            Answer::Yes | Answer::Each(_) => self.close(Turn::Abort, out),
+            Answer::Yes | Answer::Each(_) | Answer::Keys(_) => self.close(Turn::Abort, out),
             Answer::Close => self.close(Turn::Close, out),
         }
         self.transaction = None;
