@@ -87,10 +87,11 @@ def bodies(count):
         yield b"0123456789abcde\r\n" * 20_000 if n == 17 else kinds[n % len(kinds)]
 
 
-def deliverer():
-    """Writes a delivery program, for clients that hand letters to one, and returns its path: see `delivered`."""
+def deliverer(first=""):
+    """Writes a delivery program, for clients that hand letters to one, and returns its path: see `delivered`. `first`: shell
+    commands that it begins with."""
     (HOME / "delivered").mkdir()
-    return write("deliver", f'#!/bin/sh\nfile=$(mktemp "{HOME}/delivered/XXXXXXXX") && cat > "$file"\n', mode=0o700)
+    return write("deliver", f'#!/bin/sh\n{first}\nfile=$(mktemp "{HOME}/delivered/XXXXXXXX") && cat > "$file"\n', mode=0o700)
 
 
 def delivered():

@@ -8,7 +8,9 @@ import re
 from desk import ALICE, CERT, HOST, Eye, bodies, deliverer, delivered, letter, password, port, run, unix, write
 
 COUNT = 30
-DELIVER = deliverer()
+# A delivery program that ends before getmail waits for its end is waited for in vain for a minute, and then taken for failed. So
+# it begins when getmail sleeps.
+DELIVER = deliverer("until grep -q '^State:.S' /proc/$PPID/status; do :; done")
 
 
 def account(name, kind, service, delete):
