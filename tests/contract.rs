@@ -10,7 +10,7 @@ use proptest::sample::select;
 use ringpost::limits;
 use ringpost::proto::contract::{Session, Turn};
 
-use stage::{Event, Heard, Player, Settings, World};
+use stage::{Event, Heard, World, cut_at, open_at_random as open, play, play_apart};
 
 /// The properties of one protocol.
 macro_rules! contract {
@@ -77,32 +77,6 @@ fn conversation<W: World>() -> impl Strategy<Value = Vec<u8>> {
         wire.extend(words.concat());
         wire
     })
-}
-
-fn open<W: World>() -> Player<W> {
-    let settings: Settings = W::RANDOM.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Player::open(&settings)
-}
-
-fn play<W: World>(deliveries: &[&[u8]]) -> Vec<Heard> {
-    let mut player = open::<W>();
-    deliveries.iter().for_each(|delivery| player.bytes(delivery));
-    player.finish()
-}
-
-/// Plays one octet at a time, so that every handshake succeeds: what is heard, and after how many octets handshakes begin.
-fn play_apart<W: World>(wire: &[u8]) -> (Vec<Heard>, Vec<usize>) {
-    let mut player = open::<W>();
-    wire.chunks(1).for_each(|octet| player.bytes(octet));
-    let handshakes = player.handshakes.clone();
-    (player.finish(), handshakes)
-}
-
-/// Cuts at these places, which rise.
-fn cut_at<'a>(wire: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
-    let mut from = 0;
-    let ends = places.iter().copied().chain([wire.len()]);
-    ends.map(|end| &wire[std::mem::replace(&mut from, end)..end]).filter(|piece| !piece.is_empty()).collect()
 }
 
 /// Where a handshake begins the peer must wait for it; everywhere else the cuts are free. What becomes of a peer that does not

@@ -51,6 +51,34 @@ pub trait World: Sized {
 pub type Ask<W> = <<W as World>::Session as Session>::Ask;
 pub type Answer<W> = <<W as World>::Session as Session>::Answer;
 
+/// A player with the settings of random conversations.
+pub fn open_at_random<W: World>() -> Player<W> {
+    let settings: Settings = W::RANDOM.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Player::open(&settings)
+}
+
+/// What is heard when octets come in these deliveries.
+pub fn play<W: World>(deliveries: &[&[u8]]) -> Vec<Heard> {
+    let mut player = open_at_random::<W>();
+    deliveries.iter().for_each(|delivery| player.bytes(delivery));
+    player.finish()
+}
+
+/// Plays one octet at a time, so that every handshake succeeds: what is heard, and after how many octets handshakes begin.
+pub fn play_apart<W: World>(wire: &[u8]) -> (Vec<Heard>, Vec<usize>) {
+    let mut player = open_at_random::<W>();
+    wire.chunks(1).for_each(|octet| player.bytes(octet));
+    let handshakes = player.handshakes.clone();
+    (player.finish(), handshakes)
+}
+
+/// Cuts at these places, which rise.
+pub fn cut_at<'a>(wire: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
+    let mut from = 0;
+    let ends = places.iter().copied().chain([wire.len()]);
+    ends.map(|end| &wire[std::mem::replace(&mut from, end)..end]).filter(|piece| !piece.is_empty()).collect()
+}
+
 /// `A:` lines of a transcript: answers that differ from the world's usual ones, in order for each kind of ask.
 #[derive(Clone, Debug, Default)]
 pub struct Script {

@@ -89,9 +89,17 @@ pub(super) const COMMANDS: &[Command] = &[
 /// Finds the row of a line and its argument. `None`: no such command.
 pub(super) fn find(line: &[u8]) -> Option<(&'static Command, &[u8])> {
     let (verb, argument) = match memchr::memchr(b' ', line) {
-        Some(space) => (&line[..space], line[space..].trim_ascii()),
+        Some(space) => (&line[..space], trim_blanks(&line[space..])),
         None => (line, &[][..]),
     };
     let command = COMMANDS.iter().find(|command| verb.eq_ignore_ascii_case(command.verb.as_bytes()))?;
     Some((command, argument))
+}
+
+/// Without the spaces and tabs around it. Other white space is part of a command's argument, and makes it none.
+pub(super) fn trim_blanks(text: &[u8]) -> &[u8] {
+    let is_word = |octet: &u8| !matches!(octet, b' ' | b'\t');
+    let start = text.iter().position(is_word).unwrap_or(text.len());
+    let end = text.iter().rposition(is_word).map_or(start, |last| last + 1);
+    &text[start..end]
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use chunks::{Chunk, Discard};
 
-use super::command::{self, Argument};
+use super::command::{self, Argument, trim_blanks};
 use super::data::{Incoming, Taken};
 use super::keyword::{Handler, is_out};
 use super::param::MailParams;
@@ -526,7 +526,7 @@ impl Session {
 /// clients write them.
 fn after<'a>(keyword: &[u8], argument: &'a [u8]) -> Option<&'a [u8]> {
     let (head, rest) = argument.split_at_checked(keyword.len())?;
-    head.eq_ignore_ascii_case(keyword).then(|| rest.trim_ascii_start())
+    head.eq_ignore_ascii_case(keyword).then(|| trim_blanks(rest))
 }
 
 #[cfg(test)]
