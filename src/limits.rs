@@ -63,6 +63,8 @@ pub const RECEIVED_BY_US_MAX: usize = 10;
 pub const RECIPIENTS_MAX: usize = 1_000;
 /// The same by LMTP, where each has a reply of its own to the message. More: 452 4.5.3.
 pub const LMTP_RECIPIENTS_MAX: usize = 100;
+/// Mailboxes of one message, those that groups lead to included. More: 452 4.5.3 to the RCPT that leads there.
+pub const MAILBOXES_MAX: usize = 1_000;
 /// Recipients refused above the bound before the connection closes with 421.
 pub const RECIPIENTS_OVERSHOOT_MAX: usize = 1_000;
 /// Commands that accept no mail (NOOP, RSET, VRFY, …) between two accepted messages. More: 421 4.7.0.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ringpost_storage::{Limits, VolumeId};
 use zeroize::Zeroizing;
 
-use super::{NewAccount, Response, Secret, Trouble, deeds, domains, names, quota, respond};
+use super::{NewAccount, Response, Secret, Trouble, deeds, domains, names, quota, respond, routing};
 use crate::directory::secrets::{Argon2Cost, Password, Secrets};
 use crate::directory::{Change, Home};
 use crate::office::Office;
@@ -40,6 +40,10 @@ async fn try_add(office: &Rc<Office>, accounts: Vec<NewAccount>) -> Result<Respo
     }
     let (fit, answer) = fit_all(office, accounts)?;
     let made = hash_all(office.settings.argon2, fit).await?;
+    for (name, _) in &made {
+        // What was said of somebody who had this name before, where a crash has left it.
+        routing::forget_account(office, name).await?;
+    }
     let mut by_volume: BTreeMap<VolumeId, Vec<(String, Vec<u8>)>> = BTreeMap::new();
     let mut fewest = volumes_by_accounts(office);
     for account in made {
@@ -93,6 +97,10 @@ fn fit_one(office: &Office, account: NewAccount) -> Result<Fit, Trouble> {
         return Err(Trouble::Refused(format!(
             "the account {name} exists already: `ringpost account passwd {name}` changes its password"
         )));
+    }
+    if let Some(group) = office.directory(|d| d.rules().list(&name).map(|list| list.group)) {
+        let (is, verb) = if group { ("a group", "group") } else { ("an alias", "alias") };
+        return Err(Trouble::Refused(format!("{name} is {is}: `ringpost {verb} remove {name}` first")));
     }
     fit_password(name, account.password)
 }
@@ -196,7 +204,8 @@ pub(super) async fn remove(office: &Rc<Office>, address: &str) -> Response {
 async fn try_remove(office: &Rc<Office>, address: &str) -> Result<Response, Trouble> {
     let (name, home) = existing(office, address)?;
     deeds::ask(office, home.volume, vec![Deed::RemoveAccount(home.account)]).await?;
-    office.tell_all(Change::AccountGone { name }).await.map_err(deeds::untold)?;
+    office.tell_all(Change::AccountGone { name: name.clone() }).await.map_err(deeds::untold)?;
+    routing::forget_account(office, &name).await?;
     Ok(Response::Done)
 }
 

@@ -41,8 +41,8 @@ async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<V
 
 fn op(deed: Deed) -> Op {
     match deed {
-        Deed::PutDomain(name) => Op::PutDomain { name, info: Vec::new() },
-        Deed::RemoveDomain(name) => Op::RemoveDomain { name },
+        Deed::PutEntry { key, octets } => Op::PutDomain { name: key, info: octets },
+        Deed::RemoveEntry { key } => Op::RemoveDomain { name: key },
         Deed::PutAccount { name, secrets, limits } => {
             Op::PutAccount { name, secrets, mailboxes: default_mailboxes(), limits }
         }

@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use super::{Response, Trouble, deeds, names, respond};
-use crate::directory::Change;
-use crate::office::words::Deed;
-use crate::office::{Office, volumes};
+use super::{Response, Trouble, catalogue, names, respond};
+use crate::directory;
+use crate::directory::catalogue::{Key, Rule};
+use crate::office::Office;
 
 pub(super) async fn add(office: &Rc<Office>, domain: &str) -> Response {
     respond(try_add(office, domain).await)
@@ -15,6 +15,11 @@ async fn try_add(office: &Rc<Office>, domain: &str) -> Result<Response, Trouble>
     let name = names::domain(domain)?;
     if office.directory(|d| d.has_domain(&name)) {
         return Err(Trouble::Refused(format!("the domain {name} exists already")));
+    }
+    if let Some(of) = office.directory(|d| d.rules().domain_alias(&name).map(str::to_owned)) {
+        return Err(Trouble::Refused(format!(
+            "{name} is another name of {of}: `ringpost domain alias remove {name}` first"
+        )));
     }
     put(office, name).await?;
     Ok(Response::Done)
@@ -30,10 +35,12 @@ pub async fn found_domain(office: &Rc<Office>, domain: &str) -> Result<(), Strin
 }
 
 async fn put(office: &Rc<Office>, name: String) -> Result<(), Trouble> {
-    for volume in volumes::live(office) {
-        deeds::ask(office, volume, vec![Deed::PutDomain(name.clone())]).await?;
+    // One that is there keeps its rules; a crash may have left it in some of the volumes.
+    if let Some(rules) = office.directory(|d| d.rules().domain(&name).cloned()) {
+        return catalogue::set(office, Key::Domain(name), Rule::Domain(rules)).await;
     }
-    office.tell_all(Change::DomainPut { name }).await.map_err(deeds::untold)
+    let (key, entry) = directory::catalogue::domain(&name);
+    catalogue::put(office, key, entry).await
 }
 
 pub(super) async fn remove(office: &Rc<Office>, domain: &str) -> Response {
@@ -50,10 +57,21 @@ async fn try_remove(office: &Rc<Office>, domain: &str) -> Result<Response, Troub
             "the domain {name} still has accounts ({accounts}): {list} shows them; remove them first"
         )));
     }
-    for volume in volumes::live(office) {
-        deeds::ask(office, volume, vec![Deed::RemoveDomain(name.clone())]).await?;
+    if let Some(list) =
+        office.directory(|d| d.rules().lists().find(|(a, _)| lies_in(a, &name)).map(|(a, _)| a.to_owned()))
+    {
+        return Err(Trouble::Refused(format!(
+            "the domain {name} still has {list}: `ringpost alias list --domain {name}` and `ringpost group list --domain {name}` show what to remove first"
+        )));
     }
-    office.tell_all(Change::DomainGone { name }).await.map_err(deeds::untold)?;
+    if let Some(alias) =
+        office.directory(|d| d.rules().domain_aliases().find(|(_, of)| *of == name).map(|(a, _)| a.to_owned()))
+    {
+        return Err(Trouble::Refused(format!(
+            "{alias} is another name of {name}: `ringpost domain alias remove {alias}` first"
+        )));
+    }
+    catalogue::remove(office, Key::Domain(name)).await?;
     Ok(Response::Done)
 }
 

@@ -31,11 +31,13 @@ use crate::office::{Office, tools};
 use crate::shard;
 
 mod accounts;
+mod catalogue;
 mod deeds;
 mod domains;
 mod look;
 mod names;
 mod quota;
+pub mod routing;
 mod report;
 mod stats;
 mod store;
@@ -117,6 +119,11 @@ pub enum Request {
         /// Messages it may keep; 0: as many as it likes.
         #[serde(default)]
         messages: Option<u32>,
+    },
+    /// Where mail goes, and who is let in.
+    Routing {
+        /// What is wanted.
+        ask: routing::Ask,
     },
     /// Looks into one account, or puts messages into it. Octets of messages follow the line, as many as it says.
     Store {
@@ -229,6 +236,11 @@ pub enum Response {
         /// It.
         quota: AccountQuota,
     },
+    /// To `Routing`.
+    Routing {
+        /// What is told.
+        told: routing::Told,
+    },
     /// To `Store`. Octets of a message may follow the line, as many as it says.
     Store {
         /// What is told.
@@ -281,6 +293,9 @@ impl Request {
     /// among them: another one that died may have some on their way in.
     #[must_use]
     pub fn changes(&self) -> bool {
+        if let Request::Routing { ask } = self {
+            return ask.changes();
+        }
         !matches!(
             self,
             Request::Stats { .. }
@@ -337,6 +352,7 @@ impl Request {
             Request::AccountList { domain } => ("account-list", domain.as_deref().unwrap_or("")),
             Request::AccountPasswd { account } => ("account-passwd", &account.address),
             Request::AccountQuota { address, .. } => ("account-quota", address),
+            Request::Routing { ask } => ask.title(),
             Request::Store { account, .. } => ("store", account),
             Request::StoreStat {} => ("store-stat", ""),
             Request::StoreScrub {} => ("store-scrub", ""),
@@ -379,6 +395,7 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
         Request::AccountList { domain } => accounts::list(office, domain.as_deref()),
         Request::AccountPasswd { account } => accounts::passwd(office, account).await,
         Request::AccountQuota { address, bytes, messages } => quota::quota_of(office, &address, bytes, messages).await,
+        Request::Routing { ask } => routing::answer(office, ask).await,
         Request::Store { account, ask } => {
             let (response, beside) = store::ask(office, &account, ask, bodies).await;
             octets = beside;

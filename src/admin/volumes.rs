@@ -7,11 +7,10 @@ use std::rc::Rc;
 use ringpost_storage::VolumeId;
 use serde::{Deserialize, Serialize};
 
-use super::{Response, Trouble, accounts, deeds, respond};
+use super::{Response, Trouble, accounts, catalogue, deeds, respond};
 use crate::directory::Change;
 use crate::office::jobs::Job;
 use crate::office::volumes::{self, Kept};
-use crate::office::words::Deed;
 use crate::office::{Office, Reply, Request};
 use crate::shard::ShardId;
 
@@ -74,7 +73,7 @@ pub(super) async fn add(office: &Rc<Office>) -> Response {
     respond(try_add(office).await)
 }
 
-/// The volume is made and has all domains before the store counts it: what a crash leaves is made use of by the next.
+/// The volume is made and has the whole catalogue before the store counts it: what a crash leaves is made use of by the next.
 async fn try_add(office: &Rc<Office>) -> Result<Response, Trouble> {
     let kept = office.volumes_kept();
     let volume = kept.count;
@@ -86,10 +85,7 @@ async fn try_add(office: &Rc<Office>) -> Result<Response, Trouble> {
         Ok(Reply::Volume(Err(why))) => return Err(Trouble::Failed(format!("volume {volume}: {why}"))),
         _ => return Err(Trouble::Failed(format!("volume {volume}: its shard does not answer"))),
     };
-    let domains: Vec<String> = office.directory(|d| d.domains().map(str::to_owned).collect());
-    for domain in domains {
-        deeds::ask(office, volume, vec![Deed::PutDomain(domain)]).await?;
-    }
+    catalogue::copy_to(office, volume).await?;
     office.tell_all(told).await.map_err(deeds::untold)?;
     keep(office, Kept { count: volume + 1, ..kept }).await?;
     Ok(Response::VolumeList { volumes: view(office).await.into_iter().filter(|v| v.volume == volume).collect() })

@@ -17,7 +17,7 @@ use crate::boot::{compaction, home, retention, scrub, welcome};
 use crate::bugs::{self, Bug};
 use crate::config::{DoorPlan, Founders, Upkeep};
 use crate::courier;
-use crate::directory::{Change, Home, secrets};
+use crate::directory::{Change, Home, catalogue, secrets};
 use crate::net::{Acceptors, tickets};
 use crate::observe::{self, Measure};
 use crate::office::quota;
@@ -141,7 +141,7 @@ pub async fn node(
 /// Opens a volume and lets it work; what it holds.
 async fn begin(node: &Node, office: &Rc<Office>, id: VolumeId) -> Result<Change, StartError> {
     let volume = open(node, id).await?;
-    let told = catalogue(node, id, &volume).await?;
+    let told = holds(node, id, &volume).await?;
     let committer = volume.clone();
     shard::spawn("commit", async move { committer.commit_loop(shard::run_dry).await });
     let housekeeper = volume.clone();
@@ -160,7 +160,7 @@ fn builder(node: &Node, office: &Rc<Office>) -> Builder {
         Box::pin(async move {
             let office = office.ok_or("the server is stopping")?;
             if let Some(volume) = office.volume(id) {
-                return catalogue(&node, id, &volume).await.map_err(|why| why.to_string());
+                return holds(&node, id, &volume).await.map_err(|why| why.to_string());
             }
             let told = begin(&node, &office, id).await.map_err(|why| why.to_string())?;
             let volume = office.volume(id).expect("it was just opened");
@@ -478,16 +478,26 @@ async fn open(node: &Node, id: u16) -> Result<Volume<Disk>, StartError> {
 }
 
 /// What a volume knows, as the directory hears it.
-async fn catalogue(node: &Node, id: u16, volume: &Volume<Disk>) -> Result<Change, StartError> {
+async fn holds(node: &Node, id: u16, volume: &Volume<Disk>) -> Result<Change, StartError> {
     let accounts = volume.accounts().await.map_err(|why| StartError::Data {
         dir: home::volume_dir(&node.data, id),
         why: format!("its accounts cannot be read: {why}"),
     })?;
     let is_limited = |account| volume.quota(account).is_some_and(|quota| quota.limits != Limits::NONE);
+    let (mut known, mut is_read) = (Vec::new(), true);
+    for (key, octets) in volume.domains() {
+        match catalogue::read(&key, &octets) {
+            Ok(entry) => known.push(entry),
+            Err(why) => {
+                is_read = false;
+                tracing::error!(volume = id, entry = %key.escape_debug(), %why, "addresses nobody has are told to come back later until it is set anew");
+            }
+        }
+    }
     Ok(Change::Volume {
         volume: id,
-        whole: volume.is_whole(),
-        domains: volume.domains().into_iter().map(|(name, _)| name).collect(),
+        whole: volume.is_whole() && is_read,
+        catalogue: known,
         limited: volume.account_ids().into_iter().filter(|id| is_limited(*id)).collect(),
         keyless: accounts.iter().filter(|a| !secrets::has_keys(&a.secrets)).map(|a| a.id).collect(),
         accounts: accounts

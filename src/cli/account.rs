@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{At, desk, job, password, say, say_json, undelete};
+use super::{At, account_rules, desk, job, password, say, say_json, undelete};
 use crate::admin::{NewAccount, Request, Response};
 
-/// Add, remove or list accounts, or change a password.
+/// Accounts: who has mailboxes here, where their mail goes on to, and what they may send.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -16,6 +16,8 @@ Examples:
   ringpost account add --from-file people.txt                           one `address password` a line
   ringpost account passwd alice@example.org
   ringpost account list --domain example.org
+  ringpost account forward alice@example.org bob@example.org
+  ringpost account limits alice@example.org --messages-per-hour 100
   ringpost account undelete alice@example.org --since 2h --dry-run")]
 pub(super) struct AccountArgs {
     #[command(subcommand)]
@@ -103,6 +105,13 @@ Examples:
         #[command(flatten)]
         at: At,
     },
+    Forward(account_rules::ForwardArgs),
+    Subaddress(account_rules::SubaddressArgs),
+    Journal(account_rules::JournalArgs),
+    Sender(account_rules::SenderArgs),
+    Limits(account_rules::LimitsArgs),
+    Suspend(account_rules::SuspendArgs),
+    Resume(account_rules::ResumeArgs),
     Undelete(undelete::UndeleteArgs),
     /// Change a password. Without --password-stdin one is made and shown once.
     #[command(after_help = "\
@@ -162,6 +171,13 @@ pub(super) fn run(args: AccountArgs) -> Result<(), String> {
                 other => Err(desk::strange(&other)),
             }
         }
+        AccountVerb::Forward(args) => account_rules::forward(args),
+        AccountVerb::Subaddress(args) => account_rules::subaddress(args),
+        AccountVerb::Journal(args) => account_rules::journal(args),
+        AccountVerb::Sender(args) => account_rules::sender(args),
+        AccountVerb::Limits(args) => account_rules::limits(args),
+        AccountVerb::Suspend(args) => account_rules::suspend(args),
+        AccountVerb::Resume(args) => account_rules::resume(args),
         AccountVerb::Undelete(args) => undelete::run(args),
         AccountVerb::Passwd { address, password_stdin, json, at } => {
             let account = named(vec![address], password_stdin)?.remove(0);

@@ -10,13 +10,19 @@ use clap::{Args, Parser, Subcommand};
 use crate::observe::log::{self, Format};
 use crate::shard;
 
+mod access;
 mod account;
+mod account_rules;
+mod alias;
 mod config;
 mod desk;
 mod dns;
 mod domain;
+mod domain_rules;
 mod job;
 mod password;
+mod route;
+mod rules;
 pub mod serve;
 mod stats;
 mod stop;
@@ -65,6 +71,13 @@ enum Verb {
     Serve(Box<serve::ServeArgs>),
     Domain(domain::DomainArgs),
     Account(account::AccountArgs),
+    Alias(alias::AliasArgs),
+    Group(alias::GroupArgs),
+    Route(route::RouteArgs),
+    Ban(access::BanArgs),
+    Unban(access::UnbanArgs),
+    Bans(access::BansArgs),
+    Access(access::AccessArgs),
     Volume(volume::VolumeArgs),
     Store(Box<store::StoreArgs>),
     Stats(stats::StatsArgs),
@@ -122,6 +135,13 @@ pub fn main() -> ExitCode {
         }
         Verb::Domain(args) => domain::run(args),
         Verb::Account(args) => account::run(args),
+        Verb::Alias(args) => alias::run(args),
+        Verb::Group(args) => alias::run_group(args),
+        Verb::Route(args) => route::run(args),
+        Verb::Ban(args) => access::ban(args),
+        Verb::Unban(args) => access::unban(args),
+        Verb::Bans(args) => access::bans(args),
+        Verb::Access(args) => access::run(args),
         Verb::Volume(args) => volume::run(args),
         Verb::Store(args) => match store::run(*args) {
             Ok(code) => {

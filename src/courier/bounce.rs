@@ -2,7 +2,8 @@
 //!
 //! | the copy's address | what becomes of the copy |
 //! |---|---|
-//! | lives in another volume by now | it goes there |
+//! | lives in another volume by now | it goes there, into INBOX |
+//! | is there, and a folder that the letter was for is not | into INBOX |
 //! | is gone, or its mailbox takes nothing; it was a letter | to the postmaster of its domain, if there is one |
 //! | none of these | dropped, with a line in the audit log |
 //!
@@ -102,7 +103,9 @@ async fn find_places(
     for copy in bounced.iter().filter_map(|n| transfer.copies.get(usize::from(*n))) {
         observe::count(Counter::TransfersBounced);
         let (home, copy) = match place(office, transfer.target, copy) {
-            Place::Home(home) => (home, TransferCopy { account: home.account, ..copy.clone() }),
+            Place::Home(home) => {
+                (home, TransferCopy { account: home.account, mailbox: MailboxId::INBOX, ..copy.clone() })
+            }
             Place::Postmaster(name, home) => {
                 tracing::warn!(target: "audit", account = copy.name, to = name, "a letter's mailbox went away: it goes to the postmaster");
                 (home, for_postmaster(name, home))
@@ -146,7 +149,7 @@ async fn find_places(
 
 fn place(office: &Office, target: VolumeId, copy: &TransferCopy) -> Place {
     if let Some(home) = office.directory(|d| d.home(&copy.name))
-        && (home.volume, home.account) != (target, copy.account)
+        && ((home.volume, home.account) != (target, copy.account) || copy.mailbox != MailboxId::INBOX)
     {
         return Place::Home(home);
     }

@@ -1,16 +1,21 @@
-//! Who exists: domains, and where each address has its home. Every shard has the whole of it.
+//! Who exists: domains, where each address has its home, and the rules for where mail goes. Every shard has the whole of it.
 //!
-//! The truth is in the volumes: domains are recorded in every volume, an account in the one volume that is its home.
+//! The truth is in the volumes: the catalogue (domains and rules) is recorded in every volume, an account in the one volume that is its home.
 //! At start each shard reads its volumes and tells the others; later changes reach every shard before the verb that
 //! made them is answered. `550 no such user` is said only from a complete directory (DESIGN §2): one that has heard of every volume, and of none that lost acknowledged data.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use ringpost_storage::{AccountId, VolumeId};
 
 use crate::bugs::{self, Bug};
 
+pub mod catalogue;
+pub mod rules;
 pub mod secrets;
+
+use catalogue::{Entry, Key};
+use rules::Rules;
 
 /// Where an account lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +31,10 @@ pub struct Home {
 /// One change of the directory, as every shard hears of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A domain is ours.
-    DomainPut {
-        /// Lower case.
-        name: String,
-    },
-    /// A domain is no longer ours.
-    DomainGone {
-        /// Lower case.
-        name: String,
-    },
+    /// An entry of the catalogue is in force: a domain is ours, or mail goes another way.
+    Put(Key, Entry),
+    /// It is no more.
+    Gone(Key),
     /// An account lives here.
     AccountPut {
         /// `user@domain`, lower case.
@@ -80,15 +79,15 @@ pub enum Change {
     Volume {
         /// Which.
         volume: VolumeId,
-        /// Its domains.
-        domains: Vec<String>,
+        /// What it has of the catalogue, domains first of all.
+        catalogue: Vec<(Key, Entry)>,
         /// Its accounts.
         accounts: Vec<(String, Home)>,
         /// Those of them that have limits.
         limited: Vec<AccountId>,
         /// Those of them that have no keys for SCRAM.
         keyless: Vec<AccountId>,
-        /// False when acknowledged batches of it are lost: there may have been more.
+        /// False when acknowledged batches of it are lost, or what it has of the catalogue cannot be read: there may have been more.
         whole: bool,
     },
 }
@@ -96,7 +95,7 @@ pub enum Change {
 /// Domains and homes.
 #[derive(Debug, Default)]
 pub struct Directory {
-    domains: BTreeMap<String, ()>,
+    rules: Rules,
     homes: HashMap<Box<str>, Home>,
     /// Accounts whose volume has to be asked whether there is room.
     limited: HashSet<AccountId>,
@@ -133,12 +132,8 @@ impl Directory {
     /// Applies a change. Applying it twice does no harm.
     pub fn apply(&mut self, change: Change) {
         match change {
-            Change::DomainPut { name } => {
-                self.domains.insert(name, ());
-            }
-            Change::DomainGone { name } => {
-                self.domains.remove(&name);
-            }
+            Change::Put(key, entry) => self.rules.put(key, entry),
+            Change::Gone(key) => self.rules.remove(&key),
             Change::Volumes { count, closed, retired } => {
                 self.count = Some(count);
                 self.told.extend(retired.iter().filter(|v| !self.told.contains(v)).copied().collect::<Vec<_>>());
@@ -167,10 +162,10 @@ impl Directory {
                     self.keyless.remove(account);
                 });
             }
-            Change::Volume { volume, domains, accounts, limited, keyless, whole } => {
+            Change::Volume { volume, catalogue, accounts, limited, keyless, whole } => {
                 self.keyless.extend(keyless);
                 self.limited.extend(limited);
-                self.domains.extend(domains.into_iter().map(|d| (d, ())));
+                catalogue.into_iter().for_each(|(key, entry)| self.rules.put(key, entry));
                 for (name, home) in accounts {
                     self.settle(name, home);
                 }
@@ -279,12 +274,18 @@ impl Directory {
     /// True if the domain is ours.
     #[must_use]
     pub fn has_domain(&self, name: &str) -> bool {
-        self.domains.contains_key(name)
+        self.rules.has_domain(name)
+    }
+
+    /// The catalogue's rules.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Our domains, sorted.
     pub fn domains(&self) -> impl Iterator<Item = &str> {
-        self.domains.keys().map(String::as_str)
+        self.rules.domains()
     }
 
     /// All addresses with their homes, unordered.
@@ -300,14 +301,8 @@ mod tests {
     fn told(volume: VolumeId, whole: bool) -> Change {
         let home = Home { volume, account: AccountId(volume.into()), generation: 1 };
         let accounts = vec![(format!("user{volume}@ringpost.test"), home)];
-        Change::Volume {
-            volume,
-            domains: vec!["ringpost.test".to_owned()],
-            accounts,
-            limited: vec![],
-            keyless: vec![],
-            whole,
-        }
+        let catalogue = vec![catalogue::domain("ringpost.test")];
+        Change::Volume { volume, catalogue, accounts, limited: vec![], keyless: vec![], whole }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 use std::rc::Rc;
 
-use ringpost_storage::{Carried, Flags, Op, Refused, Transaction, TransferOp, Volume, VolumeId};
+use ringpost_storage::{
+    Carried, Flags, Loaded, MailboxId, Op, ReadError, Refused, Transaction, TransferOp, Volume, VolumeId,
+};
 
 use crate::bugs::{self, Bug};
 use crate::office::durable::{make_durable, make_durable_and_return};
@@ -33,6 +35,7 @@ pub async fn commit(office: &Rc<Office>, letter: Deliver) -> Deliverable {
 pub async fn store(office: &Rc<Office>, letter: Deliver) -> Deliverable {
     let (id, owes) = (letter.volume, !letter.owed.is_empty());
     let Some((volume, transaction)) = asked(office, letter) else { return Deliverable::NoVolume };
+    let Ok(_held) = hold(&volume, &transaction).await else { return Deliverable::Refused(Refused::Failed) };
     if bugs::on(Bug::EarlyYes) {
         shard::spawn("early", async move { drop(make_durable(&volume, transaction).await) });
         return Deliverable::Stored;
@@ -46,6 +49,9 @@ pub async fn store(office: &Rc<Office>, letter: Deliver) -> Deliverable {
 pub async fn store_and_return(office: &Rc<Office>, letter: Deliver) -> (Deliverable, Vec<Vec<u8>>) {
     let (id, owes) = (letter.volume, !letter.owed.is_empty());
     let Some((volume, transaction)) = asked(office, letter) else { return (Deliverable::NoVolume, Vec::new()) };
+    let Ok(_held) = hold(&volume, &transaction).await else {
+        return (Deliverable::Refused(Refused::Failed), Vec::new());
+    };
     if bugs::on(Bug::EarlyYes) {
         shard::spawn("early", async move { drop(make_durable(&volume, transaction).await) });
         return (Deliverable::Stored, Vec::new());
@@ -57,6 +63,19 @@ pub async fn store_and_return(office: &Rc<Office>, letter: Deliver) -> (Delivera
         }
         Err(undone) => (undone.into(), Vec::new()),
     }
+}
+
+/// Brings accounts into memory that get a copy into another mailbox than INBOX, until it is made.
+async fn hold(volume: &Volume<Disk>, transaction: &Transaction) -> Result<Vec<Loaded<Disk>>, ReadError> {
+    let mut held = Vec::new();
+    for op in &transaction.ops {
+        if let Op::Append { account, mailbox, .. } = op
+            && *mailbox != MailboxId::INBOX
+        {
+            held.extend(volume.load(*account).await?);
+        }
+    }
+    Ok(held)
 }
 
 fn asked(office: &Office, letter: Deliver) -> Option<(Volume<Disk>, Transaction)> {

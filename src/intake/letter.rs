@@ -21,15 +21,17 @@ pub struct Recipient {
     pub name: String,
     /// Where it lives.
     pub home: Home,
+    /// Into which of its mailboxes: INBOX, or the folder that a subaddress names.
+    pub mailbox: MailboxId,
 }
 
 impl Recipient {
-    /// This recipient's copy: his INBOX, with a Delivered-To field of its own.
+    /// This recipient's copy, with a Delivered-To field of its own.
     #[must_use]
     pub fn copy(&self) -> Copy {
         let mut prefix = Vec::with_capacity(16 + self.name.len());
         trace::delivered_to(&mut prefix, &self.name);
-        Copy { account: self.home.account, mailbox: MailboxId::INBOX, prefix }
+        Copy { account: self.home.account, mailbox: self.mailbox, prefix }
     }
 
     /// The same, to be made in another volume than the one that decides.

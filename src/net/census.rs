@@ -90,6 +90,14 @@ impl Cidr {
             && !private.iter().any(|(base, bits)| self.bits >= *bits && self.base & mask(*bits, false) == *base)
     }
 
+    /// The network of so many bits that an address lies in; more bits than it has are all of them.
+    #[must_use]
+    pub fn around(ip: IpAddr, bits: u8) -> Cidr {
+        let (number, v4) = number_of(ip);
+        let bits = bits.min(if v4 { 32 } else { 128 });
+        Cidr { base: number & mask(bits, v4), bits, v4 }
+    }
+
     /// True if the address lies in this network. IPv4-mapped IPv6 addresses count as IPv4.
     #[must_use]
     pub fn contains(&self, ip: IpAddr) -> bool {

@@ -26,6 +26,7 @@ pub mod couriers;
 pub mod doors;
 pub mod durable;
 pub mod expected;
+pub mod folder;
 pub mod held;
 pub mod jobs;
 pub mod uploads;

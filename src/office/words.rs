@@ -165,13 +165,21 @@ pub enum Talk {
     Imap(Box<crate::proto::imap::Session>),
 }
 
-/// A change an operator or an upper room asks of a volume on another shard: accounts and domains.
+/// A change an operator or an upper room asks of a volume on another shard: accounts and entries of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
-    /// As [`ringpost_storage::Op::PutDomain`].
-    PutDomain(String),
-    /// As [`ringpost_storage::Op::RemoveDomain`].
-    RemoveDomain(String),
+    /// As [`ringpost_storage::Op::PutDomain`]: an entry of the catalogue, as the store has it.
+    PutEntry {
+        /// Its key's text.
+        key: String,
+        /// Its octets.
+        octets: Vec<u8>,
+    },
+    /// As [`ringpost_storage::Op::RemoveDomain`]: an entry of the catalogue.
+    RemoveEntry {
+        /// Its key's text.
+        key: String,
+    },
     /// As [`ringpost_storage::Op::PutAccount`].
     PutAccount {
         /// `user@domain`.
@@ -266,6 +274,15 @@ pub enum Request {
         volume: VolumeId,
         /// Its id.
         account: AccountId,
+    },
+    /// Which mailbox of an account a subaddress names.
+    Folder {
+        /// Its volume.
+        volume: VolumeId,
+        /// Its id.
+        account: AccountId,
+        /// As the sender wrote it.
+        name: String,
     },
     /// Keep room in these accounts for messages of so many octets, in all of them or in none.
     Reserve {
@@ -372,6 +389,8 @@ pub enum Reply {
     Secrets(Option<Vec<u8>>),
     /// To `Quota`: `None` when the account is gone or its volume is not here.
     Quota(Option<Quota>),
+    /// To `Folder`: INBOX where it has none of that name.
+    Folder(MailboxId),
     /// To `Reserve`.
     Reserved(Result<(), Refused>),
     /// To `Secrets`: the account cannot be read.

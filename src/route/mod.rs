@@ -1,59 +1,57 @@
-//! Where a recipient's mail goes: a mailbox here, or nowhere.
+//! Where a recipient's mail goes: mailboxes here, or nowhere.
 //!
 //! Mail for elsewhere is refused for everybody: nothing in this room can make a relay, because there is no type for
 //! it yet. When the queue comes, only a `RelayGrant` will (DESIGN §9).
 
-use crate::directory::{Directory, Found, Home};
+pub mod expand;
+pub mod sender;
+
+use std::borrow::Cow;
+
+use crate::directory::Directory;
 use crate::mail::address::{Address, ForwardPath};
+pub use expand::{Nowhere, Target, expand};
 
 /// The way of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
-    /// A mailbox of this host.
-    Mailbox {
-        /// `user@domain` of the account.
-        name: String,
-        /// Where it lives.
-        home: Home,
-    },
-    /// Our domain, and nobody there.
-    NoSuchUser,
-    /// Not our domain: that would be relaying.
-    Relaying,
-    /// The directory is not complete yet.
-    AskAgain,
+    /// Mailboxes of this host, at least one, each once.
+    Mailboxes(Vec<Target>),
+    /// Nowhere, and why.
+    Nowhere(Nowhere),
 }
 
 /// Finds the way. `volumes`: how many volumes the store has.
 #[must_use]
 pub fn route(recipient: &ForwardPath, directory: &Directory, volumes: usize) -> Route {
-    match recipient {
-        ForwardPath::Address(address) => route_address(address, directory, volumes),
+    let (name, local) = match recipient {
+        ForwardPath::Address(address) => match name_of(address) {
+            Some(name) => (name, address.local()),
+            None => return Route::Nowhere(Nowhere::Elsewhere),
+        },
         // RFC 5321 §4.5.1: the bare reserved mailbox belongs to this host, whatever its domains are called.
-        ForwardPath::Postmaster => {
-            let Some(domain) = directory.domains().next() else { return Route::AskAgain };
-            route_name(format!("postmaster@{domain}"), directory, volumes)
-        }
-    }
+        ForwardPath::Postmaster => match directory.domains().next() {
+            Some(domain) => (format!("postmaster@{domain}"), "postmaster"),
+            None => return Route::Nowhere(Nowhere::AskAgain),
+        },
+    };
+    expand(&name, local, directory, volumes).map_or_else(Route::Nowhere, Route::Mailboxes)
 }
 
-fn route_address(address: &Address, directory: &Directory, volumes: usize) -> Route {
+/// An address as the directory spells it; `None`: it is of no host that could be ours.
+#[must_use]
+pub fn name_of(address: &Address) -> Option<String> {
     // Whoever writes another host into the local part asks for relaying, whatever stands behind the `@` (A033). No
     // account has such a name.
     if address.has_relay_trick() {
-        return Route::Relaying;
+        return None;
     }
-    route_name(address.folded(), directory, volumes)
-}
-
-/// `name`: `user@domain`, folded.
-fn route_name(name: String, directory: &Directory, volumes: usize) -> Route {
-    match directory.find(&name, volumes) {
-        Found::Home(home) => Route::Mailbox { name, home },
-        Found::Nobody => Route::NoSuchUser,
-        Found::Elsewhere => Route::Relaying,
-        Found::NotYetKnown => Route::AskAgain,
-    }
+    // Domains are known by their A-labels (RFC 5890 §2.3.2.1).
+    let domain = match address.domain() {
+        ascii if ascii.is_ascii() => Cow::Borrowed(ascii),
+        international => Cow::Owned(idna::domain_to_ascii(international).ok()?),
+    };
+    Some(format!("{}@{domain}", address.local().to_lowercase()))
 }
 
 #[cfg(test)]
@@ -61,7 +59,7 @@ mod tests {
     use ringpost_storage::AccountId;
 
     use super::*;
-    use crate::directory::Change;
+    use crate::directory::{Change, Home, catalogue};
 
     fn to(address: &str, directory: &Directory) -> Route {
         route(&ForwardPath::Address(Address::parse(address, true).unwrap()), directory, 1)
@@ -70,24 +68,27 @@ mod tests {
     #[test]
     fn a033_a_local_part_that_names_another_host_is_relaying() {
         let mut directory = Directory::default();
-        assert_eq!(to("alice@us.test", &directory), Route::AskAgain, "from a complete directory only");
+        let (elsewhere, again) = (Route::Nowhere(Nowhere::Elsewhere), Route::Nowhere(Nowhere::AskAgain));
+        assert_eq!(to("alice@us.test", &directory), again, "from a complete directory only");
         let home = Home { volume: 0, account: AccountId(1), generation: 0 };
-        let accounts = vec![("alice@us.test".to_owned(), home), ("\u{e4}nne@us.test".to_owned(), home)];
+        let names = ["alice@us.test", "\u{e4}nne@us.test", "x@xn--bcher-kva.test"];
         directory.apply(Change::Volume {
             volume: 0,
-            domains: vec!["us.test".to_owned()],
-            accounts,
+            catalogue: vec![catalogue::domain("us.test"), catalogue::domain("xn--bcher-kva.test")],
+            accounts: names.map(|name| (name.to_owned(), home)).to_vec(),
             limited: vec![],
+            keyless: vec![],
             keyless: vec![],
             whole: true,
         });
         for trick in ["x%elsewhere.test@us.test", "elsewhere.test!x@us.test", "\"x@elsewhere.test\"@us.test"] {
-            assert_eq!(to(trick, &directory), Route::Relaying, "{trick}");
+            assert_eq!(to(trick, &directory), elsewhere, "{trick}");
         }
-        assert_eq!(to("x@elsewhere.test", &directory), Route::Relaying);
-        assert_eq!(to("nobody@us.test", &directory), Route::NoSuchUser);
-        assert_eq!(to("Alice@US.test", &directory), Route::Mailbox { name: "alice@us.test".to_owned(), home });
-        let name = "\u{e4}nne@us.test".to_owned();
-        assert_eq!(to("\u{c4}nne@us.test", &directory), Route::Mailbox { name, home });
+        assert_eq!(to("x@elsewhere.test", &directory), elsewhere);
+        assert_eq!(to("nobody@us.test", &directory), Route::Nowhere(Nowhere::Nobody));
+        let mailbox = |name: &str| Route::Mailboxes(vec![Target { name: name.to_owned(), home, folder: None }]);
+        assert_eq!(to("Alice@US.test", &directory), mailbox("alice@us.test"));
+        assert_eq!(to("\u{c4}nne@us.test", &directory), mailbox("\u{e4}nne@us.test"));
+        assert_eq!(to("x@B\u{dc}CHER.test", &directory), mailbox("x@xn--bcher-kva.test"), "by its A-label");
     }
 }

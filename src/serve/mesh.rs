@@ -8,10 +8,10 @@ use crate::courier;
 use crate::intake::commit;
 use crate::limits;
 use crate::observe;
-use crate::office::quota;
 use crate::office::tools::VolumeSpace;
 use crate::office::words::{Health, ShardStats};
 use crate::office::{Office, Reply, Request};
+use crate::office::{folder, quota};
 use crate::serve::handoff;
 use crate::shard;
 
@@ -34,6 +34,9 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
         Request::Receive(load) => courier::land(&office, *load).await,
         Request::Quota { volume, account } => {
             Reply::Quota(office.volume(volume).and_then(|volume| volume.quota(account)))
+        }
+        Request::Folder { volume, account, name } => {
+            Reply::Folder(folder::folder_here(&office, volume, account, &name).await)
         }
         Request::Reserve { volume, wanted } => Reply::Reserved(quota::reserve_here(&office, volume, &wanted)),
         Request::Expect { volume, source, coming } => {

@@ -2,26 +2,29 @@
 //!
 //! ```text
 //!   AUTH ─► the office knows the name and the password; submission asks nothing else before (A013)
-//!   MAIL ─► room on the disk?      RCPT ─► route: mailbox here | nobody | relaying
+//!   MAIL ─► room on the disk?      RCPT ─► route: mailboxes here | nobody | relaying
 //!   DATA ─► room in its volume?  a letter, signed with our trace fields      pieces ─► letter      end ─► intake ─► 250 | 4xx | 5xx | silence
 //! ```
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use ringpost_storage::MailboxId;
+
 use crate::intake::judge::Fault;
 use crate::intake::{self, Letter, Recipient, Verdict, Why};
+use crate::limits;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::header::HeaderFault;
 use crate::mail::trace;
 use crate::net::{Door, First, Guest, Next, Wire, pump};
 use crate::observe::{self, Counter, Ledger, Measure};
 use crate::office::quota::{self, OverQuota};
-use crate::office::{self, Expecting, Office};
+use crate::office::{self, Expecting, Office, folder};
 use crate::proto::contract::Out;
 use crate::proto::sasl::Login;
 use crate::proto::smtp::{Answer, Ask, BareNewline, Config, Helo, Reply, Role, Session, Word};
-use crate::route::{Route, route};
+use crate::route::{Nowhere, Route, Target, route};
 use crate::serve::Service;
 use crate::shard::{self, Peer};
 
@@ -170,28 +173,48 @@ impl SmtpDoor {
 
     async fn rcpt(&mut self, recipient: ForwardPath) -> Answer {
         let volumes = usize::from(self.office.volume_count());
-        match self.office.directory(|d| route(&recipient, d, volumes)) {
-            Route::Mailbox { name, home } => {
-                if self.recipients.iter().any(|r| r.home.account == home.account) {
-                    return Answer::Yes;
-                }
-                if self.office.has_failed(home.volume) {
-                    return later(Why::VolumeFailed);
-                }
-                if !quota::has_room(&self.office, home, self.announced.unwrap_or(0)).await {
-                    return match self.office.settings.over_quota {
-                        OverQuota::Defer => later(Why::OverQuota),
-                        OverQuota::Reject => no(552, (5, 2, 2), "The mailbox is full"),
-                    };
-                }
-                self.recipients.push(Recipient { name, home });
+        let targets = match self.office.directory(|d| route(&recipient, d, volumes)) {
+            Route::Mailboxes(targets) => targets,
+            Route::Nowhere(why) => return nowhere(why),
+        };
+        match self.add(targets).await {
+            Ok(0) => Answer::Yes,
+            Ok(_) => {
                 self.paths.push(recipient);
                 Answer::Yes
             }
-            Route::NoSuchUser => no(550, (5, 1, 1), "No such user here"),
-            Route::Relaying => no(550, (5, 7, 1), "Relaying denied"),
-            Route::AskAgain => no(451, (4, 3, 0), "The directory is not complete yet, try again later"),
+            Err(refused) => refused,
         }
+    }
+
+    /// Takes all of these as recipients, or none. How many are new; or why not.
+    async fn add(&mut self, targets: Vec<Target>) -> Result<usize, Answer> {
+        let mut fresh: Vec<Recipient> = Vec::new();
+        for Target { name, home, folder } in targets {
+            if self.recipients.iter().any(|r| r.home.account == home.account) {
+                continue;
+            }
+            if self.recipients.len() + fresh.len() >= limits::MAILBOXES_MAX {
+                return Err(no(452, (4, 5, 3), "Too many mailboxes for one message, send it again to the rest"));
+            }
+            if self.office.has_failed(home.volume) {
+                return Err(later(Why::VolumeFailed));
+            }
+            if !quota::has_room(&self.office, home, self.announced.unwrap_or(0)).await {
+                return Err(match self.office.settings.over_quota {
+                    OverQuota::Defer => later(Why::OverQuota),
+                    OverQuota::Reject => no(552, (5, 2, 2), "The mailbox is full"),
+                });
+            }
+            let mailbox = match folder {
+                Some(wanted) => folder::folder(&self.office, home, wanted).await,
+                None => MailboxId::INBOX,
+            };
+            fresh.push(Recipient { name, home, mailbox });
+        }
+        let count = fresh.len();
+        self.recipients.append(&mut fresh);
+        Ok(count)
     }
 
     fn data(&mut self, helo: &Helo, authenticated: bool, wire: &Wire) -> Answer {
@@ -265,6 +288,16 @@ impl SmtpDoor {
 
 fn no(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> Answer {
     Answer::No(Reply::new(code, enhanced, text))
+}
+
+fn nowhere(why: Nowhere) -> Answer {
+    match why {
+        Nowhere::Nobody => no(550, (5, 1, 1), "No such user here"),
+        Nowhere::Elsewhere => no(550, (5, 7, 1), "Relaying denied"),
+        Nowhere::Loop => no(550, (5, 4, 6), "That address leads to itself"),
+        Nowhere::TooMany => no(550, (5, 5, 3), "That address leads to too many mailboxes"),
+        Nowhere::AskAgain => no(451, (4, 3, 0), "The directory is not complete yet, try again later"),
+    }
 }
 
 fn unacceptable(fault: Fault) -> Answer {

@@ -37,10 +37,10 @@ fn start(world: &World, work: Work) -> NodeId {
             let id = shard::id();
             let office = Office::new(Settings::offline(), mesh, 2, 2);
             for volume in 0..2 {
-                let (domains, accounts) = (Vec::new(), Vec::new());
+                let (catalogue, accounts) = (Vec::new(), Vec::new());
                 office.hear(Change::Volume {
                     volume,
-                    domains,
+                    catalogue,
                     accounts,
                     limited: vec![],
                     keyless: vec![],
