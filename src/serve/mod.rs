@@ -162,6 +162,16 @@ impl Protocol {
         }
     }
 
+    /// What a client is told whom an operator has banned.
+    fn banned(self) -> &'static [u8] {
+        match self {
+            Protocol::Smtp => b"554 5.7.1 Access denied\r\n",
+            Protocol::Imap => b"* BYE Access denied\r\n",
+            Protocol::Pop3 => b"-ERR Access denied\r\n",
+            Protocol::Http => b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        }
+    }
+
     /// What a guest is told for whom there is no place (A057): by his address, or by all together.
     fn no_place(self, address_has_its_share: bool) -> &'static [u8] {
         match (self, address_has_its_share) {
@@ -273,6 +283,10 @@ fn acceptor(office: &Office, service: Service) -> Option<Acceptor> {
 
 /// A place for a connection on this shard, new or handed over; or what it is told instead.
 fn place(office: &Office, protocol: Protocol, peer: Peer) -> Result<(Guest, Present), &'static [u8]> {
+    if protocol != Protocol::Http && is_banned(office, peer) {
+        observe::count(protocol.refused());
+        return Err(protocol.banned());
+    }
     let census = if protocol == Protocol::Http { &office.http_census } else { &office.census };
     let address_has_its_share = match census.admit(peer, &office.settings.exempt_networks) {
         Admission::Welcome(guest) => return Ok((guest, observe::present(protocol.open()))),
@@ -284,6 +298,20 @@ fn place(office: &Office, protocol: Protocol, peer: Peer) -> Result<(Guest, Pres
         tracing::warn!(protocol = protocol.word(), %peer, "refused: too many connections (said once a second)");
     }
     Err(protocol.no_place(address_has_its_share))
+}
+
+/// True if an operator has banned this client. Who looks at figures is none.
+fn is_banned(office: &Office, peer: Peer) -> bool {
+    let Peer::Net(address) = peer else { return false };
+    let why = office.directory(|d| {
+        d.rules().client(address.ip(), shard::wall_ms()).filter(|access| access.deny).map(|access| access.why.clone())
+    });
+    if let Some(why) = &why
+        && office.may_complain()
+    {
+        tracing::info!(target: "audit", %peer, why, "refused: banned (said once a second)");
+    }
+    why.is_some()
 }
 
 /// Says no and lets go. A fresh socket takes these few octets at once; one that does not is not waited for.

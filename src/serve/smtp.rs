@@ -2,9 +2,11 @@
 //!
 //! ```text
 //!   AUTH ─► the office knows the name and the password; submission asks nothing else before (A013)
-//!   MAIL ─► room on the disk?      RCPT ─► route: mailboxes here | nobody | relaying
+//!   MAIL ─► whose sender is it? room on the disk?      RCPT ─► route: mailboxes here | nobody | relaying
 //!   DATA ─► room in its volume?  a letter, signed with our trace fields      pieces ─► letter      end ─► intake ─► 250 | 4xx | 5xx | silence
 //! ```
+
+mod policy;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -120,7 +122,7 @@ impl Door for SmtpDoor {
                 Some(known) => Answer::Keys(known),
                 None => Answer::No(Word::LoginLater.reply()),
             },
-            Ask::Mail { sender, size, utf8, .. } => self.mail(sender, size, utf8),
+            Ask::Mail { helo, sender, size, utf8, .. } => self.mail(&helo, sender, size, utf8),
             Ask::Rcpt { recipient } => self.rcpt(recipient).await,
             Ask::Data { helo, authenticated, .. } => self.data(&helo, authenticated, wire),
             Ask::Done { .. } => self.done().await,
@@ -157,8 +159,11 @@ impl SmtpDoor {
         Answer::Yes
     }
 
-    fn mail(&mut self, sender: ReversePath, size: Option<u64>, utf8: bool) -> Answer {
+    fn mail(&mut self, helo: &Helo, sender: ReversePath, size: Option<u64>, utf8: bool) -> Answer {
         self.forget();
+        if let Some(refused) = self.may_begin(helo, &sender) {
+            return refused;
+        }
         if self.office.all_failed() {
             return no(421, (4, 3, 2), "No mailbox can be written now, closing");
         }
@@ -172,11 +177,17 @@ impl SmtpDoor {
     }
 
     async fn rcpt(&mut self, recipient: ForwardPath) -> Answer {
+        if let Some(refused) = self.may_go_to(&recipient) {
+            return refused;
+        }
         let volumes = usize::from(self.office.volume_count());
-        let targets = match self.office.directory(|d| route(&recipient, d, volumes)) {
+        let mut targets = match self.office.directory(|d| route(&recipient, d, volumes)) {
             Route::Mailboxes(targets) => targets,
             Route::Nowhere(why) => return nowhere(why),
         };
+        if self.recipients.is_empty() {
+            targets.extend(self.journals_of_sender());
+        }
         match self.add(targets).await {
             Ok(0) => Answer::Yes,
             Ok(_) => {
@@ -191,7 +202,7 @@ impl SmtpDoor {
     async fn add(&mut self, targets: Vec<Target>) -> Result<usize, Answer> {
         let mut fresh: Vec<Recipient> = Vec::new();
         for Target { name, home, folder } in targets {
-            if self.recipients.iter().any(|r| r.home.account == home.account) {
+            if self.recipients.iter().chain(&fresh).any(|r| r.home.account == home.account) {
                 continue;
             }
             if self.recipients.len() + fresh.len() >= limits::MAILBOXES_MAX {

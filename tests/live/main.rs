@@ -10,6 +10,7 @@ mod keeping;
 mod large;
 mod letter;
 mod private;
+mod routing;
 mod safe;
 mod smuggling;
 mod start;

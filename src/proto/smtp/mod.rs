@@ -141,6 +141,8 @@ pub enum Ask {
     Keys(Vec<u8>),
     /// May this sender begin a transaction? Answers: `Yes`, `No`, `Close`.
     Mail {
+        /// How the peer introduced itself.
+        helo: Arc<Helo>,
         /// Where bounces go.
         sender: ReversePath,
         /// Declared size, octets, not above the maximum (RFC 1870). A claim, not a fact.

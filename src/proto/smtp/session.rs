@@ -313,9 +313,7 @@ impl Session {
     }
 
     pub(super) fn mail(&mut self, argument: &[u8], out: &mut Out<Ask>) {
-        if self.helo.is_none() {
-            return self.refuse(Word::HeloFirst, out);
-        }
+        let Some(helo) = self.helo.clone() else { return self.refuse(Word::HeloFirst, out) };
         if self.transaction.is_some() {
             return self.refuse(Word::NestedMail, out);
         }
@@ -330,7 +328,7 @@ impl Session {
             // The word stood in the address, not behind it.
             Ok(params) if !params.utf8 && !sender.as_str().is_ascii() => self.refuse(Word::NeedsUtf8, out),
             Ok(MailParams { size, eight_bit, utf8 }) => {
-                self.ask(Ask::Mail { sender, size, eight_bit, utf8 }, Pending::Mail { utf8 }, out);
+                self.ask(Ask::Mail { helo, sender, size, eight_bit, utf8 }, Pending::Mail { utf8 }, out);
             }
             Err(word) => self.refuse(word, out),
         }
