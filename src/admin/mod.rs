@@ -239,7 +239,7 @@ pub enum Response {
     /// To `Routing`.
     Routing {
         /// What is told.
-        told: routing::Told,
+        told: Box<routing::Told>,
     },
     /// To `Store`. Octets of a message may follow the line, as many as it says.
     Store {

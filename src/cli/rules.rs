@@ -9,14 +9,14 @@ use crate::admin::{Request, Response};
 /// Carries it out, whether the server runs or not.
 pub(super) fn ask(data: &Path, ask: Ask) -> Result<Told, String> {
     match desk::ask(data, Request::Routing { ask })? {
-        Response::Routing { told } => Ok(told),
+        Response::Routing { told } => Ok(*told),
         other => Err(desk::strange(&other)),
     }
 }
 
 /// What was told does not fit what was asked.
 pub(super) fn strange(told: Told) -> String {
-    desk::strange(&Response::Routing { told })
+    desk::strange(&Response::Routing { told: Box::new(told) })
 }
 
 /// One line: a name, and what is said of it.

@@ -230,7 +230,7 @@ pub(super) async fn answer(office: &Rc<Office>, ask: Ask) -> Response {
         Ask::Access { table } => Ok(access::list(office, table)),
         Ask::Way { address } => way(office, &address),
     };
-    respond(told.map(|told| Response::Routing { told }))
+    respond(told.map(|told| Response::Routing { told: Box::new(told) }))
 }
 
 fn way(office: &Office, address: &str) -> Result<Told, Trouble> {
