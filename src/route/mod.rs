@@ -78,7 +78,6 @@ mod tests {
             accounts: names.map(|name| (name.to_owned(), home)).to_vec(),
             limited: vec![],
             keyless: vec![],
-            keyless: vec![],
             whole: true,
         });
         for trick in ["x%elsewhere.test@us.test", "elsewhere.test!x@us.test", "\"x@elsewhere.test\"@us.test"] {

@@ -177,7 +177,14 @@ fn the_catch_all_has_what_nobody_else_has() {
 fn a_catch_all_gets_nothing_that_may_be_somebodys() {
     let mut town = Town::of(&["x@a.test"]).domain("a.test", |rules| rules.catch_all = Some("x@a.test".to_owned()));
     assert_eq!(expand("whoever@a.test", "whoever", &town.directory, 2), Err(Nowhere::AskAgain));
-    let lost = Change::Volume { volume: 0, catalogue: vec![], accounts: vec![], limited: vec![], keyless: vec![], whole: false };
+    let lost = Change::Volume {
+        volume: 0,
+        catalogue: vec![],
+        accounts: vec![],
+        limited: vec![],
+        keyless: vec![],
+        whole: false,
+    };
     town.directory.apply(lost);
     assert_eq!(town.to("whoever@a.test"), Err(Nowhere::AskAgain));
     assert_eq!(town.to("x@a.test"), at(&["x@a.test"]));
