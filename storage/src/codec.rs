@@ -60,6 +60,17 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// What [`Put::signed`] writes.
+    pub fn signed(&mut self) -> Option<i64> {
+        let v = self.varint()?;
+        Some((v >> 1) as i64 ^ -((v & 1) as i64))
+    }
+
+    /// What [`Put::step`] writes, from the same number on.
+    pub fn step(&mut self, from: u32) -> Option<u32> {
+        Some(from.wrapping_add(i32::try_from(self.signed()?).ok()? as u32))
+    }
+
     pub fn place(&mut self) -> Option<Place> {
         Some(Place { segment: self.u32()?, at: self.u32()? })
     }
@@ -99,6 +110,14 @@ pub trait Put {
             v >>= 7;
         }
         self.u8(v as u8);
+    }
+    /// The same, so that a number near zero is short in either direction.
+    fn signed(&mut self, v: i64) {
+        self.varint((v << 1 ^ v >> 63) as u64);
+    }
+    /// How far it is from one number to another, the shorter way round.
+    fn step(&mut self, from: u32, to: u32) {
+        self.signed(i64::from(to.wrapping_sub(from) as i32));
     }
     fn place(&mut self, v: Place) {
         self.u32(v.segment);
@@ -150,6 +169,17 @@ mod tests {
             assert_eq!(Reader::new(&out[..out.len() - 1]).varint(), None);
         }
         assert_eq!(Reader::new(&[255; 11]).varint(), None);
+        for v in [0, 1, -1, 63, -64, i64::MAX, i64::MIN] {
+            let mut out = Vec::new();
+            out.signed(v);
+            assert_eq!(Reader::new(&out).signed(), Some(v));
+            assert!(out.len() == 1 || !(-64..64).contains(&v));
+        }
+        for (from, to) in [(0, u32::MAX), (u32::MAX, 0), (7, 7), (0, 1 << 31), (1 << 31, 0)] {
+            let mut out = Vec::new();
+            out.step(from, to);
+            assert_eq!(Reader::new(&out).step(from), Some(to));
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::runs::{Size, Tiers, overlay, to_merge};
 use super::{Rewrite, Source};
 use crate::disk::Disk;
 use crate::index::{Account, Mailbox};
-use crate::record::{Row, RowRun, RunRef, unpack, unpack_rows};
+use crate::record::{ROW_BYTES, ROW_BYTES_MAX, Row, RowRun, RunRef, unpack, unpack_rows};
 use crate::types::{AccountId, MailboxId, Place, Uid};
 use crate::volume::{Inner, ReadError};
 
@@ -206,13 +206,14 @@ impl Bounds {
     /// `whole`: all messages are in memory.
     fn outline(&mut self, mailbox: &Mailbox, whole: bool) -> Outline {
         let (new, rewrite) = (mailbox.dirty_count(), self.rewrite);
-        let rows: u64 = mailbox.rows.iter().map(|run| u64::from(run.rows)).sum();
         let messages = mailbox.messages.len() as u64;
-        let dead = rows + new > 2 * messages + DEAD_ROWS_SPARED;
-        let all_rows = whole && dead && messages * crate::record::ROW_BYTES as u64 <= self.left;
+        // By octets: a UID that is gone counts as a row, and takes an eighth of one.
+        let bytes = mailbox.rows.iter().map(|run| u64::from(run.len)).sum::<u64>() + new * ROW_BYTES as u64;
+        let dead = bytes > (2 * messages + DEAD_ROWS_SPARED) * ROW_BYTES as u64;
+        let all_rows = whole && dead && messages * ROW_BYTES_MAX as u64 <= self.left;
         let mut sizes: Vec<Size> = mailbox.rows.iter().map(Run::size).collect();
         if new > 0 {
-            sizes.push(Size { items: new, bytes: new * crate::record::ROW_BYTES as u64 });
+            sizes.push(Size { items: new, bytes: new * ROW_BYTES as u64 });
         }
         let merge = to_merge(&sizes, &self.rows).filter(|_| !all_rows);
         let rows =

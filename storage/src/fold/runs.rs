@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::record::{GONE_BYTES, ROW_BYTES, ROWS_HEAD_BYTES, Row};
+use crate::record::{GONE_BYTES, ROW_BYTES_MAX, ROWS_HEAD_BYTES, Row};
 use crate::types::Uid;
 
 /// Runs that are merged at once, however unlike they are.
@@ -86,7 +86,7 @@ pub fn cut(rows: Vec<Row>, max: Size) -> Vec<Vec<Row>> {
     for row in rows {
         // As if no two messages had the same keywords: then they all fit.
         let bytes = match &row {
-            Row::Message(m) => ROW_BYTES + m.keywords().iter().map(|k| k.len() + 8).sum::<usize>() + 8,
+            Row::Message(m) => ROW_BYTES_MAX + m.keywords().iter().map(|k| k.len() + 8).sum::<usize>() + 8,
             Row::Gone(_) => GONE_BYTES,
         };
         let one = Size { items: 1, bytes: bytes as u64 };

@@ -46,21 +46,27 @@ impl Table {
         self.entries.binary_search_by_key(&at, |(old, _)| *old).ok().map(|i| self.entries[i].1)
     }
 
-    /// Its image in a checkpoint.
+    /// Its image in a checkpoint: each entry by what differs from the one before.
     fn encode(&self, out: &mut Vec<u8>) {
         out.u64(self.lsn);
         out.place(self.place);
         out.u32(self.entries.len() as u32);
+        let mut before = (0, Place { segment: 0, at: 0 });
         for (at, new) in &self.entries {
-            out.u32(*at);
-            out.place(*new);
+            out.varint(u64::from(at - before.0));
+            out.step(before.1.segment, new.segment);
+            out.step(before.1.at, new.at);
+            before = (*at, *new);
         }
     }
 
     fn decode(r: &mut Reader<'_>) -> Option<Self> {
         let mut table = Table { lsn: r.u64()?, place: r.place()?, entries: Vec::new() };
+        let mut before = (0u32, Place { segment: 0, at: 0 });
         for _ in 0..r.u32()? {
-            table.entries.push((r.u32()?, r.place()?));
+            let at = before.0.checked_add(u32::try_from(r.varint()?).ok()?)?;
+            before = (at, Place { segment: r.step(before.1.segment)?, at: r.step(before.1.at)? });
+            table.entries.push(before);
         }
         table.entries.is_sorted_by(|a, b| a.0 < b.0).then_some(table)
     }
@@ -236,7 +242,7 @@ mod tests {
         let images = forwards.take(usize::MAX);
         assert_eq!(
             images.iter().map(|(segment, image)| (*segment, image.len())).collect::<Vec<_>>(),
-            [(1, 44), (2, 32)]
+            [(1, 28), (2, 24)]
         );
         let mut back = Forwards::default();
         back.restore(1, &mut Reader::new(&images[0].1)).unwrap();

@@ -45,7 +45,7 @@ pub use message::{MessageRecord, NewMessage};
 pub use released::{Released, ReleasedList};
 pub use renumber::Renumber;
 pub use root::{EXPUNGED_KEPT, MailboxRoot, NewRoot, RootRecord, RowRun, RunRef, here};
-pub use rows::{GONE_BYTES, ROW_BYTES, ROWS_HEAD_BYTES, Row, pack_rows, unpack_rows};
+pub use rows::{GONE_BYTES, ROW_BYTES, ROW_BYTES_MAX, ROWS_HEAD_BYTES, Row, pack_rows, unpack_rows};
 pub use run::{RunRecord, find, pack, unpack};
 pub use subscription::Subscription;
 pub use transfer::{

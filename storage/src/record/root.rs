@@ -167,9 +167,11 @@ impl NewRoot<'_> {
             out.u32(m.keyword_bytes_max);
             out.text(&m.name);
             out.u32(m.expunged.len() as u32);
+            let mut before = (m.floor, 0);
             for (modseq, uid) in &m.expunged {
-                out.u64(*modseq);
-                out.u32(*uid);
+                out.signed(modseq.wrapping_sub(before.0) as i64);
+                out.step(before.1, *uid);
+                before = (*modseq, *uid);
             }
             out.u32(m.rows.len() as u32);
             for run in &m.rows {
@@ -284,8 +286,10 @@ impl MailboxRoot {
         let (highest_modseq, floor, keyword_bytes_max) = (r.u64()?, r.u64()?, r.u32()?);
         let name = r.text()?.to_owned();
         let (mut expunged, mut rows, mut runs) = (Vec::new(), Vec::new(), Vec::new());
+        let mut before = (floor, 0);
         for _ in 0..r.u32()? {
-            expunged.push((r.u64()?, r.u32()?));
+            before = (before.0.wrapping_add(r.signed()? as u64), r.step(before.1)?);
+            expunged.push(before);
         }
         for _ in 0..r.u32()? {
             rows.push(RowRun { body: r.place()?, len: r.u32()?, rows: r.u32()?, check: r.u64()? });
