@@ -82,7 +82,7 @@ impl<D: Disk> Inner<D> {
     /// Opening reads the log without folding: who was due then is due now.
     fn note_all(&self) {
         let index = self.index.borrow();
-        let is_due = |entry: &&Entry| entry.unfolded >= folds_at(entry.root_bytes, index.fold_at);
+        let is_due = |entry: &&Entry| entry.unfolded >= folds_at(entry, index.fold_at);
         index.entries.iter().filter(is_due).take(WAITING_MAX).for_each(|entry| self.house.note(entry.id));
     }
 

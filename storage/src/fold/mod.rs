@@ -252,13 +252,18 @@ impl<D: Disk> Drop for Held<'_, D> {
     }
 }
 
-/// Records behind a root of so many octets before the account is due to be folded: a root is written whole, so a large
-/// one is written seldom. `least`: for a small one.
-pub fn folds_at(root_bytes: u32, least: u32) -> u32 {
-    (root_bytes / ROOT_BYTES_A_RECORD).min(UNFOLDED_MAX).max(least).max(1)
+/// Records behind an account's root before it is due to be folded: a root is written whole, so a large one is written seldom, and
+/// rows of many messages are written again fewer times when more of them come at once. `least`: for a small account.
+pub fn folds_at(entry: &Entry, least: u32) -> u32 {
+    let messages = (entry.used_messages / MESSAGES_A_RECORD).min(LEAST_TIMES_MAX * least);
+    (entry.root_bytes / ROOT_BYTES_A_RECORD).min(UNFOLDED_MAX).max(messages).max(least).max(1)
 }
 
 /// Records behind any root. More: the account goes into the line when it is loaded, if nobody folded it before.
 pub const UNFOLDED_MAX: u32 = 1_024;
 /// Octets of a root that one record is to pay for.
 const ROOT_BYTES_A_RECORD: u32 = 256;
+/// Messages of an account for each record that it may have behind its root.
+const MESSAGES_A_RECORD: u32 = 16;
+/// For the sake of messages it is so many times `least` at most: who opens the account reads four records at a time.
+const LEAST_TIMES_MAX: u32 = 2;

@@ -279,7 +279,7 @@ impl Index {
         let entry = self.entries.get_mut(id)?;
         entry.link(place, modseq);
         // Again now and then, for the case that nobody could do it when it was due.
-        let at = folds_at(entry.root_bytes, self.fold_at);
+        let at = folds_at(entry, self.fold_at);
         if self.live && entry.unfolded >= at && (entry.unfolded - at).is_multiple_of(at) {
             self.due.push(id);
         }
