@@ -4,6 +4,10 @@
 //! `cargo bench -p ringpost-storage --features sim --bench compaction [-- SEGMENTS [MIB [ACCOUNTS]]]`. So many letters of
 //! 4 KiB live as fill `SEGMENTS` segments of `MIB` to seven tenths; for each that comes any one goes, in batches of 64. It
 //! tells of each kind of record what it takes.
+//!
+//! *Live* are octets that would have to be written again if their segment went: letters in use, each with its records as they
+//! are after a move, and runs of rows that a root names. Its share is that of all octets of all files that are segments: spares,
+//! the next one and the one that is written included, as an average over the whole time.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
 //! live on, while a young one empties itself further by waiting.)
 
 /// Of all octets in segments, so many in a hundred may be dead before live ones are copied to win space. It is what space
-/// and writing cost: at 28 an evenly dying volume copies each octet about once over its life, and 68 of 100 octets of its files
+/// and writing cost: at 28 an evenly dying volume copies each octet about once over its life, and 70 of 100 octets of its files
 /// are messages with their records, and runs (`benches/README.md`).
 pub const DEAD_PERCENT_MAX: u64 = 28;
 /// A segment is not worth copying unless so many in a hundred of it are dead.
@@ -15,7 +15,7 @@ pub const GAIN_PERCENT_MIN: u64 = 10;
 pub const GAIN_PERCENT_SHORT: u64 = 3;
 
 /// Of two segments as empty the oldest brings at most one part in so many more.
-const AGE_PART: u64 = 4;
+const AGE_PART: u64 = 16;
 
 /// A segment that may be compacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub fn choose(candidates: &[Candidate], ground: Ground) -> Option<u32> {
 fn bargain(candidate: &Candidate, ground: Ground, segments: usize) -> u128 {
     let gain = ground.segment_bytes.saturating_sub(candidate.live);
     let cost = ground.segment_bytes + candidate.live;
-    // Age counts a quarter at most: what matters is how much is dead.
+    // Age counts a sixteenth at most: what matters is how much is dead.
     let span = AGE_PART * segments as u64;
     let age = u64::from(ground.active.saturating_sub(candidate.segment)).min(span);
     u128::from(gain) * u128::from(span + age) * 1_000_000 / u128::from(cost)

@@ -25,6 +25,9 @@ const SHORT_SEGMENTS: u64 = 4;
 /// Where in a record its slot is.
 const SLOT_AT: usize = 12;
 
+/// Octets of directories of batches whose last moves are not durable yet. More: those are not waited with.
+const DIRECTORY_BYTES_MAX: usize = 1 << 20;
+
 /// Checkpoints that have to be behind a segment before it may be compacted.
 const BEHIND: u8 = 2;
 
@@ -127,10 +130,12 @@ impl<D: Disk> Inner<D> {
         self.fold_all(&source, &survey, pace).await?;
         let mut copied = 0;
         let mut at = segment::HEADER_BYTES as u64;
+        let mut leaving = Leaving::default();
         while let Some(batch) = source.batch(at).await? {
             at += batch.header.total_bytes;
-            copied += self.move_batch(&source, &batch, pace).await?;
+            copied += self.move_batch(&source, batch, &mut leaving, pace).await?;
         }
+        copied += self.step(number, &mut leaving, pace).await?;
         self.carry(number, &survey).await?;
         self.retire(&source).await?;
         Ok(copied)
@@ -186,12 +191,18 @@ impl<D: Disk> Inner<D> {
         (behind && !long_before).then_some(Rewrite::Nothing)
     }
 
-    /// Moves what lives in one batch.
-    async fn move_batch<P: Pace>(&self, source: &Source<D>, batch: &Batch, pace: &P) -> Result<u64, Stuck> {
+    /// Moves what lives in one batch, or leaves it to be moved together with what lives in the next.
+    async fn move_batch<P: Pace>(
+        &self,
+        source: &Source<D>,
+        batch: Batch,
+        leaving: &mut Leaving,
+        pace: &P,
+    ) -> Result<u64, Stuck> {
         let number = source.number;
-        let place = |at: usize| Place { segment: number, at: (directory_at(batch) + at as u64) as u32 };
+        let segment_bytes = self.facts.segment_bytes;
+        let place = |at: usize| Place { segment: number, at: (directory_at(&batch) + at as u64) as u32 };
         let mut copied = 0;
-        let mut moves = Moves::default();
         // Messages by their body, so that both come to lie together.
         let mut by_body: HashMap<Place, Vec<(u32, Vec<u8>)>> = HashMap::new();
         let mut lists = Vec::new();
@@ -221,36 +232,45 @@ impl<D: Disk> Inner<D> {
             }
             let slot =
                 u16::from_le_bytes([batch.directory[entry.at + SLOT_AT], batch.directory[entry.at + SLOT_AT + 1]]);
-            moves.body(at.at, self.verified(source, &body).await?, slot);
+            leaving.moves.body(at.at, self.verified(source, &body).await?, slot);
             for (record, payload) in by_body.remove(&at).unwrap_or_default() {
-                moves.message(record, payload, Body::Moves(at.at));
+                leaving.moves.message(record, payload, Body::Moves(at.at));
             }
-            if moves.is_full(self.facts.segment_bytes) {
-                copied += self.step(number, &mut moves, pace).await?;
+            if leaving.moves.is_full(segment_bytes) {
+                copied += self.step(number, leaving, pace).await?;
             }
         }
-        copied += self.step(number, &mut moves, pace).await?;
+        // What is left has its body in another batch, or had it moved before.
+        by_body.retain(|body, _| self.is_live(self.resolve(*body)));
+        if !lists.is_empty() || !by_body.is_empty() {
+            copied += self.step(number, leaving, pace).await?;
+        }
         // The pieces are durable where they are now, so lists can name them.
         for (at, mut pieces) in lists {
             pieces.iter_mut().for_each(|piece| piece.place = self.resolve(piece.place));
-            moves.list(at, pieces);
-            if moves.is_full(self.facts.segment_bytes) {
-                self.step(number, &mut moves, pace).await?;
+            leaving.moves.list(at, pieces);
+            if leaving.moves.is_full(segment_bytes) {
+                self.step(number, leaving, pace).await?;
             }
         }
-        self.step(number, &mut moves, pace).await?;
-        // What is left has its body in another batch, or had it moved before.
+        if !by_body.is_empty() {
+            self.step(number, leaving, pace).await?;
+        }
         for (body, messages) in by_body {
             let body = self.resolve(body);
             for (record, payload) in messages.into_iter().filter(|_| self.is_live(body)) {
-                moves.message(record, payload, Body::At(body));
-                if moves.is_full(self.facts.segment_bytes) {
-                    self.step(number, &mut moves, pace).await?;
+                leaving.moves.message(record, payload, Body::At(body));
+                if leaving.moves.is_full(segment_bytes) {
+                    self.step(number, leaving, pace).await?;
                 }
             }
         }
-        self.step(number, &mut moves, pace).await?;
-        self.is_left(batch, number).then_some(copied).ok_or(Stuck::InUse)
+        leaving.directory_bytes += batch.directory.len();
+        leaving.batches.push(batch);
+        if leaving.moves.is_empty() || leaving.directory_bytes > DIRECTORY_BYTES_MAX {
+            copied += self.step(number, leaving, pace).await?;
+        }
+        Ok(copied)
     }
 
     /// True if nothing in the batch has users any more.
@@ -267,14 +287,17 @@ impl<D: Disk> Inner<D> {
         })
     }
 
-    async fn step<P: Pace>(&self, number: u32, moves: &mut Moves, pace: &P) -> Result<u64, Stuck> {
-        if moves.is_empty() {
-            return Ok(0);
+    /// Moves what is to move, and looks whether the batches that were gone through are left then.
+    async fn step<P: Pace>(&self, number: u32, leaving: &mut Leaving, pace: &P) -> Result<u64, Stuck> {
+        let mut copied = 0;
+        if !leaving.moves.is_empty() {
+            copied = self.move_out(number, &leaving.moves, false).await?;
+            leaving.moves = Moves::default();
+            pace.rest(2 * copied).await;
         }
-        let copied = self.move_out(number, moves, false).await?;
-        *moves = Moves::default();
-        pace.rest(2 * copied).await;
-        Ok(copied)
+        leaving.directory_bytes = 0;
+        let left = leaving.batches.drain(..).all(|batch| self.is_left(&batch, number));
+        left.then_some(copied).ok_or(Stuck::InUse)
     }
 
     async fn verified(&self, source: &Source<D>, body: &BodyRecord) -> Result<Vec<u8>, Stuck> {
@@ -343,6 +366,16 @@ impl<D: Disk> Inner<D> {
         self.keep_bell.ring();
         Ok(())
     }
+}
+
+/// What is on its way out of a segment. What lives in one batch is little after some moves, so that of several goes together:
+/// a batch has a header, a footer and padding.
+#[derive(Default)]
+struct Leaving {
+    moves: Moves,
+    /// Gone through, and left by all when `moves` are durable.
+    batches: Vec<Batch>,
+    directory_bytes: usize,
 }
 
 /// A segment that is about to go.
