@@ -88,6 +88,8 @@ pub const FILES_KEPT_PER_SHARD: u64 = 128 + HTTP_CONNECTIONS_MAX as u64 + DNS_IN
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 50;
 /// Reply bytes waiting for a peer that does not read. At the bound we wait, up to the write deadline, then reset.
 pub const OUT_BYTES_MAX: usize = 65_536;
+/// From a connection's opening to the end of what its balancer says of it (PROXY protocol), seconds. Then it is closed (A062).
+pub const PROXY_HEADER_S: u64 = 5;
 /// From a connection's first octet of TLS to the end of the handshake, seconds. Then it is closed (A093).
 pub const HANDSHAKE_S: u64 = 10;
 /// Handshakes under way from one address (IPv4) or /64 (IPv6) on one shard, exempt networks aside. More: closed (A093).

@@ -46,8 +46,8 @@ pub fn serve(
     let home = Home::claim(&config.data, &new)?;
     let mut doors = Vec::new();
     for door in &config.doors {
-        match home::patiently(|| plan::probe_port(door.at), |e| matches!(e, StartError::PortTaken { .. }), || false) {
-            Ok(()) => doors.push(*door),
+        match home::patiently(|| plan::probe(&door.at), |e| matches!(e, StartError::PortTaken { .. }), || false) {
+            Ok(()) => doors.push(door.clone()),
             Err(StartError::Listen { at, why }) if door.optional => {
                 tracing::info!(%at, %why, "door left out: this host has no such address");
             }

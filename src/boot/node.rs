@@ -24,7 +24,7 @@ use crate::office::quota;
 use crate::office::volumes::{self, Builder, Kept};
 use crate::office::{Office, Reply, Request, Settings};
 use crate::serve;
-use crate::shard::{self, Disk, Listener, Mesh, StartError, Writing};
+use crate::shard::{self, Disk, Listener, Mesh, Place, StartError, Writing, plan};
 
 /// What every shard of a process is told.
 #[derive(Clone)]
@@ -359,14 +359,18 @@ async fn stopped() -> bool {
 }
 
 fn open_doors(node: &Node, office: &Rc<Office>) -> Result<(), StartError> {
-    if !node.accept_on.contains(&usize::from(shard::id())) {
+    let here = usize::from(shard::id());
+    if !node.accept_on.contains(&here) {
         office.doors.want(0);
         return Ok(());
     }
-    office.doors.want(node.doors.len());
-    for door in &node.doors {
-        let listener = shard::listen(door.at).map_err(|why| StartError::Listen { at: door.at, why })?;
-        shard::spawn("door", serve::keep_door(office.clone(), door.service, listener));
+    // A Unix socket cannot be shared as a port can.
+    let is_ours = |door: &&DoorPlan| door.at.net().is_some() || node.accept_on.first() == Some(&here);
+    let doors: Vec<&DoorPlan> = node.doors.iter().filter(is_ours).collect();
+    office.doors.want(doors.len());
+    for door in doors {
+        let listener = shard::listen_at(&door.at).map_err(|why| plan::not_opened(&door.at, why))?;
+        shard::spawn("door", serve::keep_door(office.clone(), door.service, door.rules.clone(), listener));
     }
     Ok(())
 }
@@ -398,7 +402,7 @@ async fn run_errand(node: &Node, office: &Rc<Office>, errand: &Errand) -> Result
 async fn open_desk_late(office: Rc<Office>, path: PathBuf) {
     loop {
         shard::sleep(Duration::from_secs(1)).await;
-        if let Ok(listener) = shard::listen_local(&path) {
+        if let Ok(listener) = shard::listen_local(&path, Place::MODE) {
             tracing::info!("listening on {}", path.display());
             return serve::admin::keep_door(office, listener).await;
         }
@@ -407,7 +411,7 @@ async fn open_desk_late(office: Rc<Office>, path: PathBuf) {
 
 fn admin_socket(node: &Node) -> Result<Listener, StartError> {
     let path = node.data.join(admin::SOCKET);
-    shard::listen_local(&path).map_err(|why| match why.kind() {
+    shard::listen_local(&path, Place::MODE).map_err(|why| match why.kind() {
         io::ErrorKind::AddrInUse => {
             StartError::Setting(format!("{} is in the way of the admin socket: remove it", path.display()))
         }

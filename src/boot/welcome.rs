@@ -64,8 +64,8 @@ pub fn announce(node: &Node, founded: &[(String, String)]) {
 fn how_to_try(node: &Node, to: &str, password: &str, from: &str) -> String {
     let port = |s: Service| {
         let at =
-            node.doors.iter().map(|d| (d.service, d.at)).find(|(service, at)| *service == s && at.ip().is_loopback());
-        at.map(|(_, at)| at.port())
+            node.doors.iter().filter(|d| d.service == s).filter_map(|d| d.at.net()).find(|at| at.ip().is_loopback());
+        at.map(|at| at.port())
     };
     let ca = node.tls_cert.display();
     let curl = format!("curl -sS --cacert {ca} -u '{to}:{password}'");

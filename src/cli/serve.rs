@@ -42,7 +42,8 @@ pub struct ServeArgs {
     /// Open doors only on these shards, such as 1-3; the others only keep mailboxes [default: on all].
     #[arg(long, value_name = "LIST")]
     pub accept_on: Option<String>,
-    /// Open this door instead of those of the configuration file, such as imap=127.0.0.1:143. May be given again.
+    /// Open this door instead of those of the configuration file, such as imap=127.0.0.1:143 or lmtp=unix:/run/ringpost/lmtp.
+    /// May be given again.
     #[arg(long, value_name = "SERVICE=ADDRESS:PORT")]
     pub listen: Vec<String>,
     /// Add N to the port of every door [default: 0].

@@ -40,19 +40,20 @@ pub fn values(settings: &Effective, mistakes: &mut Vec<Mistake>) {
         let word = listener.service.word();
         match settings.address(listener) {
             None => {
-                let most = settings.listeners.iter().map(|l| u16::MAX - l.address.port()).min().unwrap_or(0);
+                let ports = settings.listeners.iter().filter_map(|l| l.address.net()).map(|at| at.port());
+                let most = ports.map(|port| u16::MAX - port).min().unwrap_or(0);
                 wrong(
                     settings.source(Key::PortOffset),
                     format!(
-                        "{} {} moves the {word} port {} beyond 65535: choose at most {most}",
+                        "{} {} moves the {word} port of {} beyond 65535: choose at most {most}",
                         Key::PortOffset.path(),
                         settings.number(Key::PortOffset),
-                        listener.address.port(),
+                        listener.address,
                     ),
                 );
             }
             Some(at) => {
-                if let Some(other) = taken.insert(at, listener.service) {
+                if let Some(other) = taken.insert(at.clone(), listener.service) {
                     wrong(
                         &listener.from,
                         format!("listener: {at} is given to {} already: choose another address or port", other.word()),
@@ -60,7 +61,17 @@ pub fn values(settings: &Effective, mistakes: &mut Vec<Mistake>) {
                 }
             }
         }
-        let public = !listener.address.ip().is_loopback();
+        listener.contradictions().into_iter().for_each(|why| wrong(&listener.from, format!("listener: {why}")));
+        if listener.asks_for_passwords_in_the_clear() && settings.networks(Key::PlaintextNetworks).is_empty() {
+            wrong(
+                &listener.from,
+                format!(
+                    "listener: {word} with tls = \"none\" lets nobody log in: remove it, or list who may in {}",
+                    Key::PlaintextNetworks.path()
+                ),
+            );
+        }
+        let public = !listener.address.is_on_this_host();
         if listener.service == Service::Http && public && !settings.switch(Key::HttpPublic) {
             wrong(
                 &listener.from,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::certificate::Certificate;
 use super::keys::{self, DATA_DEFAULT, KEYS, Key, Surroundings};
@@ -21,7 +22,7 @@ use crate::net::census::Cidr;
 use crate::observe::log::Format;
 use crate::office::quota::OverQuota;
 use crate::office::{Argon2Cost, Settings};
-use crate::shard::{Plan, Writing, plan};
+use crate::shard::{Place, Plan, Writing, plan};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, Default)]
@@ -309,10 +310,11 @@ impl Effective {
         if self.text(Key::LogFormat) == "json" { Format::Json } else { Format::Human }
     }
 
-    /// A listener's address with `port_offset` added; `None` beyond the last port.
-    pub(super) fn address(&self, listener: &Listener) -> Option<SocketAddr> {
-        let port = listener.address.port().checked_add(self.narrow(Key::PortOffset))?;
-        Some((listener.address.ip(), port).into())
+    /// A listener's place with `port_offset` added; `None` beyond the last port.
+    pub(super) fn address(&self, listener: &Listener) -> Option<Place> {
+        let Some(at) = listener.address.net() else { return Some(listener.address.clone()) };
+        let port = at.port().checked_add(self.narrow(Key::PortOffset))?;
+        Some(Place::Net((at.ip(), port).into()))
     }
 
     /// What a start is told. Only for settings without mistakes.
@@ -322,6 +324,7 @@ impl Effective {
             service: l.service,
             at: self.address(l).expect("checked: no port is beyond the last"),
             optional: l.optional,
+            rules: Arc::new(l.rules.clone()),
         };
         let mut plan = Plan::for_cpus(self.cpus.clone());
         plan.ring_entries = self.narrow(Key::RingEntries);

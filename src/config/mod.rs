@@ -13,10 +13,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::office::Settings;
-use crate::serve::Service;
-use crate::shard::{Plan, Writing};
+use crate::serve::{Rules, Service};
+use crate::shard::{Place, Plan, Writing};
 
 pub mod keys;
 pub mod value;
@@ -35,18 +36,28 @@ pub use keys::{Key, SEGMENT_BYTES_DEFAULT};
 pub use mistake::{Mistake, Mistakes, Source};
 pub use value::Value;
 
-/// The services that have doors: an unconfigured start opens them all.
+/// The services that have doors.
 pub const SERVICES: &[Service] = &Service::ALL;
 
-/// A door to open on every shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A door to open: on every shard, or on one if it is a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoorPlan {
     /// What is spoken there.
     pub service: Service,
     /// Where.
-    pub at: SocketAddr,
+    pub at: Place,
     /// True: a host without this address family does without this door.
     pub optional: bool,
+    /// What holds there.
+    pub rules: Arc<Rules>,
+}
+
+impl DoorPlan {
+    /// A door at which nothing holds but what holds at all doors of this service.
+    #[must_use]
+    pub fn plain(service: Service, at: SocketAddr) -> Self {
+        DoorPlan { service, at: at.into(), optional: false, rules: Arc::new(Rules::of(service)) }
+    }
 }
 
 /// Everything a start needs.

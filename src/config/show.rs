@@ -8,6 +8,9 @@ use super::keys::{KEYS, Key};
 use super::listener::Listener;
 use super::mistake::{Place, Source};
 use super::value::{Kind, Value, quoted};
+use crate::limits;
+use crate::serve::Rules;
+use crate::shard::Place as At;
 
 /// Octets of a line of comment.
 const COMMENT_COLUMNS: usize = 100;
@@ -68,6 +71,24 @@ fn write_settings(text: &mut String, settings: &Effective, all: bool) {
         text.push('\n');
         comment(text, "Doors to open, on every shard. Without any: every service on loopback.");
         comment(text, "optional: a host without this address does without this door.");
+        comment(
+            text,
+            "address: where; \"unix:/path\" is a Unix socket, for lmtp or smtp, and mode says who may connect (\"0600\").",
+        );
+        comment(
+            text,
+            "tls: \"none\"; \"starttls\": who wants to begins it; \"required\": no mail and no password before it; \"implicit\": it comes first.",
+        );
+        comment(text, "connections_max: connections of this door on each shard. More are told to come back.");
+        comment(
+            text,
+            "proxy_from: networks of your balancers, which say in front of each connection whose it is (PROXY protocol, version 1 or 2). \
+             Their connections without that are closed; a header from elsewhere is no command.",
+        );
+        comment(
+            text,
+            "hide_starttls_from: networks that are offered no STARTTLS, because they ask for it and fail. A table of broken peers.",
+        );
     }
     if all {
         text.push('\n');
@@ -98,6 +119,23 @@ fn write_listener(text: &mut String, listener: &Listener, origin: Option<String>
     let _ = writeln!(text, "address = {}", quoted(&listener.address.to_string()));
     if listener.optional {
         *text += "optional = true\n";
+    }
+    let Rules { tls, connections_max, proxy_from, hide_starttls_from } = &listener.rules;
+    if let At::Local { mode, .. } = &listener.address {
+        let _ = writeln!(text, "mode = \"{mode:04o}\"");
+    } else {
+        let _ = writeln!(text, "tls = {}", quoted(tls.word()));
+    }
+    if *connections_max < limits::CONNECTIONS_MAX {
+        let _ = writeln!(text, "connections_max = {connections_max}");
+    }
+    for (name, list) in [("proxy_from", proxy_from), ("hide_starttls_from", hide_starttls_from)] {
+        if !list.is_empty() {
+            let _ = writeln!(text, "{name} = {}", Value::Networks(list.clone()));
+        }
+    }
+    if listener.wide {
+        *text += "i_understand_networks_are_wide = true\n";
     }
 }
 

@@ -1,5 +1,7 @@
 //! Stories of files and flags, through the front door: what is asked for, what is in force, and what is said of mistakes.
 
+mod doors;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -206,8 +208,8 @@ fn listeners_are_read_and_each_mistake_in_one_has_its_place() {
     assert_eq!(
         doors,
         [
-            DoorPlan { service: Service::Imap, at: at("[::1]:143"), optional: true },
-            DoorPlan { service: Service::Smtp, at: at("0.0.0.0:25"), optional: false },
+            DoorPlan { optional: true, ..DoorPlan::plain(Service::Imap, at("[::1]:143")) },
+            DoorPlan::plain(Service::Smtp, at("0.0.0.0:25")),
         ]
     );
     says(
@@ -236,7 +238,7 @@ fn two_listeners_cannot_have_one_address_and_no_port_is_beyond_the_last() {
         refused(twice, &[]),
         ["4:1: listener: 127.0.0.1:25 is given to smtp already: choose another address or port"]
     );
-    let highest = listener::defaults().iter().map(|l| l.address.port()).max().unwrap();
+    let highest = listener::defaults().iter().filter_map(|l| l.address.net()).map(|at| at.port()).max().unwrap();
     let offset = |n: u16| [(Key::PortOffset, "--port-offset", Value::Number(n.into()))];
     assert!(refused("", &offset(u16::MAX - highest)).is_empty());
     let said = refused("", &offset(u16::MAX - highest + 1));
@@ -498,12 +500,7 @@ proptest! {
 #[test]
 fn a193_figures_are_for_loopback_unless_it_is_understood() {
     let (mut settings, _) = examine(&asked_nowhere());
-    let door = |address: &str| listener::Listener {
-        service: Service::Http,
-        address: address.parse().unwrap(),
-        optional: false,
-        from: Source::Flag("--listen"),
-    };
+    let door = |address: &str| listener::from_flag(&format!("http={address}")).unwrap();
     let said = |settings: &Effective| {
         let mut mistakes = Vec::new();
         check::values(settings, &mut mistakes);

@@ -188,6 +188,33 @@ impl Census {
         Admission::Welcome(Guest { census: self.clone(), address })
     }
 
+    /// Counts somebody in whose name is not known yet: in the sum alone.
+    #[must_use]
+    pub fn admit_nameless(&self) -> Admission {
+        let mut counts = self.0.borrow_mut();
+        if counts.all >= counts.places {
+            return Admission::TooMany;
+        }
+        counts.all += 1;
+        drop(counts);
+        Admission::Welcome(Guest { census: self.clone(), address: None })
+    }
+
+    /// Now the name is known. False: this address has its share already; the guest keeps his place until he is gone.
+    #[must_use]
+    pub fn name(&self, guest: &mut Guest, peer: Peer, exempt: &[Cidr]) -> bool {
+        assert!(guest.address.is_none(), "a guest has one name");
+        let Some(key) = self.key(peer, exempt) else { return true };
+        let counts = &mut *self.0.borrow_mut();
+        let here = counts.by_address.entry(key).or_insert(0);
+        if *here >= counts.per_address {
+            return false;
+        }
+        *here += 1;
+        guest.address = Some(key);
+        true
+    }
+
     /// Whose part of this shard's bounds a peer takes: his address or network, or `None` if only the sums bound him.
     #[must_use]
     pub fn key(&self, peer: Peer, exempt: &[Cidr]) -> Option<u128> {

@@ -91,6 +91,8 @@ pub struct Acceptors {
     pub submission: Acceptor,
     /// SMTP, from users, TLS first.
     pub submissions: Acceptor,
+    /// LMTP by STARTTLS. It has no name in ALPN.
+    pub lmtp: Acceptor,
     /// IMAP by STARTTLS.
     pub imap: Acceptor,
     /// IMAP, TLS first.
@@ -127,6 +129,7 @@ impl Acceptors {
             smtp: smtp(false)?,
             submission: smtp(true)?,
             submissions: smtp(true)?,
+            lmtp: Acceptor::showing(shelf, &[], false)?,
             imap: imap(true)?,
             imaps: imap(true)?,
             pop3: pop3(true)?,
@@ -136,8 +139,8 @@ impl Acceptors {
 
     /// Changes the ticket keys of all doors that it is time to change, so that none is remembered longer because nobody comes.
     pub fn keep_fresh(&self, now: Moment) {
-        let Acceptors { shelf: _, smtp, submission, submissions, imap, imaps, pop3, pop3s } = self;
-        for acceptor in [smtp, submission, submissions, imap, imaps, pop3, pop3s] {
+        let Acceptors { shelf: _, smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s } = self;
+        for acceptor in [smtp, submission, submissions, lmtp, imap, imaps, pop3, pop3s] {
             acceptor.tickets.keep_fresh(now);
         }
     }

@@ -11,6 +11,7 @@
 //! more of it than whether it is in force.
 
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::limits;
 use crate::net::tls::{self, Acceptor, Agreed, Tls};
 use crate::observe::{self, Counter, Ledger, Peak};
 use crate::proto::contract::Privacy;
+use crate::proto::proxy::{self, Seen};
 use crate::proto::sasl::scram::BINDING_BYTES;
 use crate::shard::{self, Chunk, Detached, Moment, Peer, Stream};
 
@@ -32,7 +34,7 @@ pub struct Wire {
     tls: Option<Box<Tls>>,
     /// What a handshake would be done with.
     offer: Option<Acceptor>,
-    /// Opened and not yet taken. Empty without TLS.
+    /// Opened and not yet taken. Without TLS: what came behind a balancer's words.
     opened: Vec<u8>,
     /// Until when the next octets must be here, and the rate at which parts of a record earn more time.
     deadline: Moment,
@@ -99,6 +101,43 @@ impl Wire {
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.stream.peer()
+    }
+
+    /// From now on this is who is at the other end.
+    pub fn set_peer(&mut self, peer: Peer) {
+        self.stream.set_peer(peer);
+    }
+
+    /// Offers this handshake instead, or none.
+    pub fn offer(&mut self, acceptor: Option<Acceptor>) {
+        self.offer = acceptor;
+    }
+
+    /// Takes what a balancer says of the connection before its first octet, within [`PROXY_HEADER_S`](limits::PROXY_HEADER_S):
+    /// whose it is, or `None` if it is the balancer's own. What came behind that is not lost.
+    ///
+    /// # Errors
+    /// When there is no such header, or not in time.
+    pub async fn announced(&mut self) -> io::Result<Option<SocketAddr>> {
+        self.stream.set_deadline(Some(shard::now().after(Duration::from_secs(limits::PROXY_HEADER_S))));
+        let mut heard = Vec::new();
+        loop {
+            let chunk = self.stream.recv().await?;
+            if chunk.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            // At most one chunk more than a header.
+            heard.extend_from_slice(&chunk);
+            match proxy::read(&heard) {
+                Seen::Partial => {}
+                Seen::Whole { used, client } => {
+                    heard.drain(..used);
+                    self.opened = heard;
+                    return Ok(client);
+                }
+                Seen::Broken => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
     }
 
     /// What is sent from now on is counted there.
@@ -188,13 +227,17 @@ impl Wire {
         let mut tls = Box::new(Tls::begin(&acceptor)?);
         self.stream.set_deadline(Some(shard::now().after(Duration::from_secs(limits::HANDSHAKE_S))));
         let mut reply = Vec::new();
+        let mut ahead = std::mem::take(&mut self.opened);
         while tls.shaking_hands() {
-            let chunk = self.stream.recv().await?;
-            if chunk.is_empty() || tls.peer_closed() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let taken = tls.take(&chunk, &mut self.opened, &mut reply);
-            drop(chunk);
+            let taken = if ahead.is_empty() {
+                let chunk = self.stream.recv().await?;
+                if chunk.is_empty() || tls.peer_closed() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                tls.take(&chunk, &mut self.opened, &mut reply)
+            } else {
+                tls.take(&std::mem::take(&mut ahead), &mut self.opened, &mut reply)
+            };
             if !reply.is_empty() {
                 let (sent, buffer) = self.stream.send(reply).await;
                 sent?;

@@ -48,6 +48,7 @@ families! {
             ConnectionsSmtp { service: "smtp" },
             ConnectionsSubmission { service: "submission" },
             ConnectionsSubmissions { service: "submissions" },
+            ConnectionsLmtp { service: "lmtp" },
             ConnectionsImap { service: "imap" },
             ConnectionsImaps { service: "imaps" },
             ConnectionsPop3 { service: "pop3" },
@@ -58,6 +59,7 @@ families! {
             RefusedImap { protocol: "imap" },
             RefusedPop3 { protocol: "pop3" },
             RefusedHttp { protocol: "http" };
+        "proxy_refused_total", "Connections of listed balancers closed for want of a PROXY header" => ProxyRefused {};
         "commands_total", "Commands executed; lines of them, where a command has several" =>
             CommandsSmtp { protocol: "smtp" },
             CommandsImap { protocol: "imap" },

@@ -8,5 +8,6 @@ pub mod contract;
 pub mod imap;
 pub mod lines;
 pub mod pop3;
+pub mod proxy;
 pub mod sasl;
 pub mod smtp;

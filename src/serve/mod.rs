@@ -4,8 +4,11 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+mod service;
+mod rules;
 pub mod admin;
 mod handoff;
 pub mod imap;
@@ -16,181 +19,19 @@ mod web;
 
 use futures_lite::future::or;
 
-use crate::net::{Acceptor, Admission, Guest, Wire, tls};
-use crate::observe::{self, Counter, Gauge, Present};
+use rules::{Doorway, Entrant};
+pub use rules::{Rules, TlsMode};
+pub use service::{Protocol, Service};
+
+use crate::net::{Admission, Census, Guest, Wire, tls};
+use crate::observe::{self, Counter, Present};
 use crate::office::Office;
 use crate::shard::{self, Listener, Peer, Stream};
 
-/// The protocols that have doors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Protocol {
-    /// Mail comes in (RFC 5321).
-    Smtp,
-    /// Mail is read (RFC 3501, RFC 9051).
-    Imap,
-    /// Mail is fetched (RFC 1939).
-    Pop3,
-    /// Figures and health are asked for (RFC 9112).
-    Http,
-}
-
-/// What a door is for: a protocol, who is expected there, and whether TLS comes first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Service {
-    /// Mail from other hosts (RFC 5321).
-    Smtp,
-    /// Mail from our own users (RFC 6409).
-    Submission,
-    /// The same, TLS first (RFC 8314 §3.3).
-    Submissions,
-    /// Mailboxes (RFC 9051).
-    Imap,
-    /// The same, TLS first (RFC 8314 §3.2).
-    Imaps,
-    /// Maildrops (RFC 1939).
-    Pop3,
-    /// The same, TLS first (RFC 8314 §3.2).
-    Pop3s,
-    /// Figures and health.
-    Http,
-}
-
-impl Service {
-    /// All of them, in the order in which they are announced.
-    pub const ALL: [Service; 8] = [
-        Service::Smtp,
-        Service::Submission,
-        Service::Submissions,
-        Service::Imap,
-        Service::Imaps,
-        Service::Pop3,
-        Service::Pop3s,
-        Service::Http,
-    ];
-
-    /// The word in the configuration, in logs and metrics: the service's name in IANA's registry.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Service::Smtp => "smtp",
-            Service::Submission => "submission",
-            Service::Submissions => "submissions",
-            Service::Imap => "imap",
-            Service::Imaps => "imaps",
-            Service::Pop3 => "pop3",
-            Service::Pop3s => "pop3s",
-            Service::Http => "http",
-        }
-    }
-
-    /// What is spoken there.
-    #[must_use]
-    pub fn protocol(self) -> Protocol {
-        match self {
-            Service::Smtp | Service::Submission | Service::Submissions => Protocol::Smtp,
-            Service::Imap | Service::Imaps => Protocol::Imap,
-            Service::Pop3 | Service::Pop3s => Protocol::Pop3,
-            Service::Http => Protocol::Http,
-        }
-    }
-
-    /// True if the conversation begins with a handshake.
-    #[must_use]
-    pub fn tls_first(self) -> bool {
-        matches!(self, Service::Submissions | Service::Imaps | Service::Pop3s)
-    }
-
-    /// Where its connections are counted.
-    fn accepted(self) -> Counter {
-        match self {
-            Service::Smtp => Counter::ConnectionsSmtp,
-            Service::Submission => Counter::ConnectionsSubmission,
-            Service::Submissions => Counter::ConnectionsSubmissions,
-            Service::Imap => Counter::ConnectionsImap,
-            Service::Imaps => Counter::ConnectionsImaps,
-            Service::Pop3 => Counter::ConnectionsPop3,
-            Service::Pop3s => Counter::ConnectionsPop3s,
-            Service::Http => Counter::ConnectionsHttp,
-        }
-    }
-
-    /// The port of an unconfigured start.
-    #[must_use]
-    pub fn port(self) -> u16 {
-        match self {
-            Service::Smtp => 2525,
-            Service::Submission => 2587,
-            Service::Submissions => 2465,
-            Service::Imap => 2143,
-            Service::Imaps => 2993,
-            Service::Pop3 => 2110,
-            Service::Pop3s => 2995,
-            Service::Http => 2080,
-        }
-    }
-}
-
-impl Protocol {
-    /// The word in logs and at the command line.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Protocol::Smtp => "smtp",
-            Protocol::Imap => "imap",
-            Protocol::Pop3 => "pop3",
-            Protocol::Http => "http",
-        }
-    }
-
-    /// Where those are counted for whom there is no place.
-    fn refused(self) -> Counter {
-        match self {
-            Protocol::Smtp => Counter::RefusedSmtp,
-            Protocol::Imap => Counter::RefusedImap,
-            Protocol::Pop3 => Counter::RefusedPop3,
-            Protocol::Http => Counter::RefusedHttp,
-        }
-    }
-
-    /// Where those are counted who are here.
-    fn open(self) -> Gauge {
-        match self {
-            Protocol::Smtp => Gauge::OpenSmtp,
-            Protocol::Imap => Gauge::OpenImap,
-            Protocol::Pop3 => Gauge::OpenPop3,
-            Protocol::Http => Gauge::OpenHttp,
-        }
-    }
-
-    /// What a client is told whom an operator has banned.
-    fn banned(self) -> &'static [u8] {
-        match self {
-            Protocol::Smtp => b"554 5.7.1 Access denied\r\n",
-            Protocol::Imap => b"* BYE Access denied\r\n",
-            Protocol::Pop3 => b"-ERR Access denied\r\n",
-            Protocol::Http => b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        }
-    }
-
-    /// What a guest is told for whom there is no place (A057): by his address, or by all together.
-    fn no_place(self, address_has_its_share: bool) -> &'static [u8] {
-        match (self, address_has_its_share) {
-            (Protocol::Smtp, true) => b"421 4.7.0 Too many connections from your address, try again later\r\n",
-            (Protocol::Smtp, false) => b"421 4.3.2 Too many connections, try again later\r\n",
-            (Protocol::Imap, true) => b"* BYE [LIMIT] Too many connections from your address, try again later\r\n",
-            (Protocol::Imap, false) => b"* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
-            (Protocol::Pop3, true) => b"-ERR [SYS/TEMP] Too many connections from your address, try again later\r\n",
-            (Protocol::Pop3, false) => b"-ERR [SYS/TEMP] Too many connections, try again later\r\n",
-            (Protocol::Http, _) => {
-                b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-            }
-        }
-    }
-}
-
 /// Accepts at one door until the process is asked to stop; then the door is shut.
-pub async fn keep_door(office: Rc<Office>, service: Service, mut listener: Listener) {
+pub async fn keep_door(office: Rc<Office>, service: Service, rules: Arc<Rules>, mut listener: Listener) {
     let open = office.doors.open();
+    let door = Doorway::new(service, rules);
     loop {
         let next = async { Some(listener.accept().await) };
         let stop = async {
@@ -198,7 +39,7 @@ pub async fn keep_door(office: Rc<Office>, service: Service, mut listener: Liste
             None
         };
         match or(next, stop).await {
-            Some(Ok(stream)) => welcome(&office, service, stream),
+            Some(Ok(stream)) => welcome(&office, &door, stream),
             Some(Err(why)) => {
                 drop(open);
                 tracing::error!(service = service.word(), %why, "door closed: it can accept nothing more");
@@ -209,27 +50,32 @@ pub async fn keep_door(office: Rc<Office>, service: Service, mut listener: Liste
     }
 }
 
-fn welcome(office: &Rc<Office>, service: Service, stream: Stream) {
-    let wire = Box::new(Wire::offering(stream, acceptor(office, service)));
-    let guest = match place(office, service.protocol(), wire.peer()) {
-        Ok(guest) => guest,
+/// Decides about a newcomer before anything is allocated for him (A057).
+fn welcome(office: &Rc<Office>, door: &Rc<Doorway>, stream: Stream) {
+    let (service, protocol, peer) = (door.service, door.service.protocol(), stream.peer());
+    let balancer = door.rules.is_balancer(peer);
+    let admitted = match door.enter() {
+        Some(entrant) if balancer => nameless_place(office, protocol, peer).map(|guest| (entrant, guest)),
+        Some(entrant) => place(office, protocol, peer).map(|guest| (entrant, guest)),
+        None => Err(no_place(office, protocol, peer, false)),
+    };
+    let (entrant, guest) = match admitted {
+        Ok(admitted) => admitted,
         // Under TLS the words could not be read.
         Err(_) if service.tls_first() => return,
-        Err(text) => return shard::spawn("refusal", refuse(*wire, text)),
+        Err(text) => return stream.farewell(text),
     };
     observe::count(service.accepted());
-    let (office, protocol) = (office.clone(), service.protocol());
+    let wire = Box::new(Wire::offering(stream, door.acceptor(office, peer)));
+    let office = office.clone();
     // A task of its own type for each protocol: in one for all, each connection would take the room of the largest.
     match protocol {
-        Protocol::Smtp => {
-            let smtp = move |office, wire| smtp::serve(office, service, wire);
-            shard::spawn(protocol.word(), converse(office, service, wire, guest, smtp));
-        }
-        Protocol::Imap => shard::spawn(protocol.word(), converse(office, service, wire, guest, imap::serve)),
-        Protocol::Pop3 => shard::spawn(protocol.word(), converse(office, service, wire, guest, pop3::serve)),
+        Protocol::Smtp => shard::spawn(protocol.word(), converse(office, entrant, wire, guest, smtp::serve)),
+        Protocol::Imap => shard::spawn(protocol.word(), converse(office, entrant, wire, guest, imap::serve)),
+        Protocol::Pop3 => shard::spawn(protocol.word(), converse(office, entrant, wire, guest, pop3::serve)),
         Protocol::Http => {
-            let web = |office, wire: Box<Wire>| web::serve(office, *wire);
-            shard::spawn(protocol.word(), converse(office, service, wire, guest, web));
+            let web = |office, _: &Doorway, wire: Box<Wire>| web::serve(office, *wire);
+            shard::spawn(protocol.word(), converse(office, entrant, wire, guest, web));
         }
     }
 }
@@ -237,15 +83,54 @@ fn welcome(office: &Rc<Office>, service: Service, stream: Stream) {
 /// A connection's life: the handshake if one comes first, then the conversation. `guest`: its place.
 async fn converse<F: Future<Output = ()>>(
     office: Rc<Office>,
-    service: Service,
-    wire: Box<Wire>,
-    guest: (Guest, Present),
-    begin: impl FnOnce(Rc<Office>, Box<Wire>) -> F,
+    entrant: Entrant,
+    mut wire: Box<Wire>,
+    mut guest: (Guest, Present),
+    begin: impl FnOnce(Rc<Office>, &Doorway, Box<Wire>) -> F,
 ) {
-    if let Some(wire) = ready(&office, service, wire).await {
-        begin(office, wire).await;
+    if entrant.rules.is_balancer(wire.peer()) {
+        // Boxed: nobody else needs room for it.
+        match Box::pin(named(&office, &entrant, wire, &mut guest.0)).await {
+            Some(known) => wire = known,
+            None => return,
+        }
     }
-    drop(guest);
+    if let Some(wire) = ready(&office, entrant.service, wire).await {
+        begin(office, &entrant, wire).await;
+    }
+    drop((guest, entrant));
+}
+
+/// A balancer's connection once it is known whose it is, and that there is a place for him.
+async fn named(office: &Office, door: &Doorway, mut wire: Box<Wire>, guest: &mut Guest) -> Option<Box<Wire>> {
+    let (balancer, protocol) = (wire.peer(), door.service.protocol());
+    match wire.announced().await {
+        // The balancer itself looks whether we are well: nobody's share is taken.
+        Ok(None) => return Some(wire),
+        Ok(Some(client)) => wire.set_peer(Peer::Net(client)),
+        Err(why) => {
+            observe::count(Counter::ProxyRefused);
+            if office.may_complain() {
+                let service = door.service.word();
+                tracing::warn!(service, %balancer, %why, "closed: no PROXY header of a listed balancer (said once a second)");
+            }
+            wire.reset();
+            return None;
+        }
+    }
+    wire.offer(door.acceptor(office, wire.peer()));
+    let text = if protocol != Protocol::Http && is_banned(office, wire.peer()) {
+        observe::count(protocol.refused());
+        protocol.banned()
+    } else if census(office, protocol).name(guest, wire.peer(), &office.settings.exempt_networks) {
+        return Some(wire);
+    } else {
+        no_place(office, protocol, wire.peer(), true)
+    };
+    if !door.service.tls_first() {
+        refuse(*wire, text).await;
+    }
+    None
 }
 
 /// The connection once its conversation may begin: at once, or after the handshake that comes first (RFC 8314 §3).
@@ -265,39 +150,40 @@ async fn ready(office: &Office, service: Service, mut wire: Box<Wire>) -> Option
     }
 }
 
-/// What this door shakes hands with, if there is TLS.
-fn acceptor(office: &Office, service: Service) -> Option<Acceptor> {
-    let acceptors = office.settings.tls.as_ref()?;
-    let acceptor = match service {
-        Service::Smtp => &acceptors.smtp,
-        Service::Submission => &acceptors.submission,
-        Service::Submissions => &acceptors.submissions,
-        Service::Imap => &acceptors.imap,
-        Service::Imaps => &acceptors.imaps,
-        Service::Pop3 => &acceptors.pop3,
-        Service::Pop3s => &acceptors.pop3s,
-        Service::Http => return None,
-    };
-    Some(acceptor.clone())
-}
-
 /// A place for a connection on this shard, new or handed over; or what it is told instead.
 fn place(office: &Office, protocol: Protocol, peer: Peer) -> Result<(Guest, Present), &'static [u8]> {
     if protocol != Protocol::Http && is_banned(office, peer) {
         observe::count(protocol.refused());
         return Err(protocol.banned());
     }
-    let census = if protocol == Protocol::Http { &office.http_census } else { &office.census };
-    let address_has_its_share = match census.admit(peer, &office.settings.exempt_networks) {
+    let address_has_its_share = match census(office, protocol).admit(peer, &office.settings.exempt_networks) {
         Admission::Welcome(guest) => return Ok((guest, observe::present(protocol.open()))),
         Admission::TooManyFromAddress => true,
         Admission::TooMany => false,
     };
+    Err(no_place(office, protocol, peer, address_has_its_share))
+}
+
+/// A place for a connection of which it is not known yet whose it is.
+fn nameless_place(office: &Office, protocol: Protocol, peer: Peer) -> Result<(Guest, Present), &'static [u8]> {
+    match census(office, protocol).admit_nameless() {
+        Admission::Welcome(guest) => Ok((guest, observe::present(protocol.open()))),
+        Admission::TooMany | Admission::TooManyFromAddress => Err(no_place(office, protocol, peer, false)),
+    }
+}
+
+/// Who counts the connections of this protocol.
+fn census(office: &Office, protocol: Protocol) -> &Census {
+    if protocol == Protocol::Http { &office.http_census } else { &office.census }
+}
+
+/// What somebody is told for whom there is no place; counted.
+fn no_place(office: &Office, protocol: Protocol, peer: Peer, address_has_its_share: bool) -> &'static [u8] {
     observe::count(protocol.refused());
     if office.may_complain() {
         tracing::warn!(protocol = protocol.word(), %peer, "refused: too many connections (said once a second)");
     }
-    Err(protocol.no_place(address_has_its_share))
+    protocol.no_place(address_has_its_share)
 }
 
 /// True if an operator has banned this client. Who looks at figures is none.
@@ -338,8 +224,7 @@ mod tests {
 
     #[test]
     fn thousands_of_imap_connections_may_wait_in_little_memory() {
-        let begin: fn(Rc<Office>, Box<Wire>) -> _ = imap::serve;
-        let fresh = future_bytes(|o, s, w, g, ()| converse(o, s, w, g, begin));
+        let fresh = future_bytes(|o, s, w, g, ()| converse(o, s, w, g, imap::serve));
         assert!(fresh <= IMAP_TASK_BYTES_MAX, "{fresh} octets");
         let visiting = future_bytes(handoff::go_on::<imap::Door>);
         assert!(visiting <= IMAP_TASK_BYTES_MAX, "handed over: {visiting} octets");

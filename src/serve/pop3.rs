@@ -27,16 +27,16 @@ use crate::office::words::Talk;
 use crate::office::{Arrival, Login, Office, Resident};
 use crate::proto::contract::Out;
 use crate::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
-use crate::serve::Protocol;
 use crate::serve::handoff::{self, Traveller};
+use crate::serve::{Doorway, Protocol};
 use crate::shard::{Peer, ShardId};
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
-pub fn serve(office: Rc<Office>, wire: Box<Wire>) -> impl Future<Output = ()> {
+pub(super) fn serve(office: Rc<Office>, door: &Doorway, wire: Box<Wire>) -> impl Future<Output = ()> + use<> {
     let config = Config {
         hostname: office.settings.hostname.clone(),
         privacy: wire.privacy(),
-        plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
+        plaintext_auth_allowed: door.plaintext_auth_allowed(&office, wire.peer()),
         keys: office.offers_keys(),
         binds: wire.binding().is_some(),
     };

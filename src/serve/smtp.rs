@@ -6,11 +6,13 @@
 //!   DATA ─► room in its volume?  a letter, signed with our trace fields      pieces ─► letter      end ─► intake ─► 250 | 4xx | 5xx | silence
 //! ```
 
+mod each;
 mod policy;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use each::Each;
 use ringpost_storage::MailboxId;
 
 use crate::intake::judge::Fault;
@@ -27,25 +29,32 @@ use crate::proto::contract::Out;
 use crate::proto::sasl::Login;
 use crate::proto::smtp::{Answer, Ask, BareNewline, Config, Helo, Reply, Role, Session, Word};
 use crate::route::{Nowhere, Route, Target, route};
-use crate::serve::Service;
+use crate::serve::{Doorway, Service, TlsMode};
 use crate::shard::{self, Peer};
 
 /// Talks SMTP with one client until it leaves.
-pub async fn serve(office: Rc<Office>, service: Service, wire: Box<Wire>) {
+pub(super) fn serve(office: Rc<Office>, door: &Doorway, wire: Box<Wire>) -> impl Future<Output = ()> + use<> {
     let config = Arc::new(Config {
         hostname: office.settings.hostname.clone(),
         message_bytes_max: office.settings.message_bytes_max,
         bare_newline: if office.settings.reject_bare_newlines { BareNewline::Reject } else { BareNewline::Normalise },
         privacy: wire.privacy(),
-        role: if service == Service::Smtp { Role::Mx } else { Role::Submission },
-        plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
+        role: match door.service {
+            Service::Submission | Service::Submissions => Role::Submission,
+            Service::Lmtp => Role::Lmtp,
+            _ => Role::Mx,
+        },
+        tls_required: door.rules.tls == TlsMode::Required,
+        plaintext_auth_allowed: door.plaintext_auth_allowed(&office, wire.peer()),
         keys: office.offers_keys(),
         binds: wire.binding().is_some(),
         ..Config::default()
     });
     let mut out = Out::default();
     let session = Box::new(Session::open(config, &mut out));
+    let lmtp = door.service == Service::Lmtp;
     let mut door = SmtpDoor {
+        each: lmtp.then(Box::default),
         peer: wire.peer(),
         office,
         account: None,
@@ -57,7 +66,7 @@ pub async fn serve(office: Rc<Office>, service: Service, wire: Box<Wire>) {
         letter: None,
         expecting: None,
     };
-    pump(wire, session, &mut door, First::Greeting(out.reply)).await;
+    async move { _ = pump(wire, session, &mut door, First::Greeting(out.reply)).await }
 }
 
 struct SmtpDoor {
@@ -75,6 +84,8 @@ struct SmtpDoor {
     letter: Option<Box<Letter>>,
     /// What was announced, while it comes.
     expecting: Option<Expecting>,
+    /// By LMTP: who is to hear what.
+    each: Option<Box<Each>>,
 }
 
 impl Door for SmtpDoor {
@@ -145,6 +156,9 @@ impl SmtpDoor {
         self.paths.clear();
         self.letter = None;
         self.expecting = None;
+        if let Some(each) = &mut self.each {
+            **each = Each::default();
+        }
     }
 
     /// The letters of an account that lives on another shard are taken here all the same.
@@ -185,13 +199,18 @@ impl SmtpDoor {
             Route::Mailboxes(targets) => targets,
             Route::Nowhere(why) => return nowhere(why),
         };
+        let asked = targets.iter().map(|target| target.home.account).collect();
         if self.recipients.is_empty() {
             targets.extend(self.journals_of_sender());
         }
         match self.add(targets).await {
-            Ok(0) => Answer::Yes,
-            Ok(_) => {
-                self.paths.push(recipient);
+            Ok(fresh) => {
+                if fresh > 0 {
+                    self.paths.push(recipient);
+                }
+                if let Some(each) = &mut self.each {
+                    each.accept(asked);
+                }
                 Answer::Yes
             }
             Err(refused) => refused,
@@ -212,10 +231,7 @@ impl SmtpDoor {
                 return Err(later(Why::VolumeFailed));
             }
             if !quota::has_room(&self.office, home, self.announced.unwrap_or(0)).await {
-                return Err(match self.office.settings.over_quota {
-                    OverQuota::Defer => later(Why::OverQuota),
-                    OverQuota::Reject => no(552, (5, 2, 2), "The mailbox is full"),
-                });
+                return Err(Answer::No(self.over_quota()));
             }
             let mailbox = match folder {
                 Some(wanted) => folder::folder(&self.office, home, wanted).await,
@@ -226,6 +242,13 @@ impl SmtpDoor {
         let count = fresh.len();
         self.recipients.append(&mut fresh);
         Ok(count)
+    }
+
+    fn over_quota(&self) -> Reply {
+        match self.office.settings.over_quota {
+            OverQuota::Defer => not_now(Why::OverQuota),
+            OverQuota::Reject => Reply::new(552, (5, 2, 2), "The mailbox is full"),
+        }
     }
 
     fn data(&mut self, helo: &Helo, authenticated: bool, wire: &Wire) -> Answer {
@@ -249,7 +272,7 @@ impl SmtpDoor {
         trace::Received {
             helo: &helo.name,
             extended: helo.extended,
-            lmtp: false,
+            lmtp: self.each.is_some(),
             utf8: self.utf8,
             tls: wire.agreed().map(|agreed| trace::Secured { version: agreed.version, cipher: agreed.cipher }),
             authenticated,
@@ -266,9 +289,18 @@ impl SmtpDoor {
     }
 
     async fn done(&mut self) -> Answer {
-        let Some(letter) = self.letter.take() else {
+        let Some(mut letter) = self.letter.take() else {
             return no(503, (5, 5, 1), "No message was begun");
         };
+        let mut whys = Vec::new();
+        if let Some(each) = &self.each {
+            whys = each.sift(&self.office, &mut letter).await;
+            if whys.iter().all(Option::is_some) {
+                let refused = self.each_hears(&whys, &not_now(Why::AccountGone));
+                self.forget();
+                return refused;
+            }
+        }
         let id = letter.id.simple().to_string();
         let (octets, copies) = (letter.body.len(), letter.recipients.len());
         let to = letter.recipients[0].name.clone();
@@ -287,13 +319,21 @@ impl SmtpDoor {
                 tracing::warn!(id, peer = %self.peer, account, from, to, copies, octets, took_us, verdict = ?other, "not stored")
             }
         }
-        self.forget();
-        match verdict {
-            Verdict::Stored => Answer::Queued { id },
+        let heard = match verdict {
+            Verdict::Stored if whys.iter().all(Option::is_none) => Answer::Queued { id },
+            Verdict::Stored => self.each_hears(&whys, &Reply::new(250, (2, 0, 0), format!("Ok: queued as {id}"))),
             Verdict::Unacceptable(fault) => unacceptable(fault),
             Verdict::Later(why) => later(why),
             Verdict::Unknown => Answer::Close,
-        }
+        };
+        self.forget();
+        heard
+    }
+
+    /// By LMTP: who cannot have the letter hears why, and the others hear this.
+    fn each_hears(&self, whys: &[Option<Why>], others: &Reply) -> Answer {
+        let refusal = |why| if why == Why::OverQuota { self.over_quota() } else { not_now(why) };
+        Answer::Each(each::replies(whys, others, refusal))
     }
 }
 
@@ -323,6 +363,11 @@ fn unacceptable(fault: Fault) -> Answer {
 }
 
 fn later(why: Why) -> Answer {
+    Answer::No(not_now(why))
+}
+
+fn not_now(why: Why) -> Reply {
+    let no = |code, enhanced, text: &'static str| Reply::new(code, enhanced, text);
     match why {
         Why::DiskFull => no(452, (4, 3, 1), "Insufficient system storage, try again later"),
         Why::VolumeFailed => no(451, (4, 3, 0), "The mailbox cannot be written now, try again later"),

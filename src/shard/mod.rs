@@ -15,11 +15,13 @@ use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
 
+pub mod place;
 pub mod plan;
 mod real;
 #[cfg(feature = "sim")]
 pub mod sim;
 
+pub use place::Place;
 pub use plan::{Plan, StartError};
 
 /// A shard's number, from 0.
@@ -222,14 +224,26 @@ pub fn accept_paused() -> Option<Moment> {
     world!(real::accept_paused(), sim::accept_paused())
 }
 
-/// Opens a Unix stream socket at `path`, mode 0600, replacing a stale one.
+/// Opens a door wherever it is.
 ///
 /// # Errors
-/// As `bind` and `listen`.
-pub fn listen_local(path: &Path) -> io::Result<Listener> {
+/// As [`listen`] and [`listen_local`].
+pub fn listen_at(place: &Place) -> io::Result<Listener> {
+    match place {
+        Place::Net(at) => listen(*at),
+        Place::Local { path, mode } => listen_local(path, *mode),
+    }
+}
+
+/// Opens a Unix stream socket at `path` for whom its permission bits `mode` allow, replacing a stale one: a socket at which
+/// nobody answers.
+///
+/// # Errors
+/// As `bind` and `listen`; `AddrInUse` when somebody answers there or the path is no socket.
+pub fn listen_local(path: &Path, mode: u32) -> io::Result<Listener> {
     world!(
-        real::Listener::local(path).map(|l| Listener(ListenerIn::Real(l))),
-        sim::Listener::local(path).map(|l| Listener(ListenerIn::Sim(l)))
+        real::Listener::local(path, mode).map(|l| Listener(ListenerIn::Real(l))),
+        sim::Listener::local(path, mode).map(|l| Listener(ListenerIn::Sim(l)))
     )
 }
 
@@ -274,6 +288,15 @@ impl Stream {
             StreamIn::Real(s) => s.peer(),
             #[cfg(feature = "sim")]
             StreamIn::Sim(s) => s.peer(),
+        }
+    }
+
+    /// Who is at the other end, as told by somebody who may tell. It travels with the connection.
+    pub fn set_peer(&mut self, peer: Peer) {
+        match &mut self.0 {
+            StreamIn::Real(s) => s.set_peer(peer),
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(s) => s.set_peer(peer),
         }
     }
 
@@ -328,6 +351,16 @@ impl Stream {
             StreamIn::Real(s) => s.close().await,
             #[cfg(feature = "sim")]
             StreamIn::Sim(s) => s.close().await,
+        }
+    }
+
+    /// Says a few words to a newcomer and lets go, without waiting for anything and without a task or memory for it. What he
+    /// has sent already is thrown away.
+    pub fn farewell(self, text: &'static [u8]) {
+        match self.0 {
+            StreamIn::Real(s) => s.farewell(text),
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(s) => s.farewell(text),
         }
     }
 

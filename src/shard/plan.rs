@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::Place;
 
 /// Shards to start and what each may have.
 #[derive(Clone, Debug)]
@@ -159,6 +161,37 @@ pub fn probe_port(at: SocketAddr) -> Result<(), StartError> {
         Ok(()) => Ok(()),
         Err(why) if why.kind() == io::ErrorKind::AddrInUse => Err(StartError::PortTaken { at }),
         Err(why) => Err(StartError::Listen { at, why }),
+    }
+}
+
+/// Finds out whether a door can be opened at `place`.
+///
+/// # Errors
+/// As [`probe_port`]; for a Unix socket [`StartError::Setting`].
+pub fn probe(place: &Place) -> Result<(), StartError> {
+    let Place::Local { path, .. } = place else { return place.net().map_or(Ok(()), probe_port) };
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    match super::real::local_is_free(path) {
+        Ok(true) if folder.is_dir() => Ok(()),
+        Ok(true) => Err(StartError::Setting(format!(
+            "cannot listen on {place}: there is no folder {}: make it, for the user that runs Ringpost",
+            folder.display()
+        ))),
+        Ok(false) => Err(StartError::Setting(format!(
+            "cannot listen on {place}: another process answers there, or it is no socket: stop it, or choose another path"
+        ))),
+        Err(why) => Err(StartError::Setting(format!("cannot listen on {place}: {why}"))),
+    }
+}
+
+/// What is said of a door that could not be opened at `place`.
+#[must_use]
+pub fn not_opened(place: &Place, why: io::Error) -> StartError {
+    match place {
+        Place::Net(at) => StartError::Listen { at: *at, why },
+        Place::Local { .. } => StartError::Setting(format!(
+            "cannot listen on {place}: {why}: the user that runs Ringpost needs a folder that it may write into"
+        )),
     }
 }
 

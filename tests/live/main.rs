@@ -9,6 +9,8 @@ mod house;
 mod keeping;
 mod large;
 mod letter;
+mod listeners;
+mod lmtp;
 mod private;
 mod routing;
 mod safe;

@@ -39,7 +39,7 @@ pub fn accounts() -> Vec<Account> {
 /// What the shards of a run are told. `found`: the volumes are made.
 pub fn plan(world: &World, found: bool, errand: Option<Errand>) -> Node {
     let Doors { smtp, pop3, imap } = doors();
-    let door = |service, at| DoorPlan { service, at, optional: false };
+    let door = DoorPlan::plain;
     let networks = || vec!["127.0.0.0/8".parse().expect("a network")];
     Node {
         data: "/data".into(),

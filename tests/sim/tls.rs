@@ -32,7 +32,7 @@ fn plan(world: &World) -> Node {
             exempt_networks: Vec::new(),
             ..plain.settings.clone()
         },
-        doors: services.map(|service| DoorPlan { service, at: at(service), optional: false }).collect(),
+        doors: services.map(|service| DoorPlan::plain(service, at(service))).collect(),
         accept_on: vec![1],
         ..plain
     }

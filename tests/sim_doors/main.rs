@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 mod admin;
+mod balancer;
 #[cfg(feature = "bugs")]
 mod bugs;
 mod moves;
@@ -47,7 +48,7 @@ fn start_as(world: &World, plan: Node) -> NodeId {
 
 /// What the node is told.
 fn plan(found: bool) -> Node {
-    let door = |service, port| DoorPlan { service, at: SocketAddr::from(([127, 0, 0, 1], port)), optional: false };
+    let door = |service, port| DoorPlan::plain(service, SocketAddr::from(([127, 0, 0, 1], port)));
     Node {
         data: "/data".into(),
         store: Uuid::from_u128(7),

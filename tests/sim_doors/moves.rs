@@ -21,7 +21,7 @@ const IMAP: u16 = 2143;
 fn with_imap(found: bool) -> Node {
     let mut node = plan(found);
     let at = SocketAddr::from(([127, 0, 0, 1], IMAP));
-    node.doors.push(DoorPlan { service: Service::Imap, at, optional: false });
+    node.doors.push(DoorPlan::plain(Service::Imap, at));
     node
 }
 

@@ -379,7 +379,8 @@ fn a_shard_that_does_not_answer_is_named_in_time_and_the_others_are_shown() {
                 office.mesh.serve(move |_, request| serve::mesh::answer(answering.clone(), request));
                 office.doors.want(1);
                 let listener = shard::listen(SocketAddr::from(([127, 0, 0, 1], HTTP))).expect("a free port");
-                serve::keep_door(office, Service::Http, listener).await;
+                let rules = std::sync::Arc::new(serve::Rules::of(Service::Http));
+                serve::keep_door(office, Service::Http, rules, listener).await;
                 Ok(())
             });
             let began = shard::now();

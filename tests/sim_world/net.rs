@@ -216,7 +216,7 @@ fn local_sockets_and_taken_doors() {
     let world = World::new(5);
     let path = Path::new("/data/control");
     let node = world.start(1, move |_mesh: Mesh<(), ()>| async move {
-        let mut local = shard::listen_local(path).expect("a path");
+        let mut local = shard::listen_local(path, shard::Place::MODE).expect("a path");
         let _door = shard::listen(door()).expect("the door opens");
         assert_eq!(shard::listen(door()).err().expect("twice on one shard").kind(), io::ErrorKind::AddrInUse);
         let stream = local.accept().await.expect("a caller");

@@ -1,6 +1,6 @@
 //! The world of the receiving SMTP session. `A:` lines: `Mail|Rcpt|Data|Done|Reset` and then
 //! `no CODE X.Y.Z text`, `close` or `yes`; `Login` too. Only alice has a password, `secret`. `K:` lines: `message_bytes_max`,
-//! `bare_newline reject`, `privacy offered|tls`, `role submission|lmtp`, `plaintext yes`, `keys yes`, `binds yes`. `A: Done each CODE X.Y.Z text, …` answers
+//! `bare_newline reject`, `privacy offered|tls`, `role submission|lmtp`, `plaintext yes`, `keys yes`, `binds yes`, `tls required`. `A: Done each CODE X.Y.Z text, …` answers
 //! for each recipient.
 
 use std::sync::Arc;
@@ -83,6 +83,7 @@ impl World for Smtp {
                 ("privacy", "tls") => config.privacy = Privacy::Tls,
                 ("role", "submission") => config.role = Role::Submission,
                 ("role", "lmtp") => config.role = Role::Lmtp,
+                ("tls", "required") => config.tls_required = true,
                 ("plaintext", "yes") => config.plaintext_auth_allowed = true,
                 ("keys", "yes") => config.keys = true,
                 ("binds", "yes") => config.binds = true,

@@ -84,6 +84,8 @@ pub(super) const COMMANDS: &[Command] = &[
     foreign("TRACE"),
     foreign("HOST:"),
     foreign("USER-AGENT:"),
+    // A balancer that is not listed, or somebody who would like to be one (A062).
+    foreign("PROXY"),
 ];
 
 /// Finds the row of a line and its argument. `None`: no such command.

@@ -69,6 +69,9 @@ pub struct Config {
     pub keys: bool,
     /// The TLS that is in force when the conversation begins can be bound to.
     pub binds: bool,
+    /// Nothing of a letter is heard before TLS (RFC 3207 §4). *Liberty*: that is for private doors; a public one that asks for it
+    /// gets no mail from those who cannot.
+    pub tls_required: bool,
     /// What is taken in may wait for another host, and is treated on the way as its sender asked.
     pub queue_honours: bool,
 }
@@ -85,6 +88,7 @@ impl Default for Config {
             plaintext_auth_allowed: false,
             keys: false,
             binds: false,
+            tls_required: false,
             queue_honours: false,
         }
     }

@@ -33,8 +33,8 @@ use crate::office::{Arrival, Office, Resident};
 use crate::proto::contract::Out;
 use crate::proto::imap::update::{enables_condstore, may_tell_expunge};
 use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session, response};
-use crate::serve::Protocol;
 use crate::serve::handoff::{self, Traveller};
+use crate::serve::{Doorway, Protocol};
 use crate::shard::{Disk, Peer};
 use news::Bell;
 use poll::Still;
@@ -62,10 +62,10 @@ mod subscribe;
 const WINDOW: usize = 128;
 
 /// Serves a fresh connection until it ends here; an account of another shard takes it along.
-pub fn serve(office: Rc<Office>, wire: Box<Wire>) -> impl Future<Output = ()> {
+pub(super) fn serve(office: Rc<Office>, door: &Doorway, wire: Box<Wire>) -> impl Future<Output = ()> + use<> {
     let config = Config {
         privacy: wire.privacy(),
-        plaintext_auth_allowed: office.plaintext_auth_allowed(wire.peer()),
+        plaintext_auth_allowed: door.plaintext_auth_allowed(&office, wire.peer()),
         keys: office.offers_keys(),
         binds: wire.binding().is_some(),
         message_bytes_max: office.settings.message_bytes_max,

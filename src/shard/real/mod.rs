@@ -43,7 +43,7 @@ pub use disk::Disk;
 pub use file::DiskFile;
 pub use home::{run_dry, sleep, stop_requested, within};
 pub use mesh::Mesh;
-pub use net::{Listener, accept_paused, tcp_socket};
+pub use net::{Listener, accept_paused, local_is_free, tcp_socket};
 pub use node::{request_stop, run};
 pub use outward::{Datagrams, connect};
 pub use process::process;

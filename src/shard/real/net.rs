@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -43,7 +43,13 @@ pub struct Listener {
     key: Key,
     local: Peer,
     /// Of a Unix socket: unlinked when the door closes.
-    path: Option<PathBuf>,
+    file: Option<SocketFile>,
+}
+
+/// A socket's file, and which it was: somebody else may have put another in its place.
+struct SocketFile {
+    path: PathBuf,
+    number: u64,
 }
 
 impl Listener {
@@ -62,11 +68,11 @@ impl Listener {
 
     /// # Errors
     /// As `bind` and `listen`; `AddrInUse` when somebody answers there or the path is no socket.
-    pub fn local(path: &Path) -> io::Result<Self> {
+    pub fn local(path: &Path, mode: u32) -> io::Result<Self> {
         let address = SockAddr::unix(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // Before bind: the file is born with this mode, so there is no moment in which others may connect.
-        rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o600))?;
+        rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode & 0o600))?;
         match socket.bind(&address) {
             Err(why) if why.kind() == io::ErrorKind::AddrInUse && is_stale(path, &address)? => {
                 std::fs::remove_file(path)?;
@@ -75,13 +81,18 @@ impl Listener {
             bound => bound?,
         }
         socket.listen(BACKLOG)?;
-        Ok(Self::open(socket.into(), Peer::Local, Some(path.to_owned())))
+        if mode & !0o600 != 0 {
+            // Not at its birth, where the process's mask would take bits away.
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        }
+        let file = SocketFile { path: path.to_owned(), number: std::fs::symlink_metadata(path)?.ino() };
+        Ok(Self::open(socket.into(), Peer::Local, Some(file)))
     }
 
-    fn open(fd: OwnedFd, local: Peer, path: Option<PathBuf>) -> Self {
+    fn open(fd: OwnedFd, local: Peer, file: Option<SocketFile>) -> Self {
         let shard = here();
         let key = shard.ring().accept_open(fd.as_raw_fd());
-        Listener { shard, fd: Some(fd), key, local, path }
+        Listener { shard, fd: Some(fd), key, local, file }
     }
 
     /// The next connection.
@@ -127,7 +138,9 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some(path) = &self.path {
+        if let Some(SocketFile { path, number }) = &self.file
+            && std::fs::symlink_metadata(path).is_ok_and(|there| there.ino() == *number)
+        {
             let _ = std::fs::remove_file(path);
         }
         if let Some(mut ring) = self.shard.try_ring() {
@@ -149,6 +162,14 @@ pub fn tcp_socket(at: SocketAddr) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     Ok(socket)
+}
+
+/// True if a Unix socket can be opened there: nothing is there, or a socket that nobody listens on any more.
+pub fn local_is_free(path: &Path) -> io::Result<bool> {
+    match is_stale(path, &SockAddr::unix(path)?) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(true),
+        other => other,
+    }
 }
 
 /// A socket file that nobody listens on any more.

@@ -15,7 +15,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::net::RecvFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
 use super::buffers::Chunk;
@@ -60,6 +60,10 @@ impl Stream {
         self.0.as_ref().expect("taken only by the end of the stream").peer
     }
 
+    pub fn set_peer(&mut self, peer: Peer) {
+        self.conn().peer = peer;
+    }
+
     pub async fn recv(&mut self) -> io::Result<Chunk> {
         self.conn().recv().await
     }
@@ -89,6 +93,17 @@ impl Stream {
         if let Some(mut conn) = self.0.take() {
             conn.linger().await;
         }
+    }
+
+    pub fn farewell(mut self, text: &'static [u8]) {
+        let Some(conn) = self.0.take() else { return };
+        let socket = conn.socket();
+        // A fresh socket takes these few octets at once. One that does not is not waited for, and neither is the peer.
+        let _ = rustix::net::send(socket, text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        let _ = SockRef::from(socket).shutdown(Shutdown::Write);
+        // Octets that nobody read would make the kernel send a reset.
+        let mut thrown = [0; 2_048];
+        let _ = rustix::net::recv(socket, &mut thrown, RecvFlags::DONTWAIT);
     }
 
     pub fn reset(mut self) {

@@ -29,7 +29,7 @@ impl Listener {
     }
 
     /// As [`crate::shard::listen_local`].
-    pub fn local(path: &Path) -> io::Result<Self> {
+    pub fn local(path: &Path, _mode: u32) -> io::Result<Self> {
         let here = here();
         let machine = here.home.map_or(0, |home| here.core.nodes.borrow().machine(home.node));
         Self::open(DoorAt::Local(machine, path.to_owned()))
@@ -91,6 +91,11 @@ impl Stream {
     #[must_use]
     pub fn peer(&self) -> Peer {
         self.peer
+    }
+
+    /// As [`crate::shard::Stream::set_peer`].
+    pub fn set_peer(&mut self, peer: Peer) {
+        self.peer = peer;
     }
 
     /// The connection's number, for faults.
@@ -159,6 +164,13 @@ impl Stream {
         let core = self.core.clone();
         drop(self);
         core.sleep_ns(core.chance.net.between(0, 10_000)).await;
+    }
+
+    /// As [`crate::shard::Stream::farewell`].
+    pub fn farewell(self, text: &'static [u8]) {
+        // Dropping it afterwards closes it in order.
+        let sent = self.core.net.borrow_mut().send(&self.core, self.end, text, std::task::Waker::noop());
+        drop(sent);
     }
 
     /// As [`crate::shard::Stream::reset`].

@@ -132,17 +132,23 @@ impl Session {
     }
 
     fn password_allowed(&self) -> bool {
-        self.privacy == Privacy::Tls || self.config.plaintext_auth_allowed
+        self.privacy == Privacy::Tls || (self.config.plaintext_auth_allowed && !self.config.tls_required)
     }
 
-    /// True where only our own users may go on. Who was not introduced is asked for that first.
+    /// True where only our own users may go on, or only under TLS. Who was not introduced is asked for that first.
     pub(super) fn login_missing(&self) -> bool {
-        self.config.role == Role::Submission && !self.logged_in && self.helo.is_some()
+        let login = self.config.role == Role::Submission && !self.logged_in;
+        (login || self.tls_missing()) && self.helo.is_some()
+    }
+
+    fn tls_missing(&self) -> bool {
+        self.config.tls_required && self.privacy != Privacy::Tls
     }
 
     /// What a login needs next.
     pub(super) fn what_first(&self) -> Word {
-        if !self.password_allowed() && self.privacy == Privacy::Offered { Word::TlsFirst } else { Word::LoginFirst }
+        let tls_first = self.tls_missing() || (!self.password_allowed() && self.privacy == Privacy::Offered);
+        if tls_first { Word::TlsFirst } else { Word::LoginFirst }
     }
 
     /// The bound of the line that begins `input`, octets, and what is said above it (A014). Decided by octets that are

@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 
 use super::{ANY, address, on_many, on_one, small};
-use crate::shard::{self, Mesh, Peer};
+use crate::shard::{self, Mesh, Peer, Place};
 
 #[test]
 fn a_local_door_is_for_its_owner_and_is_gone_afterwards() {
@@ -16,7 +16,7 @@ fn a_local_door_is_for_its_owner_and_is_gone_afterwards() {
     let mode = on_one(small(1), move || {
         let path = client_path.clone();
         async move {
-            let mut door = shard::listen_local(&path).expect("opened");
+            let mut door = shard::listen_local(&path, Place::MODE).expect("opened");
             let mode = std::fs::metadata(&path).expect("there").permissions().mode() & 0o777;
             let client = thread::spawn(move || {
                 let mut stream = UnixStream::connect(&path).expect("connect");
@@ -48,9 +48,9 @@ fn a_stale_socket_is_replaced_and_a_live_one_or_a_file_is_not() {
     on_one(small(1), move || {
         let path = path.clone();
         async move {
-            drop(shard::listen_local(&path.join("stale")).expect("nobody is there any more"));
+            drop(shard::listen_local(&path.join("stale"), Place::MODE).expect("nobody is there any more"));
             for taken in ["live", "file"] {
-                let why = shard::listen_local(&path.join(taken)).err().expect("refused");
+                let why = shard::listen_local(&path.join(taken), Place::MODE).err().expect("refused");
                 assert_eq!(why.kind(), io::ErrorKind::AddrInUse, "{taken}");
                 assert!(path.join(taken).exists());
             }
