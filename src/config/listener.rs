@@ -35,7 +35,7 @@ pub const LISTENERS_MAX: usize = 32;
 const UNIX: &str = "unix:";
 
 /// What may be said of a listener.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "service",
     "address",
     "optional",
@@ -43,6 +43,7 @@ const NAMES: [&str; 9] = [
     "mode",
     "connections_max",
     "proxy_from",
+    "xclient_from",
     "hide_starttls_from",
     "i_understand_networks_are_wide",
 ];
@@ -130,7 +131,8 @@ type Wrong<'a> = &'a mut dyn FnMut(Option<Range<usize>>, String);
 pub fn from_table(table: &DeTable<'_>, from: Source, wrong: Wrong<'_>) -> Option<Listener> {
     let (mut spoken, mut at, mut optional, mut mode) = (None, None, false, None);
     let (mut tls, mut connections_max) = (None, limits::CONNECTIONS_MAX);
-    let (mut proxy_from, mut hide_starttls_from, mut wide) = (Vec::new(), Vec::new(), false);
+    let (mut proxy_from, mut xclient_from, mut hide_starttls_from) = (Vec::new(), Vec::new(), Vec::new());
+    let mut wide = false;
     let mut said = (false, false);
     for (name, value) in table.iter() {
         let expected = |what: &str| format!("this is {}: write {what}", named(value.get_ref()));
@@ -171,6 +173,7 @@ pub fn from_table(table: &DeTable<'_>, from: Source, wrong: Wrong<'_>) -> Option
                     connections_max = usize::try_from(n).unwrap_or(limits::CONNECTIONS_MAX);
                 }
             }
+            ("xclient_from", found) => xclient_from = networks("xclient_from", found, value.span(), wrong),
             ("proxy_from", found) => proxy_from = networks("proxy_from", found, value.span(), wrong),
             ("i_understand_networks_are_wide", DeValue::Boolean(found)) => wide = *found,
             ("i_understand_networks_are_wide", _) => wrong(Some(value.span()), expected("true or false")),
@@ -205,7 +208,7 @@ pub fn from_table(table: &DeTable<'_>, from: Source, wrong: Wrong<'_>) -> Option
         listener.rules.tls = tls;
     }
     listener.wide = wide;
-    listener.rules = Rules { tls: listener.rules.tls, connections_max, proxy_from, hide_starttls_from };
+    listener.rules = Rules { tls: listener.rules.tls, connections_max, proxy_from, xclient_from, hide_starttls_from };
     Some(listener)
 }
 
@@ -248,18 +251,23 @@ impl Listener {
             if rules.tls != TlsMode::None {
                 found.push(format!("tls = \"{tls}\" makes no sense on a Unix socket: remove it"));
             }
-            if !rules.hide_starttls_from.is_empty() || !rules.proxy_from.is_empty() {
+            if [&rules.hide_starttls_from, &rules.proxy_from, &rules.xclient_from].iter().any(|list| !list.is_empty()) {
                 found.push("networks make no sense on a Unix socket: remove them".to_owned());
             }
         } else if !rules.hide_starttls_from.is_empty() && rules.tls != TlsMode::StartTls {
             found
                 .push(format!("hide_starttls_from goes with tls = \"starttls\", not \"{tls}\": change one of the two"));
         }
+        if !rules.xclient_from.is_empty() && service.protocol() != Protocol::Smtp {
+            found.push(format!("xclient_from is for SMTP, not for {word}: remove it"));
+        }
         // Whoever is in one of these says what his address is.
-        for network in rules.proxy_from.iter().filter(|network| network.is_wide() && !self.wide) {
-            found.push(format!(
-                "proxy_from: {network} is half the world: name your balancers, or set i_understand_networks_are_wide = true"
-            ));
+        for (name, list) in [("proxy_from", &rules.proxy_from), ("xclient_from", &rules.xclient_from)] {
+            for network in list.iter().filter(|network| network.is_wide() && !self.wide) {
+                found.push(format!(
+                    "{name}: {network} is half the world: name your own hosts, or set i_understand_networks_are_wide = true"
+                ));
+            }
         }
         found
     }

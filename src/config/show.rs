@@ -87,6 +87,10 @@ fn write_settings(text: &mut String, settings: &Effective, all: bool) {
         );
         comment(
             text,
+            "xclient_from: networks of neighbours that hand connections on and say whose they are (XCLIENT): smtp, submission, lmtp.",
+        );
+        comment(
+            text,
             "hide_starttls_from: networks that are offered no STARTTLS, because they ask for it and fail. A table of broken peers.",
         );
     }
@@ -120,7 +124,7 @@ fn write_listener(text: &mut String, listener: &Listener, origin: Option<String>
     if listener.optional {
         *text += "optional = true\n";
     }
-    let Rules { tls, connections_max, proxy_from, hide_starttls_from } = &listener.rules;
+    let Rules { tls, connections_max, proxy_from, xclient_from, hide_starttls_from } = &listener.rules;
     if let At::Local { mode, .. } = &listener.address {
         let _ = writeln!(text, "mode = \"{mode:04o}\"");
     } else {
@@ -129,7 +133,9 @@ fn write_listener(text: &mut String, listener: &Listener, origin: Option<String>
     if *connections_max < limits::CONNECTIONS_MAX {
         let _ = writeln!(text, "connections_max = {connections_max}");
     }
-    for (name, list) in [("proxy_from", proxy_from), ("hide_starttls_from", hide_starttls_from)] {
+    let lists =
+        [("proxy_from", proxy_from), ("xclient_from", xclient_from), ("hide_starttls_from", hide_starttls_from)];
+    for (name, list) in lists {
         if !list.is_empty() {
             let _ = writeln!(text, "{name} = {}", Value::Networks(list.clone()));
         }

@@ -235,7 +235,8 @@ mod tests {
             for n in 0..=all.len() {
                 let now = read(&all[..n]);
                 prop_assert!(before == Seen::Partial || before == now, "{before:?} became {now:?}");
-                prop_assert!(!matches!(now, Seen::Whole { used, .. } if used > n));
+                let beyond = matches!(now, Seen::Whole { used, .. } if used > n);
+                prop_assert!(!beyond);
                 before = now;
             }
         }

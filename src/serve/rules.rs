@@ -22,6 +22,8 @@ pub struct Rules {
     /// Networks of balancers, which say of each connection whose it is before its first octet (PROXY protocol). One of theirs that
     /// says nothing is closed.
     pub proxy_from: Vec<Cidr>,
+    /// Networks of neighbours that hand connections on, and say whose they are (XCLIENT).
+    pub xclient_from: Vec<Cidr>,
     /// Networks to which a handshake is not offered, because they ask for one and cannot do it.
     pub hide_starttls_from: Vec<Cidr>,
 }
@@ -64,7 +66,13 @@ impl Rules {
             _ if service.tls_first() => TlsMode::Implicit,
             _ => TlsMode::StartTls,
         };
-        Rules { tls, connections_max: limits::CONNECTIONS_MAX, proxy_from: Vec::new(), hide_starttls_from: Vec::new() }
+        Rules {
+            tls,
+            connections_max: limits::CONNECTIONS_MAX,
+            proxy_from: Vec::new(),
+            xclient_from: Vec::new(),
+            hide_starttls_from: Vec::new(),
+        }
     }
 
     /// True if this peer says first whose connection it is.

@@ -9,6 +9,7 @@
 mod each;
 mod policy;
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ use crate::limits;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::header::HeaderFault;
 use crate::mail::trace;
-use crate::net::{Door, First, Guest, Next, Wire, pump};
+use crate::net::census::listed;
+use crate::net::{Admission, Door, First, Guest, Next, Wire, pump};
 use crate::observe::{self, Counter, Ledger, Measure};
 use crate::office::quota::{self, OverQuota};
 use crate::office::{self, Expecting, Office, folder};
@@ -45,6 +47,7 @@ pub(super) fn serve(office: Rc<Office>, door: &Doorway, wire: Box<Wire>) -> impl
             _ => Role::Mx,
         },
         tls_required: door.rules.tls == TlsMode::Required,
+        xclient: listed(&door.rules.xclient_from, wire.peer()),
         plaintext_auth_allowed: door.plaintext_auth_allowed(&office, wire.peer()),
         keys: office.offers_keys(),
         binds: wire.binding().is_some(),
@@ -55,6 +58,7 @@ pub(super) fn serve(office: Rc<Office>, door: &Doorway, wire: Box<Wire>) -> impl
     let lmtp = door.service == Service::Lmtp;
     let mut door = SmtpDoor {
         each: lmtp.then(Box::default),
+        told: None,
         peer: wire.peer(),
         office,
         account: None,
@@ -84,6 +88,8 @@ struct SmtpDoor {
     letter: Option<Box<Letter>>,
     /// What was announced, while it comes.
     expecting: Option<Expecting>,
+    /// The place of the client that a neighbour spoke of.
+    told: Option<Guest>,
     /// By LMTP: who is to hear what.
     each: Option<Box<Each>>,
 }
@@ -133,6 +139,7 @@ impl Door for SmtpDoor {
                 Some(known) => Answer::Keys(known),
                 None => Answer::No(Word::LoginLater.reply()),
             },
+            Ask::Client { address, port } => self.client(address, port, wire),
             Ask::Mail { helo, sender, size, utf8, .. } => self.mail(&helo, sender, size, utf8),
             Ask::Rcpt { recipient } => self.rcpt(recipient).await,
             Ask::Data { helo, authenticated, .. } => self.data(&helo, authenticated, wire),
@@ -170,6 +177,28 @@ impl SmtpDoor {
             office::Login::Busy | office::Login::Unavailable => return Answer::No(Word::LoginLater.reply()),
         };
         self.account = Some(name);
+        Answer::Yes
+    }
+
+    /// The connection is somebody else's: he counts for all bounds as if he had come himself.
+    fn client(&mut self, address: Option<IpAddr>, port: Option<u16>, wire: &mut Wire) -> Answer {
+        self.account = None;
+        let Some(address) = address else { return Answer::Yes };
+        let client = Peer::Net((address, port.unwrap_or(0)).into());
+        if super::is_banned(&self.office, client) {
+            return no(421, (4, 7, 0), "Access denied, closing");
+        }
+        self.told = None;
+        match self.office.census.admit(client, &self.office.settings.exempt_networks) {
+            Admission::Welcome(guest) => self.told = Some(guest),
+            Admission::TooManyFromAddress => {
+                return no(421, (4, 7, 0), "Too many connections from your address, try again later");
+            }
+            Admission::TooMany => return no(421, (4, 3, 2), "Too many connections, try again later"),
+        }
+        tracing::debug!(neighbour = %self.peer, peer = %client, "XCLIENT");
+        self.peer = client;
+        wire.set_peer(client);
         Answer::Yes
     }
 

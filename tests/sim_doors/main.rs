@@ -19,6 +19,7 @@ mod balancer;
 #[cfg(feature = "bugs")]
 mod bugs;
 mod moves;
+mod neighbour;
 mod pop3;
 #[cfg(feature = "bugs")]
 #[path = "../seeded/mod.rs"]

@@ -1,6 +1,6 @@
 //! The world of the receiving SMTP session. `A:` lines: `Mail|Rcpt|Data|Done|Reset` and then
 //! `no CODE X.Y.Z text`, `close` or `yes`; `Login` too. Only alice has a password, `secret`. `K:` lines: `message_bytes_max`,
-//! `bare_newline reject`, `privacy offered|tls`, `role submission|lmtp`, `plaintext yes`, `keys yes`, `binds yes`, `tls required`. `A: Done each CODE X.Y.Z text, …` answers
+//! `bare_newline reject`, `privacy offered|tls`, `role submission|lmtp`, `plaintext yes`, `keys yes`, `binds yes`, `tls required`, `xclient yes`. `A: Done each CODE X.Y.Z text, …` answers
 //! for each recipient.
 
 use std::sync::Arc;
@@ -64,6 +64,8 @@ impl World for Smtp {
         b"MAIL FROM:<j\xc3\xbcrgen@client.test> SMTPUTF8\r\n",
         b"RCPT TO:<b\xc3\xbcro@ringpost.test>\r\n",
         b"GET / HTTP/1.1\r\n",
+        b"XCLIENT ADDR=192.0.2.7 HELO=client.test\r\n",
+        b"XCLIENT ADDR=IPV6:",
         b"words\n",
         b"\xff\xfe",
         b"\x16\x03\x01",
@@ -71,7 +73,7 @@ impl World for Smtp {
         b"MAIL FROM:<",
         b"a line of text that is longer than the others and has nothing to say at all ",
     ];
-    const RANDOM: &[(&str, &str)] = &[("privacy", "offered")];
+    const RANDOM: &[(&str, &str)] = &[("privacy", "offered"), ("xclient", "yes")];
     const STARTS_TLS: bool = true;
 
     fn open(settings: &Settings, out: &mut Out<Ask>) -> (Self, Session) {
@@ -83,6 +85,7 @@ impl World for Smtp {
                 ("privacy", "tls") => config.privacy = Privacy::Tls,
                 ("role", "submission") => config.role = Role::Submission,
                 ("role", "lmtp") => config.role = Role::Lmtp,
+                ("xclient", "yes") => config.xclient = true,
                 ("tls", "required") => config.tls_required = true,
                 ("plaintext", "yes") => config.plaintext_auth_allowed = true,
                 ("keys", "yes") => config.keys = true,
@@ -99,6 +102,7 @@ impl World for Smtp {
             Ask::Login(login) if login.name == b"alice" && keys::is_alices(&login.evidence) => ("Login", Answer::Yes),
             Ask::Keys(name) => ("Keys", Answer::Keys(keys::known(&name))),
             Ask::Login(_) => ("Login", Answer::No(Word::BadLogin.reply())),
+            Ask::Client { .. } => ("Client", Answer::Yes),
             Ask::Mail { .. } => ("Mail", Answer::Yes),
             Ask::Rcpt { recipient } if recipient.as_str().starts_with("refused@") => {
                 ("Rcpt", Answer::No(Reply::new(550, (5, 1, 1), "No such user")))

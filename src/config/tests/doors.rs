@@ -12,7 +12,7 @@ fn listener(text: &str) -> String {
 fn a_listener_may_be_a_unix_socket_and_has_rules_of_its_own() {
     let text = "[[listener]]\nservice = \"lmtp\"\naddress = \"unix:/run/ringpost/lmtp\"\nmode = \"0660\"\n\
                 [[listener]]\nservice = \"mx\"\naddress = \"192.0.2.1:25\"\nconnections_max = 100\n\
-                proxy_from = [\"192.0.2.0/24\"]\nhide_starttls_from = [\"198.51.100.0/24\"]\n\
+                proxy_from = [\"192.0.2.0/24\"]\nxclient_from = [\"::1\"]\nhide_starttls_from = [\"198.51.100.0/24\"]\n\
                 [[listener]]\nservice = \"imap\"\naddress = \"[::1]:993\"\ntls = \"implicit\"\n\
                 [[listener]]\nservice = \"submission\"\naddress = \"[::1]:587\"\ntls = \"required\"\n";
     let settings = in_force(text);
@@ -20,6 +20,7 @@ fn a_listener_may_be_a_unix_socket_and_has_rules_of_its_own() {
     assert_eq!(doors[0].at, Place::Local { path: "/run/ringpost/lmtp".into(), mode: 0o660 });
     assert_eq!((doors[0].service, doors[0].rules.tls), (Service::Lmtp, TlsMode::None));
     assert_eq!((doors[1].service, doors[1].rules.connections_max), (Service::Smtp, 100));
+    assert_eq!(doors[1].rules.xclient_from, ["::1".parse().unwrap()]);
     assert_eq!(doors[1].rules.proxy_from, ["192.0.2.0/24".parse().unwrap()]);
     assert_eq!(doors[1].rules.hide_starttls_from, ["198.51.100.0/24".parse().unwrap()]);
     assert_eq!((doors[2].service, doors[2].rules.tls), (Service::Imaps, TlsMode::Implicit));
@@ -68,6 +69,8 @@ fn a193_what_does_not_go_together_is_said_at_its_listener() {
         (format!("service = \"imaps\"\n{net}tls = \"starttls\"\n"), "for tls = \"starttls\" write service = \"imap\""),
         (format!("service = \"smtp\"\n{net}proxy_from = [\"0.0.0.0/0\"]\n"), "0.0.0.0/0 is half the world"),
         (format!("service = \"lmtp\"\n{unix}proxy_from = [\"::1\"]\n"), "networks make no sense on a Unix socket"),
+        (format!("service = \"smtp\"\n{net}xclient_from = [\"::/0\"]\n"), "xclient_from: ::/0 is half the world"),
+        (format!("service = \"imap\"\n{net}xclient_from = [\"::1\"]\n"), "xclient_from is for SMTP, not for imap"),
         (format!("service = \"imap\"\n{unix}"), "imap is for the network"),
         (format!("service = \"lmtp\"\n{unix}tls = \"required\"\n"), "makes no sense on a Unix socket"),
         (format!("service = \"imap\"\n{net}tls = \"none\"\n"), "lets nobody log in"),

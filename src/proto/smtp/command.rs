@@ -70,7 +70,7 @@ pub(super) const COMMANDS: &[Command] = &[
     unoffered("SEND"),                                 // RFC 5321 appendix F.6
     unoffered("SOML"),
     unoffered("SAML"),
-    unoffered("XCLIENT"),
+    row("XCLIENT", Argument::May, Session::xclient),
     unoffered("XFORWARD"),
     // No mail client says these: a browser or a confused proxy does, and what follows was written by somebody else.
     foreign("GET"),

@@ -9,6 +9,7 @@
 //! *Liberty*: LIMITS says nothing of MAILMAX, because a connection may carry any number of messages.
 
 use super::reply::{clean, number};
+use super::xclient::NAMES;
 use super::{Config, Role};
 use crate::bugs;
 use crate::proto::sasl;
@@ -17,7 +18,7 @@ use crate::proto::sasl;
 #[derive(Debug)]
 pub(super) struct Extension {
     pub(super) keyword: &'static str,
-    /// Where it comes from: the number of the RFC.
+    /// Where it comes from: the number of the RFC; 0 if it is no standard's.
     pub(super) rfc: u16,
     /// Who may be offered it.
     pub(super) roles: &'static [Role],
@@ -34,6 +35,8 @@ enum When {
     StartTls,
     /// A password may be given.
     Login,
+    /// This peer may say whose connection it is.
+    Neighbour,
     /// The queue honours it.
     Queue,
 }
@@ -93,6 +96,11 @@ pub(super) const EXTENSIONS: &[Extension] = &[
         parameter: Some(mechanisms),
         ..row("AUTH", 4954, Handler::Command("AUTH"))
     },
+    Extension {
+        when: When::Neighbour,
+        parameter: Some(client_facts),
+        ..row("XCLIENT", 0, Handler::Command("XCLIENT"))
+    },
     queued("DSN", 3461, ALL),
     queued("REQUIRETLS", 8689, HOSTS_AND_USERS),
     queued("DELIVERBY", 2852, HOSTS_AND_USERS),
@@ -102,9 +110,9 @@ pub(super) const EXTENSIONS: &[Extension] = &[
     row("HELP", 5321, Handler::Command("HELP")),
 ];
 
-/// What is offered to somebody now: keywords, and the numbers of the RFCs they come from.
+/// What standards have and is offered to somebody now: keywords, and the numbers of the RFCs they come from.
 pub fn extensions() -> impl Iterator<Item = (&'static str, u16)> {
-    EXTENSIONS.iter().filter(|row| row.when != When::Queue).map(|row| (row.keyword, row.rfc))
+    EXTENSIONS.iter().filter(|row| row.when != When::Queue && row.rfc != 0).map(|row| (row.keyword, row.rfc))
 }
 
 /// The reply to EHLO and LHLO. It carries no enhanced codes (RFC 2034 §3).
@@ -127,6 +135,7 @@ fn is_offered(row: &Extension, config: &Config, offers: Offers) -> bool {
         When::Always => true,
         When::StartTls => offers.starttls,
         When::Login => offers.auth,
+        When::Neighbour => config.xclient,
         When::Queue => config.queue_honours,
     };
     now && row.roles.contains(&config.role)
@@ -145,6 +154,13 @@ fn size(config: &Config, _: Offers, out: &mut Vec<u8>) {
 
 fn mechanisms(_: &Config, offers: Offers, out: &mut Vec<u8>) {
     sasl::write_offered(out, offers.login, " ");
+}
+
+fn client_facts(_: &Config, _: Offers, out: &mut Vec<u8>) {
+    for name in NAMES {
+        out.push(b' ');
+        out.extend_from_slice(name.as_bytes());
+    }
 }
 
 /// RFC 9422 §4.
@@ -191,7 +207,7 @@ mod tests {
                 Handler::Queue => assert_eq!(row.when, When::Queue),
             }
             assert!(!row.roles.is_empty(), "{}", row.keyword);
-            let cited = index.lines().any(|line| line.split('\t').next() == Some(&row.rfc.to_string()));
+            let cited = row.rfc == 0 || index.lines().any(|line| line.split('\t').next() == Some(&row.rfc.to_string()));
             assert!(cited, "RFC {} of {}", row.rfc, row.keyword);
         }
     }

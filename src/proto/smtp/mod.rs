@@ -26,8 +26,9 @@
 //! Files in reading order: `reply` (what is said), `command` (what is heard), `keyword` (what EHLO offers),
 //! `param` (MAIL and RCPT parameters), `queued` (those that wait for the queue), `data` (the message on the wire), `session` (the
 //! order of it all), `session/auth` (STARTTLS and AUTH), `session/chunks` (BDAT), `session/verdict`
-//! (what is said of a message).
+//! (what is said of a message), `xclient` and `session/xclient` (a neighbour says whose connection this is).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::limits;
@@ -43,6 +44,7 @@ mod param;
 mod queued;
 mod reply;
 mod session;
+mod xclient;
 
 pub use keyword::extensions;
 pub use reply::{Reply, Word};
@@ -72,6 +74,8 @@ pub struct Config {
     /// Nothing of a letter is heard before TLS (RFC 3207 §4). *Liberty*: that is for private doors; a public one that asks for it
     /// gets no mail from those who cannot.
     pub tls_required: bool,
+    /// This peer may say whose connection it is (XCLIENT).
+    pub xclient: bool,
     /// What is taken in may wait for another host, and is treated on the way as its sender asked.
     pub queue_honours: bool,
 }
@@ -89,6 +93,7 @@ impl Default for Config {
             keys: false,
             binds: false,
             tls_required: false,
+            xclient: false,
             queue_honours: false,
         }
     }
@@ -143,6 +148,14 @@ pub enum Ask {
     Login(Login),
     /// What is known of this name, which SCRAM needs (RFC 5802)? Answers: `Keys`, of nobody if need be, `No`, `Close`.
     Keys(Vec<u8>),
+    /// A neighbour that may says whose connection this is (XCLIENT); whoever had logged in has not any more. What is `None` stays.
+    /// Answers: `Yes`, `No`, `Close`.
+    Client {
+        /// Where the client is.
+        address: Option<IpAddr>,
+        /// Its port.
+        port: Option<u16>,
+    },
     /// May this sender begin a transaction? Answers: `Yes`, `No`, `Close`.
     Mail {
         /// How the peer introduced itself.

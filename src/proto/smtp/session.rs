@@ -14,6 +14,7 @@
 mod auth;
 mod chunks;
 mod verdict;
+mod xclient;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,6 +93,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug)]
 enum Pending {
     Login,
+    Client,
     Mail {
         utf8: bool,
     },
@@ -153,12 +155,7 @@ impl contract::Session for Session {
 impl Session {
     /// Begins a conversation: the greeting is left in `out`.
     pub fn open(config: Arc<Config>, out: &mut Out<Ask>) -> Self {
-        out.say("220 ");
-        super::reply::clean(&mut out.reply, &config.hostname);
-        out.say(" ");
-        super::reply::clean(&mut out.reply, &config.banner);
-        out.say("\r\n");
-        Session {
+        let session = Session {
             privacy: config.privacy,
             binds: config.binds,
             config,
@@ -172,7 +169,17 @@ impl Session {
             logged_in: false,
             logins_refused: 0,
             ended: false,
-        }
+        };
+        session.greet(out);
+        session
+    }
+
+    fn greet(&self, out: &mut Out<Ask>) {
+        out.say("220 ");
+        super::reply::clean(&mut out.reply, &self.config.hostname);
+        out.say(" ");
+        super::reply::clean(&mut out.reply, &self.config.banner);
+        out.say("\r\n");
     }
 
     fn bytes(&mut self, input: &[u8], out: &mut Out<Ask>) -> usize {
@@ -450,6 +457,7 @@ impl Session {
             (_, Answer::Close) => self.close(Turn::Close, out),
             (Pending::Reset(then), _) => self.after_reset(then, out),
             (Pending::Login, answer) => self.login_answered(answer, out),
+            (Pending::Client, answer) => self.client_answered(answer, out),
             (Pending::Mail { utf8 }, Answer::Yes) => {
                 self.transaction = Some(Box::new(Transaction { utf8, ..Transaction::default() }));
                 self.chunks_under_way = 0;
