@@ -17,9 +17,10 @@ use crate::accounts::{self, Account};
 use crate::gauge::{self, Gauge, strace::Strace};
 use crate::ledger::{self, Ledger};
 use crate::letter::Letters;
-use crate::load::{Load, Plan};
+use crate::load::{Load, Plan, Secure};
 use crate::readback::{self, Door};
 use crate::report::{Accept, Latency, ReadBack};
+use crate::tls::{Trust, Versions};
 
 /// Faults told one by one. The rest is counted.
 const FAULTS_TOLD_MAX: usize = 20;
@@ -54,6 +55,18 @@ pub struct Args {
     /// Open loop at this many messages a second instead of a closed loop.
     #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<f64>,
+    /// Under TLS 1.3: from the first octet on, or after STARTTLS. Needs `--ca`.
+    #[arg(long, value_enum, value_name = "HOW", requires = "ca")]
+    pub tls: Option<Tls>,
+    /// The certificate that TLS is trusted with, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// With a connection per message: resume TLS sessions.
+    #[arg(long, requires = "tls")]
+    pub resume: bool,
+    /// Each connection logs in (AUTH PLAIN), the accounts in turn, and sends as its account: for a submission listener.
+    #[arg(long)]
+    pub login: bool,
     /// QUIT and connect anew for each message.
     #[arg(long)]
     pub connection_per_message: bool,
@@ -89,6 +102,13 @@ pub struct Args {
     pub json: Option<PathBuf>,
 }
 
+/// How a connection comes under TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Tls {
+    Implicit,
+    Starttls,
+}
+
 /// How mailboxes are read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum How {
@@ -108,6 +128,11 @@ pub fn run(args: &Args) -> Result<bool, String> {
     if args.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
         return Err("--rate: more than nothing, please".into());
     }
+    let trust = match (&args.ca, args.tls) {
+        (Some(ca), Some(_)) => Some(Trust::new(ca, Versions::Tls13, args.resume)?),
+        _ => None,
+    };
+    let secure = args.tls.map(|tls| if tls == Tls::Implicit { Secure::Implicit } else { Secure::StartTls });
     let plan = Plan {
         server: resolve(&args.smtp)?,
         letters: &letters,
@@ -116,6 +141,8 @@ pub fn run(args: &Args) -> Result<bool, String> {
         connection_per_message: args.connection_per_message,
         rate: args.rate,
         patience: Duration::from_secs(args.patience_s),
+        tls: secure.zip(trust.as_ref()),
+        login: args.login,
     };
     let options = gauge::Options { server_pid: args.server_pid, cgroup: args.cgroup.clone(), data: args.data.clone() };
     let mut gauge = Gauge::open(&options);
@@ -164,6 +191,8 @@ pub fn run(args: &Args) -> Result<bool, String> {
         accounts: accounts.len(),
         connection_per_message: args.connection_per_message,
         rate_asked: args.rate,
+        tls: args.tls.map(|tls| format!("{tls:?}").to_lowercase()),
+        login: args.login,
         acknowledged: phase.acknowledged,
         refused: phase.refused,
         unknown: phase.unknown,

@@ -20,6 +20,7 @@ pub mod wire;
 pub mod ledger;
 pub mod readback;
 
+pub mod channel;
 pub mod gauge;
 pub mod load;
 pub mod report;
@@ -27,6 +28,7 @@ pub mod report;
 pub mod accept;
 pub mod figures;
 pub mod kill;
+pub mod slow;
 
 pub mod ended;
 

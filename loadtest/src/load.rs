@@ -5,7 +5,11 @@
 //! (a rate was given): letters fall due by the clock, the next free connection takes the next one, and
 //! latency counts from when it was due, so a stalled server cannot hide by being sent less.
 //!
+//! Under TLS a handshake comes first, or after STARTTLS; with a login AUTH comes after EHLO, and a connection's letters are
+//! from the account that it is logged in as.
+//!
 //! ```text
+//!   [Handshake ─►] Greeting ─► Ehlo [─► StartTls ─► Handshake ─► Ehlo] [─► Login] ─► Idle
 //!   Greeting ─► Ehlo ─► Idle ─► Mail ─► Rcpt ─► Data ─► Verdict ─► Idle
 //!                                                          └─► Quit ─► Closing   (connection per message)
 //! ```
@@ -21,10 +25,15 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use crate::accounts::Account;
+use crate::channel::Channel;
 use crate::ledger::Outcome;
 use crate::letter::Letters;
-use crate::smtp::{parse_reply, write_envelope};
+use crate::smtp::{SENDER, parse_reply, write_envelope};
+use crate::tls::Trust;
 use crate::wire::shown;
 
 /// Failed connections or transactions before the run is given up.
@@ -34,6 +43,7 @@ const FAILURES_TOLD_MAX: usize = 10;
 /// Latencies above this are recorded as this, µs.
 const LATENCY_US_MAX: u64 = 600_000_000;
 const READ_BYTES: usize = 8_192;
+const EHLO: &[u8] = b"EHLO loadtest.example\r\n";
 const EVENTS: usize = 256;
 /// How often `tick` is called.
 const TICK: Duration = Duration::from_millis(20);
@@ -51,6 +61,19 @@ pub struct Plan<'a> {
     pub rate: Option<f64>,
     /// No answer to anything for this long gives the run up.
     pub patience: Duration,
+    /// TLS, and whom it trusts; `None`: plain.
+    pub tls: Option<(Secure, &'a Trust)>,
+    /// Each connection logs in, the accounts in turn, and sends as that account.
+    pub login: bool,
+}
+
+/// How a connection comes under TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secure {
+    /// It begins with a handshake (RFC 8314 §3.3).
+    Implicit,
+    /// After EHLO (RFC 3207).
+    StartTls,
 }
 
 impl Plan<'_> {
@@ -58,6 +81,10 @@ impl Plan<'_> {
     #[must_use]
     pub fn account(&self, n: u64) -> usize {
         (n % self.accounts.len() as u64) as usize
+    }
+
+    fn login_of(&self, connection: usize) -> usize {
+        connection % self.accounts.len()
     }
 }
 
@@ -103,8 +130,12 @@ pub struct Load<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// Nothing is said before it, or behind STARTTLS.
+    Handshake,
     Greeting,
     Ehlo,
+    StartTls,
+    Login,
     Idle,
     Mail,
     Rcpt,
@@ -116,7 +147,7 @@ enum Stage {
 
 #[derive(Debug)]
 struct Connection {
-    stream: TcpStream,
+    channel: Channel,
     stage: Stage,
     inbox: Vec<u8>,
     outbox: Vec<u8>,
@@ -211,7 +242,7 @@ impl<'a> Load<'a> {
     /// QUIT on every connection; what the server then says is not waited for.
     pub fn quit(mut self) {
         for connection in &mut self.connections {
-            let _ = connection.stream.write_all(b"QUIT\r\n");
+            let _ = connection.channel.write_all(b"QUIT\r\n");
         }
     }
 
@@ -246,7 +277,8 @@ impl<'a> Load<'a> {
             }
             connection.stage = Stage::Mail;
             let to = &plan.accounts[plan.account(n)].address;
-            write_envelope(&[to], plan.letters.size_bytes(n), &mut connection.outbox);
+            let from = if plan.login { &plan.accounts[plan.login_of(index)].address } else { SENDER };
+            write_envelope(from, &[to], plan.letters.size_bytes(n), &mut connection.outbox);
             if let Err(e) = self.flush(index) {
                 self.fail(index, &e.to_string(), phase)?;
             }
@@ -262,22 +294,51 @@ impl<'a> Load<'a> {
         if !flags.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR) {
             return Ok(());
         }
-        let connection = &mut self.connections[index];
-        let got = match connection.stream.read(&mut self.scratch) {
-            Ok(got) => got,
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return Ok(()),
-            Err(e) => return Err(e.to_string()),
-        };
-        if got == 0 {
-            return if connection.stage == Stage::Closing && connection.inbox.is_empty() {
-                let fresh = self.open(index).map_err(|e| e.to_string())?;
-                self.connections[index] = fresh;
-                Ok(())
-            } else {
-                Err("connection closed by the server".into())
+        loop {
+            let connection = &mut self.connections[index];
+            let got = match connection.channel.read(&mut self.scratch) {
+                Ok(got) => got,
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    return self.after_handshake(index).map_err(|e| e.to_string());
+                }
+                Err(e) => return Err(e.to_string()),
             };
+            if got == 0 {
+                return if connection.stage == Stage::Closing && connection.inbox.is_empty() {
+                    let fresh = self.open(index).map_err(|e| e.to_string())?;
+                    self.connections[index] = fresh;
+                    Ok(())
+                } else {
+                    Err("connection closed by the server".into())
+                };
+            }
+            connection.inbox.extend_from_slice(&self.scratch[..got]);
+            self.hear(index, phase)?;
+            if !self.connections[index].channel.reads_on() {
+                return Ok(());
+            }
         }
-        connection.inbox.extend_from_slice(&self.scratch[..got]);
+    }
+
+    /// A handshake that has ended lets the conversation go on: a greeting is waited for, or EHLO is said again.
+    fn after_handshake(&mut self, index: usize) -> io::Result<()> {
+        let secure = self.plan.tls.map(|(secure, _)| secure);
+        let connection = &mut self.connections[index];
+        if connection.stage == Stage::Handshake && !connection.channel.is_shaking_hands() {
+            if secure == Some(Secure::Implicit) {
+                connection.stage = Stage::Greeting;
+            } else {
+                connection.outbox.extend_from_slice(EHLO);
+                connection.stage = Stage::Ehlo;
+            }
+        }
+        self.flush(index)
+    }
+
+    /// Answers the replies that are here.
+    fn hear(&mut self, index: usize, phase: &mut Phase) -> Result<(), String> {
+        // The handshake's last octets may come with the greeting.
+        self.after_handshake(index).map_err(|e| e.to_string())?;
         let mut used = 0;
         loop {
             let connection = &self.connections[index];
@@ -289,18 +350,22 @@ impl<'a> Load<'a> {
             };
             let text = &rest[..reply.bytes];
             let expected = match connection.stage {
-                Stage::Greeting => 220,
+                Stage::Greeting | Stage::StartTls => 220,
+                Stage::Login => 235,
                 Stage::Data => 354,
                 Stage::Quit => 221,
-                Stage::Idle | Stage::Closing => 0,
+                Stage::Idle | Stage::Closing | Stage::Handshake => 0,
                 Stage::Ehlo | Stage::Mail | Stage::Rcpt | Stage::Verdict => 250,
             };
             let verdict_no = connection.stage == Stage::Verdict && (400..600).contains(&reply.code);
             if reply.code != expected && !verdict_no {
                 return Err(format!("wanted {expected} at {:?}, got {}", connection.stage, shown(text)));
             }
-            if connection.stage == Stage::Ehlo && !text.windows(10).any(|w| w.eq_ignore_ascii_case(b"PIPELINING")) {
-                return Err(format!("no PIPELINING in {}", shown(text)));
+            if connection.stage == Stage::Ehlo {
+                let needed: &[u8] = if self.wants_starttls(index) { b"STARTTLS" } else { b"PIPELINING" };
+                if !text.windows(needed.len()).any(|w| w.eq_ignore_ascii_case(needed)) {
+                    return Err(format!("no {} in {}", shown(needed), shown(text)));
+                }
             }
             if verdict_no {
                 let told = format!("refused after the dot: {}", shown(text));
@@ -313,16 +378,36 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
+    fn wants_starttls(&self, index: usize) -> bool {
+        let starttls = self.plan.tls.is_some_and(|(secure, _)| secure == Secure::StartTls);
+        starttls && !self.connections[index].channel.reads_on()
+    }
+
     /// The expected reply came: what follows it.
     fn advance(&mut self, index: usize, code: u16, phase: &mut Phase) -> io::Result<()> {
-        let per_message = self.plan.connection_per_message;
+        let (per_message, starttls) = (self.plan.connection_per_message, self.wants_starttls(index));
         let connection = &mut self.connections[index];
         match connection.stage {
             Stage::Greeting => {
-                connection.outbox.extend_from_slice(b"EHLO loadtest.example\r\n");
+                connection.outbox.extend_from_slice(EHLO);
                 connection.stage = Stage::Ehlo;
             }
-            Stage::Ehlo => {
+            Stage::Ehlo if starttls => {
+                connection.outbox.extend_from_slice(b"STARTTLS\r\n");
+                connection.stage = Stage::StartTls;
+            }
+            Stage::StartTls => {
+                let (_, trust) = self.plan.tls.expect("it was asked for");
+                connection.channel.begin_tls(trust.client(self.plan.server.ip())?);
+                connection.stage = Stage::Handshake;
+            }
+            Stage::Ehlo if self.plan.login => {
+                let account = &self.plan.accounts[self.plan.login_of(index)];
+                let plain = BASE64.encode(format!("\0{}\0{}", account.address, account.password));
+                connection.outbox.extend_from_slice(format!("AUTH PLAIN {plain}\r\n").as_bytes());
+                connection.stage = Stage::Login;
+            }
+            Stage::Ehlo | Stage::Login => {
                 connection.stage = Stage::Idle;
                 self.idle.push(index);
                 return Ok(());
@@ -367,7 +452,7 @@ impl<'a> Load<'a> {
                 connection.stage = Stage::Closing;
                 return Ok(());
             }
-            Stage::Idle | Stage::Closing => unreachable!("no reply is expected there"),
+            Stage::Handshake | Stage::Idle | Stage::Closing => unreachable!("no reply is expected there"),
         }
         self.flush(index)
     }
@@ -416,9 +501,16 @@ impl<'a> Load<'a> {
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
         epoll::add(&self.poll, &stream, EventData::new_u64(index as u64), EventFlags::IN)?;
+        let mut channel = Channel::plain(stream);
+        let mut stage = Stage::Greeting;
+        if let Some((Secure::Implicit, trust)) = self.plan.tls {
+            channel.begin_tls(trust.client(self.plan.server.ip())?);
+            channel.push()?;
+            stage = Stage::Handshake;
+        }
         Ok(Connection {
-            stream,
-            stage: Stage::Greeting,
+            channel,
+            stage,
             inbox: Vec::new(),
             outbox: Vec::new(),
             written: 0,
@@ -432,22 +524,24 @@ impl<'a> Load<'a> {
     fn flush(&mut self, index: usize) -> io::Result<()> {
         let connection = &mut self.connections[index];
         while connection.written < connection.outbox.len() {
-            match connection.stream.write(&connection.outbox[connection.written..]) {
+            match connection.channel.write(&connection.outbox[connection.written..]) {
                 Ok(count) => connection.written += count,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
-        let waits = connection.written < connection.outbox.len();
-        if !waits {
+        connection.channel.push()?;
+        let written = connection.written == connection.outbox.len();
+        let waits = !written || connection.channel.has_more_to_write();
+        if written {
             connection.outbox.clear();
             connection.written = 0;
         }
         if waits != connection.waits_to_write {
             connection.waits_to_write = waits;
             let flags = if waits { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
-            epoll::modify(&self.poll, &connection.stream, EventData::new_u64(index as u64), flags)?;
+            epoll::modify(&self.poll, connection.channel.socket(), EventData::new_u64(index as u64), flags)?;
         }
         Ok(())
     }

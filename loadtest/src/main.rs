@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ringpost_loadtest::ended::{Ended, SKIPPED};
-use ringpost_loadtest::{accept, accounts, broken, cut, figures, full, kill};
+use ringpost_loadtest::{accept, accounts, broken, cut, figures, full, kill, slow};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,6 +31,8 @@ enum Command {
     Handoff(Box<figures::handoff::Args>),
     /// Measures TLS handshakes: rate and server CPU, full and resumed.
     Handshake(Box<figures::handshake::Args>),
+    /// Measures what honest senders notice of crowds that are slow on purpose.
+    Slow(Box<slow::Args>),
     /// Kills the server under load again and again and holds it to what it acknowledged.
     Kill(Box<kill::Args>),
     /// Cuts the power under load again and again: what the disk was not told to flush is lost. For root.
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Login(args) => figures::login::run(&args).map(Ended::of),
         Command::Handoff(args) => figures::handoff::run(&args).map(Ended::of),
         Command::Handshake(args) => figures::handshake::run(&args).map(Ended::of),
+        Command::Slow(args) => slow::run(&args).map(Ended::of),
         Command::Kill(args) => kill::run(&args).map(Ended::of),
         Command::Cut(args) => cut::run(&args),
         Command::Broken(args) => broken::run(&args),

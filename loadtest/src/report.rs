@@ -52,6 +52,9 @@ pub struct Accept {
     pub accounts: usize,
     pub connection_per_message: bool,
     pub rate_asked: Option<f64>,
+    /// `implicit` or `starttls`.
+    pub tls: Option<String>,
+    pub login: bool,
     pub acknowledged: u64,
     pub refused: u64,
     pub unknown: u64,
@@ -79,7 +82,13 @@ impl Accept {
         let mut row = |name: &str, value: String, how: &str| {
             table.add_row([name.to_owned(), value, how.to_owned()]);
         };
-        let kind = if self.connection_per_message { "a connection per message" } else { "kept connections" };
+        let kind = if self.connection_per_message { "connections, one a message" } else { "kept connections" };
+        let kind = match (&self.tls, self.login) {
+            (None, false) => kind.to_owned(),
+            (None, true) => format!("{kind}, logged in"),
+            (Some(tls), false) => format!("{kind}, TLS ({tls})"),
+            (Some(tls), true) => format!("{kind}, TLS ({tls}), logged in"),
+        };
         row(
             "load",
             format!("{} × {} bytes", self.messages, self.size_bytes),

@@ -15,6 +15,8 @@ use crate::wire::{Error, Wire, shown};
 pub const REPLY_LINE_BYTES_MAX: usize = 512;
 /// Lines of one reply. More: malformed.
 pub const REPLY_LINES_MAX: usize = 100;
+/// Who sends where nobody logs in.
+pub const SENDER: &str = "works@load.example";
 
 /// What a server may not say.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -146,7 +148,7 @@ impl Client {
     /// MAIL, RCPT… and DATA in one write. `Some(reply)` for each recipient that was refused.
     fn envelope(&mut self, recipients: &[&str], size_bytes: usize) -> Result<Vec<Option<String>>, Error> {
         let mut commands = Vec::new();
-        write_envelope(recipients, size_bytes, &mut commands);
+        write_envelope(SENDER, recipients, size_bytes, &mut commands);
         self.wire.send(&commands)?;
         self.expect(250)?;
         let mut refused = Vec::new();
@@ -211,8 +213,10 @@ impl Client {
 }
 
 /// Appends MAIL, RCPT… and DATA (RFC 2920: one write; RFC 1870: SIZE).
-pub fn write_envelope(recipients: &[&str], size_bytes: usize, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"MAIL FROM:<works@load.example> SIZE=");
+pub fn write_envelope(sender: &str, recipients: &[&str], size_bytes: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"MAIL FROM:<");
+    out.extend_from_slice(sender.as_bytes());
+    out.extend_from_slice(b"> SIZE=");
     out.extend_from_slice(size_bytes.to_string().as_bytes());
     out.extend_from_slice(b"\r\n");
     for recipient in recipients {

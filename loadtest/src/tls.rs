@@ -58,13 +58,20 @@ impl Trust {
         Ok(Trust(Arc::new(config)))
     }
 
+    /// The client's side of a connection to `server`, before the handshake.
+    ///
+    /// # Errors
+    /// What rustls says of the configuration.
+    pub fn client(&self, server: IpAddr) -> io::Result<ClientConnection> {
+        ClientConnection::new(self.0.clone(), ServerName::IpAddress(server.into())).map_err(io::Error::other)
+    }
+
     /// Shakes hands with `server` on a connected socket; the socket's own time-outs hold.
     ///
     /// # Errors
     /// The handshake failed, the certificate is not the server's, the connection is gone.
     pub fn shake_hands(&self, server: IpAddr, mut stream: TcpStream) -> io::Result<TlsStream> {
-        let name = ServerName::IpAddress(server.into());
-        let mut tls = ClientConnection::new(self.0.clone(), name).map_err(io::Error::other)?;
+        let mut tls = self.client(server)?;
         while tls.is_handshaking() {
             tls.complete_io(&mut stream)?;
         }
