@@ -260,7 +260,7 @@ fn speak(mut crowd: Vec<TcpStream>, slowly: &[u8], over: &AtomicBool, rounds: &A
         }
         thread::sleep(PACE.saturating_sub(began.elapsed()).min(PACE / 20));
     }
-    crowd.retain(|one| is_open(one));
+    crowd.retain(is_open);
     crowd.len()
 }
 
