@@ -12,6 +12,7 @@ pub mod shard;
 pub mod net;
 pub mod dns;
 pub mod directory;
+pub mod filter;
 pub mod office;
 pub mod route;
 pub mod mailbox;

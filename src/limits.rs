@@ -173,6 +173,21 @@ pub const DNS_RESOLVER_REST_S: u64 = 30;
 /// Resolvers. More: refused in the configuration, ignored in `/etc/resolv.conf`.
 pub const DNS_RESOLVERS_MAX: usize = 8;
 
+/// Names that filters look up for one SMTP session between two accepted messages. More: 421 4.7.0.
+pub const FILTER_QUESTIONS_MAX: u32 = 200;
+/// Lists of addresses that are asked about one client. More: refused in the configuration.
+pub const FILTER_LISTS_MAX: usize = 16;
+/// Letters that one shard keeps waiting by greylisting: triplets. More: the oldest is forgotten.
+pub const FILTER_TRIPLETS_MAX: usize = 50_000;
+/// The part of them that one network may take. More: its own oldest is forgotten.
+pub const FILTER_TRIPLETS_PER_NETWORK_MAX: usize = 256;
+/// Networks that passed greylisting, on one shard. More: the one that was not seen for longest is forgotten.
+pub const FILTER_KNOWN_MAX: usize = 50_000;
+/// Networks that waited for the greeting, on one shard. More: the same.
+pub const FILTER_WAITED_MAX: usize = 10_000;
+/// Between two writings of what greylisting remembers, seconds.
+pub const FILTER_WRITE_S: u64 = 300;
+
 /// Password hashes waiting for the side pool, whole process. More: 454 4.7.0 / NO [UNAVAILABLE] / -ERR [SYS/TEMP].
 pub const SIDE_QUEUE_MAX: usize = 64;
 /// Requests in flight from one shard to another. More: 451 / NO [UNAVAILABLE].
@@ -205,6 +220,7 @@ const _: () = {
     assert!(SMTP_LOGINS_REFUSED_MAX < SMTP_ERRORS_MAX);
     assert!(HTTP_LINE_BYTES_MAX < HTTP_HEADER_BYTES_MAX);
     assert!(LOAD_BYTES_MAX < MESH_BODY_BYTES_MAX);
+    assert!(FILTER_LISTS_MAX < DNS_IN_FLIGHT_MAX && FILTER_TRIPLETS_PER_NETWORK_MAX < FILTER_TRIPLETS_MAX);
     assert!(DNS_PTR_NAMES_MAX <= DNS_RECORDS_MAX && DNS_RECORDS_MAX <= DNS_RECORDS_READ_MAX);
     assert!(DNS_CACHE_S_MIN <= DNS_FAILURE_S && DNS_NEGATIVE_TTL_S_MAX <= DNS_TTL_S_MAX && DNS_TCP_S < DNS_LOOKUP_S);
 };

@@ -11,6 +11,7 @@
 //! [`node`] is the same function in the real and in the simulated world.
 
 mod compaction;
+mod greylist;
 mod retention;
 mod scrub;
 pub mod home;

@@ -13,7 +13,7 @@ use ringpost_storage::{Commit, Create, Limits, OpenError, Settings as VolumeSett
 use uuid::Uuid;
 
 use crate::admin;
-use crate::boot::{compaction, home, retention, scrub, welcome};
+use crate::boot::{compaction, greylist, home, retention, scrub, welcome};
 use crate::bugs::{self, Bug};
 use crate::config::{DoorPlan, Founders, Upkeep};
 use crate::courier;
@@ -128,7 +128,13 @@ pub async fn node(
             }
             shard::spawn("courier", courier::keep(office.clone(), id, volume));
         }
-        attend(&node, &office, settled).await
+        if greylist::is_kept(&office) {
+            greylist::read(&office).await;
+            shard::spawn("greylist", greylist::keep(office.clone()));
+        }
+        let served = attend(&node, &office, settled).await;
+        greylist::write(&office).await;
+        served
     } else {
         Ok(())
     };

@@ -13,7 +13,7 @@ use super::effective::Effective;
 use super::keys::Key;
 use super::mistake::{Mistake, Source};
 use crate::admin;
-use crate::limits::DNS_RESOLVERS_MAX;
+use crate::limits::{DNS_RESOLVERS_MAX, FILTER_LISTS_MAX};
 use crate::net::certificates::{self, Identity};
 use crate::serve::Service;
 
@@ -88,6 +88,7 @@ pub fn values(settings: &Effective, mistakes: &mut Vec<Mistake>) {
         let why = format!("{}: {resolvers} are too many: name at most {DNS_RESOLVERS_MAX}", Key::DnsResolvers.path());
         wrong(settings.source(Key::DnsResolvers), why);
     }
+    filters(settings, &mut wrong);
     for (one, other) in [(Key::TlsCert, Key::TlsKey), (Key::TlsKey, Key::TlsCert)] {
         if *settings.source(one) != Source::Default && *settings.source(other) == Source::Default {
             wrong(settings.source(one), format!("{} goes with {}: set both", one.path(), other.path()));
@@ -104,6 +105,25 @@ pub fn values(settings: &Effective, mistakes: &mut Vec<Mistake>) {
                 Key::MessageBytesMax.path()
             ),
         );
+    }
+}
+
+fn filters(settings: &Effective, wrong: &mut dyn FnMut(&Source, String)) {
+    let (lists, mode) = (settings.names(Key::DnsblLists).len(), Key::DnsblMode);
+    if lists > FILTER_LISTS_MAX {
+        let why = format!("{}: {lists} are too many: name at most {FILTER_LISTS_MAX}", Key::DnsblLists.path());
+        wrong(settings.source(Key::DnsblLists), why);
+    }
+    if lists == 0 && settings.text(mode) != "off" {
+        wrong(
+            settings.source(mode),
+            format!("{}: there is nobody to ask: name lists in {}", mode.path(), Key::DnsblLists.path()),
+        );
+    }
+    let (delay, window) = (Key::GreylistDelayS, Key::GreylistWindowS);
+    if settings.number(delay) >= settings.number(window) {
+        let why = format!("{}: nobody could come again in time: choose more than {}", window.path(), delay.path());
+        wrong(settings.source(if *settings.source(window) == Source::Default { delay } else { window }), why);
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::certificate::Certificate;
 use super::keys::{self, DATA_DEFAULT, KEYS, Key, Surroundings};
@@ -18,6 +19,7 @@ use ringpost_storage::Limits;
 
 use super::{Config, DoorPlan, Founders, TlsPaths, Upkeep, check};
 use crate::dns;
+use crate::filter::{self, Mode, RefuseAt};
 use crate::net::census::Cidr;
 use crate::observe::log::Format;
 use crate::office::quota::OverQuota;
@@ -298,6 +300,45 @@ impl Effective {
         }
     }
 
+    /// What filters are told.
+    fn filter(&self) -> filter::Settings {
+        let mode = |key| Mode::named(self.text(key));
+        filter::Settings {
+            exempt: self.networks(Key::FilterExempt).to_vec(),
+            wait: Duration::from_millis(self.number(Key::FilterWaitMs)),
+            refuse_at: match self.text(Key::FilterRefuseAt) {
+                "mail" => RefuseAt::Mail,
+                _ => RefuseAt::Rcpt,
+            },
+            pregreet: filter::pregreet::Settings {
+                mode: mode(Key::PregreetMode),
+                wait: Duration::from_millis(self.number(Key::PregreetWaitMs)),
+                teaser: self.switch(Key::PregreetTeaser),
+            },
+            dnsbl: filter::dnsbl::Settings {
+                mode: mode(Key::DnsblMode),
+                sites: self.names(Key::DnsblLists).iter().map(|text| text.parse().expect("checked")).collect(),
+                threshold: self.narrow(Key::DnsblThreshold),
+                ask_local: self.switch(Key::DnsblAskLocal),
+            },
+            helo: filter::helo::Settings {
+                modes: [Key::HeloInvalid, Key::HeloNotFqdn, Key::HeloOurs, Key::HeloLiteral, Key::HeloUnknown]
+                    .map(mode),
+            },
+            sender_domain: filter::sender_domain::Settings {
+                mode: mode(Key::SenderDomainMode),
+                accept_on_failure: self.text(Key::SenderDomainOnFailure) == "accept",
+            },
+            greylist: filter::greylist::Settings {
+                mode: mode(Key::GreylistMode),
+                delay_s: self.narrow(Key::GreylistDelayS),
+                window_s: self.narrow(Key::GreylistWindowS),
+                keep_s: self.narrow::<u32>(Key::GreylistKeepDays) * 86_400,
+            },
+            keep_in: Some(self.path(Key::Data).join("greylist")),
+        }
+    }
+
     /// What `serve` logs.
     #[must_use]
     pub fn log_level(&self) -> &str {
@@ -357,6 +398,7 @@ impl Effective {
                 reject_bare_newlines: self.switch(Key::RejectBareNewlines),
                 http_hosts: self.names(Key::HttpHosts).to_vec(),
                 dns: self.dns(),
+                filter: self.filter(),
             },
             tls: self.tls(),
             founders: Founders::quickstart(),

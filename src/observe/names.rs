@@ -155,6 +155,45 @@ families! {
             DnsRefusals { reason: "refused" },
             DnsMalformed { reason: "malformed" };
         "dns_forged_total", "Answers ignored because their id or question was not ours" => DnsForged {};
+        "filter_verdicts_total", "What filters made of clients; dry_run: would have refused, error: could not tell" =>
+            FilterPregreetPass { filter: "pregreet", verdict: "pass" },
+            FilterPregreetDryRun { filter: "pregreet", verdict: "dry_run" },
+            FilterPregreetTag { filter: "pregreet", verdict: "tag" },
+            FilterPregreetDefer { filter: "pregreet", verdict: "defer" },
+            FilterPregreetReject { filter: "pregreet", verdict: "reject" },
+            FilterPregreetError { filter: "pregreet", verdict: "error" },
+            FilterDnsblPass { filter: "dnsbl", verdict: "pass" },
+            FilterDnsblDryRun { filter: "dnsbl", verdict: "dry_run" },
+            FilterDnsblTag { filter: "dnsbl", verdict: "tag" },
+            FilterDnsblDefer { filter: "dnsbl", verdict: "defer" },
+            FilterDnsblReject { filter: "dnsbl", verdict: "reject" },
+            FilterDnsblError { filter: "dnsbl", verdict: "error" },
+            FilterHeloPass { filter: "helo", verdict: "pass" },
+            FilterHeloDryRun { filter: "helo", verdict: "dry_run" },
+            FilterHeloTag { filter: "helo", verdict: "tag" },
+            FilterHeloDefer { filter: "helo", verdict: "defer" },
+            FilterHeloReject { filter: "helo", verdict: "reject" },
+            FilterHeloError { filter: "helo", verdict: "error" },
+            FilterSenderDomainPass { filter: "sender_domain", verdict: "pass" },
+            FilterSenderDomainDryRun { filter: "sender_domain", verdict: "dry_run" },
+            FilterSenderDomainTag { filter: "sender_domain", verdict: "tag" },
+            FilterSenderDomainDefer { filter: "sender_domain", verdict: "defer" },
+            FilterSenderDomainReject { filter: "sender_domain", verdict: "reject" },
+            FilterSenderDomainError { filter: "sender_domain", verdict: "error" },
+            FilterGreylistPass { filter: "greylist", verdict: "pass" },
+            FilterGreylistDryRun { filter: "greylist", verdict: "dry_run" },
+            FilterGreylistTag { filter: "greylist", verdict: "tag" },
+            FilterGreylistDefer { filter: "greylist", verdict: "defer" },
+            FilterGreylistReject { filter: "greylist", verdict: "reject" },
+            FilterGreylistError { filter: "greylist", verdict: "error" };
+        "filter_helo_total", "Names in EHLO that were found wrong, by what is wrong with them, whatever was done about it" =>
+            FilterHeloInvalid { form: "invalid" },
+            FilterHeloNotFqdn { form: "not_fqdn" },
+            FilterHeloOurs { form: "ours" },
+            FilterHeloLiteral { form: "literal" },
+            FilterHeloUnknown { form: "unknown" };
+        "filter_lists_failed_total", "Lists of addresses that did not answer in time, or refused to" => FilterListsFailed {};
+        "filter_forgotten_total", "Triplets and networks that greylisting had to forget for others" => FilterForgotten {};
         "panics_total", "Tasks that panicked and were contained" => Panics {};
     }
 }

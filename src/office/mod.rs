@@ -14,6 +14,7 @@ use ringpost_storage::{AccountId, Limits, Loaded, ReadError, Volume, VolumeId};
 
 use crate::directory::{Change, Directory};
 use crate::dns::{self, Resolver};
+use crate::filter::{self, Filters};
 use crate::limits;
 use crate::net::census::Cidr;
 use crate::net::{Acceptors, Admission, Census, Guest};
@@ -78,6 +79,8 @@ pub struct Settings {
     pub http_hosts: Vec<String>,
     /// Whom DNS is asked of.
     pub dns: dns::Settings,
+    /// What is done about those who bring mail.
+    pub filter: filter::Settings,
 }
 
 impl Settings {
@@ -100,6 +103,7 @@ impl Settings {
             reject_bare_newlines: false,
             http_hosts: Vec::new(),
             dns: dns::Settings::ask(Vec::new()),
+            filter: filter::Settings::default(),
         }
     }
 }
@@ -116,6 +120,8 @@ pub struct Office {
     pub http_census: Census,
     /// What DNS knows.
     pub resolver: Resolver,
+    /// What is thought of those who bring mail.
+    pub filters: Filters,
     /// Passwords that were right a moment ago.
     remembered: Remembered,
     /// What keys of nobody are made of: the store's own number, which nobody outside is told.
@@ -181,6 +187,7 @@ impl Office {
             census: Census::new(settings.connections_max, settings.connections_per_address_max),
             http_census: Census::new(limits::HTTP_CONNECTIONS_MAX, limits::HTTP_CONNECTIONS_PER_ADDRESS_MAX),
             resolver: Resolver::new(settings.dns.clone()),
+            filters: Filters::new(settings.filter.clone()),
             remembered: Remembered::for_s(settings.remember_s),
             secret: Cell::default(),
             handshakes: Census::new(settings.connections_max, limits::HANDSHAKES_PER_ADDRESS_MAX),

@@ -7,6 +7,7 @@ use ringpost_storage::{
 
 use super::uploads::{Part, PutAway};
 use crate::directory::Change;
+use crate::filter::greylist;
 use crate::net::Unwired;
 use crate::observe::Figures;
 use crate::office::jobs::Job;
@@ -307,6 +308,8 @@ pub enum Request {
         /// As it was kept.
         wanted: Vec<(AccountId, u64)>,
     },
+    /// May a letter of this network, whose home is there, pass greylisting?
+    Greylist(greylist::Asked),
     /// Apply a change of the directory.
     Hear(Change),
     /// Make changes durable in a volume, in one batch.
@@ -393,6 +396,8 @@ pub enum Reply {
     Folder(MailboxId),
     /// To `Reserve`.
     Reserved(Result<(), Refused>),
+    /// To `Greylist`.
+    Greylisted(greylist::Said),
     /// To `Secrets`: the account cannot be read.
     Unreadable,
     /// To `Hear`, `PutOver`, `Expect`, `Release`, `Visit`, `OpenDoors` and `DoorsOpened`.

@@ -57,6 +57,7 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
         Request::Secrets { volume, account } => {
             office.secrets(volume, account).await.map_or(Reply::Unreadable, Reply::Secrets)
         }
+        Request::Greylist(asked) => Reply::Greylisted(office.filters.ask_greylist(asked)),
         Request::Hear(change) => {
             office.hear(change);
             Reply::Done

@@ -3,10 +3,12 @@
 //! ```text
 //!   AUTH ─► the office knows the name and the password; submission asks nothing else before (A013)
 //!   MAIL ─► whose sender is it? room on the disk?      RCPT ─► route: mailboxes here | nobody | relaying
+//!           both, from other hosts: filters (`filters`)
 //!   DATA ─► room in its volume?  a letter, signed with our trace fields      pieces ─► letter      end ─► intake ─► 250 | 4xx | 5xx | silence
 //! ```
 
 mod each;
+mod filters;
 mod policy;
 
 use std::net::IpAddr;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 use each::Each;
 use ringpost_storage::MailboxId;
 
+use crate::filter::Watch;
 use crate::intake::judge::Fault;
 use crate::intake::{self, Letter, Recipient, Verdict, Why};
 use crate::limits;
@@ -35,7 +38,7 @@ use crate::serve::{Doorway, Service, TlsMode};
 use crate::shard::{self, Peer};
 
 /// Talks SMTP with one client until it leaves.
-pub(super) fn serve(office: Rc<Office>, door: &Doorway, wire: Box<Wire>) -> impl Future<Output = ()> + use<> {
+pub(super) fn serve(office: Rc<Office>, door: &Doorway, mut wire: Box<Wire>) -> impl Future<Output = ()> + use<> {
     let config = Arc::new(Config {
         hostname: office.settings.hostname.clone(),
         message_bytes_max: office.settings.message_bytes_max,
@@ -53,6 +56,9 @@ pub(super) fn serve(office: Rc<Office>, door: &Doorway, wire: Box<Wire>) -> impl
         binds: wire.binding().is_some(),
         ..Config::default()
     });
+    let is_filtered = config.role == Role::Mx;
+    // A neighbour who will say whose connection it is is nobody to have an opinion of.
+    let watch = if is_filtered && !config.xclient { filters::watch(&office, wire.peer()) } else { None };
     let mut out = Out::default();
     let session = Box::new(Session::open(config, &mut out));
     let lmtp = door.service == Service::Lmtp;
@@ -69,8 +75,16 @@ pub(super) fn serve(office: Rc<Office>, door: &Doorway, wire: Box<Wire>) -> impl
         paths: Vec::new(),
         letter: None,
         expecting: None,
+        is_filtered,
+        watch,
     };
-    async move { _ = pump(wire, session, &mut door, First::Greeting(out.reply)).await }
+    async move {
+        if Box::pin(door.greets(&mut wire)).await {
+            pump(wire, session, &mut door, First::Greeting(out.reply)).await;
+        } else {
+            Box::pin(wire.hang_up()).await;
+        }
+    }
 }
 
 struct SmtpDoor {
@@ -92,6 +106,10 @@ struct SmtpDoor {
     told: Option<Guest>,
     /// By LMTP: who is to hear what.
     each: Option<Box<Each>>,
+    /// Other hosts bring mail here.
+    is_filtered: bool,
+    /// What filters think of the client; `None`: they are not asked.
+    watch: Option<Box<Watch>>,
 }
 
 impl Door for SmtpDoor {
@@ -140,7 +158,7 @@ impl Door for SmtpDoor {
                 None => Answer::No(Word::LoginLater.reply()),
             },
             Ask::Client { address, port } => self.client(address, port, wire),
-            Ask::Mail { helo, sender, size, utf8, .. } => self.mail(&helo, sender, size, utf8),
+            Ask::Mail { helo, sender, size, utf8, .. } => self.mail(&helo, sender, size, utf8).await,
             Ask::Rcpt { recipient } => self.rcpt(recipient).await,
             Ask::Data { helo, authenticated, .. } => self.data(&helo, authenticated, wire),
             Ask::Done { .. } => self.done().await,
@@ -199,12 +217,18 @@ impl SmtpDoor {
         tracing::debug!(neighbour = %self.peer, peer = %client, "XCLIENT");
         self.peer = client;
         wire.set_peer(client);
+        if self.is_filtered {
+            self.watch = filters::watch(&self.office, client);
+        }
         Answer::Yes
     }
 
-    fn mail(&mut self, helo: &Helo, sender: ReversePath, size: Option<u64>, utf8: bool) -> Answer {
+    async fn mail(&mut self, helo: &Helo, sender: ReversePath, size: Option<u64>, utf8: bool) -> Answer {
         self.forget();
         if let Some(refused) = self.may_begin(helo, &sender) {
+            return refused;
+        }
+        if let Some(refused) = self.judge_sender(helo, &sender).await {
             return refused;
         }
         if self.office.all_failed() {
@@ -228,6 +252,12 @@ impl SmtpDoor {
             Route::Mailboxes(targets) => targets,
             Route::Nowhere(why) => return nowhere(why),
         };
+        if let Some(refused) = self.judge_recipient(&recipient) {
+            return refused;
+        }
+        if let Some(refused) = self.greylist(&recipient).await {
+            return refused;
+        }
         let asked = targets.iter().map(|target| target.home.account).collect();
         if self.recipients.is_empty() {
             targets.extend(self.journals_of_sender());
@@ -312,6 +342,9 @@ impl SmtpDoor {
             now_ms: letter.received_ms,
         }
         .write(&mut fields);
+        if let Some(watch) = &self.watch {
+            watch.tag(&mut fields);
+        }
         letter.sign(&fields);
         self.letter = Some(Box::new(letter));
         Answer::Yes
@@ -341,6 +374,9 @@ impl SmtpDoor {
         let account = self.account.as_deref().unwrap_or("");
         match &verdict {
             Verdict::Stored => {
+                if let Some(watch) = &mut self.watch {
+                    watch.accepted();
+                }
                 observe::took(Measure::MessageAccept, took);
                 tracing::info!(id, peer = %self.peer, account, from, to, copies, octets, took_us, "stored");
             }

@@ -5,6 +5,7 @@ mod certificates;
 mod config;
 mod crossing;
 mod deaf;
+mod filters;
 mod house;
 mod keeping;
 mod large;

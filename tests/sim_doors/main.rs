@@ -18,6 +18,7 @@ mod admin;
 mod balancer;
 #[cfg(feature = "bugs")]
 mod bugs;
+mod filters;
 mod moves;
 mod neighbour;
 mod pop3;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 mod accounts;
 mod dns;
+mod filter;
 mod http;
 mod limits;
 mod log;
@@ -99,6 +100,48 @@ pub enum Key {
     DnsAttempts,
     /// Capitals by chance.
     DnsMixedCase,
+    /// Networks no filter is asked about.
+    FilterExempt,
+    /// How long MAIL waits for DNS.
+    FilterWaitMs,
+    /// When refusals are said.
+    FilterRefuseAt,
+    /// What is done about those who talk before the greeting.
+    PregreetMode,
+    /// How long it is put off.
+    PregreetWaitMs,
+    /// Its first line comes at once.
+    PregreetTeaser,
+    /// What is done about those who are listed.
+    DnsblMode,
+    /// Lists of addresses.
+    DnsblLists,
+    /// From which sum on.
+    DnsblThreshold,
+    /// Local addresses too.
+    DnsblAskLocal,
+    /// Names in EHLO that no host has.
+    HeloInvalid,
+    /// Those without a dot.
+    HeloNotFqdn,
+    /// Our own.
+    HeloOurs,
+    /// Literals of other addresses.
+    HeloLiteral,
+    /// Those that DNS does not know.
+    HeloUnknown,
+    /// What is done about senders whose domain takes no mail.
+    SenderDomainMode,
+    /// And where DNS does not answer.
+    SenderDomainOnFailure,
+    /// What is done about letters that come for the first time.
+    GreylistMode,
+    /// How long they wait.
+    GreylistDelayS,
+    /// Until when they have to come again.
+    GreylistWindowS,
+    /// How long a network stays known.
+    GreylistKeepDays,
     /// Segments of a new store.
     SegmentBytes,
     /// Memory for accounts.
@@ -146,7 +189,7 @@ const fn number(least: u64, most: u64) -> Kind {
 
 /// The sections, in the order in which settings are shown; what is outside tables comes first. Their rows together stand in the
 /// order of [`Key`].
-const SECTIONS: [&[Row]; 11] = [
+const SECTIONS: [&[Row]; 12] = [
     server::ROWS,
     log::ROWS,
     shards::ROWS,
@@ -157,6 +200,7 @@ const SECTIONS: [&[Row]; 11] = [
     smtp::ROWS,
     http::ROWS,
     dns::ROWS,
+    filter::ROWS,
     store::ROWS,
 ];
 
@@ -257,7 +301,7 @@ mod tests {
             assert_eq!(row.key.row().path, row.path);
             assert_eq!(Key::named(row.path), Some(row.key));
             assert_eq!(row.kind.check(&(row.default)(&here)), Ok(()), "{}", row.path);
-            assert!(row.about.ends_with('.') && row.path.matches('.').count() <= 1, "{}", row.path);
+            assert!(row.about.ends_with('.') && row.path.matches('.').count() <= 2, "{}", row.path);
         }
         let paths: BTreeSet<_> = KEYS.iter().map(|row| row.path).collect();
         assert_eq!(paths.len(), KEYS.len());

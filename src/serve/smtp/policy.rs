@@ -77,6 +77,6 @@ impl SmtpDoor {
 }
 
 /// As the tables have it. One that nobody here could have stays as it is.
-fn spelt(address: &Address) -> String {
+pub(super) fn spelt(address: &Address) -> String {
     name_of(address).unwrap_or_else(|| address.folded())
 }

@@ -1,0 +1,107 @@
+//! Filters in the real binary, told by a configuration file, with a resolver of the test.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::house::{House, PATIENCE, Talk};
+use crate::web::get;
+
+/// A resolver that knows one listed address, ours, and no other name.
+struct Names {
+    at: SocketAddr,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Names {
+    fn open() -> Names {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        socket.set_read_timeout(Some(Duration::from_millis(20))).expect("a socket");
+        let (at, over) = (socket.local_addr().expect("bound"), Arc::<AtomicBool>::default());
+        let end = over.clone();
+        let thread = std::thread::spawn(move || {
+            let mut octets = [0; 512];
+            while !end.load(Ordering::SeqCst) {
+                let Ok((len, from)) = socket.recv_from(&mut octets) else { continue };
+                socket.send_to(&answer(&octets[..len]), from).expect("sent");
+            }
+        });
+        Names { at, over, thread: Some(thread) }
+    }
+}
+
+fn answer(query: &[u8]) -> Vec<u8> {
+    let end = 12 + query[12..].iter().position(|octet| *octet == 0).expect("a name ends");
+    let (name, kind) = (&query[12..end], query[end + 2]);
+    let mut answer = query[..end + 5].to_vec();
+    let listed = name == b"\x011\x010\x010\x03127\x02bl\x04test" && kind == 1;
+    answer[2..12].copy_from_slice(&[0x81, if listed { 0x80 } else { 0x83 }, 0, 1, 0, u8::from(listed), 0, 0, 0, 0]);
+    if listed {
+        answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 2]);
+    }
+    answer
+}
+
+impl Drop for Names {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        let end = self.thread.take().expect("once").join();
+        assert!(std::thread::panicking() || end.is_ok(), "the resolver panicked");
+    }
+}
+
+fn house(names: &Names, filters: &str) -> House {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("ringpost.toml");
+    std::fs::write(&file, format!("[dns]\nresolvers = [\"{}\"]\n{filters}", names.at)).expect("written");
+    let file = file.to_str().expect("a plain path").to_owned();
+    House::open_in(dir, &["--shards", "2", "--config", &file])
+}
+
+/// What alice's mail of this sender is told.
+fn told(house: &House, sender: &str) -> String {
+    let mut talk = Talk::with(house.smtp());
+    talk.reply();
+    talk.ask("HELO client.test", "250");
+    talk.ask(&format!("MAIL FROM:<{sender}>"), "250");
+    talk.say("RCPT TO:<alice@ringpost.test>");
+    talk.reply()
+}
+
+#[test]
+fn filters_do_what_the_file_says() {
+    let names = Names::open();
+    let house = house(
+        &names,
+        "[filter.dnsbl]\nmode = \"reject\"\nlists = [\"bl.test=127.0.0.[2..9]*2\"]\nthreshold = 2\nask_local = true\n\
+         [filter.sender_domain]\nmode = \"dry-run\"\n[filter.pregreet]\nmode = \"dry-run\"\nwait_ms = 0\n",
+    );
+    assert!(told(&house, "x@gone.test").starts_with("550 5.7.1 Your address 127.0.0.1 is listed by bl.test"));
+    let (_, _, page) = get(&house, "/metrics?shards=sum");
+    for line in [
+        "ringpost_filter_verdicts_total{filter=\"dnsbl\",verdict=\"reject\"} 1",
+        "ringpost_filter_verdicts_total{filter=\"sender_domain\",verdict=\"dry_run\"} 1",
+        "ringpost_filter_verdicts_total{filter=\"pregreet\",verdict=\"pass\"} 1",
+    ] {
+        assert!(page.lines().any(|there| there == line), "no {line} in:\n{page}");
+    }
+    assert!(house.log().contains("score 2 bl.test 127.0.0.2"), "{}", house.log());
+}
+
+#[test]
+fn what_greylisting_knows_outlives_a_restart() {
+    let names = Names::open();
+    let mut house = house(&names, "[filter.greylist]\nmode = \"defer\"\ndelay_s = 1\n");
+    assert_eq!(told(&house, "a@client.test"), "450 4.7.1 Greylisted, try again in 1 seconds");
+    let deadline = Instant::now() + PATIENCE;
+    while !told(&house, "a@client.test").starts_with("250") {
+        assert!(Instant::now() < deadline, "nobody ever passes");
+    }
+    assert_eq!(house.stop(), Some(0));
+    assert!(house.data().join("greylist").is_dir());
+    house.reopen();
+    assert!(told(&house, "another@client.test").starts_with("250"), "the network is known");
+}
