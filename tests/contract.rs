@@ -182,6 +182,7 @@ fn never_panics<W: World>() {
             1 => Just(Event::Eof),
             1 => Just(Event::TlsReady),
             1 => Just(Event::News),
+            1 => Just(Event::Over),
             2 => any::<u8>().prop_map(Event::Stray),
         ]
     };

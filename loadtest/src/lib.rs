@@ -27,6 +27,7 @@ pub mod report;
 
 pub mod accept;
 pub mod figures;
+pub mod timing;
 pub mod kill;
 pub mod slow;
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ringpost_loadtest::ended::{Ended, SKIPPED};
-use ringpost_loadtest::{accept, accounts, broken, cut, figures, full, kill, slow};
+use ringpost_loadtest::{accept, accounts, broken, cut, figures, full, kill, slow, timing};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -33,6 +33,8 @@ enum Command {
     Handshake(Box<figures::handshake::Args>),
     /// Measures what honest senders notice of crowds that are slow on purpose.
     Slow(Box<slow::Args>),
+    /// Says whether the time of an answer tells which names exist.
+    Timing(timing::Args),
     /// Kills the server under load again and again and holds it to what it acknowledged.
     Kill(Box<kill::Args>),
     /// Cuts the power under load again and again: what the disk was not told to flush is lost. For root.
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Command::Handoff(args) => figures::handoff::run(&args).map(Ended::of),
         Command::Handshake(args) => figures::handshake::run(&args).map(Ended::of),
         Command::Slow(args) => slow::run(&args).map(Ended::of),
+        Command::Timing(args) => timing::run(&args).map(Ended::of),
         Command::Kill(args) => kill::run(&args).map(Ended::of),
         Command::Cut(args) => cut::run(&args),
         Command::Broken(args) => broken::run(&args),

@@ -7,8 +7,9 @@ use std::rc::Rc;
 use ringpost_storage::{Limits, VolumeId};
 use zeroize::Zeroizing;
 
-use super::{NewAccount, Response, Secret, Trouble, deeds, domains, names, quota, respond, routing};
-use crate::directory::secrets::{Argon2Cost, Password, Secrets};
+use super::{NewAccount, Response, Secret, Trouble, deeds, domains, logins, names, quota, respond, routing};
+use crate::directory::imported::Imported;
+use crate::directory::secrets::{self, Argon2Cost, Password, Protocols, Secrets};
 use crate::directory::{Change, Home};
 use crate::office::Office;
 use crate::office::quota::limits_of;
@@ -25,9 +26,16 @@ const PROBLEMS_SHOWN_MAX: usize = 10;
 /// An account that may be made.
 struct Fit {
     name: String,
-    password: Password,
+    password: Given,
     /// Told to the operator, because it was generated.
     shown: Option<Secret>,
+}
+
+/// What an account is to be known by.
+enum Given {
+    Password(Password),
+    /// Another server's hash of one.
+    Hash(Imported),
 }
 
 pub(super) async fn add(office: &Rc<Office>, accounts: Vec<NewAccount>) -> Response {
@@ -86,7 +94,7 @@ fn fit_all(office: &Office, accounts: Vec<NewAccount>) -> Result<(Vec<Fit>, Vec<
         }
         return Err(Trouble::Refused(problems.join("; ")));
     }
-    let answer = fit.iter().map(|f| NewAccount { address: f.name.clone(), password: f.shown.clone() }).collect();
+    let answer = fit.iter().map(|f| NewAccount::with(f.name.clone(), f.shown.clone())).collect();
     Ok((fit, answer))
 }
 
@@ -102,10 +110,17 @@ fn fit_one(office: &Office, account: NewAccount) -> Result<Fit, Trouble> {
         let (is, verb) = if group { ("a group", "group") } else { ("an alias", "alias") };
         return Err(Trouble::Refused(format!("{name} is {is}: `ringpost {verb} remove {name}` first")));
     }
-    fit_password(name, account.password)
+    fit_password(name, account.password, account.hash)
 }
 
-fn fit_password(name: String, given: Option<Secret>) -> Result<Fit, Trouble> {
+fn fit_password(name: String, given: Option<Secret>, hash: Option<String>) -> Result<Fit, Trouble> {
+    if let Some(hash) = hash {
+        if given.is_some() {
+            return Err(Trouble::Refused(format!("{name}: give a password or its hash, not both")));
+        }
+        let hash = Imported::parse(&hash).map_err(|why| Trouble::Refused(format!("{name}: {why}")))?;
+        return Ok(Fit { name, password: Given::Hash(hash), shown: None });
+    }
     let (text, shown) = match given {
         Some(secret) => (secret.0, None),
         None => {
@@ -118,7 +133,7 @@ fn fit_password(name: String, given: Option<Secret>) -> Result<Fit, Trouble> {
     };
     let password = Password::parse(Zeroizing::new(text.as_bytes().to_vec()))
         .map_err(|why| Trouble::Refused(format!("{name}: {why}")))?;
-    Ok(Fit { name, password, shown })
+    Ok(Fit { name, password: Given::Password(password), shown })
 }
 
 /// The secrets of each, encoded, in order.
@@ -154,7 +169,11 @@ async fn hash_all(cost: Argon2Cost, fit: Vec<Fit>) -> Result<Vec<(String, Vec<u8
     Ok(made.into_iter().map(|(_, name, secrets)| (name, secrets)).collect())
 }
 
-async fn hash(cost: Argon2Cost, password: Password) -> Result<Vec<u8>, Trouble> {
+async fn hash(cost: Argon2Cost, given: Given) -> Result<Vec<u8>, Trouble> {
+    let password = match given {
+        Given::Password(password) => password,
+        Given::Hash(hash) => return Ok(Secrets::import(hash).encode()),
+    };
     let mut random = [0; 32];
     shard::random(&mut random);
     match shard::side(move || Secrets::make(&password, cost, &random)).await {
@@ -186,6 +205,11 @@ async fn put(office: &Rc<Office>, volume: VolumeId, batch: &[(String, Vec<u8>)])
     };
     let asked = batch.iter().cloned().map(put).collect();
     let ids = deeds::ask(office, volume, asked).await?;
+    let keyless = batch.iter().zip(&ids).filter(|((_, secrets), _)| !secrets::has_keys(secrets));
+    let keyless: Vec<_> = keyless.filter_map(|(_, id)| *id).collect();
+    if !keyless.is_empty() {
+        office.tell_all(Change::Keys { with: vec![], without: keyless }).await.map_err(deeds::untold)?;
+    }
     for ((name, _), id) in batch.iter().zip(ids) {
         let account = id.ok_or_else(|| Trouble::Failed(format!("volume {volume} gave {name} no id")))?;
         let home = Home { volume, account, generation: 0 };
@@ -206,6 +230,7 @@ async fn try_remove(office: &Rc<Office>, address: &str) -> Result<Response, Trou
     deeds::ask(office, home.volume, vec![Deed::RemoveAccount(home.account)]).await?;
     office.tell_all(Change::AccountGone { name: name.clone() }).await.map_err(deeds::untold)?;
     routing::forget_account(office, &name).await?;
+    logins::end(office, &name, Protocols::ALL).await;
     Ok(Response::Done)
 }
 
@@ -214,11 +239,15 @@ pub(super) async fn passwd(office: &Rc<Office>, account: NewAccount) -> Response
 }
 
 async fn try_passwd(office: &Rc<Office>, account: NewAccount) -> Result<Response, Trouble> {
-    let (name, home) = existing(office, &account.address)?;
-    let fit = fit_password(name.clone(), account.password)?;
-    let answer = NewAccount { address: name.clone(), password: fit.shown.clone() };
-    let secrets = hash(office.settings.argon2, fit.password).await?;
-    deeds::ask(office, home.volume, vec![Deed::PutAccount { name, secrets, limits: Limits::NONE }]).await?;
+    let (name, _) = existing(office, &account.address)?;
+    let fit = fit_password(name.clone(), account.password, account.hash)?;
+    let answer = NewAccount::with(name.clone(), fit.shown.clone());
+    let made = hash(office.settings.argon2, fit.password).await?;
+    let made = Secrets::decode(&made).map_err(|why| Trouble::Failed(why.to_string()))?;
+    let with_it = |was: Option<Secrets>| Ok(was.map_or(made.clone(), |was| was.with_password_of(made.clone())));
+    logins::change(office, &name, with_it).await?;
+    // Whoever is in with the old one is not any more.
+    logins::end(office, &name, Protocols::ALL).await;
     Ok(Response::Accounts { accounts: vec![answer] })
 }
 
@@ -227,7 +256,7 @@ async fn try_passwd(office: &Rc<Office>, account: NewAccount) -> Result<Response
 /// # Errors
 /// A sentence that says what was refused.
 pub async fn found_account(office: &Rc<Office>, address: &str) -> Result<String, String> {
-    let account = NewAccount { address: address.to_owned(), password: None };
+    let account = NewAccount::with(address.to_owned(), None);
     let exists = existing(office, address).is_ok();
     let made = if exists { try_passwd(office, account).await? } else { try_add(office, vec![account]).await? };
     let Response::Accounts { mut accounts } = made else { return Err("no account was made".to_owned()) };
@@ -249,7 +278,7 @@ fn try_list(office: &Office, domain: Option<&str>) -> Result<Response, Trouble> 
         d.accounts().map(|(address, _)| address).filter(|address| wanted(address)).map(str::to_owned).collect()
     });
     addresses.sort_unstable();
-    let accounts = addresses.into_iter().map(|address| NewAccount { address, password: None }).collect();
+    let accounts = addresses.into_iter().map(|address| NewAccount::with(address, None)).collect();
     Ok(Response::Accounts { accounts })
 }
 

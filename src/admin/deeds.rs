@@ -1,13 +1,16 @@
 //! Changes in a volume: asked of its shard, made durable there in one batch.
 
-use ringpost_storage::{AccountId, NewMailbox, Op, Outcome, Refused, Transaction, VolumeId};
+use std::time::Duration;
+
+use ringpost_storage::{AccountId, Limits, NewMailbox, Op, Outcome, Refused, Transaction, VolumeId};
 
 use super::Trouble;
+use crate::limits;
 use crate::mailbox::names;
 use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Deed;
 use crate::office::{Deliverable, Office, Reply, Request};
-use crate::shard::MeshError;
+use crate::shard::{self, MeshError};
 
 /// Makes changes durable in a volume of this shard: the answer to [`Request::Do`]. Asks no other shard anything.
 pub async fn do_deeds(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Reply {
@@ -19,11 +22,22 @@ async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<V
     // What goes with an account is known when the account is in memory, and it stays there until it has gone.
     let mut held = Vec::new();
     for deed in &deeds {
-        if let Deed::RemoveAccount(account) | Deed::SetLimits(account, _) = deed {
+        if let Deed::RemoveAccount(account) | Deed::SetLimits(account, _) | Deed::ReplaceSecrets { account, .. } = deed
+        {
             held.push(volume.load(*account).await.map_err(|why| {
                 tracing::error!(account = account.0, %why, "account not readable");
                 Deliverable::Refused(Refused::NotLoaded)
             })?);
+        }
+    }
+    for deed in &deeds {
+        let Deed::ReplaceSecrets { account, was, .. } = deed else { continue };
+        // Other secrets may be on their way to the disk. The account is in memory: nobody else runs from here to the decision.
+        let rest = volume.at_rest(*account, None);
+        let _ = shard::within(Duration::from_secs(limits::COMMIT_DEADLINE_S), rest).await;
+        match volume.account(*account).await {
+            Ok(Some(found)) if *found.secrets == **was => {}
+            _ => return Err(Deliverable::Refused(Refused::Busy)),
         }
     }
     let ops = deeds.into_iter().map(op).collect();
@@ -46,6 +60,9 @@ fn op(deed: Deed) -> Op {
         Deed::PutAccount { name, secrets, limits } => {
             Op::PutAccount { name, secrets, mailboxes: default_mailboxes(), limits }
         }
+        Deed::ReplaceSecrets { name, secrets, .. } => {
+            Op::PutAccount { name, secrets, mailboxes: default_mailboxes(), limits: Limits::NONE }
+        }
         Deed::SetLimits(account, limits) => Op::SetLimits { account, limits },
         Deed::RemoveAccount(account) => Op::RemoveAccount { account },
     }
@@ -66,7 +83,10 @@ pub(super) async fn ask(
     volume: VolumeId,
     deeds: Vec<Deed>,
 ) -> Result<Vec<Option<AccountId>>, Trouble> {
-    let reply = office.mesh.call(office.shard_of(volume), Request::Do { volume, deeds }, 0).await;
+    answered(volume, office.mesh.call(office.shard_of(volume), Request::Do { volume, deeds }, 0).await)
+}
+
+fn answered(volume: VolumeId, reply: Result<Reply, MeshError>) -> Result<Vec<Option<AccountId>>, Trouble> {
     let why = match reply {
         Ok(Reply::Did(Ok(accounts))) => return Ok(accounts),
         Ok(Reply::Did(Err(Deliverable::Refused(Refused::NotLoaded)))) => {
@@ -78,6 +98,16 @@ pub(super) async fn ask(
         Ok(_) | Err(MeshError::Down) => "it is not known whether the change was kept; look, and try again".to_owned(),
     };
     Err(Trouble::Failed(format!("volume {volume}: {why}")))
+}
+
+/// Replaces an account's secrets. `Ok(false)`: somebody else did meanwhile.
+pub(super) async fn replace(office: &Office, volume: VolumeId, deed: Deed) -> Result<bool, Trouble> {
+    let request = Request::Do { volume, deeds: vec![deed] };
+    match office.mesh.call(office.shard_of(volume), request, 0).await {
+        Ok(Reply::Did(Ok(_))) => Ok(true),
+        Ok(Reply::Did(Err(Deliverable::Refused(Refused::Busy)))) => Ok(false),
+        reply => answered(volume, reply).map(|_| true),
+    }
 }
 
 /// What a shard that was not told means to the operator.

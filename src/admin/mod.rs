@@ -27,6 +27,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::office::jobs::Job;
+use crate::office::sessions::SessionView;
 use crate::office::{Office, tools};
 use crate::shard;
 
@@ -34,6 +35,7 @@ mod accounts;
 mod catalogue;
 mod deeds;
 mod domains;
+mod logins;
 mod look;
 mod names;
 mod quota;
@@ -51,6 +53,7 @@ mod tests;
 pub use accounts::found_account;
 pub use deeds::do_deeds;
 pub use domains::found_domain;
+pub use logins::{AppPasswordView, LoginView};
 pub use look::{Looked, look};
 pub use quota::AccountQuota;
 pub use report::{Report, report};
@@ -108,6 +111,53 @@ pub enum Request {
         /// The account and its new password.
         #[serde(flatten)]
         account: NewAccount,
+    },
+    /// Shows by which protocols an account may log in, and sets what is given.
+    AccountLogin {
+        /// Its address.
+        address: String,
+        /// Handing in mail.
+        #[serde(default)]
+        smtp: Option<bool>,
+        /// Reading it.
+        #[serde(default)]
+        imap: Option<bool>,
+        /// Fetching it.
+        #[serde(default)]
+        pop3: Option<bool>,
+    },
+    /// Makes a password for one program.
+    AppPasswordAdd {
+        /// The account's address.
+        address: String,
+        /// What it is called.
+        name: String,
+        /// Where it is good: `smtp`, `imap`, `pop3`. None: everywhere.
+        #[serde(default)]
+        protocols: Vec<String>,
+    },
+    /// The passwords of programs of an account.
+    AppPasswordList {
+        /// Its address.
+        address: String,
+    },
+    /// Takes one back.
+    AppPasswordRemove {
+        /// The account's address.
+        address: String,
+        /// What it is called.
+        name: String,
+    },
+    /// Who is logged in.
+    Who {
+        /// As this account alone.
+        #[serde(default)]
+        address: Option<String>,
+    },
+    /// Ends the sessions of an account.
+    Kick {
+        /// Its address.
+        address: String,
     },
     /// Shows what an account keeps and may keep, and sets what is given.
     AccountQuota {
@@ -197,6 +247,17 @@ pub struct NewAccount {
     /// Absent: one is generated and told in the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
+    /// In the place of a password: its hash, as another server has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+}
+
+impl NewAccount {
+    /// With this password; `None`: one is generated.
+    #[must_use]
+    pub fn with(address: String, password: Option<Secret>) -> Self {
+        NewAccount { address, password, hash: None }
+    }
 }
 
 /// A password on its way. Never shown by `Debug`, wiped when dropped.
@@ -230,6 +291,35 @@ pub enum Response {
     Accounts {
         /// In the order asked for; sorted in a list.
         accounts: Vec<NewAccount>,
+    },
+    /// To `AccountLogin`: as it is then.
+    Login {
+        /// It.
+        login: LoginView,
+    },
+    /// To `AppPasswordAdd`.
+    AppPassword {
+        /// The account.
+        address: String,
+        /// What it is called.
+        name: String,
+        /// It. Kept nowhere.
+        password: Secret,
+    },
+    /// To `AppPasswordList`.
+    AppPasswords {
+        /// The oldest first.
+        passwords: Vec<AppPasswordView>,
+    },
+    /// To `Who`.
+    Sessions {
+        /// The oldest first.
+        sessions: Vec<SessionView>,
+    },
+    /// To `Kick`.
+    Kicked {
+        /// How many end.
+        sessions: usize,
     },
     /// To `AccountQuota`: as it is then.
     Quota {
@@ -303,6 +393,10 @@ impl Request {
                 | Request::AccountList { .. }
                 | Request::Store { ask: tools::Ask::Read { .. }, .. }
                 | Request::AccountQuota { bytes: None, messages: None, .. }
+                | Request::AccountLogin { smtp: None, imap: None, pop3: None, .. }
+                | Request::AppPasswordList { .. }
+                | Request::Who { .. }
+                | Request::Kick { .. }
                 | Request::StoreStat {}
                 | Request::StoreScrub {}
                 | Request::StoreHold { .. }
@@ -353,6 +447,12 @@ impl Request {
             Request::AccountPasswd { account } => ("account-passwd", &account.address),
             Request::AccountQuota { address, .. } => ("account-quota", address),
             Request::Routing { ask } => ask.title(),
+            Request::AccountLogin { address, .. } => ("account-login", address),
+            Request::AppPasswordAdd { address, .. } => ("app-password-add", address),
+            Request::AppPasswordList { address } => ("app-password-list", address),
+            Request::AppPasswordRemove { address, .. } => ("app-password-remove", address),
+            Request::Who { address } => ("who", address.as_deref().unwrap_or("")),
+            Request::Kick { address } => ("kick", address),
             Request::Store { account, .. } => ("store", account),
             Request::StoreStat {} => ("store-stat", ""),
             Request::StoreScrub {} => ("store-scrub", ""),
@@ -382,7 +482,8 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
     let mut octets = Vec::new();
     let (verb, about) = request.title();
     // These change nothing in the store, and are to be seen.
-    let shown = matches!(request, Request::Stop {} | Request::StoreHold { .. } | Request::TlsReload {});
+    let shown =
+        matches!(request, Request::Stop {} | Request::StoreHold { .. } | Request::TlsReload {} | Request::Kick { .. });
     let changes = request.changes() || shown;
     let about = about.to_owned();
     let response = match request {
@@ -396,6 +497,16 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
         Request::AccountPasswd { account } => accounts::passwd(office, account).await,
         Request::AccountQuota { address, bytes, messages } => quota::quota_of(office, &address, bytes, messages).await,
         Request::Routing { ask } => routing::answer(office, ask).await,
+        Request::AccountLogin { address, smtp, imap, pop3 } => {
+            logins::switches(office, &address, [smtp, imap, pop3]).await
+        }
+        Request::AppPasswordAdd { address, name, protocols } => {
+            logins::app_add(office, &address, &name, &protocols).await
+        }
+        Request::AppPasswordList { address } => logins::app_list(office, &address).await,
+        Request::AppPasswordRemove { address, name } => logins::app_remove(office, &address, &name).await,
+        Request::Who { address } => logins::who(office, address.as_deref()).await,
+        Request::Kick { address } => logins::kick(office, &address).await,
         Request::Store { account, ask } => {
             let (response, beside) = store::ask(office, &account, ask, bodies).await;
             octets = beside;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{At, account_rules, desk, job, password, say, say_json, undelete};
+use super::{At, account_rules, desk, job, logins, password, say, say_json, undelete};
 use crate::admin::{NewAccount, Request, Response};
 
 /// Accounts: who has mailboxes here, where their mail goes on to, and what they may send.
@@ -32,7 +32,12 @@ Examples:
   ringpost account add alice@example.org bob@example.org
   pass show alice | ringpost account add alice@example.org --password-stdin
   ringpost account add --from-file people.txt
+  ringpost account add --from-file shadow.txt --hashed
+  ringpost account add dora@example.org --hash '$6$salt$...'
   printf 'carol@example.org %s\\n' \"$PASSWORD\" | ringpost account add --from-file -
+
+Hashes of another server are taken as they are, and replaced by our own when their password is used: crypt ($1$, $5$, $6$),
+bcrypt, Argon2, PBKDF2, {SSHA}, {SSHA256}, {SSHA512}, with Dovecot's {SCHEME} before them or without.
 
 If one of them cannot be made, none is (in files: none of its five hundred).")]
     Add {
@@ -45,6 +50,12 @@ If one of them cannot be made, none is (in files: none of its five hundred).")]
         /// Take accounts from a file, one `address password` a line; `-` is standard input.
         #[arg(long, value_name = "FILE", conflicts_with = "addresses")]
         from_file: Option<PathBuf>,
+        /// What is given is no password but its hash, as another server has it: with one ADDRESS.
+        #[arg(long, value_name = "HASH", conflicts_with_all = ["password_stdin", "from_file"])]
+        hash: Option<String>,
+        /// The file has hashes in the place of passwords.
+        #[arg(long, requires = "from_file")]
+        hashed: bool,
         /// Show made passwords as a JSON array.
         #[arg(long)]
         json: bool,
@@ -113,6 +124,8 @@ Examples:
     Suspend(account_rules::SuspendArgs),
     Resume(account_rules::ResumeArgs),
     Undelete(undelete::UndeleteArgs),
+    Login(logins::LoginArgs),
+    AppPassword(logins::AppPasswordArgs),
     /// Change a password. Without --password-stdin one is made and shown once.
     #[command(after_help = "\
 Examples:
@@ -124,6 +137,9 @@ Examples:
         /// Take the password from the first line of standard input.
         #[arg(long)]
         password_stdin: bool,
+        /// Take the hash of one, as another server has it.
+        #[arg(long, value_name = "HASH", conflicts_with = "password_stdin")]
+        hash: Option<String>,
         /// Show a made password as a JSON array.
         #[arg(long)]
         json: bool,
@@ -134,10 +150,11 @@ Examples:
 
 pub(super) fn run(args: AccountArgs) -> Result<(), String> {
     match args.verb {
-        AccountVerb::Add { addresses, password_stdin, from_file, json, at } => {
+        AccountVerb::Add { addresses, password_stdin, from_file, hash, hashed, json, at } => {
             let accounts = match from_file {
+                Some(file) if hashed => password::hashes_from_file(&file)?,
                 Some(file) => password::from_file(&file)?,
-                None => named(addresses, password_stdin)?,
+                None => named(addresses, password_stdin, hash)?,
             };
             show_passwords(&desk::add_accounts(&at.data, accounts)?, json)
         }
@@ -179,8 +196,10 @@ pub(super) fn run(args: AccountArgs) -> Result<(), String> {
         AccountVerb::Suspend(args) => account_rules::suspend(args),
         AccountVerb::Resume(args) => account_rules::resume(args),
         AccountVerb::Undelete(args) => undelete::run(args),
-        AccountVerb::Passwd { address, password_stdin, json, at } => {
-            let account = named(vec![address], password_stdin)?.remove(0);
+        AccountVerb::Login(args) => logins::login(args),
+        AccountVerb::AppPassword(args) => logins::app_password(args),
+        AccountVerb::Passwd { address, password_stdin, hash, json, at } => {
+            let account = named(vec![address], password_stdin, hash)?.remove(0);
             match desk::ask(&at.data, Request::AccountPasswd { account })? {
                 Response::Accounts { accounts } => show_passwords(&accounts, json),
                 other => Err(desk::strange(&other)),
@@ -217,12 +236,18 @@ fn in_units(octets: u64) -> String {
     }
 }
 
-fn named(addresses: Vec<String>, password_stdin: bool) -> Result<Vec<NewAccount>, String> {
+fn named(addresses: Vec<String>, password_stdin: bool, hash: Option<String>) -> Result<Vec<NewAccount>, String> {
+    if hash.is_some() && addresses.len() > 1 {
+        return Err("--hash is for one ADDRESS: use --from-file with --hashed for several".to_owned());
+    }
     if password_stdin && addresses.len() > 1 {
         return Err("--password-stdin is for one ADDRESS: use --from-file for several".to_owned());
     }
     let password = password_stdin.then(password::from_stdin).transpose()?;
-    Ok(addresses.into_iter().map(|address| NewAccount { address, password: password.clone() }).collect())
+    Ok(addresses
+        .into_iter()
+        .map(|address| NewAccount { address, password: password.clone(), hash: hash.clone() })
+        .collect())
 }
 
 /// Shows the passwords that were made, once.

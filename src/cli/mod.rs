@@ -20,6 +20,7 @@ mod dns;
 mod domain;
 mod domain_rules;
 mod job;
+mod logins;
 mod password;
 mod route;
 mod rules;
@@ -78,6 +79,8 @@ enum Verb {
     Unban(access::UnbanArgs),
     Bans(access::BansArgs),
     Access(access::AccessArgs),
+    Who(logins::WhoArgs),
+    Kick(logins::KickArgs),
     Volume(volume::VolumeArgs),
     Store(Box<store::StoreArgs>),
     Stats(stats::StatsArgs),
@@ -142,6 +145,8 @@ pub fn main() -> ExitCode {
         Verb::Unban(args) => access::unban(args),
         Verb::Bans(args) => access::bans(args),
         Verb::Access(args) => access::run(args),
+        Verb::Who(args) => logins::who(args),
+        Verb::Kick(args) => logins::kick(args),
         Verb::Volume(args) => volume::run(args),
         Verb::Store(args) => match store::run(*args) {
             Ok(code) => {

@@ -51,6 +51,15 @@ pub(super) fn from_file(path: &Path) -> Result<Vec<NewAccount>, String> {
     }
 }
 
+/// The same where hashes stand in the place of passwords.
+pub(super) fn hashes_from_file(path: &Path) -> Result<Vec<NewAccount>, String> {
+    let hashed = |account: NewAccount| match account.password {
+        Some(hash) => Ok(NewAccount { hash: Some(hash.0.trim_end().to_owned()), password: None, ..account }),
+        None => Err(format!("{}: {} has no hash: write `user@domain hash`", path.display(), account.address)),
+    };
+    from_file(path)?.into_iter().map(hashed).collect()
+}
+
 fn accounts(text: &str, path: &Path) -> Result<Vec<NewAccount>, String> {
     let mut accounts = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -65,7 +74,7 @@ fn accounts(text: &str, path: &Path) -> Result<Vec<NewAccount>, String> {
         if !address.contains('@') {
             return Err(format!("{}, line {number}: write `user@domain password`", path.display()));
         }
-        accounts.push(NewAccount { address: address.to_owned(), password: password.map(Secret::from) });
+        accounts.push(NewAccount::with(address.to_owned(), password.map(Secret::from)));
     }
     if accounts.is_empty() {
         return Err(format!("{} names no account: write one `user@domain password` a line", path.display()));

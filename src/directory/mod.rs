@@ -11,6 +11,7 @@ use ringpost_storage::{AccountId, VolumeId};
 use crate::bugs::{self, Bug};
 
 pub mod catalogue;
+pub mod imported;
 pub mod rules;
 pub mod secrets;
 

@@ -1,9 +1,12 @@
-//! What an account proves itself with: an Argon2id hash of its password, and beside it SCRAM-SHA-256 keys.
+//! What an account proves itself with: a hash of its password, keys for SCRAM-SHA-256, passwords of single programs; and by
+//! which protocols it may.
 //!
 //! Rules:
 //!
-//! - [`Secrets::make`] and [`Secrets::verify`] take tens of milliseconds: they run on the side pool, never on a shard.
+//! - [`Secrets::make`], [`Secrets::verify`] and [`Secrets::anew`] take tens of milliseconds: they run on the side pool, never on a
+//!   shard.
 //! - A name that does not exist is verified against [`Secrets::nobody`], which costs the same and always fails (A111).
+//! - A hash that another server made is kept as it is until its password is seen; then [`Secrets::anew`] replaces it.
 //! - What is stored is text in a versioned JSON object; decoding never panics, and it refuses costs that would let a
 //!   damaged record stall the side pool.
 //! - *Liberty*: passwords are taken as UTF-8 without the normalisation of SASLprep (RFC 4013); what it prohibits among
@@ -11,8 +14,11 @@
 //!
 //! ```text
 //! {"v":1,
-//!  "argon2id":"$argon2id$v=19$m=47104,t=1,p=1$<salt>$<hash>",           PHC string
-//!  "scram":"SCRAM-SHA-256$15000:<salt>$<StoredKey>:<ServerKey>"}        RFC 5803 form, base64
+//!  "argon2id":"$argon2id$v=19$m=47104,t=1,p=1$<salt>$<hash>",           PHC string; or
+//!  "imported":"{SHA512-CRYPT}$6$…",                                     as another server had it
+//!  "scram":"SCRAM-SHA-256$15000:<salt>$<StoredKey>:<ServerKey>",        RFC 5803 form, base64; absent: not derived yet
+//!  "closed":5,                                                          protocols without login: 1 SMTP, 2 IMAP, 4 POP3
+//!  "apps":[{"name":"phone","hash":"<SHA-256>","created":20000,"used":20001,"protocols":7}]}
 //! ```
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
@@ -22,7 +28,14 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::imported::Imported;
+use crate::proto::sasl::Speaker;
 use crate::proto::sasl::scram::Keys;
+
+mod apps;
+
+use apps::EncodedApp;
+pub use apps::{APP_NAME_BYTES_MAX, APP_PASSWORDS_MAX, AppPassword};
 
 /// A password, octets. Longer ones are refused when set and never match at login.
 pub const PASSWORD_BYTES_MAX: usize = 1_024;
@@ -37,7 +50,7 @@ const ARGON2_MEMORY_KIB_MAX: u32 = 1 << 20;
 /// Argon2 passes believed in a stored record. More: the record does not decode.
 const ARGON2_PASSES_MAX: u32 = 64;
 /// Encoded secrets, octets. Longer: the record does not decode.
-const ENCODED_BYTES_MAX: usize = 4_096;
+pub const ENCODED_BYTES_MAX: usize = 16_384;
 
 const SCRAM_NAME: &str = "SCRAM-SHA-256";
 /// Letters of generated passwords: 32, none of which is mistaken for another.
@@ -87,21 +100,87 @@ pub enum BadPassword {
 #[error("the account's secrets cannot be read")]
 pub struct BadSecrets;
 
-/// What is kept of a password.
+/// Protocols by which somebody logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protocols(u8);
+
+impl Protocols {
+    /// None.
+    pub const NONE: Protocols = Protocols(0);
+    /// All of them.
+    pub const ALL: Protocols = Protocols(7);
+
+    /// One.
+    #[must_use]
+    pub const fn only(speaker: Speaker) -> Self {
+        Protocols(match speaker {
+            Speaker::Smtp => 1,
+            Speaker::Imap => 2,
+            Speaker::Pop3 => 4,
+        })
+    }
+
+    /// These, with another one or without it.
+    #[must_use]
+    pub const fn with(self, speaker: Speaker, on: bool) -> Self {
+        let one = Self::only(speaker).0;
+        Protocols(if on { self.0 | one } else { self.0 & !one })
+    }
+
+    /// True if it is one of them.
+    #[must_use]
+    pub const fn has(self, speaker: Speaker) -> bool {
+        self.0 & Self::only(speaker).0 != 0
+    }
+
+    const fn bits(self) -> u8 {
+        self.0
+    }
+
+    const fn of_bits(bits: u8) -> Option<Self> {
+        if bits <= Self::ALL.0 { Some(Protocols(bits)) } else { None }
+    }
+}
+
+/// What is kept of an account's passwords.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secrets {
-    /// PHC string.
-    argon2id: String,
+    hash: Hash,
     /// SCRAM-SHA-256 keys. `None`: they are derived when the password is seen next.
     pub scram: Option<Keys>,
+    /// By these it may not log in.
+    pub closed: Protocols,
+    /// Passwords of single programs, at most [`APP_PASSWORDS_MAX`].
+    pub apps: Vec<AppPassword>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hash {
+    /// Argon2id, a PHC string.
+    Own(String),
+    /// Another server made it.
+    Imported(Imported),
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Encoded {
     v: u32,
-    argon2id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    argon2id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    imported: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scram: Option<String>,
+    #[serde(default, skip_serializing_if = "is_none")]
+    closed: u8,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    apps: Vec<EncodedApp>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_none(bits: &u8) -> bool {
+    *bits == 0
 }
 
 impl Password {
@@ -152,7 +231,14 @@ impl Secrets {
         let (argon2_salt, scram_salt) = random.split_at(16);
         let salt = SaltString::encode_b64(argon2_salt).map_err(|_| BadSecrets)?;
         let hash = cost.hasher()?.hash_password(&password.0, &salt).map_err(|_| BadSecrets)?;
-        Ok(Secrets { argon2id: hash.to_string(), scram: Some(Keys::derive(&password.0, scram_salt, SCRAM_ITERATIONS)) })
+        let scram = Some(Keys::derive(&password.0, scram_salt, SCRAM_ITERATIONS));
+        Ok(Secrets { hash: Hash::Own(hash.to_string()), scram, closed: Protocols::NONE, apps: Vec::new() })
+    }
+
+    /// What is known of a password that another server hashed.
+    #[must_use]
+    pub fn import(hash: Imported) -> Secrets {
+        Secrets { hash: Hash::Imported(hash), scram: None, closed: Protocols::NONE, apps: Vec::new() }
     }
 
     /// The secrets of nobody: verifying against them costs what `cost` says and fails.
@@ -161,21 +247,70 @@ impl Secrets {
         // 256 zero bits: no password is known, or will be found, whose hash this is.
         let argon2id =
             format!("$argon2id$v=19$m={},t={},p=1${}${}", cost.memory_kib, cost.passes, "A".repeat(22), "A".repeat(43));
-        Secrets { argon2id, scram: None }
+        Secrets { hash: Hash::Own(argon2id), scram: None, closed: Protocols::NONE, apps: Vec::new() }
     }
 
     /// True if this is the password: slow on purpose, and compared in constant time.
     #[must_use]
     pub fn verify(&self, password: &Password) -> bool {
-        let Ok(hash) = believed(&self.argon2id) else { return false };
-        Argon2::default().verify_password(&password.0, &hash).is_ok()
+        match &self.hash {
+            Hash::Own(phc) => {
+                let Ok(hash) = believed(phc) else { return false };
+                Argon2::default().verify_password(&password.0, &hash).is_ok()
+            }
+            Hash::Imported(hash) => hash.verify(&password.0),
+        }
+    }
+
+    /// True if the hash is another server's, so that verifying takes another time than for nobody.
+    #[must_use]
+    pub fn is_imported(&self) -> bool {
+        matches!(self.hash, Hash::Imported(_))
+    }
+
+    /// True if something is missing that follows from the password.
+    #[must_use]
+    pub fn wants_password(&self) -> bool {
+        self.is_imported() || self.scram.is_none()
+    }
+
+    /// The same account with the hash and the keys of this password: slow on purpose. `random`: the salts.
+    ///
+    /// # Errors
+    /// As [`Secrets::make`].
+    pub fn anew(&self, password: &Password, cost: Argon2Cost, random: &[u8; 32]) -> Result<Secrets, BadSecrets> {
+        let Secrets { hash, scram, .. } = Secrets::make(password, cost, random)?;
+        Ok(Secrets { hash, scram, ..self.clone() })
+    }
+
+    /// The same account with another password.
+    #[must_use]
+    pub fn with_password_of(self, other: Secrets) -> Secrets {
+        Secrets { hash: other.hash, scram: other.scram, ..self }
+    }
+
+    /// Which app password this is, by its place in the list.
+    #[must_use]
+    pub fn app(&self, password: &Password) -> Option<usize> {
+        apps::position(&self.apps, password)
     }
 
     /// The bytes to be stored.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let encoded = Encoded { v: 1, argon2id: self.argon2id.clone(), scram: self.scram.as_ref().map(encode_keys) };
-        serde_json::to_vec(&encoded).expect("three plain fields are always JSON")
+        let (argon2id, imported) = match &self.hash {
+            Hash::Own(phc) => (Some(phc.clone()), None),
+            Hash::Imported(hash) => (None, Some(hash.as_str().to_owned())),
+        };
+        let encoded = Encoded {
+            v: 1,
+            argon2id,
+            imported,
+            scram: self.scram.as_ref().map(encode_keys),
+            closed: self.closed.bits(),
+            apps: self.apps.iter().map(AppPassword::encode).collect(),
+        };
+        serde_json::to_vec(&encoded).expect("plain fields are always JSON")
     }
 
     /// Reads what [`Secrets::encode`] wrote.
@@ -186,12 +321,25 @@ impl Secrets {
         if bytes.len() > ENCODED_BYTES_MAX {
             return Err(BadSecrets);
         }
-        let Encoded { v, argon2id, scram } = serde_json::from_slice(bytes).map_err(|_| BadSecrets)?;
-        if v != 1 {
+        let Encoded { v, argon2id, imported, scram, closed, apps } =
+            serde_json::from_slice(bytes).map_err(|_| BadSecrets)?;
+        if v != 1 || apps.len() > APP_PASSWORDS_MAX {
             return Err(BadSecrets);
         }
-        believed(&argon2id)?;
-        Ok(Secrets { scram: scram.as_deref().map(decode_keys).transpose()?, argon2id })
+        let hash = match (argon2id, imported) {
+            (Some(phc), None) => {
+                believed(&phc)?;
+                Hash::Own(phc)
+            }
+            (None, Some(text)) => Hash::Imported(Imported::parse(&text).map_err(|_| BadSecrets)?),
+            _ => return Err(BadSecrets),
+        };
+        Ok(Secrets {
+            hash,
+            scram: scram.as_deref().map(decode_keys).transpose()?,
+            closed: Protocols::of_bits(closed).ok_or(BadSecrets)?,
+            apps: apps.into_iter().map(AppPassword::decode).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -266,9 +414,36 @@ mod tests {
     fn a111_nobody_has_no_password_but_costs_the_same() {
         let nobody = Secrets::nobody(Argon2Cost::DEFAULT);
         assert_eq!(Secrets::decode(&nobody.encode()).unwrap(), nobody);
-        let params = Params::try_from(&believed(&nobody.argon2id).unwrap()).unwrap();
+        let Hash::Own(phc) = &nobody.hash else { panic!("our own") };
+        let params = Params::try_from(&believed(phc).unwrap()).unwrap();
         assert_eq!((params.m_cost(), params.t_cost()), (46 << 10, 1));
         assert!(!Secrets::nobody(CHEAP).verify(&password("anything")));
+    }
+
+    #[test]
+    fn everything_comes_back_from_its_encoding() {
+        let mut secrets = Secrets::make(&password("correct horse"), CHEAP, &[7; 32]).unwrap();
+        secrets.closed = Protocols::NONE.with(Speaker::Pop3, true);
+        for n in 0..APP_PASSWORDS_MAX {
+            let name = format!("{}{n}", "\u{e4}".repeat(30));
+            let (mut app, _) = AppPassword::make(name, Protocols::only(Speaker::Smtp), 20_000, &[n as u8; 26]);
+            app.used_day = (n % 2 == 0).then_some(20_001);
+            secrets.apps.push(app);
+        }
+        assert_eq!(Secrets::decode(&secrets.encode()), Ok(secrets));
+    }
+
+    #[test]
+    fn an_imported_hash_becomes_our_own_with_all_that_the_account_has_beside_it() {
+        let hash = Imported::parse("{SSHA}7cWpUwo0GRt/CEYUHQjPcwCaoKpOYlgj").unwrap();
+        let closed = Protocols::ALL.with(Speaker::Imap, false);
+        let imported = Secrets { closed, ..Secrets::import(hash) };
+        assert!(!has_keys(&imported.encode()) && imported.wants_password());
+        let read = Secrets::decode(&imported.encode()).unwrap();
+        assert!(read.verify(&password("Tr0ub4dor&3")) && !read.verify(&password("x")));
+        let anew = read.anew(&password("Tr0ub4dor&3"), CHEAP, &[7; 32]).unwrap();
+        assert!(has_keys(&anew.encode()) && !anew.wants_password() && anew.closed == closed);
+        assert!(anew.verify(&password("Tr0ub4dor&3")) && !anew.verify(&password("x")));
     }
 
     #[test]

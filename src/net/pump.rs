@@ -23,7 +23,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_lite::future::or;
@@ -72,6 +72,17 @@ pub trait Door {
 
     /// A place among the handshakes under way, given back when dropped; `None`: this address has too many (A093).
     fn handshake_place(&self, peer: Peer) -> Option<Guest>;
+
+    /// True if the conversation is to end: whoever logged in may not be here any more. It is told so between commands.
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    /// Ready when it is. Asked while the peer is silent.
+    fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = cx;
+        Poll::Pending
+    }
 
     /// Resolves when something happened elsewhere that the session may want told. Waited for only while the session
     /// [wants news](Session::wants_news), and dropped when the peer speaks first.
@@ -204,6 +215,13 @@ impl<D: Door> Talk<'_, D> {
                 Step::Go => {}
                 end => return Ok(end),
             }
+            let over = self.door.is_over();
+            if over {
+                match Box::pin(self.step_input(wire, Input::Over)).await? {
+                    Step::Go => {}
+                    end => return Ok(end),
+                }
+            }
             wire.flush().await?;
             spare::give(std::mem::take(&mut wire.out));
             spare::give(std::mem::take(&mut self.out.reply));
@@ -216,10 +234,15 @@ impl<D: Door> Talk<'_, D> {
                 })
                 .await
             } else {
-                Some(wire.recv().await)
+                // Who was told and is in the middle of something goes on with it.
+                let ended = poll_fn(|cx| if over { Poll::Pending } else { self.door.poll_over(cx).map(|()| None) });
+                or(async { Some(wire.recv().await) }, ended).await
             };
             (wire.out, self.out.reply) = (spare::take(), spare::take());
             let Some(received) = heard else {
+                if self.door.is_over() {
+                    continue;
+                }
                 match Box::pin(self.step_input(wire, Input::News)).await? {
                     Step::Go => continue,
                     end => return Ok(end),

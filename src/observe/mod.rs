@@ -218,25 +218,25 @@ mod tests {
     fn a_thread_counts_for_the_shard_it_stands_on() {
         std::thread::spawn(|| {
             stand_on(Some(901));
-            add(Counter::Logins, 2);
+            add(Counter::LoginsPlain, 2);
             let guard = present(Gauge::OpenImap);
             stand_on(Some(902));
-            count(Counter::Logins);
+            count(Counter::LoginsPlain);
             record(Measure::CommitBytes, 1);
-            assert_eq!((figures().counter(Counter::Logins), figures().gauge(Gauge::OpenImap)), (1, 0));
+            assert_eq!((figures().counter(Counter::LoginsPlain), figures().gauge(Gauge::OpenImap)), (1, 0));
             drop(guard);
             let two = figures();
             stand_on(Some(901));
             let mut one = figures();
             assert_eq!(
-                (one.counter(Counter::Logins), one.gauge(Gauge::OpenImap)),
+                (one.counter(Counter::LoginsPlain), one.gauge(Gauge::OpenImap)),
                 (2, 0),
                 "the guard left its own row"
             );
             assert_eq!(one.tally(Measure::CommitBytes).count(), 0);
             one.add(&two);
-            assert_eq!((one.counter(Counter::Logins), one.tally(Measure::CommitBytes).count()), (3, 1));
-            assert_eq!(here(Counter::Logins), 3);
+            assert_eq!((one.counter(Counter::LoginsPlain), one.tally(Measure::CommitBytes).count()), (3, 1));
+            assert_eq!(here(Counter::LoginsPlain), 3);
         })
         .join()
         .expect("its assertions hold");

@@ -118,8 +118,23 @@ families! {
         "transfers_gap_total", "Loads refused because the other volume misses transfers before them" => TransfersGap {};
         "side_jobs_total", "Jobs given to the side pool" => SideJobs {};
         "side_full_total", "Jobs refused because the side pool's queue was full" => SideFull {};
-        "logins_total", "Logins that succeeded" => Logins {};
-        "logins_failed_total", "Logins that failed" => LoginsFailed {};
+        "logins_total", "Logins that succeeded, by mechanism; command: LOGIN of IMAP, USER and PASS of POP3" =>
+            LoginsCommand { mechanism: "command" },
+            LoginsPlain { mechanism: "plain" },
+            LoginsLogin { mechanism: "login" },
+            LoginsScram { mechanism: "scram-sha-256" },
+            LoginsScramPlus { mechanism: "scram-sha-256-plus" };
+        "logins_wrong_total", "Logins with a wrong name or password, by mechanism" =>
+            LoginsWrongCommand { mechanism: "command" },
+            LoginsWrongPlain { mechanism: "plain" },
+            LoginsWrongLogin { mechanism: "login" },
+            LoginsWrongScram { mechanism: "scram-sha-256" },
+            LoginsWrongScramPlus { mechanism: "scram-sha-256-plus" };
+        "logins_refused_total", "Logins refused for another reason: the protocol is closed for the account, too many failed a moment \
+            ago, too much is being verified or the account cannot be read now" =>
+            LoginsClosed { reason: "closed" },
+            LoginsTooMany { reason: "too-many" },
+            LoginsNotNow { reason: "not-now" };
         "tls_handshakes_total", "TLS handshakes finished with a full key exchange" =>
             TlsFull13 { version: "TLSv1.3" },
             TlsFull12 { version: "TLSv1.2" };

@@ -1,13 +1,18 @@
-//! Who comes in: a name and a password become an account at its home, or a refusal that tells nothing.
+//! Who comes in: a name and what proves it become an account at its home, or a refusal that tells nothing.
 //!
 //! ```text
-//! name ──► directory ──► secrets from the owner's volume (here, or over the mesh) ──► side pool ──► Here | There
-//!            │         └─ the very password that was right a moment ago: no hash (see `remembered`)
-//!            └─ nobody: the same steps with the secrets of nobody, so that answer and time are the same (A111)
+//! name ──► attempts ──► directory ──► secrets from the owner's volume (here, or over the mesh) ──┬─► side pool ──► Here | There
+//!           │             │                                                                      └ a password that was right a
+//!           │             └─ nobody: the same steps with the secrets of nobody, so that answer     moment ago, an app's, a
+//!           └─ too many failed a moment ago: not now     and time are the same (A111)              proof: no hash
 //! ```
 //!
-//! The password is verified on the accepting shard and wiped; only the account travels. Every login is counted and
-//! leaves one event. The number of passwords being verified is bounded by the side pool's queue: beyond it, [`Login::Busy`].
+//! - The password is verified on the accepting shard and wiped; only the account travels. What follows from it and is not kept yet
+//!   (keys, our own hash in the place of another server's) is made and stored meanwhile: see `anew`.
+//! - A failure is answered after the time that [`attempts`](super::attempts) says. A right password where the account may not log
+//!   in by this protocol is answered as a wrong one; the log says why.
+//! - Every login is counted and leaves one event. The number of passwords being verified is bounded by the side pool's queue:
+//!   beyond it, [`Login::Busy`].
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
@@ -23,14 +28,16 @@ use crate::net::Wire;
 use crate::observe::{self, Counter, Measure};
 use crate::proto::contract::Privacy;
 use crate::proto::sasl::scram::{Known, NONCE_BYTES, Proof};
-use crate::proto::sasl::{self, Evidence};
+use crate::proto::sasl::{self, By, Evidence, Speaker};
 use crate::shard::{self, MeshError, Moment, ShardId, SideError};
 
 /// A login name, octets: local part, `@` and domain (RFC 5321 §4.5.3.1). Longer names are nobody's.
 pub const LOGIN_NAME_BYTES_MAX: usize = 64 + 1 + 255;
+/// Answers that must not tell what they took come on a grid of this, milliseconds.
+const GRID_MS: u64 = 10;
 
-/// Answers about keys come no sooner than this, milliseconds.
-const KEYS_MS: u64 = 10;
+/// No account has this id.
+const NOBODY: AccountId = AccountId(u64::MAX);
 
 /// How a login ended.
 pub enum Login {
@@ -40,9 +47,21 @@ pub enum Login {
     There(ShardId, Arrival),
     /// Wrong name or wrong password; which of them is not said.
     Wrong,
+    /// Too many logins failed: come back later.
+    TooMany,
     /// Too many passwords are being verified: come back later.
     Busy,
     /// The account's volume, or the directory, cannot be asked now: come back later.
+    Unavailable,
+}
+
+/// What SCRAM is told of a name.
+pub enum Keys {
+    /// Its keys, or those of nobody.
+    Known(Box<Known>),
+    /// Too many logins failed: come back later.
+    TooMany,
+    /// Come back later.
     Unavailable,
 }
 
@@ -54,126 +73,219 @@ enum Unasked {
     Unreadable,
 }
 
+/// Who proved to be who, or why not.
+enum Verdict {
+    /// It is: with the password of an account, if it was seen.
+    Right(Home),
+    /// It is, and may not log in by this protocol.
+    Closed,
+    Wrong,
+    TooMany,
+    Busy,
+    Unavailable,
+}
+
+impl Verdict {
+    fn word(&self) -> &'static str {
+        match self {
+            Verdict::Right(_) => "ok",
+            Verdict::Closed => "closed",
+            Verdict::Wrong => "wrong",
+            Verdict::TooMany => "too-many",
+            Verdict::Busy => "busy",
+            Verdict::Unavailable => "unavailable",
+        }
+    }
+}
+
 impl Office {
-    /// What SCRAM needs to know of a name: its keys, or those of nobody. `None`: not now.
+    /// What SCRAM needs to know of a name.
     ///
-    /// Answered no sooner than [`KEYS_MS`] after it was asked: an account that has to be read must not be told by the time it
-    /// takes from one that is not there (A111).
-    pub async fn keys(self: &Rc<Self>, wire: &Wire, name: &[u8]) -> Option<Box<Known>> {
-        let name = self.full_name(name);
+    /// Answered on a grid of [`GRID_MS`]: an account that has to be read must not be told by the time it takes from one that is
+    /// not there (A111).
+    pub async fn keys(self: &Rc<Self>, wire: &Wire, name: &[u8]) -> Keys {
         let began = shard::now();
-        let found = match self.look_up(&name) {
-            Found::Home(home) => Some(home),
-            Found::NotYetKnown if !self.directory(|d| d.complete(self.volume_count().into())) => return None,
-            Found::Elsewhere | Found::Nobody | Found::NotYetKnown => None,
-        };
+        let name = self.full_name(name);
+        if !self.may_try(wire, &name) {
+            return Keys::TooMany;
+        }
+        let Ok(found) = self.home_or_nobody(&name) else { return Keys::Unavailable };
         let asked = found.unwrap_or_else(|| self.home_of_nobody(&name));
-        let encoded = self.secrets_of(asked).await.ok()?;
+        let Ok(encoded) = self.secrets_of(asked).await else { return Keys::Unavailable };
         let nobody = secrets::keys_of_nobody(self.secret().as_slice(), &name);
         let own = encoded.and_then(|encoded| Secrets::decode(&encoded).ok()).and_then(|secrets| secrets.scram);
         let mut nonce = [0; NONCE_BYTES];
         shard::random(&mut nonce);
         let known = Known { keys: own.unwrap_or(nobody), nonce, binding: wire.binding() };
-        not_before(began, KEYS_MS).await;
-        Some(Box::new(known))
+        on_the_grid(began).await;
+        Keys::Known(Box::new(known))
     }
 
-    /// Verifies a name and password. `name`: `user@domain` in any case, or `user` alone while there is exactly one domain.
-    /// `wire`: where they came from. The event says whether they came by TLS (A013).
-    pub async fn login(self: &Rc<Self>, wire: &Wire, login: sasl::Login) -> Login {
-        let (peer, tls) = (wire.peer(), wire.privacy() == Privacy::Tls);
-        let name = self.full_name(&login.name);
-        let began = shard::now();
-        let login = match login.evidence {
-            Evidence::Password(password) => self.verified(&name, password).await,
-            Evidence::Proof(proof) => {
-                let login = self.proven(&name, &proof).await;
-                not_before(began, KEYS_MS).await;
-                login
+    /// Verifies who somebody is. His name: `user@domain` in any case, or `user` alone while there is exactly one domain.
+    /// `wire`: where it comes from. The event says whether it came by TLS (A013).
+    pub async fn login(self: &Rc<Self>, wire: &Wire, speaker: Speaker, login: sasl::Login) -> Login {
+        let (peer, tls, began) = (wire.peer(), wire.privacy() == Privacy::Tls, shard::now());
+        let sasl::Login { name, by, evidence } = login;
+        let name = self.full_name(&name);
+        let mut app = None;
+        let verdict = if !self.may_try(wire, &name) {
+            Verdict::TooMany
+        } else {
+            match evidence {
+                Evidence::Password(password) => self.verified(&name, speaker, password, &mut app).await,
+                Evidence::Proof(proof) => self.proven(&name, speaker, &proof).await,
             }
         };
         observe::took(Measure::Login, shard::now().since(began));
-        let outcome = match &login {
-            Login::Here(_) | Login::There(..) => "ok",
-            Login::Wrong => "wrong",
-            Login::Busy => "busy",
-            Login::Unavailable => "unavailable",
-        };
-        if outcome == "ok" {
-            observe::count(Counter::Logins);
-            tracing::info!(target: "login", outcome, account = %name, %peer, tls);
-        } else {
-            observe::count(Counter::LoginsFailed);
-            tracing::warn!(target: "login", outcome, account = %name, %peer, tls);
+        observe::count(counter(by, &verdict));
+        let (outcome, mechanism, protocol) = (verdict.word(), word(by), super::sessions::word(speaker));
+        let account = &*name;
+        match &verdict {
+            Verdict::Right(_) => {
+                tracing::info!(target: "login", outcome, account, %peer, tls, protocol, mechanism, app);
+            }
+            // Many come of these, and each says the same.
+            Verdict::TooMany if !self.may_complain() => {}
+            _ => tracing::warn!(target: "login", outcome, account, %peer, tls, protocol, mechanism),
         }
-        login
+        let address = self.census.key(peer, &self.settings.exempt_networks);
+        match verdict {
+            Verdict::Right(home) => {
+                address.iter().for_each(|address| self.attempts.succeeded(shard::now(), *address, &name));
+                self.at_home(&name, home, began)
+            }
+            Verdict::Closed | Verdict::Wrong => {
+                let delay = address.map(|address| self.attempts.failed(shard::now(), address, &name));
+                match delay {
+                    Some(delay) => not_before(began, delay).await,
+                    None => on_the_grid(began).await,
+                }
+                Login::Wrong
+            }
+            Verdict::TooMany => Login::TooMany,
+            Verdict::Busy => Login::Busy,
+            Verdict::Unavailable => Login::Unavailable,
+        }
+    }
+
+    fn may_try(&self, wire: &Wire, name: &str) -> bool {
+        let address = self.census.key(wire.peer(), &self.settings.exempt_networks);
+        address.is_none_or(|address| self.attempts.may_try(shard::now(), address, name))
+    }
+
+    /// Where a name lives. `Ok(None)`: it is nobody's.
+    fn home_or_nobody(&self, name: &str) -> Result<Option<Home>, Verdict> {
+        match self.directory(|d| d.find(name, self.volume_count().into())) {
+            Found::Home(home) => Ok(Some(home)),
+            Found::Elsewhere | Found::Nobody => Ok(None),
+            // Lost, or never there: one wrong login is like the other, whatever the disk has lost (A111).
+            Found::NotYetKnown if self.directory(|d| d.complete(self.volume_count().into())) => Ok(None),
+            Found::NotYetKnown => Err(Verdict::Unavailable),
+        }
     }
 
     /// The proof was held against keys; are they those of this account still?
-    async fn proven(self: &Rc<Self>, name: &str, proof: &Proof) -> Login {
-        let home = match self.look_up(name) {
-            Found::Home(home) => Some(home),
-            Found::Elsewhere | Found::Nobody | Found::NotYetKnown => None,
+    async fn proven(self: &Rc<Self>, name: &str, speaker: Speaker, proof: &Proof) -> Verdict {
+        let home = match self.home_or_nobody(name) {
+            Ok(home) => home,
+            Err(verdict) => return verdict,
         };
         let asked = home.unwrap_or_else(|| self.home_of_nobody(name));
         let encoded = match self.secrets_of(asked).await {
             Ok(encoded) => encoded,
-            Err(Unasked::Busy) => return Login::Busy,
-            Err(Unasked::Unreadable) => return Login::Unavailable,
+            Err(Unasked::Busy) => return Verdict::Busy,
+            Err(Unasked::Unreadable) => return Verdict::Unavailable,
         };
-        let keys = encoded.and_then(|encoded| Secrets::decode(&encoded).ok()).and_then(|secrets| secrets.scram);
-        match (home, keys) {
-            (Some(home), Some(keys)) if proof.holds && keys.stored_key == proof.stored_key => self.at_home(name, home),
-            _ => Login::Wrong,
+        let own = encoded.and_then(|encoded| Secrets::decode(&encoded).ok());
+        match (home, own) {
+            (Some(home), Some(own))
+                if proof.holds && own.scram.as_ref().is_some_and(|keys| keys.stored_key == proof.stored_key) =>
+            {
+                if own.closed.has(speaker) { Verdict::Closed } else { Verdict::Right(home) }
+            }
+            _ => Verdict::Wrong,
         }
     }
 
-    async fn verified(self: &Rc<Self>, name: &str, password: Zeroizing<Vec<u8>>) -> Login {
+    /// `app`: set to the name of the app password, if it was one.
+    async fn verified(
+        self: &Rc<Self>,
+        name: &str,
+        speaker: Speaker,
+        password: Zeroizing<Vec<u8>>,
+        app: &mut Option<String>,
+    ) -> Verdict {
         // A password that can never have been set is refused without work: this tells nothing about the name.
-        let Ok(password) = Password::parse(password) else { return Login::Wrong };
-        let home = match self.look_up(name) {
-            Found::Home(home) => Some(home),
-            Found::Elsewhere | Found::Nobody => None,
-            // Lost, or never there: one wrong login is like the other, whatever the disk has lost (A111).
-            Found::NotYetKnown if self.directory(|d| d.complete(self.volume_count().into())) => None,
-            Found::NotYetKnown => return Login::Unavailable,
+        let Ok(password) = Password::parse(password) else { return Verdict::Wrong };
+        let home = match self.home_or_nobody(name) {
+            Ok(home) => home,
+            Err(verdict) => return verdict,
         };
         // Nobody's secrets are asked for too, and found by no one: the mesh is crossed as often as for somebody.
         let asked = home.unwrap_or_else(|| self.home_of_nobody(name));
         let encoded = match self.secrets_of(asked).await {
             Ok(encoded) => encoded,
-            Err(Unasked::Busy) => return Login::Busy,
+            Err(Unasked::Busy) => return Verdict::Busy,
             // A password that was not looked at is not wrong.
-            Err(Unasked::Unreadable) => return Login::Unavailable,
+            Err(Unasked::Unreadable) => return Verdict::Unavailable,
         };
-        if let (Some(home), Some(stored)) = (home, &encoded)
-            && self.remembered.knows(home.account, stored, password.as_bytes())
-        {
-            return self.at_home(name, home);
-        }
         let decoded = encoded.as_deref().map(Secrets::decode);
         if let Some(Err(why)) = &decoded {
             tracing::error!(target: "login", account = %name, %why, "set a new password for this account");
         }
-        let own = decoded.and_then(Result::ok);
-        let known = home.is_some() && own.is_some();
-        let secrets = own.unwrap_or_else(|| Secrets::nobody(self.settings.argon2));
-        let verified = shard::side(move || secrets.verify(&password).then_some(password)).await;
-        match (verified, home) {
-            (Ok(Some(password)), Some(home)) if known => {
-                if let Some(stored) = &encoded {
-                    self.remembered.note(home.account, stored, password.as_bytes());
-                }
-                self.at_home(name, home)
+        let cost = self.settings.argon2;
+        // Nobody's take the same way, octet by octet.
+        let (home, stored, own) = match (home, encoded, decoded) {
+            (Some(home), Some(stored), Some(Ok(own))) => (Some(home), stored, own),
+            _ => {
+                let stored = Secrets::nobody(cost).encode();
+                let own = Secrets::decode(&stored).unwrap_or_else(|_| Secrets::nobody(cost));
+                (None, stored, own)
             }
-            (Ok(_), _) => Login::Wrong,
-            (Err(SideError::Full), _) => Login::Busy,
-            (Err(SideError::Panicked), _) => Login::Unavailable,
+        };
+        let account = home.map_or(NOBODY, |home| home.account);
+        let right = |home: Option<Home>, good: bool| match home {
+            Some(home) if good => Verdict::Right(home),
+            Some(_) => Verdict::Closed,
+            None => Verdict::Wrong,
+        };
+        if let (Some(at), Some(home)) = (own.app(&password), home) {
+            let found = &own.apps[at];
+            *app = Some(found.name.clone());
+            let good = found.protocols.has(speaker) && !own.closed.has(speaker);
+            if good {
+                self.note_use(name, home, stored, &own, at);
+            }
+            return right(Some(home), good);
+        }
+        let closed = own.closed.has(speaker);
+        if self.remembered.knows(account, &stored, password.as_bytes()) {
+            return right(home, !closed);
+        }
+        let verified = shard::side(move || {
+            let verified = own.verify(&password);
+            if !verified && own.is_imported() {
+                // A hash of another kind takes another time than nobody's: that one is computed too.
+                std::hint::black_box(Secrets::nobody(cost).verify(&password));
+            }
+            verified.then_some((own, password))
+        });
+        match (verified.await, home) {
+            (Ok(Some((own, password))), Some(home)) => {
+                self.remembered.note(account, &stored, password.as_bytes());
+                if own.wants_password() {
+                    self.make_anew(name, home, stored, own, password);
+                }
+                right(Some(home), !closed)
+            }
+            (Ok(_), _) => Verdict::Wrong,
+            (Err(SideError::Full), _) => Verdict::Busy,
+            (Err(SideError::Panicked), _) => Verdict::Unavailable,
         }
     }
 
-    fn at_home(&self, name: &str, home: Home) -> Login {
-        let arrival = Arrival { volume: home.volume, account: home.account, name: name.to_owned() };
+    fn at_home(&self, name: &str, home: Home, began: Moment) -> Login {
+        let arrival = Arrival { volume: home.volume, account: home.account, name: name.to_owned(), began };
         let owner = self.shard_of(home.volume);
         if owner != shard::id() {
             return Login::There(owner, arrival);
@@ -209,16 +321,12 @@ impl Office {
         }
     }
 
-    fn look_up(&self, name: &str) -> Found {
-        self.directory(|d| d.find(name, self.volume_count().into()))
-    }
-
     fn home_of_nobody(&self, name: &str) -> Home {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
         let volumes = u64::from(self.volume_count().max(1));
         let volume = VolumeId::try_from(hasher.finish() % volumes).unwrap_or(0);
-        Home { volume, account: AccountId(u64::MAX), generation: 0 }
+        Home { volume, account: NOBODY, generation: 0 }
     }
 
     fn full_name(&self, name: &[u8]) -> String {
@@ -233,9 +341,45 @@ impl Office {
     }
 }
 
-/// Waits until so many milliseconds have passed.
-async fn not_before(began: Moment, ms: u64) {
-    let left = Duration::from_millis(ms).saturating_sub(shard::now().since(began));
+/// The word in the log.
+fn word(by: By) -> &'static str {
+    match by {
+        By::Command => "command",
+        By::Plain => "plain",
+        By::Login => "login",
+        By::Scram => "scram-sha-256",
+        By::ScramPlus => "scram-sha-256-plus",
+    }
+}
+
+fn counter(by: By, verdict: &Verdict) -> Counter {
+    match (verdict, by) {
+        (Verdict::Right(_), By::Command) => Counter::LoginsCommand,
+        (Verdict::Right(_), By::Plain) => Counter::LoginsPlain,
+        (Verdict::Right(_), By::Login) => Counter::LoginsLogin,
+        (Verdict::Right(_), By::Scram) => Counter::LoginsScram,
+        (Verdict::Right(_), By::ScramPlus) => Counter::LoginsScramPlus,
+        (Verdict::Wrong, By::Command) => Counter::LoginsWrongCommand,
+        (Verdict::Wrong, By::Plain) => Counter::LoginsWrongPlain,
+        (Verdict::Wrong, By::Login) => Counter::LoginsWrongLogin,
+        (Verdict::Wrong, By::Scram) => Counter::LoginsWrongScram,
+        (Verdict::Wrong, By::ScramPlus) => Counter::LoginsWrongScramPlus,
+        (Verdict::Closed, _) => Counter::LoginsClosed,
+        (Verdict::TooMany, _) => Counter::LoginsTooMany,
+        (Verdict::Busy | Verdict::Unavailable, _) => Counter::LoginsNotNow,
+    }
+}
+
+/// Waits until a multiple of [`GRID_MS`] has passed.
+async fn on_the_grid(began: Moment) {
+    let grid = Duration::from_millis(GRID_MS);
+    let steps = shard::now().since(began).as_millis() / u128::from(GRID_MS) + 1;
+    not_before(began, grid.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))).await;
+}
+
+/// Waits until so much time has passed.
+async fn not_before(began: Moment, time: Duration) {
+    let left = time.saturating_sub(shard::now().since(began));
     if !left.is_zero() {
         shard::sleep(left).await;
     }

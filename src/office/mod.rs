@@ -20,7 +20,10 @@ use crate::net::census::Cidr;
 use crate::net::{Acceptors, Admission, Census, Guest};
 use crate::shard::{self, Disk, Mesh, MeshError, Peer, ShardId};
 
+pub mod anew;
+pub mod attempts;
 pub mod login;
+pub mod sessions;
 pub mod remembered;
 pub mod charge;
 pub mod couriers;
@@ -41,7 +44,7 @@ pub use charge::{BodyCharge, Budget};
 pub use couriers::Couriers;
 pub use doors::Doors;
 pub use expected::{Expected, Expecting};
-pub use login::Login;
+pub use login::{Keys, Login};
 use remembered::Remembered;
 pub use uploads::{Incoming, Uploads};
 pub use words::{Arrival, Copy, Deliver, Deliverable, Reply, Request, Visitor};
@@ -124,6 +127,12 @@ pub struct Office {
     pub filters: Filters,
     /// Passwords that were right a moment ago.
     remembered: Remembered,
+    /// Logins that failed a moment ago.
+    attempts: attempts::Attempts,
+    /// Accounts of which something is made anew.
+    anew: anew::Anew,
+    /// Who is logged in on this shard.
+    pub sessions: sessions::Sessions,
     /// What keys of nobody are made of: the store's own number, which nobody outside is told.
     secret: Cell<[u8; 16]>,
     /// Handshakes under way on this shard.
@@ -162,6 +171,8 @@ pub struct Resident {
     pub account: AccountId,
     /// `user@domain`.
     pub name: Rc<str>,
+    /// When the login began.
+    pub began: shard::Moment,
 }
 
 impl Resident {
@@ -179,6 +190,12 @@ impl Resident {
     }
 }
 
+fn seed() -> u64 {
+    let mut seed = [0; 8];
+    shard::random(&mut seed);
+    u64::from_le_bytes(seed)
+}
+
 impl Office {
     /// An office without volumes. `volume_count`: volumes of the store; `shard_count`: offices there are.
     #[must_use]
@@ -189,6 +206,9 @@ impl Office {
             resolver: Resolver::new(settings.dns.clone()),
             filters: Filters::new(settings.filter.clone()),
             remembered: Remembered::for_s(settings.remember_s),
+            attempts: attempts::Attempts::with_seed(seed()),
+            anew: anew::Anew::default(),
+            sessions: sessions::Sessions::default(),
             secret: Cell::default(),
             handshakes: Census::new(settings.connections_max, limits::HANDSHAKES_PER_ADDRESS_MAX),
             settings,
@@ -381,7 +401,7 @@ impl Office {
     #[must_use]
     pub fn resident(&self, arrival: &Arrival) -> Option<Resident> {
         let volume = self.volume(arrival.volume)?;
-        Some(Resident { volume, account: arrival.account, name: arrival.name.as_str().into() })
+        Some(Resident { volume, account: arrival.account, name: arrival.name.as_str().into(), began: arrival.began })
     }
 
     /// True if the volume failed: known at once of the volumes here, within seconds of the others.

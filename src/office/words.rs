@@ -7,10 +7,12 @@ use ringpost_storage::{
 
 use super::uploads::{Part, PutAway};
 use crate::directory::Change;
+use crate::directory::secrets::Protocols;
 use crate::filter::greylist;
 use crate::net::Unwired;
 use crate::observe::Figures;
 use crate::office::jobs::Job;
+use crate::office::sessions::SessionView;
 use crate::office::tools;
 use crate::shard::Moment;
 
@@ -142,6 +144,8 @@ pub struct Arrival {
     pub account: AccountId,
     /// `user@domain`.
     pub name: String,
+    /// When its login began.
+    pub began: Moment,
 }
 
 /// A logged-in connection handed to the owner's shard, with its ask still out.
@@ -189,6 +193,17 @@ pub enum Deed {
         secrets: Vec<u8>,
         /// What it may keep if it is made.
         limits: Limits,
+    },
+    /// Other secrets for an account that is there, if they are still what they were: else it is refused as busy.
+    ReplaceSecrets {
+        /// Its id.
+        account: AccountId,
+        /// `user@domain`.
+        name: String,
+        /// Encoded, as they were read.
+        was: Vec<u8>,
+        /// Encoded, as they are to be.
+        secrets: Vec<u8>,
     },
     /// As [`ringpost_storage::Op::SetLimits`].
     SetLimits(AccountId, Limits),
@@ -268,6 +283,18 @@ pub enum Request {
         volume: VolumeId,
         /// Its id.
         account: AccountId,
+    },
+    /// Who is logged in there.
+    Sessions {
+        /// As this account alone.
+        account: Option<String>,
+    },
+    /// End the sessions of an account.
+    EndSessions {
+        /// Whose.
+        account: String,
+        /// By these protocols.
+        protocols: Protocols,
     },
     /// What an account keeps and may keep.
     Quota {
@@ -390,6 +417,10 @@ pub enum Reply {
     Put(PutAway),
     /// To `Secrets`: `None` when the account is gone or its volume is not here.
     Secrets(Option<Vec<u8>>),
+    /// To `Sessions`.
+    Sessions(Vec<SessionView>),
+    /// To `EndSessions`: how many there were.
+    SessionsEnded(usize),
     /// To `Quota`: `None` when the account is gone or its volume is not here.
     Quota(Option<Quota>),
     /// To `Folder`: INBOX where it has none of that name.

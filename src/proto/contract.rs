@@ -37,6 +37,8 @@ pub enum Input<'a, Answer> {
     },
     /// Something happened elsewhere that this conversation may want told. Only while [`Session::wants_news`].
     News,
+    /// We want this conversation to end: between two commands it says its farewell and closes, elsewhere it does not hear.
+    Over,
     /// The peer was silent longer, or sent more slowly, than [`Session::patience`] allows. The conversation is over, unless it
     /// [wants news](Session::wants_news) and has not said otherwise.
     Timeout,

@@ -16,9 +16,11 @@ use crate::net::Guest;
 use crate::net::pump::{Door, Ended, First, pump};
 use crate::net::wire::Wire;
 use crate::observe::{self, Counter, Measure, Present};
+use crate::office::sessions::Presence;
 use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Request, Resident, Visitor};
 use crate::proto::contract::Session;
+use crate::proto::sasl::Speaker;
 use crate::serve::{Protocol, imap, place, pop3, refuse};
 use crate::shard::{self, Moment};
 
@@ -29,9 +31,11 @@ type Answer<D> = <<D as Door>::Session as Session>::Answer;
 pub(super) trait Traveller: Door {
     /// Its protocol.
     const PROTOCOL: Protocol;
+    /// The same, where logins are meant.
+    const SPEAKER: Speaker;
 
-    /// A door in this office. `who`: who logged in, if they live here.
-    fn open(office: Rc<Office>, who: Option<Resident>) -> Self;
+    /// A door in this office. `who`: who logged in, if they live here; `presence`: while they are.
+    fn open(office: Rc<Office>, who: Option<Resident>, presence: Option<Box<Presence>>) -> Self;
 
     /// Who logged in and lives elsewhere; taken once, after [`Next::HandOff`](crate::net::Next::HandOff).
     fn leaving(&mut self) -> Arrival;
@@ -58,7 +62,8 @@ pub(super) fn receive(office: Rc<Office>, visitor: Visitor) {
     let Visitor { stream, decided, held, arrival, talk } = visitor;
     observe::count(Counter::HandoffsIn);
     let wire = Box::new(stream.attach());
-    let visit = Visit { decided, held, arrival };
+    // Boxed: what a task begins with takes its room for as long as it lasts.
+    let visit = Box::new(Visit { decided, held, arrival });
     match talk {
         Talk::Pop3(session) => welcome::<pop3::Door>(office, wire, session, visit),
         Talk::Imap(session) => welcome::<imap::Door>(office, wire, session, visit),
@@ -72,7 +77,7 @@ pub(super) struct Visit {
     arrival: Arrival,
 }
 
-fn welcome<D: Traveller + 'static>(office: Rc<Office>, wire: Box<Wire>, session: Box<D::Session>, visit: Visit) {
+fn welcome<D: Traveller + 'static>(office: Rc<Office>, wire: Box<Wire>, session: Box<D::Session>, visit: Box<Visit>) {
     match place(&office, D::PROTOCOL, wire.peer()) {
         Ok(guest) => shard::spawn(D::PROTOCOL.word(), go_on::<D>(office, wire, guest, session, visit)),
         Err(text) => shard::spawn("refusal", refuse(*wire, text)),
@@ -84,10 +89,12 @@ pub(super) async fn go_on<D: Traveller>(
     wire: Box<Wire>,
     guest: (Guest, Present),
     session: Box<D::Session>,
-    visit: Visit,
+    visit: Box<Visit>,
 ) {
-    let Visit { decided, held, arrival } = visit;
+    let Visit { decided, held, arrival } = *visit;
     let who = office.resident(&arrival);
+    // What is left of it would be memory of this connection.
+    drop(arrival);
     let answer = Box::new(Box::pin(D::answer_to_login(who.as_ref())).await);
     observe::took(Measure::Handoff, shard::now().since(decided));
     talk::<D>(office, wire, session, who, First::Middle { held, answer }).await;
@@ -102,7 +109,8 @@ async fn talk<D: Traveller>(
     mut first: First<Answer<D>>,
 ) {
     let peer = wire.peer();
-    let mut door = D::open(office.clone(), who);
+    let presence = who.as_ref().map(|who| office.sessions.enter(&wire, D::SPEAKER, &who.name, who.began).into());
+    let mut door = D::open(office.clone(), who, presence);
     loop {
         let Ended::HandOff { to, decided, stream, held, session: asking } = pump(wire, session, &mut door, first).await
         else {

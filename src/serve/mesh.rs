@@ -58,6 +58,10 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             office.secrets(volume, account).await.map_or(Reply::Unreadable, Reply::Secrets)
         }
         Request::Greylist(asked) => Reply::Greylisted(office.filters.ask_greylist(asked)),
+        Request::Sessions { account } => Reply::Sessions(office.sessions.list(account.as_deref())),
+        Request::EndSessions { account, protocols } => {
+            Reply::SessionsEnded(office.sessions.end(&account, protocols, shard::now()))
+        }
         Request::Hear(change) => {
             office.hear(change);
             Reply::Done

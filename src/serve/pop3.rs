@@ -12,6 +12,7 @@
 //!   [`COMMIT_DEADLINE_S`](crate::limits::COMMIT_DEADLINE_S) at the latest, the connection closes without a verdict (A056).
 
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use ringpost_storage::{MailboxId, Op, ReadError, Transaction};
 
@@ -23,10 +24,12 @@ use crate::net::pump::{Door as PumpDoor, Next};
 use crate::net::wire::Wire;
 use crate::observe::{self, Counter, Ledger};
 use crate::office::durable::{Undone, make_durable};
+use crate::office::sessions::Presence;
 use crate::office::words::Talk;
-use crate::office::{Arrival, Login, Office, Resident};
+use crate::office::{Arrival, Keys, Login, Office, Resident};
 use crate::proto::contract::Out;
 use crate::proto::pop3::{Answer, Ask, Config, Deletion, Item, LoginFailed, Session};
+use crate::proto::sasl::Speaker;
 use crate::serve::handoff::{self, Traveller};
 use crate::serve::{Doorway, Protocol};
 use crate::shard::{Peer, ShardId};
@@ -49,6 +52,8 @@ pub(super) struct Door {
     office: Rc<Office>,
     /// Who logged in here.
     who: Option<Resident>,
+    /// While they are logged in.
+    presence: Option<Box<Presence>>,
     /// Who logged in and lives elsewhere.
     leaving: Option<Arrival>,
     /// The message that is being read, while it is.
@@ -57,9 +62,10 @@ pub(super) struct Door {
 
 impl Traveller for Door {
     const PROTOCOL: Protocol = Protocol::Pop3;
+    const SPEAKER: Speaker = Speaker::Pop3;
 
-    fn open(office: Rc<Office>, who: Option<Resident>) -> Self {
-        Door { office, who, leaving: None, reader: None }
+    fn open(office: Rc<Office>, who: Option<Resident>, presence: Option<Box<Presence>>) -> Self {
+        Door { office, who, presence, leaving: None, reader: None }
     }
 
     fn leaving(&mut self) -> Arrival {
@@ -99,15 +105,23 @@ impl PumpDoor for Door {
         self.office.handshake_place(peer)
     }
 
+    fn is_over(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.is_over())
+    }
+
+    fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.presence.as_ref().map_or(Poll::Pending, |presence| presence.poll_over(cx))
+    }
+
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
         match ask {
             Ask::Login(login) => {
-                let login = self.office.login(wire, login).await;
-                self.welcome(login).await
+                let login = self.office.login(wire, Speaker::Pop3, login).await;
+                self.welcome(login, wire).await
             }
             Ask::Keys(name) => Next::Answer(match self.office.keys(wire, &name).await {
-                Some(known) => Answer::Keys(known),
-                None => Answer::LoginFailed(LoginFailed::Later),
+                Keys::Known(known) => Answer::Keys(known),
+                Keys::TooMany | Keys::Unavailable => Answer::LoginFailed(LoginFailed::Later),
             }),
             Ask::Room => match wire.relieve().await {
                 Ok(()) => Next::Answer(Answer::Room),
@@ -126,12 +140,16 @@ impl PumpDoor for Door {
 }
 
 impl Door {
-    async fn welcome(&mut self, login: Login) -> Next<Answer> {
+    async fn welcome(&mut self, login: Login, wire: &Wire) -> Next<Answer> {
         match login {
-            Login::Here(resident) => Next::Answer(snapshot(self.who.insert(resident)).await),
+            Login::Here(resident) => {
+                let Resident { name, began, .. } = &resident;
+                self.presence = Some(self.office.sessions.enter(wire, Speaker::Pop3, name, *began).into());
+                Next::Answer(snapshot(self.who.insert(resident)).await)
+            }
             Login::There(to, arrival) => self.send_on(to, arrival),
             Login::Wrong => Next::Answer(Answer::LoginFailed(LoginFailed::Wrong)),
-            Login::Busy | Login::Unavailable => Next::Answer(Answer::LoginFailed(LoginFailed::Later)),
+            Login::TooMany | Login::Busy | Login::Unavailable => Next::Answer(Answer::LoginFailed(LoginFailed::Later)),
         }
     }
 
@@ -144,7 +162,7 @@ impl Door {
         let begun = self.reader.take();
         let who = self.resident();
         let Ok(_held) = who.load().await else { return Answer::Unreadable };
-        let Resident { volume, account, name } = who;
+        let Resident { volume, account, name, .. } = who;
         let found = volume.mailbox(*account, MailboxId::INBOX, |mailbox| mailbox.by_uid(uid).cloned());
         let Some(message) = found.flatten() else { return Answer::Gone };
         if offset == 0 {
@@ -173,7 +191,7 @@ impl Door {
     async fn delete(&self, uids: Vec<u32>, wire: &Wire) -> Option<Deletion> {
         let who = self.resident();
         let Ok(_held) = who.load().await else { return Some(Deletion::NotDone) };
-        let Resident { volume, account, name } = who;
+        let Resident { volume, account, name, .. } = who;
         let peer = wire.peer();
         let count = uids.len();
         let op = Op::Expunge { account: *account, mailbox: MailboxId::INBOX, uids };

@@ -14,6 +14,7 @@ mod policy;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use each::Each;
 use ringpost_storage::MailboxId;
@@ -29,9 +30,10 @@ use crate::net::census::listed;
 use crate::net::{Admission, Door, First, Guest, Next, Wire, pump};
 use crate::observe::{self, Counter, Ledger, Measure};
 use crate::office::quota::{self, OverQuota};
+use crate::office::sessions::Presence;
 use crate::office::{self, Expecting, Office, folder};
 use crate::proto::contract::Out;
-use crate::proto::sasl::Login;
+use crate::proto::sasl::{Login, Speaker};
 use crate::proto::smtp::{Answer, Ask, BareNewline, Config, Helo, Reply, Role, Session, Word};
 use crate::route::{Nowhere, Route, Target, route};
 use crate::serve::{Doorway, Service, TlsMode};
@@ -68,6 +70,7 @@ pub(super) fn serve(office: Rc<Office>, door: &Doorway, mut wire: Box<Wire>) -> 
         peer: wire.peer(),
         office,
         account: None,
+        presence: None,
         sender: None,
         utf8: false,
         announced: None,
@@ -92,6 +95,8 @@ struct SmtpDoor {
     peer: Peer,
     /// Who logged in: `user@domain`.
     account: Option<Box<str>>,
+    /// While they are logged in.
+    presence: Option<Box<Presence>>,
     sender: Option<ReversePath>,
     /// SMTPUTF8 was declared.
     utf8: bool,
@@ -150,12 +155,21 @@ impl Door for SmtpDoor {
         self.office.handshake_place(peer)
     }
 
+    fn is_over(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.is_over())
+    }
+
+    fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.presence.as_ref().map_or(Poll::Pending, |presence| presence.poll_over(cx))
+    }
+
     async fn answer(&mut self, ask: Ask, wire: &mut Wire) -> Next<Answer> {
         Next::Answer(match ask {
             Ask::Login(login) => self.login(login, wire).await,
             Ask::Keys(name) => match self.office.keys(wire, &name).await {
-                Some(known) => Answer::Keys(known),
-                None => Answer::No(Word::LoginLater.reply()),
+                office::Keys::Known(known) => Answer::Keys(known),
+                office::Keys::TooMany => Answer::No(Word::TooManyLogins.reply()),
+                office::Keys::Unavailable => Answer::No(Word::LoginLater.reply()),
             },
             Ask::Client { address, port } => self.client(address, port, wire),
             Ask::Mail { helo, sender, size, utf8, .. } => self.mail(&helo, sender, size, utf8).await,
@@ -188,12 +202,14 @@ impl SmtpDoor {
 
     /// The letters of an account that lives on another shard are taken here all the same.
     async fn login(&mut self, login: Login, wire: &Wire) -> Answer {
-        let name = match self.office.login(wire, login).await {
-            office::Login::Here(resident) => (*resident.name).into(),
-            office::Login::There(_, arrival) => arrival.name.into(),
+        let (name, began): (Box<str>, _) = match self.office.login(wire, Speaker::Smtp, login).await {
+            office::Login::Here(resident) => ((*resident.name).into(), resident.began),
+            office::Login::There(_, arrival) => (arrival.name.into(), arrival.began),
+            office::Login::TooMany => return Answer::No(Word::TooManyLogins.reply()),
             office::Login::Wrong => return Answer::No(Word::BadLogin.reply()),
             office::Login::Busy | office::Login::Unavailable => return Answer::No(Word::LoginLater.reply()),
         };
+        self.presence = Some(self.office.sessions.enter(wire, Speaker::Smtp, &name, began).into());
         self.account = Some(name);
         Answer::Yes
     }

@@ -185,6 +185,16 @@ fn neomutt_reads_flags_saves_and_sends() {
 }
 
 #[test]
+fn msmtp_hands_in_letters_by_every_mechanism() {
+    desk::job("msmtp.py", &["msmtp"]);
+}
+
+#[test]
+fn gsasl_logs_in_by_every_mechanism() {
+    desk::job("scram.py", &["gsasl"]);
+}
+
+#[test]
 fn curl_sends_and_reads_over_tls() {
     desk::job("curl.py", &["curl"]);
 }

@@ -43,7 +43,7 @@ fn a_letter_goes_in_and_out_under_tls_by_every_door() {
 
     let mut talk = Talk::private(house.door(2465), &house);
     talk.reply();
-    assert!(talk.ask("EHLO client.test", "250").contains("AUTH PLAIN LOGIN"));
+    assert!(talk.ask("EHLO client.test", "250").contains("AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 PLAIN LOGIN"));
     let (name, password) = (STANDARD.encode(ALICE), STANDARD.encode(&alice));
     hand_in(talk, &["AUTH LOGIN", &name, &password], BOB, "two");
 

@@ -113,7 +113,7 @@ fn to(mailbox: MailboxId) -> Away {
 
 async fn shift(office: &Rc<Office>, uids: &[u32], to: &Away, hide: bool) -> Result<Arrived, String> {
     let volume = office.volume(0).expect("it is here");
-    let alice = Resident { volume, account: ALICE, name: "x".into() };
+    let alice = Resident { volume, account: ALICE, name: "x".into(), began: ringpost::shard::now() };
     let done = copy_away(office, (&alice, 0), MailboxId::INBOX, uids, to, hide).await;
     done.map_err(|why| why.to_string())
 }

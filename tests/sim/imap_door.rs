@@ -98,7 +98,7 @@ pub fn with_node(story: impl AsyncFnOnce()) {
     let world = World::new(7);
     node::carry_out(&world, true, Request::DomainAdd { domain: node::DOMAIN.to_owned() });
     let people = node::accounts();
-    let new = people.iter().map(|a| NewAccount { address: a.name.clone(), password: Some(Secret::from(&*a.password)) });
+    let new = people.iter().map(|a| NewAccount::with(a.name.clone(), Some(Secret::from(&*a.password))));
     node::carry_out(&world, false, Request::AccountAdd { accounts: new.collect() });
     node::start(&world, false, None);
     world.run_until(story());

@@ -107,7 +107,7 @@ pub fn settle(world: &World, shards: u16, plan: &Node) {
     let new = Node { found: true, ..plan.clone() };
     carry_out_as(world, shards, &new, Request::DomainAdd { domain: DOMAIN.to_owned() });
     let secret = |a: &Account| Some(Secret::from(&*a.password));
-    let accounts = accounts().iter().map(|a| NewAccount { address: a.name.clone(), password: secret(a) }).collect();
+    let accounts = accounts().iter().map(|a| NewAccount::with(a.name.clone(), secret(a))).collect();
     carry_out_as(world, shards, plan, Request::AccountAdd { accounts });
 }
 

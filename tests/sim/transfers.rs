@@ -165,7 +165,7 @@ fn a_copy_whose_mailbox_went_away_goes_to_the_postmaster_or_is_dropped_and_count
         house.tell(async |house| {
             if with_postmaster {
                 let address = format!("postmaster@{DOMAIN}");
-                let accounts = vec![NewAccount { address, password: secret("postmaster") }];
+                let accounts = vec![NewAccount::with(address, secret("postmaster"))];
                 house.while_stopped(Request::AccountAdd { accounts }).await;
             }
             house.disk(1).set_free_bytes(0);

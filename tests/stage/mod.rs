@@ -114,6 +114,8 @@ pub enum Event {
     Timeout,
     Eof,
     TlsReady,
+    /// The conversation is to end.
+    Over,
     /// Something happened elsewhere; the pump says so only to a session that wants news.
     News,
     /// An answer that nobody asked for, or not this one.
@@ -170,6 +172,7 @@ impl<W: World> Player<W> {
             Event::Bytes(bytes) => self.bytes(bytes),
             Event::Timeout => self.input(Input::Timeout),
             Event::Eof => self.input(Input::Eof),
+            Event::Over => self.input(Input::Over),
             Event::TlsReady => self.input(Input::TlsReady { binds: false }),
             Event::News => self.news(),
             Event::Stray(n) => self.input(Input::Answer(W::stray(*n))),

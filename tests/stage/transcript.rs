@@ -5,6 +5,7 @@
 //!   C: NOOP                        the client says NOOP and CRLF
 //!   c: NO                          the client says two octets
 //!   T:      E:      L:      N:     silence, end of input, handshake complete, news
+//!   O:                             the conversation is to end
 //!   S: 250 2.0.0 Ok                the server says a line and CRLF; s: without
 //!   B: Subject: x                  a line of a message as it is handed in; b: without CRLF
 //!   Q: Rcpt { … }                  an ask; shown only in files that have Q: lines
@@ -67,7 +68,7 @@ impl Transcript {
                     let (key, value) = rest.split_once(' ').expect("K: setting value");
                     transcript.settings.insert(key.to_owned(), value.to_owned());
                 }
-                "A" | "C" | "c" | "T" | "E" | "L" | "N" => {
+                "A" | "C" | "c" | "T" | "E" | "L" | "N" | "O" => {
                     let block = transcript.block_for_client();
                     if kind == "A" {
                         block.answers.push(rest.to_owned());
@@ -194,6 +195,7 @@ impl Block {
             "T" => self.events.push(Event::Timeout),
             "E" => self.events.push(Event::Eof),
             "L" => self.events.push(Event::TlsReady),
+            "O" => self.events.push(Event::Over),
             "N" => self.events.push(Event::News),
             _ => {
                 let mut bytes = octets(rest);
@@ -288,7 +290,7 @@ fn updated(text: &str, heard: &[Vec<String>]) -> String {
                 }
                 continue;
             }
-            "C" | "c" | "T" | "E" | "L" | "N" | "A" => {
+            "C" | "c" | "T" | "E" | "L" | "N" | "O" | "A" => {
                 if !spoken && !listening {
                     blocks.next().into_iter().flatten().for_each(|line| out.push_str(&format!("{line}\n")));
                 }

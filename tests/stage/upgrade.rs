@@ -53,7 +53,7 @@ impl contract::Session for Session {
                 out.say("250 done\r\n");
             }
             (State::Handshake, Input::TlsReady { .. }) => self.state = State::Listening,
-            (_, Input::Answer(Done) | Input::TlsReady { .. } | Input::News) => {}
+            (_, Input::Answer(Done) | Input::TlsReady { .. } | Input::News | Input::Over) => {}
             (_, Input::Timeout | Input::Eof) => out.turn = Some(Turn::Close),
         }
         0

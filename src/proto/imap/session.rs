@@ -161,6 +161,10 @@ impl contract::Session for Session {
             Input::Timeout => self.silence(out),
             Input::Eof => self.close(Turn::Close, out),
             Input::News => self.news(out),
+            Input::Over if matches!(self.phase, Phase::Line | Phase::Idle(_) | Phase::Challenge(_)) => {
+                self.bye("This session is ended, log in again", out);
+            }
+            Input::Over => {}
             Input::TlsReady { binds } => self.tls_ready(binds, out),
         }
         0

@@ -534,6 +534,14 @@ impl contract::Session for Session {
             // RFC 1939 §3: nothing is said and nothing deleted.
             Input::Timeout | Input::Eof => self.close(out),
             Input::News => {}
+            Input::Over
+                if matches!(self.state, State::Authorization { .. } | State::Response(_) | State::Transaction(_)) =>
+            {
+                // RFC 2449 §8.1.1. Nothing is deleted (A139).
+                out.say("-ERR [SYS/TEMP] this session is ended, log in again\r\n");
+                self.close(out);
+            }
+            Input::Over => {}
         }
         0
     }

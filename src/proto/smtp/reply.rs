@@ -157,6 +157,8 @@ pub enum Word {
     AuthLineTooLong,
     /// AUTH: [`SMTP_LOGINS_REFUSED_MAX`](crate::limits::SMTP_LOGINS_REFUSED_MAX) is reached.
     TooManyLogins,
+    /// The session is ended by us.
+    Over,
     /// A verb of HTTP.
     NotMail,
     /// The peer was silent too long or sent too slowly.
@@ -218,6 +220,7 @@ impl Word {
             Word::BadResponse => (501, (5, 5, 2), "Response malformed"),
             Word::AuthLineTooLong => (500, (5, 5, 6), "Line too long"),
             Word::TooManyLogins => (421, (4, 7, 0), "Too many logins refused, closing"),
+            Word::Over => (421, (4, 3, 2), "This session is ended, log in again"),
             Word::NotMail => (421, (4, 7, 0), "This is a mail server, closing"),
             Word::Timeout => (421, (4, 4, 2), "Timeout, closing"),
         };

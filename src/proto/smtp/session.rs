@@ -125,6 +125,10 @@ impl contract::Session for Session {
             Input::Bytes(bytes) => return self.bytes(bytes, out),
             Input::Answer(answer) => self.answered(answer, out),
             Input::News => {}
+            Input::Over if matches!(self.phase, Phase::Command | Phase::Auth(_)) => {
+                self.say_and_close(Word::Over, out);
+            }
+            Input::Over => {}
             Input::TlsReady { binds } => self.tls_ready(binds, out),
             Input::Timeout => match self.phase {
                 // Words in the clear have no place there.

@@ -17,9 +17,11 @@
 //! - The account is held in memory while one ask is answered, and not while the client is silent or idles.
 //! - A connection that ends in the middle of an APPEND leaves nothing behind (A122): its body was memory of this door.
 
-use std::future::pending;
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
+use futures_lite::future::or;
 use ringpost_storage::{Flags, Loaded, Mailbox, MailboxId, Op, Outcome, ReadError, Refused, Transaction};
 
 use crate::mailbox::view::View;
@@ -28,11 +30,13 @@ use crate::net::pump::{Door as PumpDoor, Next};
 use crate::net::wire::Wire;
 use crate::observe::{Counter, Ledger};
 use crate::office::durable::{Undone, make_durable};
+use crate::office::sessions::Presence;
 use crate::office::words::Talk;
-use crate::office::{Arrival, Office, Resident};
+use crate::office::{Arrival, Keys, Office, Resident};
 use crate::proto::contract::Out;
 use crate::proto::imap::update::{enables_condstore, may_tell_expunge};
 use crate::proto::imap::{Answer, Ask, Config, FlagList, Name, No, Session, response};
+use crate::proto::sasl::Speaker;
 use crate::serve::handoff::{self, Traveller};
 use crate::serve::{Doorway, Protocol};
 use crate::shard::{Disk, Peer};
@@ -79,6 +83,8 @@ pub(super) struct Door {
     office: Rc<Office>,
     /// Who logged in here.
     who: Option<Resident>,
+    /// While they are logged in.
+    presence: Option<Box<Presence>>,
     /// Who logged in and lives elsewhere.
     leaving: Option<Arrival>,
     /// The selected mailbox.
@@ -126,9 +132,10 @@ type Done = Result<Answer, End>;
 
 impl Traveller for Door {
     const PROTOCOL: Protocol = Protocol::Imap;
+    const SPEAKER: Speaker = Speaker::Imap;
 
-    fn open(office: Rc<Office>, who: Option<Resident>) -> Self {
-        Door { office, who, leaving: None, view: None, condstore: false, bell: None, upload: None }
+    fn open(office: Rc<Office>, who: Option<Resident>, presence: Option<Box<Presence>>) -> Self {
+        Door { office, who, presence, leaving: None, view: None, condstore: false, bell: None, upload: None }
     }
 
     fn leaving(&mut self) -> Arrival {
@@ -184,11 +191,23 @@ impl PumpDoor for Door {
         self.office.handshake_place(peer)
     }
 
-    /// Something durable changed in the selected mailbox. Nothing is ever told of what is only decided: a watch sees none of it.
+    fn is_over(&self) -> bool {
+        self.presence.as_ref().is_some_and(|presence| presence.is_over())
+    }
+
+    fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.presence.as_ref().map_or(Poll::Pending, |presence| presence.poll_over(cx))
+    }
+
+    /// Something durable changed in the selected mailbox, or the session is to end. Nothing is ever told of what is only decided: a watch sees none of it.
     async fn news(&mut self) {
         match (&self.who, &self.view) {
-            (Some(who), Some(view)) => self.bell.get_or_insert_default().rung(who, view).await,
-            _ => pending().await,
+            (Some(who), Some(view)) => {
+                let presence = &self.presence;
+                let over = poll_fn(|cx| presence.as_ref().map_or(Poll::Pending, |presence| presence.poll_over(cx)));
+                or(self.bell.get_or_insert_default().rung(who, view), over).await;
+            }
+            _ => poll_fn(|cx| self.poll_over(cx)).await,
         }
     }
 
@@ -197,8 +216,8 @@ impl PumpDoor for Door {
             Ask::Login(login) => return self.login(login, wire).await,
             Ask::Keys(name) => {
                 return Next::Answer(match self.office.keys(wire, &name).await {
-                    Some(known) => Answer::Keys(known),
-                    None => Answer::No(No::Unavailable),
+                    Keys::Known(known) => Answer::Keys(known),
+                    Keys::TooMany | Keys::Unavailable => Answer::No(No::Unavailable),
                 });
             }
             ask => ask,
