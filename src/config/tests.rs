@@ -1,6 +1,7 @@
 //! Stories of files and flags, through the front door: what is asked for, what is in force, and what is said of mistakes.
 
 mod doors;
+mod filters;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
