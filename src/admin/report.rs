@@ -255,6 +255,14 @@ impl Report {
         };
         let bodies = self.answered().map(|(shard, stats)| (shard, stats.bodies_in_flight_bytes)).collect();
         family("bodies_in_flight_bytes", "Octets of messages between receive and commit", bodies);
+        let waiting = self.answered().map(|(shard, stats)| (shard, stats.greylist.0)).collect();
+        family(
+            "greylist_letters_waiting",
+            "Letters that were told to come again, by greylisting, and have not",
+            waiting,
+        );
+        let known = self.answered().map(|(shard, stats)| (shard, stats.greylist.1)).collect();
+        family("greylist_networks_known", "Networks that came again, or were known before", known);
         let up = self.shards.iter().map(|(shard, stats)| (*shard, u64::from(stats.is_some()))).collect();
         family("shards_up", "Shards that answered when asked for these figures", up);
     }
@@ -295,6 +303,8 @@ fn measured(figures: &Figures) -> BTreeMap<String, u64> {
 /// What a shard has beside its counters, added to `named`.
 fn name_shard(stats: &ShardStats, named: &mut BTreeMap<String, u64>) {
     *named.entry("bodies_in_flight_bytes".to_owned()).or_default() += stats.bodies_in_flight_bytes;
+    *named.entry("greylist_letters_waiting".to_owned()).or_default() += stats.greylist.0;
+    *named.entry("greylist_networks_known".to_owned()).or_default() += stats.greylist.1;
     for (name, _, _, value) in stats.volumes.iter().flat_map(|(_, volume)| volume_values(volume)) {
         let name_here = name.strip_suffix("_total").unwrap_or(name).to_owned();
         match name == SCRUB_COMPLETED {

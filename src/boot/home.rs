@@ -4,6 +4,7 @@
 //!   DIR/ringpost.lock    flock'ed while a process has the directory; says who
 //!   DIR/store            the store's identity: written once, before the first volume
 //!   DIR/volume-000/ …    the volumes
+//!   DIR/greylist/        what greylisting remembers, where that is on; losing it costs strangers a wait
 //!   DIR/admin.sock       while a server runs
 //! ```
 //!

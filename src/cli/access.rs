@@ -64,7 +64,9 @@ Examples:
   ringpost access list
 
 The narrowest entry of a table decides: an address before its domain, a domain before `.domain` (all names below it), a
-small network before a large one. `<>` is the null sender. Logged-in senders are asked for recipients alone.")]
+small network before a large one. `<>` is the null sender. Logged-in senders are asked for recipients alone.
+
+What is allowed, by client, HELO name or sender, is not asked about by the filters of [filter] either.")]
 pub(super) struct AccessArgs {
     #[command(subcommand)]
     verb: AccessVerb,

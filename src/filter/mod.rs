@@ -235,6 +235,13 @@ impl Filters {
         said
     }
 
+    /// What greylisting remembers on this shard: letters that wait, networks that passed.
+    #[must_use]
+    pub fn greylisted(&self) -> (u64, u64) {
+        let (waiting, known) = self.greylist.borrow().len();
+        (waiting as u64, known as u64)
+    }
+
     /// What is thought of this client from now on; `None`: nobody asks.
     #[must_use]
     pub fn watch(&self, peer: Peer) -> Option<Box<Watch>> {

@@ -220,6 +220,8 @@ pub struct ShardStats {
     pub volumes: Vec<(VolumeId, VolumeStats)>,
     /// Message octets between receive and commit.
     pub bodies_in_flight_bytes: u64,
+    /// What greylisting remembers: letters that wait, networks that passed.
+    pub greylist: (u64, u64),
 }
 
 /// How it is with a shard.

@@ -99,6 +99,9 @@ fn what_greylisting_knows_outlives_a_restart() {
     let names = Names::open();
     let mut house = house(&names, "[filter.greylist]\nmode = \"defer\"\ndelay_s = 1\n");
     assert_eq!(told(&house, "a@client.test"), "450 4.7.1 Greylisted, try again in 1 seconds");
+    let (_, _, page) = get(&house, "/metrics?shards=sum");
+    let shows = |page: &str, line: &str| assert!(page.lines().any(|there| there == line), "no {line} in:\n{page}");
+    shows(&page, "ringpost_greylist_letters_waiting 1");
     let deadline = Instant::now() + PATIENCE;
     while !told(&house, "a@client.test").starts_with("250") {
         assert!(Instant::now() < deadline, "nobody ever passes");
@@ -107,6 +110,9 @@ fn what_greylisting_knows_outlives_a_restart() {
     assert!(house.data().join("greylist").is_dir());
     house.reopen();
     assert!(told(&house, "another@client.test").starts_with("250"), "the network is known");
+    let (_, _, page) = get(&house, "/metrics?shards=sum");
+    shows(&page, "ringpost_greylist_letters_waiting 0");
+    shows(&page, "ringpost_greylist_networks_known 1");
 }
 
 #[test]
