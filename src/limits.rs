@@ -86,6 +86,19 @@ pub const FILES_KEPT: u64 = 256;
 pub const FILES_KEPT_PER_SHARD: u64 = 128 + HTTP_CONNECTIONS_MAX as u64 + DNS_IN_FLIGHT_MAX as u64;
 /// Connections of one address (IPv4) or /64 (IPv6) on one shard. More: 421 4.7.0 / BYE / -ERR, then close.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 50;
+/// Connections of one network, /24 (IPv4) or /48 (IPv6), on one shard. More: 421 4.7.0 / BYE / -ERR, then close.
+pub const CONNECTIONS_PER_NETWORK_MAX: usize = 500;
+/// Of the memory that the process may hold, how many hundredths it holds when newcomers are turned away (421 4.3.2 / BYE / -ERR).
+pub const MEMORY_SHED_PERCENT: u64 = 80;
+/// The same for letters of those who are here: 452 4.3.1 at MAIL.
+pub const MEMORY_REFUSED_PERCENT: u64 = 90;
+/// How old a shard's knowledge of that may be, milliseconds. Older: it looks again.
+pub const MEMORY_LOOK_MS: u64 = 50;
+/// How long all commits of a shard wait for the disk before who brings mail is turned away, seconds, if letters already fill half of
+/// [`BODY_BYTES_IN_FLIGHT_MAX`].
+pub const DISK_STALL_S: u64 = 10;
+/// Descriptors that are left when newcomers are turned away. They are told so; with none left nobody could be.
+pub const FILES_SCARCE: u64 = 64;
 /// Reply bytes waiting for a peer that does not read. At the bound we wait, up to the write deadline, then reset.
 pub const OUT_BYTES_MAX: usize = 65_536;
 /// From a connection's opening to the end of what its balancer says of it (PROXY protocol), seconds. Then it is closed (A062).
@@ -214,6 +227,9 @@ const _: () = {
     // A reply line has at most 512 octets (RFC 5321 §4.5.3.1.5).
     assert!(LMTP_RECIPIENTS_MAX * 512 <= OUT_BYTES_MAX);
     assert!(CONNECTIONS_MIN <= CONNECTIONS_MAX);
+    assert!(CONNECTIONS_PER_ADDRESS_MAX <= CONNECTIONS_PER_NETWORK_MAX && FILES_SCARCE < FILES_KEPT);
+    assert!(MEMORY_SHED_PERCENT < MEMORY_REFUSED_PERCENT && MEMORY_REFUSED_PERCENT < 100);
+    assert!(DISK_STALL_S < COMMIT_DEADLINE_S);
     assert!(HTTP_CONNECTIONS_PER_ADDRESS_MAX < HTTP_CONNECTIONS_MAX && SCRAPES_MAX < HTTP_CONNECTIONS_PER_ADDRESS_MAX);
     assert!(SMTP_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX && AUTH_LINE_BYTES_MAX < OUT_BYTES_MAX);
     assert!(POP3_LINE_BYTES_MAX < AUTH_LINE_BYTES_MAX);

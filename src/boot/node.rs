@@ -20,6 +20,7 @@ use crate::courier;
 use crate::directory::{Change, Home, catalogue, secrets};
 use crate::net::{Acceptors, tickets};
 use crate::observe::{self, Measure};
+use crate::office::load::UnderWay;
 use crate::office::quota;
 use crate::office::volumes::{self, Builder, Kept};
 use crate::office::{Office, Reply, Request, Settings};
@@ -115,7 +116,7 @@ pub async fn node(
         told.push(begin(&node, &office, id).await?);
     }
     *office.builder.borrow_mut() = Some(builder(&node, &office));
-    shard::spawn("pulse", pulse());
+    shard::spawn("pulse", pulse(office.clone()));
     let answering = office.clone();
     office.mesh.serve(move |_from, request| serve::mesh::answer(answering.clone(), request));
     let served = if meet(&node, &office, told).await? {
@@ -152,8 +153,9 @@ async fn begin(node: &Node, office: &Rc<Office>, id: VolumeId) -> Result<Change,
     shard::spawn("commit", async move { committer.commit_loop(shard::run_dry).await });
     let housekeeper = volume.clone();
     shard::spawn("housekeeping", async move { housekeeper.housekeeping(|| shard::sleep(BREATH)).await });
-    time_commits(&volume);
-    shard::spawn("heartbeat", heartbeat(office.clone(), id, volume.clone()));
+    let under_way = office.load.watch();
+    time_commits(&volume, under_way.clone());
+    shard::spawn("heartbeat", heartbeat(office.clone(), id, volume.clone(), under_way));
     office.adopt(id, volume);
     Ok(told)
 }
@@ -205,22 +207,24 @@ async fn reload_when_asked(office: Rc<Office>) {
 }
 
 /// Measures how late a timer of one second fires.
-async fn pulse() {
+async fn pulse(office: Rc<Office>) {
     const BEAT: Duration = Duration::from_secs(1);
     loop {
         let began = shard::now();
         shard::sleep(BEAT).await;
-        observe::took(Measure::TimerDelay, shard::now().since(began).saturating_sub(BEAT));
+        let late = shard::now().since(began).saturating_sub(BEAT);
+        observe::took(Measure::TimerDelay, late);
+        office.load.beat(late);
     }
 }
 
 /// Measures the batches of a volume. The storage has no clock; one batch is on its way at a time.
-fn time_commits(volume: &Volume<Disk>) {
-    let began = Cell::new(shard::now());
+fn time_commits(volume: &Volume<Disk>, under_way: UnderWay) {
     volume.watch_commits(move |commit| match commit {
-        Commit::Begun => began.set(shard::now()),
+        Commit::Begun => under_way.set(Some(shard::now())),
         Commit::Durable { transactions, bytes } => {
-            observe::took(Measure::Commit, shard::now().since(began.get()));
+            let began = under_way.take().unwrap_or_else(shard::now);
+            observe::took(Measure::Commit, shard::now().since(began));
             observe::record(Measure::CommitTransactions, u64::from(transactions));
             observe::record(Measure::CommitBytes, bytes);
         }
@@ -229,13 +233,17 @@ fn time_commits(volume: &Volume<Disk>) {
 
 /// Lets an idle log say how far it is durable, so that rot in its last batch is told from a torn tail; tells the
 /// others when the volume has failed, and the log when its disk is full and when there is room again.
-async fn heartbeat(office: Rc<Office>, id: VolumeId, volume: Volume<Disk>) {
+async fn heartbeat(office: Rc<Office>, id: VolumeId, volume: Volume<Disk>, under_way: UnderWay) {
     let mut told = false;
     let (mut was_full, mut lent) = (false, 0);
     loop {
         shard::sleep(Duration::from_secs(1)).await;
         volume.heartbeat();
         let stats = volume.stats();
+        if stats.failed {
+            // It waits for nothing any more; who brings mail for it is told at RCPT, and others are welcome.
+            under_way.set(None);
+        }
         match (was_full, stats.full) {
             (false, true) => {
                 tracing::warn!(

@@ -70,6 +70,9 @@ pub struct ServeArgs {
     /// Connections of one address, or IPv6 /64, on each shard, at most [default: 50].
     #[arg(long, value_name = "N")]
     pub connections_per_address_max: Option<u64>,
+    /// Memory that Ringpost may hold, octets: at four fifths newcomers are told to come back [default: three quarters of the host's].
+    #[arg(long, value_name = "OCTETS")]
+    pub memory: Option<u64>,
     /// Largest message accepted, octets [default: 52428800].
     #[arg(long, value_name = "OCTETS")]
     pub message_bytes_max: Option<u64>,
@@ -109,6 +112,7 @@ impl ServeArgs {
             "--connections-per-address-max",
             number(self.connections_per_address_max),
         );
+        asked.flag(Key::Memory, "--memory", number(self.memory));
         asked.flag(Key::MessageBytesMax, "--message-bytes-max", number(self.message_bytes_max));
         asked.flag(Key::RejectBareNewlines, "--reject-bare-newlines", self.reject_bare_newlines.map(Value::Switch));
         asked.flag(Key::RingEntries, "--ring-entries", number(self.ring_entries));

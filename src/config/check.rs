@@ -94,6 +94,20 @@ pub fn values(settings: &Effective, mistakes: &mut Vec<Mistake>) {
             wrong(settings.source(one), format!("{} goes with {}: set both", one.path(), other.path()));
         }
     }
+    let most = settings.number(Key::Memory) / 2;
+    if settings.number(Key::IndexMemory) > most {
+        let why = format!(
+            "{}: it leaves too little of {}: choose at most {most}",
+            Key::IndexMemory.path(),
+            Key::Memory.path()
+        );
+        wrong(settings.source(Key::IndexMemory), why);
+    }
+    let (address, network) = (Key::ConnectionsPerAddressMax, Key::ConnectionsPerNetworkMax);
+    if settings.number(address) > settings.number(network) && *settings.source(network) != Source::Default {
+        let why = format!("{}: choose at least {}, as {}", network.path(), settings.number(address), address.path());
+        wrong(settings.source(network), why);
+    }
     let need = settings.number(Key::MessageBytesMax) + SEGMENT_SLACK_BYTES;
     if settings.number(Key::SegmentBytes) < need {
         wrong(

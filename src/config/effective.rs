@@ -267,7 +267,11 @@ impl Effective {
             Some((Value::Path(data), _)) => data.clone(),
             _ => DATA_DEFAULT.into(),
         };
-        let here = Surroundings { data, host_name: keys::this_host(), shards: self.cpus.len() };
+        let memory = match self.values.get(&Key::Memory) {
+            Some((Value::Number(octets), _)) => *octets,
+            _ => keys::memory_here(),
+        };
+        let here = Surroundings { data, host_name: keys::this_host(), shards: self.cpus.len(), memory };
         for row in &KEYS {
             self.values.entry(row.key).or_insert_with(|| ((row.default)(&here), Source::Default));
         }
@@ -379,6 +383,11 @@ impl Effective {
                 hostname: self.text(Key::Hostname).to_owned(),
                 connections_max: self.narrow(Key::ConnectionsMax),
                 connections_per_address_max: self.narrow(Key::ConnectionsPerAddressMax),
+                connections_per_network_max: self
+                    .narrow::<usize>(Key::ConnectionsPerNetworkMax)
+                    .max(self.narrow(Key::ConnectionsPerAddressMax)),
+                memory_max: self.number(Key::Memory),
+                loop_delay_max_ms: self.number(Key::LoopDelay),
                 message_bytes_max: self.number(Key::MessageBytesMax),
                 exempt_networks: self.networks(Key::ExemptNetworks).to_vec(),
                 plaintext_auth_networks: self.networks(Key::PlaintextNetworks).to_vec(),

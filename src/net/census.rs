@@ -1,6 +1,6 @@
-//! How many connections this shard has, in sum and from each address.
+//! How many connections this shard has, in sum, from each address and from each network.
 //!
-//! An IPv6 peer counts by its /64, because one host owns at least that much. At a bound the newcomer is told so in
+//! An IPv6 peer counts by its /64, because one host owns at least that much; its network is its /48, that of an IPv4 peer his /24. At a bound the newcomer is told so in
 //! his protocol's words and closed (A057); nobody else is touched. Exempt networks count only in the sum.
 //!
 //! A connection handed to another shard gives up its place here and needs one there: else an account's owner could
@@ -137,8 +137,11 @@ pub struct Census(Rc<RefCell<Counts>>);
 struct Counts {
     places: usize,
     per_address: usize,
+    per_network: usize,
     all: usize,
     by_address: HashMap<u128, usize>,
+    /// Networks of which somebody is here, if they have a bound.
+    by_network: HashMap<u128, usize>,
 }
 
 /// What the door says to a newcomer.
@@ -161,7 +164,21 @@ impl Census {
     /// Nobody is in, and so many may come: in sum, and from one address.
     #[must_use]
     pub fn new(places: usize, per_address: usize) -> Self {
-        Census(Rc::new(RefCell::new(Counts { places, per_address, all: 0, by_address: HashMap::new() })))
+        Census(Rc::new(RefCell::new(Counts {
+            places,
+            per_address,
+            per_network: usize::MAX,
+            all: 0,
+            by_address: HashMap::new(),
+            by_network: HashMap::new(),
+        })))
+    }
+
+    /// And so many from one network: a /24 of IPv4, a /48 of IPv6. Nobody may be in yet.
+    #[must_use]
+    pub fn with_networks(self, per_network: usize) -> Self {
+        self.0.borrow_mut().per_network = per_network;
+        self
     }
 
     /// Counts a newcomer in, or says why not.
@@ -175,13 +192,8 @@ impl Census {
             Peer::Net(a) if !listed(exempt, peer) => Some(address_key(a.ip())),
             _ => None,
         };
-        if let Some(key) = address {
-            let per_address = counts.per_address;
-            let here = counts.by_address.entry(key).or_insert(0);
-            if *here >= per_address {
-                return Admission::TooManyFromAddress;
-            }
-            *here += 1;
+        if address.is_some_and(|key| !counts.enter(key)) {
+            return Admission::TooManyFromAddress;
         }
         counts.all += 1;
         drop(counts);
@@ -205,14 +217,9 @@ impl Census {
     pub fn name(&self, guest: &mut Guest, peer: Peer, exempt: &[Cidr]) -> bool {
         assert!(guest.address.is_none(), "a guest has one name");
         let Some(key) = self.key(peer, exempt) else { return true };
-        let counts = &mut *self.0.borrow_mut();
-        let here = counts.by_address.entry(key).or_insert(0);
-        if *here >= counts.per_address {
-            return false;
-        }
-        *here += 1;
-        guest.address = Some(key);
-        true
+        let entered = self.0.borrow_mut().enter(key);
+        guest.address = entered.then_some(key);
+        entered
     }
 
     /// Whose part of this shard's bounds a peer takes: his address or network, or `None` if only the sums bound him.
@@ -249,15 +256,41 @@ impl Drop for Guest {
         let mut counts = self.census.0.borrow_mut();
         counts.all -= 1;
         if let Some(key) = self.address {
-            let gone = counts.by_address.get_mut(&key).is_none_or(|n| {
-                *n -= 1;
-                *n == 0
-            });
-            if gone {
-                counts.by_address.remove(&key);
+            counts.leave(key);
+        }
+    }
+}
+
+impl Counts {
+    /// Counts one more of this address. False: it has its share, or its network has.
+    fn enter(&mut self, key: u128) -> bool {
+        let here = |counts: &HashMap<u128, usize>, key| counts.get(&key).copied().unwrap_or(0);
+        let network = network_key(key);
+        if here(&self.by_address, key) >= self.per_address || here(&self.by_network, network) >= self.per_network {
+            return false;
+        }
+        *self.by_address.entry(key).or_insert(0) += 1;
+        if self.per_network < usize::MAX {
+            *self.by_network.entry(network).or_insert(0) += 1;
+        }
+        true
+    }
+
+    fn leave(&mut self, key: u128) {
+        for (counts, key) in [(&mut self.by_address, key), (&mut self.by_network, network_key(key))] {
+            let Some(n) = counts.get_mut(&key) else { continue };
+            *n -= 1;
+            if *n == 0 {
+                counts.remove(&key);
             }
         }
     }
+}
+
+/// The network of an address's key. No key of IPv6 looks like one of IPv4: it ends with 64 zeros, and none begins with the 80 of
+/// an IPv4 address but that of `::/64`, where nobody lives.
+fn network_key(key: u128) -> u128 {
+    if key >> 32 == 0xffff { key >> 8 << 8 } else { key >> 80 << 80 }
 }
 
 fn address_key(ip: IpAddr) -> u128 {
@@ -289,6 +322,23 @@ mod tests {
         assert!(matches!(census.admit(peer("192.0.2.2"), &[]), Admission::Welcome(_)));
         guests.pop();
         assert!(matches!(census.admit(peer("192.0.2.1"), &[]), Admission::Welcome(_)));
+    }
+
+    #[test]
+    fn a057_a_network_cannot_take_every_place_though_each_of_its_addresses_has_few() {
+        for (near, far) in [("192.0.2.", "192.0.3.1"), ("[2001:db8:0:", "[2001:db8:1::1]")] {
+            let census = Census::new(100, 2).with_networks(3);
+            let admit = |address: &str| match census.admit(peer(address), &[]) {
+                Admission::Welcome(guest) => Some(guest),
+                Admission::TooManyFromAddress | Admission::TooMany => None,
+            };
+            let of = |n: usize| if near.ends_with('.') { format!("{near}{n}") } else { format!("{near}{n}::1]") };
+            let guests: Vec<_> = (0..9).filter_map(|n| admit(&of(n))).collect();
+            assert_eq!(guests.len(), 3, "{near}");
+            assert!(admit(far).is_some());
+            drop(guests);
+            assert!(admit(&of(7)).is_some(), "they gave their places back");
+        }
     }
 
     #[test]

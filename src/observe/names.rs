@@ -59,6 +59,12 @@ families! {
             RefusedImap { protocol: "imap" },
             RefusedPop3 { protocol: "pop3" },
             RefusedHttp { protocol: "http" };
+        "connections_shed_total", "Newcomers turned away at the door because there is too much of something: memory of the process, \
+            descriptors, work that waits for the shard, letters that wait for the disk" =>
+            ShedMemory { reason: "memory" },
+            ShedDescriptors { reason: "descriptors" },
+            ShedDelay { reason: "delay" },
+            ShedDisk { reason: "disk" };
         "proxy_refused_total", "Connections of listed balancers closed for want of a PROXY header" => ProxyRefused {};
         "commands_total", "Commands executed; lines of them, where a command has several" =>
             CommandsSmtp { protocol: "smtp" },

@@ -33,6 +33,7 @@ pub mod expected;
 pub mod folder;
 pub mod held;
 pub mod jobs;
+pub mod load;
 pub mod uploads;
 pub mod quota;
 pub mod tools;
@@ -44,6 +45,7 @@ pub use charge::{BodyCharge, Budget};
 pub use couriers::Couriers;
 pub use doors::Doors;
 pub use expected::{Expected, Expecting};
+pub use load::Load;
 pub use login::{Keys, Login};
 use remembered::Remembered;
 pub use uploads::{Incoming, Uploads};
@@ -58,6 +60,12 @@ pub struct Settings {
     pub connections_max: usize,
     /// Connections of one address or /64 on one shard, at most.
     pub connections_per_address_max: usize,
+    /// Connections of one /24 or /48 on one shard, at most.
+    pub connections_per_network_max: usize,
+    /// Octets of memory that the process may hold.
+    pub memory_max: u64,
+    /// From how late its timers fire on a shard has too much to do, milliseconds. 0: never.
+    pub loop_delay_max_ms: u64,
     /// Largest message, octets.
     pub message_bytes_max: u64,
     /// Networks without per-address limits.
@@ -94,6 +102,9 @@ impl Settings {
             hostname: String::new(),
             connections_max: limits::CONNECTIONS_MAX,
             connections_per_address_max: limits::CONNECTIONS_PER_ADDRESS_MAX,
+            connections_per_network_max: limits::CONNECTIONS_PER_NETWORK_MAX,
+            memory_max: u64::MAX,
+            loop_delay_max_ms: 0,
             message_bytes_max: limits::MESSAGE_BYTES_MAX,
             exempt_networks: Vec::new(),
             plaintext_auth_networks: Vec::new(),
@@ -121,6 +132,8 @@ pub struct Office {
     pub census: Census,
     /// HTTP connections of this shard: mail that is crowded must not keep out those who look why.
     pub http_census: Census,
+    /// Whether there is too much of something.
+    pub load: Load,
     /// What DNS knows.
     pub resolver: Resolver,
     /// What is thought of those who bring mail.
@@ -201,8 +214,10 @@ impl Office {
     #[must_use]
     pub fn new(settings: Settings, mesh: Mesh<Request, Reply>, volume_count: u16, shard_count: u16) -> Rc<Office> {
         Rc::new(Office {
-            census: Census::new(settings.connections_max, settings.connections_per_address_max),
+            census: Census::new(settings.connections_max, settings.connections_per_address_max)
+                .with_networks(settings.connections_per_network_max),
             http_census: Census::new(limits::HTTP_CONNECTIONS_MAX, limits::HTTP_CONNECTIONS_PER_ADDRESS_MAX),
+            load: Load::new(settings.memory_max, Duration::from_millis(settings.loop_delay_max_ms)),
             resolver: Resolver::new(settings.dns.clone()),
             filters: Filters::new(settings.filter.clone()),
             remembered: Remembered::for_s(settings.remember_s),
@@ -417,6 +432,19 @@ impl Office {
     #[must_use]
     pub fn all_failed(&self) -> bool {
         volumes::live(self).all(|volume| self.has_failed(volume))
+    }
+
+    /// Why nobody more should come in now. `brings_mail`: he would want the disk.
+    #[must_use]
+    pub fn strain(&self, brings_mail: bool) -> Option<load::Strain> {
+        let letters = brings_mail.then(|| self.budget.octets());
+        self.load.strain(shard::now(), letters, shard::descriptors_are_scarce(), shard::resident_bytes)
+    }
+
+    /// True if there is memory for another letter.
+    #[must_use]
+    pub fn has_memory(&self) -> bool {
+        !self.load.refuses_letters(shard::now(), shard::resident_bytes)
     }
 
     /// True if this peer may log in without TLS.

@@ -26,6 +26,7 @@ pub use service::{Protocol, Service};
 use crate::net::{Admission, Census, Guest, Wire, tls};
 use crate::observe::{self, Counter, Present};
 use crate::office::Office;
+use crate::office::load::Strain;
 use crate::shard::{self, Listener, Peer, Stream};
 
 /// Accepts at one door until the process is asked to stop; then the door is shut.
@@ -53,6 +54,17 @@ pub async fn keep_door(office: Rc<Office>, service: Service, rules: Arc<Rules>, 
 /// Decides about a newcomer before anything is allocated for him (A057).
 fn welcome(office: &Rc<Office>, door: &Rc<Doorway>, stream: Stream) {
     let (service, protocol, peer) = (door.service, door.service.protocol(), stream.peer());
+    if let Some(strain) = strain(office, protocol) {
+        observe::count(strain.counted());
+        if office.may_complain() {
+            tracing::warn!(service = service.word(), %peer, too_much = strain.word(), "turned away (said once a second)");
+        }
+        // Under TLS the words could not be read.
+        if !service.tls_first() {
+            stream.farewell(protocol.too_busy());
+        }
+        return;
+    }
     let balancer = door.rules.is_balancer(peer);
     let admitted = match door.enter() {
         Some(entrant) if balancer => nameless_place(office, protocol, peer).map(|guest| (entrant, guest)),
@@ -78,6 +90,11 @@ fn welcome(office: &Rc<Office>, door: &Rc<Doorway>, stream: Stream) {
             shard::spawn(protocol.word(), converse(office, entrant, wire, guest, web));
         }
     }
+}
+
+/// Why a newcomer is turned away. Who looks at the figures is needed then.
+fn strain(office: &Office, protocol: Protocol) -> Option<Strain> {
+    if protocol == Protocol::Http { None } else { office.strain(protocol == Protocol::Smtp) }
 }
 
 /// A connection's life: the handshake if one comes first, then the conversation. `guest`: its place.

@@ -199,6 +199,16 @@ impl Protocol {
         }
     }
 
+    /// What a newcomer is told when there is too much to do already.
+    pub(super) fn too_busy(self) -> &'static [u8] {
+        match self {
+            Protocol::Smtp => b"421 4.3.2 Too busy, try again later\r\n",
+            Protocol::Imap => b"* BYE [UNAVAILABLE] Too busy, try again later\r\n",
+            Protocol::Pop3 => b"-ERR [SYS/TEMP] Too busy, try again later\r\n",
+            Protocol::Http => self.no_place(false),
+        }
+    }
+
     /// What a guest is told for whom there is no place (A057): by his address, or by all together.
     pub(super) fn no_place(self, address_has_its_share: bool) -> &'static [u8] {
         match (self, address_has_its_share) {

@@ -133,6 +133,18 @@ pub fn side_jobs_waiting() -> usize {
     world!(real::side_jobs_waiting(), sim::side_jobs_waiting())
 }
 
+/// Octets of memory that this process holds, asked of the kernel at once. `None`: it cannot say, or this world has no kernel.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    world!(real::resident_bytes(), None)
+}
+
+/// True if the kernel has few descriptors left for this process, as the last newcomer of this shard has shown.
+#[must_use]
+pub fn descriptors_are_scarce() -> bool {
+    world!(real::descriptors_are_scarce(), false)
+}
+
 /// What the kernel knows of this process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Process {

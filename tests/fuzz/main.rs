@@ -13,6 +13,7 @@
 //! Exit code: 0 nothing was found, 1 something was, 2 it could not be run.
 
 mod door;
+mod front;
 mod reads;
 mod sessions;
 mod target;
@@ -37,6 +38,7 @@ static COUNTED: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const TARGETS: &[Target] = &[
     reads::PATH,
     reads::DNS,
+    front::PROXY,
     door::COMMAND,
     door::PARAMETERS,
     door::SASL,

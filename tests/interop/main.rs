@@ -10,6 +10,7 @@ mod house;
 #[path = "../live/safe.rs"]
 mod safe;
 mod desk;
+mod neighbours;
 mod openssl;
 mod web;
 

@@ -12,6 +12,7 @@ mod large;
 mod letter;
 mod listeners;
 mod lmtp;
+mod load;
 mod logins;
 mod private;
 mod routing;

@@ -25,6 +25,7 @@ mod pop3;
 #[cfg(feature = "bugs")]
 #[path = "../seeded/mod.rs"]
 mod seeded;
+mod slow;
 mod submission;
 mod web;
 

@@ -62,6 +62,12 @@ pub enum Key {
     ConnectionsMax,
     /// Connections of an address on a shard.
     ConnectionsPerAddressMax,
+    /// Connections of a network on a shard.
+    ConnectionsPerNetworkMax,
+    /// Memory of the process.
+    Memory,
+    /// How late a shard may be.
+    LoopDelay,
     /// Largest message.
     MessageBytesMax,
     /// Networks without per-address limits.
@@ -167,6 +173,8 @@ pub struct Surroundings {
     pub host_name: String,
     /// Shards that will run.
     pub shards: usize,
+    /// Octets of memory that this process may hold, as it was chosen.
+    pub memory: u64,
 }
 
 /// A setting's row.
@@ -264,6 +272,19 @@ pub fn is_table(name: &str) -> bool {
     !name.is_empty() && KEYS.iter().any(|row| row.split().0 == name)
 }
 
+/// Three quarters of the memory there is for this process: of this host, or of its control group if that may have less.
+#[must_use]
+pub fn memory_here() -> u64 {
+    let host = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    let group = |file: &str| std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let groups = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"].map(group);
+    let least = groups.into_iter().flatten().chain(host.map(|kib| kib << 10)).min();
+    (least.unwrap_or(4 << 30) / 4 * 3).max(limits::MEMORY_MIN)
+}
+
 /// This host's name, if it is one that SMTP can say; else `localhost`.
 #[must_use]
 pub fn this_host() -> String {
@@ -296,7 +317,7 @@ mod tests {
 
     #[test]
     fn every_setting_has_one_row_and_a_default_that_its_own_kind_accepts() {
-        let here = Surroundings { data: "d".into(), host_name: this_host(), shards: 3 };
+        let here = Surroundings { data: "d".into(), host_name: this_host(), shards: 3, memory: 1 << 30 };
         for row in &KEYS {
             assert_eq!(row.key.row().path, row.path);
             assert_eq!(Key::named(row.path), Some(row.key));

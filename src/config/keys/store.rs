@@ -40,7 +40,7 @@ pub(super) const ROWS: &[Row] = &[
         about: "Octets of memory for mailboxes that were looked at lately, all volumes together: 64 for a message, some 500 for \
                 an account. What is held by a command in progress counts and stays. Besides, each account takes some 150 \
                 octets always.",
-        default: |_| Value::Number(INDEX_MEMORY_DEFAULT),
+        default: |s| Value::Number(INDEX_MEMORY_DEFAULT.min(s.memory / 4).max(INDEX_MEMORY_MIN)),
     },
     Row {
         key: Key::PageCache,

@@ -19,6 +19,7 @@ use super::home::{Shard, here, sleep};
 use super::now;
 use super::stream::Stream;
 use super::work::Key;
+use crate::limits;
 use crate::observe::{self, Counter};
 use crate::shard::{Moment, Peer};
 
@@ -29,6 +30,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 thread_local! {
     static PAUSED: Cell<Option<Moment>> = const { Cell::new(None) };
+    /// The descriptor that the last newcomer was given: the lowest that was free.
+    static NEWEST: Cell<u64> = const { Cell::new(0) };
+    /// How many there can be.
+    static FILES_MAX: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// True if the last newcomer of this thread's shard was given one of the last descriptors.
+pub fn descriptors_are_scarce() -> bool {
+    let max = FILES_MAX.get().unwrap_or_else(|| {
+        let max = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
+        FILES_MAX.set(Some(max));
+        max
+    });
+    NEWEST.get().saturating_add(limits::FILES_SCARCE) >= max
 }
 
 /// When a door of this thread's shard had last to pause.
@@ -103,6 +118,7 @@ impl Listener {
         loop {
             match poll_fn(|cx| self.shard.ring().accept_poll(self.key, cx)).await {
                 Ok(fd) => {
+                    NEWEST.set(u64::try_from(fd.as_raw_fd()).unwrap_or(0));
                     if let Some(peer) = self.peer_of(&fd) {
                         return Ok(Stream::new(self.shard.clone(), fd, peer));
                     }

@@ -15,6 +15,13 @@ pub fn process() -> Option<Process> {
     Some(Process { cpu_s, resident_bytes, open_fds: open_fds.saturating_sub(1), max_fds: plan::files_max(), started_s })
 }
 
+/// Octets of memory that this process holds: a line that the kernel makes at once.
+pub fn resident_bytes() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// Processor seconds, resident octets, start in seconds since 1970.
 fn read(stat: &str, boot: &str) -> Option<(f64, u64, f64)> {
     // The name before stands in parentheses and may hold anything.
@@ -57,6 +64,7 @@ mod tests {
     fn this_process_has_memory_and_files() {
         let process = process().expect("a /proc");
         assert!(process.resident_bytes > 1 << 20 && process.open_fds >= 3, "{process:?}");
+        assert!(resident_bytes().is_some_and(|octets| octets > 1 << 20));
         let now_s =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64();
         assert!(process.started_s <= now_s + 1.0 && process.started_s > now_s - 864_000.0, "{process:?}");
