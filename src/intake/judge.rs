@@ -51,9 +51,17 @@ impl Judge {
     /// # Errors
     /// What is wrong with it.
     pub fn end(self, recipients: &[Recipient]) -> Result<(), Fault> {
+        if self.end_for_each(recipients)?.contains(&true) { Err(Fault::SeenBefore) } else { Ok(()) }
+    }
+
+    /// The letter is whole. For each of these: true if he has seen it before.
+    ///
+    /// # Errors
+    /// What is wrong with it, whoever it is for.
+    pub fn end_for_each(self, recipients: &[Recipient]) -> Result<Vec<bool>, Fault> {
         let facts = self.examiner.finish().map_err(Fault::Header)?;
         let seen_before =
             |r: &Recipient| facts.delivered_to.iter().any(|name| name.eq_ignore_ascii_case(r.name.as_bytes()));
-        if recipients.iter().any(seen_before) { Err(Fault::SeenBefore) } else { Ok(()) }
+        Ok(recipients.iter().map(seen_before).collect())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use ringpost_storage::{Body, MailboxId, TransferCopy};
+use ringpost_storage::{AccountId, Body, MailboxId, TransferCopy};
 use uuid::Uuid;
 
 use crate::directory::Home;
@@ -59,6 +59,8 @@ pub struct Letter {
     pub(super) incoming: Option<Incoming>,
     /// What has seen those of them that are not in memory any more.
     judge: Option<Box<Judge>>,
+    /// It was looked at already.
+    is_judged: bool,
     /// Why nothing more of it is kept.
     given_up: Option<Verdict>,
 }
@@ -77,6 +79,7 @@ impl Letter {
             charge: office.charge(peer),
             incoming: None,
             judge: None,
+            is_judged: false,
             given_up: None,
         }
     }
@@ -131,6 +134,28 @@ impl Letter {
         if self.charge.add(self.body.in_memory()) { Ok(()) } else { Err(Verdict::Later(Why::TooMuch)) }
     }
 
+    /// The letter is whole, and each recipient hears for himself (LMTP): takes out those who have seen it before (A050), and says
+    /// who they are. What is wrong with it for everybody is said when it is accepted.
+    pub fn take_out_loops(&mut self, host: &str) -> Vec<AccountId> {
+        if self.given_up.is_some() {
+            return Vec::new();
+        }
+        let trace_octets = self.trace_octets;
+        let mut judge = self.judge.take().unwrap_or_else(|| Box::new(Judge::new(host, trace_octets)));
+        match judge.take(&self.body).and_then(|()| judge.end_for_each(&self.recipients)) {
+            Ok(seen) => {
+                self.is_judged = true;
+                let mut seen = seen.into_iter();
+                let gone = self.recipients.extract_if(.., |_| seen.next() == Some(true));
+                gone.map(|recipient| recipient.home.account).collect()
+            }
+            Err(fault) => {
+                self.give_up(Verdict::Unacceptable(fault));
+                Vec::new()
+            }
+        }
+    }
+
     /// The letter is whole: it, if it may be kept. `host`: our own name.
     ///
     /// # Errors
@@ -138,6 +163,9 @@ impl Letter {
     pub(super) fn judged(mut self, host: &str) -> Result<Letter, Verdict> {
         if let Some(verdict) = self.given_up {
             return Err(verdict);
+        }
+        if self.is_judged {
+            return Ok(self);
         }
         let trace_octets = self.trace_octets;
         let mut judge = self.judge.take().unwrap_or_else(|| Box::new(Judge::new(host, trace_octets)));

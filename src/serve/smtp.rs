@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use each::Each;
+use each::{Each, WhyNot};
 use ringpost_storage::MailboxId;
 
 use crate::filter::Watch;
@@ -250,6 +250,9 @@ impl SmtpDoor {
         if self.office.all_failed() {
             return no(421, (4, 3, 2), "No mailbox can be written now, closing");
         }
+        if !self.office.has_memory() {
+            return later(Why::TooMuch);
+        }
         if !self.office.has_room(self.peer, size) {
             return later(Why::DiskFull);
         }
@@ -412,8 +415,12 @@ impl SmtpDoor {
     }
 
     /// By LMTP: who cannot have the letter hears why, and the others hear this.
-    fn each_hears(&self, whys: &[Option<Why>], others: &Reply) -> Answer {
-        let refusal = |why| if why == Why::OverQuota { self.over_quota() } else { not_now(why) };
+    fn each_hears(&self, whys: &[Option<WhyNot>], others: &Reply) -> Answer {
+        let refusal = |why| match why {
+            WhyNot::Later(Why::OverQuota) => self.over_quota(),
+            WhyNot::Later(why) => not_now(why),
+            WhyNot::Loop => looping(),
+        };
         Answer::Each(each::replies(whys, others, refusal))
     }
 }
@@ -439,8 +446,12 @@ fn unacceptable(fault: Fault) -> Answer {
             no(552, (5, 3, 4), "Message header too large")
         }
         Fault::Header(HeaderFault::TooManyFields) => no(550, (5, 6, 0), "Too many header fields"),
-        Fault::Header(HeaderFault::Loop) | Fault::SeenBefore => no(554, (5, 4, 6), "Mail is looping"),
+        Fault::Header(HeaderFault::Loop) | Fault::SeenBefore => Answer::No(looping()),
     }
+}
+
+fn looping() -> Reply {
+    Reply::new(554, (5, 4, 6), "Mail is looping")
 }
 
 fn later(why: Why) -> Answer {

@@ -71,6 +71,33 @@ fn a068_who_is_over_quota_hears_it_alone_and_the_others_have_the_letter() {
 }
 
 #[test]
+fn a050_who_has_seen_a_letter_before_hears_it_alone() {
+    let house = House::open(&doors(&["lmtp=127.0.0.1:2024"]));
+    let mut talk = greeted(&house);
+    // Once in memory, once with a part in the log already.
+    for octets in [10, 600_000] {
+        talk.ask("MAIL FROM:<x@client.test>", "250");
+        talk.ask(&format!("RCPT TO:<{BOB}>"), "250");
+        talk.ask(&format!("RCPT TO:<{ALICE}>"), "250");
+        talk.ask("DATA", "354");
+        let text = "0123456789\r\n".repeat(octets / 12 + 1);
+        talk.send(format!("Delivered-To: {BOB}\r\nSubject: again\r\n\r\n{text}.\r\n").as_bytes());
+        let said = replies(&mut talk, 2);
+        assert!(said[0].starts_with("554 5.4.6 ") && said[1].starts_with("250 "), "{said:?}");
+        // Of a letter that nobody may have each hears the same.
+        talk.ask("MAIL FROM:<x@client.test>", "250");
+        talk.ask(&format!("RCPT TO:<{BOB}>"), "250");
+        talk.ask(&format!("RCPT TO:<{ALICE}>"), "250");
+        talk.ask("DATA", "354");
+        let loops = "Received: from a by b; Mon, 1 Jan 2024 00:00:00 +0000\r\n".repeat(100);
+        talk.send(format!("{loops}Subject: loop\r\n\r\n{text}.\r\n").as_bytes());
+        assert!(replies(&mut talk, 2).iter().all(|reply| reply.starts_with("554 5.4.6 ")));
+    }
+    assert_eq!(fetch(house.pop3(), ALICE, &house.password(ALICE)).len(), 2);
+    assert!(fetch(house.pop3(), BOB, &house.password(BOB)).is_empty());
+}
+
+#[test]
 fn what_lmtp_answers_is_durable() {
     let mut house = House::open(&doors(&["lmtp=127.0.0.1:2024"]));
     let mut talk = greeted(&house);
