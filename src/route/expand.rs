@@ -168,7 +168,8 @@ impl<'a> Walk<'a> {
         let (directory, rules) = (self.directory, self.directory.rules());
         let domain = rules.meant(domain);
         let name = format!("{folded}@{domain}");
-        if let Some(is) = self.exact(&name, None) {
+        // Before anything else: what rules say of a domain that is not ours is no matter.
+        if let (false, Some(is)) = (!directory.has_domain(domain), self.exact(&name, None)) {
             return is;
         }
         match directory.find(&name, self.volumes) {

@@ -55,6 +55,8 @@ pub fn name_of(address: &Address) -> Option<String> {
 }
 
 #[cfg(test)]
+mod relay;
+#[cfg(test)]
 mod tests {
     use ringpost_storage::AccountId;
 

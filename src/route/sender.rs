@@ -30,7 +30,7 @@ fn is_own(account: &str, own: Option<&AccountRules>, name: &str, directory: &Dir
     if name == account || own.is_some_and(|own| own.send_as.contains(&name)) {
         return true;
     }
-    if directory.home(&name).is_some() {
+    if !directory.has_domain(domain) || directory.home(&name).is_some() {
         return false;
     }
     if let Some(list) = rules.list(&name) {
