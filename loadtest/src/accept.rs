@@ -64,7 +64,8 @@ pub struct Args {
     /// With a connection per message: resume TLS sessions.
     #[arg(long, requires = "tls")]
     pub resume: bool,
-    /// Each connection logs in (AUTH PLAIN), the accounts in turn, and sends as its account: for a submission listener.
+    /// Each connection logs in (AUTH PLAIN), the accounts in turn, and sends as its account: for a submission listener. The server must
+    /// be told `submission.recipients_per_hour = 0` and the same of `recipients_per_day`.
     #[arg(long)]
     pub login: bool,
     /// QUIT and connect anew for each message.

@@ -38,6 +38,7 @@ mod domains;
 mod logins;
 mod look;
 mod names;
+mod post;
 mod quota;
 pub mod routing;
 mod report;
@@ -55,6 +56,7 @@ pub use deeds::do_deeds;
 pub use domains::found_domain;
 pub use logins::{AppPasswordView, LoginView};
 pub use look::{Looked, look};
+pub use post::Posted;
 pub use quota::AccountQuota;
 pub use report::{Report, report};
 pub use store::answer_tool;
@@ -174,6 +176,17 @@ pub enum Request {
     Routing {
         /// What is wanted.
         ask: routing::Ask,
+    },
+    /// A program on this host hands in a letter. Its octets follow the line.
+    Post {
+        /// Where bounces go; empty: nowhere.
+        sender: String,
+        /// At least one.
+        recipients: Vec<String>,
+        /// Octets of the letter, canonical CRLF.
+        octets: u64,
+        /// Whose program it is.
+        user: u32,
     },
     /// Looks into one account, or puts messages into it. Octets of messages follow the line, as many as it says.
     Store {
@@ -331,6 +344,11 @@ pub enum Response {
         /// What is told.
         told: Box<routing::Told>,
     },
+    /// To `Post`.
+    Posted {
+        /// What became of it.
+        posted: Posted,
+    },
     /// To `Store`. Octets of a message may follow the line, as many as it says.
     Store {
         /// What is told.
@@ -397,6 +415,7 @@ impl Request {
                 | Request::AppPasswordList { .. }
                 | Request::Who { .. }
                 | Request::Kick { .. }
+                | Request::Post { .. }
                 | Request::StoreStat {}
                 | Request::StoreScrub {}
                 | Request::StoreHold { .. }
@@ -415,6 +434,7 @@ impl Request {
             Request::Store { ask: tools::Ask::Append { messages, .. }, .. } => {
                 messages.iter().map(|m| m.octets).collect()
             }
+            Request::Post { octets, .. } => vec![*octets],
             _ => Vec::new(),
         }
     }
@@ -453,6 +473,7 @@ impl Request {
             Request::AppPasswordRemove { address, .. } => ("app-password-remove", address),
             Request::Who { address } => ("who", address.as_deref().unwrap_or("")),
             Request::Kick { address } => ("kick", address),
+            Request::Post { sender, .. } => ("post", sender),
             Request::Store { account, .. } => ("store", account),
             Request::StoreStat {} => ("store-stat", ""),
             Request::StoreScrub {} => ("store-scrub", ""),
@@ -507,6 +528,7 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
         Request::AppPasswordRemove { address, name } => logins::app_remove(office, &address, &name).await,
         Request::Who { address } => logins::who(office, address.as_deref()).await,
         Request::Kick { address } => logins::kick(office, &address).await,
+        Request::Post { sender, recipients, user, .. } => post::post(office, &sender, &recipients, user, bodies).await,
         Request::Store { account, ask } => {
             let (response, beside) = store::ask(office, &account, ask, bodies).await;
             octets = beside;

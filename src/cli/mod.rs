@@ -24,6 +24,7 @@ mod logins;
 mod password;
 mod route;
 mod rules;
+mod sendmail;
 pub mod serve;
 mod stats;
 mod stop;
@@ -75,6 +76,7 @@ enum Verb {
     Alias(alias::AliasArgs),
     Group(alias::GroupArgs),
     Route(route::RouteArgs),
+    Sendmail(sendmail::SendmailArgs),
     Ban(access::BanArgs),
     Unban(access::UnbanArgs),
     Bans(access::BansArgs),
@@ -100,6 +102,12 @@ struct At {
 
 /// Runs what the command line says.
 pub fn main() -> ExitCode {
+    let mut words = std::env::args_os();
+    let called = words.next().map(PathBuf::from);
+    if called.as_ref().and_then(|path| path.file_name()).is_some_and(|name| name == "sendmail") {
+        let args = words.map(|word| word.to_string_lossy().into_owned());
+        return ExitCode::from(sendmail::run(sendmail::SendmailArgs::called_so(args)));
+    }
     let Cli { log_format, log_level, verb } = Cli::parse();
     let level = log_level.or_else(|| std::env::var("RINGPOST_LOG").ok().filter(|l| !l.is_empty()));
     let log = |level: &str, format| match log::start(format, level) {
@@ -132,6 +140,10 @@ pub fn main() -> ExitCode {
         Err(code) => return code,
     };
     let done = match verb {
+        Verb::Sendmail(args) => {
+            drop(log);
+            return ExitCode::from(sendmail::run(args));
+        }
         Verb::Config(args) => {
             drop(log);
             return config::run(args);

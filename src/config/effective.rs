@@ -18,6 +18,7 @@ use super::value::Value;
 use ringpost_storage::Limits;
 
 use super::{Config, DoorPlan, Founders, TlsPaths, Upkeep, check};
+use crate::directory::catalogue::SendLimits;
 use crate::dns;
 use crate::filter::{self, Mode, RefuseAt};
 use crate::net::census::Cidr;
@@ -167,6 +168,17 @@ impl Effective {
         match self.value(key) {
             Value::Number(n) => *n,
             other => panic!("{} is {other:?}, not a number", key.path()),
+        }
+    }
+
+    fn send_limits(&self) -> SendLimits {
+        let limit = |key| Some(self.narrow(key));
+        SendLimits {
+            messages_hour: limit(Key::MessagesPerHour),
+            messages_day: limit(Key::MessagesPerDay),
+            recipients_hour: limit(Key::RecipientsPerHour),
+            recipients_day: limit(Key::RecipientsPerDay),
+            recipients_message: limit(Key::RecipientsPerMessage),
         }
     }
 
@@ -394,6 +406,7 @@ impl Effective {
                 plaintext_auth_until_ms: keys::day_begins_ms(self.text(Key::PlaintextUntil)).expect("checked"),
                 remember_s: self.number(Key::RememberS),
                 new_limits: Limits { bytes: self.number(Key::QuotaBytes), messages: self.narrow(Key::QuotaMessages) },
+                send_limits: self.send_limits(),
                 over_quota: match self.text(Key::OverQuota) {
                     "reject" => OverQuota::Reject,
                     _ => OverQuota::Defer,

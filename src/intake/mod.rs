@@ -12,6 +12,7 @@
 pub mod commit;
 pub mod judge;
 pub mod letter;
+pub mod mend;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

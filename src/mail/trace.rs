@@ -96,6 +96,19 @@ impl Received<'_> {
     }
 }
 
+/// Appends `Received` for a letter that a program on this host handed in without SMTP (RFC 5321 §4.4 has no words for it). `user`:
+/// whose program.
+pub fn received_here(out: &mut Vec<u8>, (host, id): (&str, &str), user: u32, now_ms: i64) {
+    let mut field = Folded::begin(out, "Received: by ");
+    field.word(&name(host));
+    field.word(&format!("(Ringpost, from userid {user})"));
+    field.word("id");
+    field.word(&name(id));
+    field.glue(";");
+    field.word(&date::rfc5322(now_ms));
+    field.end();
+}
+
 /// Appends `Return-Path`, written once, at final delivery.
 pub fn return_path(out: &mut Vec<u8>, sender: &ReversePath) {
     let mut field = Folded::begin(out, "Return-Path: ");

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ringpost_storage::{AccountId, Limits, Loaded, ReadError, Volume, VolumeId};
 
+use crate::directory::catalogue::SendLimits;
 use crate::directory::{Change, Directory};
 use crate::dns::{self, Resolver};
 use crate::filter::{self, Filters};
@@ -36,6 +37,8 @@ pub mod jobs;
 pub mod load;
 pub mod uploads;
 pub mod quota;
+pub mod sending;
+pub mod turn;
 pub mod tools;
 pub mod volumes;
 pub mod words;
@@ -78,6 +81,8 @@ pub struct Settings {
     pub remember_s: u64,
     /// What a new account may keep.
     pub new_limits: Limits,
+    /// How much an account may send of which nothing else is said.
+    pub send_limits: SendLimits,
     /// What is done with mail for an account that keeps as much as it may.
     pub over_quota: quota::OverQuota,
     /// Cost of hashing a new password.
@@ -111,6 +116,7 @@ impl Settings {
             plaintext_auth_until_ms: None,
             remember_s: 0,
             new_limits: Limits::NONE,
+            send_limits: SendLimits::default(),
             over_quota: quota::OverQuota::Defer,
             argon2: Argon2Cost::DEFAULT,
             tls: None,
@@ -164,6 +170,10 @@ pub struct Office {
     pub jobs: jobs::Jobs,
     /// Large bodies of other shards on their way into volumes here.
     pub uploads: Uploads,
+    /// What the accounts of this shard have sent lately.
+    pub sending: sending::Sending,
+    /// Whose turn it is to change the catalogue.
+    pub turn: turn::Turn,
     /// This shard's doors.
     pub doors: Doors,
     /// What only the start knows: how volumes are opened and the store's list of them is kept.
@@ -237,6 +247,8 @@ impl Office {
             couriers: Couriers::default(),
             jobs: jobs::Jobs::default(),
             uploads: Uploads::default(),
+            sending: sending::Sending::default(),
+            turn: turn::Turn::default(),
             doors: Doors::default(),
             builder: RefCell::new(None),
             doors_may_open: Cell::new(false),

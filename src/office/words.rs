@@ -5,10 +5,12 @@ use ringpost_storage::{
     VolumeStats,
 };
 
+use super::sending::Allowance;
 use super::uploads::{Part, PutAway};
 use crate::directory::Change;
 use crate::directory::secrets::Protocols;
 use crate::filter::greylist;
+use crate::directory::catalogue::SendLimits;
 use crate::net::Unwired;
 use crate::observe::Figures;
 use crate::office::jobs::Job;
@@ -314,6 +316,20 @@ pub enum Request {
         /// As the sender wrote it.
         name: String,
     },
+    /// May this account hand in so many messages, to so many recipients? None of both: asked only.
+    Send {
+        /// Its id.
+        account: AccountId,
+        /// What it may.
+        limits: SendLimits,
+        /// Messages, recipients.
+        wanted: (u32, u32),
+    },
+    /// To shard 0: this account is to send nothing more.
+    Suspend {
+        /// `user@domain`.
+        name: String,
+    },
     /// Keep room in these accounts for messages of so many octets, in all of them or in none.
     Reserve {
         /// Their volume.
@@ -427,13 +443,15 @@ pub enum Reply {
     Quota(Option<Quota>),
     /// To `Folder`: INBOX where it has none of that name.
     Folder(MailboxId),
+    /// To `Send`.
+    Sending(Allowance),
     /// To `Reserve`.
     Reserved(Result<(), Refused>),
     /// To `Greylist`.
     Greylisted(greylist::Said),
     /// To `Secrets`: the account cannot be read.
     Unreadable,
-    /// To `Hear`, `PutOver`, `Expect`, `Release`, `Visit`, `OpenDoors` and `DoorsOpened`.
+    /// To `Hear`, `PutOver`, `Expect`, `Release`, `Suspend`, `Visit`, `OpenDoors` and `DoorsOpened`.
     Done,
     /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.
     Did(Result<Vec<Option<AccountId>>, Deliverable>),

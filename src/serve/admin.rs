@@ -30,9 +30,8 @@ pub const OPERATORS_MAX: usize = 16;
 
 /// Accepts operators for as long as the process lives.
 pub async fn keep_door(office: Rc<Office>, mut listener: Listener) {
-    // Places at the desk, and the turn to change something: tokens in channels.
+    // Places at the desk: tokens in a channel.
     let (leave, enter) = tokens(OPERATORS_MAX);
-    let (give, take) = tokens(1);
     loop {
         let Some(place) = Token::take(&enter, &leave).await else { return };
         let stream = match listener.accept().await {
@@ -42,9 +41,9 @@ pub async fn keep_door(office: Rc<Office>, mut listener: Listener) {
                 return;
             }
         };
-        let (office, give, take) = (office.clone(), give.clone(), take.clone());
+        let office = office.clone();
         shard::spawn("admin", async move {
-            let desk = Desk { office, give, take };
+            let desk = Desk { office };
             if let Err(why) = desk.attend(stream).await {
                 tracing::debug!(target: "admin", %why, "connection lost");
             }
@@ -79,8 +78,6 @@ impl Drop for Token {
 
 struct Desk {
     office: Rc<Office>,
-    give: flume::Sender<()>,
-    take: flume::Receiver<()>,
 }
 
 /// Messages that follow a request, as they come.
@@ -222,10 +219,8 @@ impl Desk {
 
     async fn answer(&self, request: Request, bodies: Vec<Body>, into: &mut Vec<u8>) {
         let (response, mut octets) = if request.changes() {
-            match Token::take(&self.take, &self.give).await {
-                Some(_turn) => admin::execute_with(&self.office, request, bodies).await,
-                None => (Response::Failed { error: "the server is stopping".to_owned() }, Vec::new()),
-            }
+            let _turn = self.office.turn.wait().await;
+            admin::execute_with(&self.office, request, bodies).await
         } else {
             admin::execute_with(&self.office, request, bodies).await
         };

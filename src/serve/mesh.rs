@@ -11,7 +11,7 @@ use crate::observe;
 use crate::office::tools::VolumeSpace;
 use crate::office::words::{Health, ShardStats};
 use crate::office::{Office, Reply, Request};
-use crate::office::{folder, quota};
+use crate::office::{folder, quota, sending};
 use crate::serve::handoff;
 use crate::shard;
 
@@ -37,6 +37,14 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
         }
         Request::Folder { volume, account, name } => {
             Reply::Folder(folder::folder_here(&office, volume, account, &name).await)
+        }
+        Request::Send { account, limits, wanted } => {
+            Reply::Sending(sending::ask_here(&office, account, &limits, wanted))
+        }
+        Request::Suspend { name } => {
+            // It asks other offices, and is not waited for.
+            shard::spawn("suspend", async move { admin::routing::suspend(&office, name).await });
+            Reply::Done
         }
         Request::Reserve { volume, wanted } => Reply::Reserved(quota::reserve_here(&office, volume, &wanted)),
         Request::Expect { volume, source, coming } => {

@@ -21,11 +21,12 @@ use ringpost_storage::MailboxId;
 
 use crate::filter::Watch;
 use crate::intake::judge::Fault;
+use crate::intake::mend::Mender;
 use crate::intake::{self, Letter, Recipient, Verdict, Why};
 use crate::limits;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::header::HeaderFault;
-use crate::mail::trace;
+use crate::mail::{date, trace};
 use crate::net::census::listed;
 use crate::net::{Admission, Door, First, Guest, Next, Wire, pump};
 use crate::observe::{self, Counter, Ledger, Measure};
@@ -77,6 +78,8 @@ pub(super) fn serve(office: Rc<Office>, door: &Doorway, mut wire: Box<Wire>) -> 
         recipients: Vec::new(),
         paths: Vec::new(),
         letter: None,
+        mender: None,
+        may: None,
         expecting: None,
         is_filtered,
         watch,
@@ -105,6 +108,10 @@ struct SmtpDoor {
     /// The recipients as the client wrote them, duplicates aside.
     paths: Vec<ForwardPath>,
     letter: Option<Box<Letter>>,
+    /// What makes a letter of a login whole.
+    mender: Option<Mender>,
+    /// How much the login may send with this transaction.
+    may: Option<policy::May>,
     /// What was announced, while it comes.
     expecting: Option<Expecting>,
     /// The place of the client that a neighbour spoke of.
@@ -133,8 +140,10 @@ impl Door for SmtpDoor {
     }
 
     fn body(&mut self, bytes: &[u8]) {
-        if let Some(letter) = &mut self.letter {
-            letter.push(bytes);
+        match (&mut self.letter, &mut self.mender) {
+            (Some(letter), Some(mender)) => mender.take(bytes, &mut |octets| letter.push(octets)),
+            (Some(letter), None) => letter.push(bytes),
+            (None, _) => {}
         }
     }
 
@@ -174,7 +183,7 @@ impl Door for SmtpDoor {
             Ask::Client { address, port } => self.client(address, port, wire),
             Ask::Mail { helo, sender, size, utf8, .. } => self.mail(&helo, sender, size, utf8).await,
             Ask::Rcpt { recipient } => self.rcpt(recipient).await,
-            Ask::Data { helo, authenticated, .. } => self.data(&helo, authenticated, wire),
+            Ask::Data { helo, authenticated, .. } => self.data(&helo, authenticated, wire).await,
             Ask::Done { .. } => self.done().await,
             Ask::Reset => {
                 if let Some(letter) = &self.letter {
@@ -194,6 +203,8 @@ impl SmtpDoor {
         self.recipients.clear();
         self.paths.clear();
         self.letter = None;
+        self.mender = None;
+        self.may = None;
         self.expecting = None;
         if let Some(each) = &mut self.each {
             **each = Each::default();
@@ -244,6 +255,9 @@ impl SmtpDoor {
         if let Some(refused) = self.may_begin(helo, &sender) {
             return refused;
         }
+        if let Some(refused) = self.may_send_now().await {
+            return refused;
+        }
         if let Some(refused) = self.judge_sender(helo, &sender).await {
             return refused;
         }
@@ -264,6 +278,9 @@ impl SmtpDoor {
 
     async fn rcpt(&mut self, recipient: ForwardPath) -> Answer {
         if let Some(refused) = self.may_go_to(&recipient) {
+            return refused;
+        }
+        if let Some(refused) = self.may_have_another() {
             return refused;
         }
         let volumes = usize::from(self.office.volume_count());
@@ -329,8 +346,8 @@ impl SmtpDoor {
         }
     }
 
-    fn data(&mut self, helo: &Helo, authenticated: bool, wire: &Wire) -> Answer {
-        let Some(sender) = self.sender.as_ref().filter(|_| !self.recipients.is_empty()) else {
+    async fn data(&mut self, helo: &Helo, authenticated: bool, wire: &Wire) -> Answer {
+        if self.sender.is_none() || self.recipients.is_empty() {
             return no(503, (5, 5, 1), "Valid RCPT command must precede DATA");
         };
         let volume = intake::deciding_volume(&self.office, &self.recipients);
@@ -338,6 +355,11 @@ impl SmtpDoor {
         if self.expecting.is_none() {
             return later(Why::DiskFull);
         }
+        if let Some(refused) = self.counts().await {
+            self.expecting = None;
+            return refused;
+        }
+        let Some(sender) = self.sender.as_ref() else { unreachable!("it was there a moment ago") };
         let recipients = std::mem::take(&mut self.recipients);
         let mut letter = Letter::new(&self.office, self.peer, recipients, self.announced.unwrap_or(0));
         let mut fields = Vec::with_capacity(512);
@@ -365,6 +387,10 @@ impl SmtpDoor {
             watch.tag(&mut fields);
         }
         letter.sign(&fields);
+        self.mender = self.account.is_some().then(|| {
+            let message_id = format!("{id}@{}", self.office.settings.hostname);
+            Mender::new(&date::rfc5322(letter.received_ms), &message_id)
+        });
         self.letter = Some(Box::new(letter));
         Answer::Yes
     }
@@ -373,6 +399,9 @@ impl SmtpDoor {
         let Some(mut letter) = self.letter.take() else {
             return no(503, (5, 5, 1), "No message was begun");
         };
+        if let Some(mut mender) = self.mender.take() {
+            mender.end(&mut |octets| letter.push(octets));
+        }
         let mut whys = Vec::new();
         if let Some(each) = &self.each {
             whys = each.sift(&self.office, &mut letter).await;

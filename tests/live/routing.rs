@@ -172,3 +172,61 @@ fn what_cannot_be_is_refused_with_a_sentence_that_says_what_to_do() {
         assert!(wrong.contains(sentence), "{line}: {wrong}");
     }
 }
+
+/// Runs the command that programs call sendmail, by that name; its exit code and what it said.
+fn sendmail(house: &House, link: &std::path::Path, args: &[&str], message: &str) -> (i32, String) {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(link)
+        .args(args)
+        .env("RINGPOST_DATA", house.data())
+        .env("LOGNAME", "bob")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the link runs");
+    // One that reads nothing may be gone already.
+    let _ = child.stdin.take().expect("a pipe").write_all(message.as_bytes());
+    let out = child.wait_with_output().expect("it ends");
+    (out.status.code().unwrap_or(-1), String::from_utf8(out.stderr).expect("text"))
+}
+
+#[test]
+fn a_program_hands_a_letter_in_by_sendmail_and_it_outlives_a_kill() {
+    let mut house = House::open(&["--shards", "2"]);
+    let password = house.password(ALICE);
+    let link = house.dir.path().join("sendmail");
+    std::os::unix::fs::symlink(crate::house::binary(), &link).expect("a link");
+    let first = "To: Alice <alice@ringpost.test>\nBcc: bob\nSubject: 1\n\nHello\n.\nbehind the dot\n";
+    assert_eq!(sendmail(&house, &link, &["-t", "-oi"], first), (0, String::new()));
+    assert_eq!(sendmail(&house, &link, &["-f", "x@elsewhere.test", ALICE], "Subject: 2\n\nHi\n.\ngone\n").0, 0);
+    house.kill();
+    house.reopen();
+    let letters = fetch(house.pop3(), ALICE, &password);
+    assert_eq!(subjects(&letters), ["1", "2"]);
+    assert!(
+        letters[0].contains("\r\nFrom: bob@ringpost.test\r\n") && letters[0].contains("\r\nMessage-ID: <"),
+        "{}",
+        letters[0]
+    );
+    assert!(letters[0].contains("Return-Path: <bob@ringpost.test>") && !letters[0].contains("Bcc"), "{}", letters[0]);
+    assert!(letters[0].ends_with("\r\n\r\nHello\r\n.\r\nbehind the dot\r\n"), "{}", letters[0]);
+    assert!(
+        letters[1].contains("Return-Path: <x@elsewhere.test>") && letters[1].ends_with("\r\n\r\nHi\r\n"),
+        "{}",
+        letters[1]
+    );
+    for (args, message, code) in [
+        (&["nobody@ringpost.test"][..], "\n", 67),
+        (&["x@elsewhere.test"], "\n", 69),
+        (&["two words@ringpost.test"], "\n", 65),
+        (&["-t"], "Subject: to nobody\n\n", 65),
+        (&["-bs"], "", 64),
+        (&["--data", "/nowhere", ALICE], "\n", 75),
+    ] {
+        let (was, said) = sendmail(&house, &link, args, message);
+        assert_eq!(was, code, "{args:?}: {said}");
+        assert!(said.starts_with("sendmail: "), "{said}");
+    }
+    assert_eq!(fetch(house.pop3(), ALICE, &password).len(), 2, "what was refused was not sent");
+}

@@ -21,6 +21,7 @@ mod bugs;
 mod filters;
 mod moves;
 mod neighbour;
+mod policy;
 mod pop3;
 #[cfg(feature = "bugs")]
 #[path = "../seeded/mod.rs"]

@@ -3,7 +3,7 @@
 use crate::{Client, POP3, SMTP, SUBMISSION, accounts, over_seeds};
 
 /// A user who has said EHLO; the capabilities are read.
-async fn greeted(port: u16) -> Client {
+pub async fn greeted(port: u16) -> Client {
     let mut client = Client::connect(port).await;
     client.expect("220").await;
     client.say("EHLO client.test").await;
@@ -11,13 +11,13 @@ async fn greeted(port: u16) -> Client {
     client
 }
 
-async fn command(client: &mut Client, line: &str, start: &str) {
+pub async fn command(client: &mut Client, line: &str, start: &str) {
     client.say(line).await;
     client.expect(start).await;
 }
 
 /// AUTH PLAIN for NAME@ringpost.test and the password `secret`, or another.
-fn auth(name: &str, password: &str) -> String {
+pub fn auth(name: &str, password: &str) -> String {
     use base64::Engine as _;
     let text = format!("\0{name}@ringpost.test\0{password}");
     format!("AUTH PLAIN {}", base64::engine::general_purpose::STANDARD.encode(text))

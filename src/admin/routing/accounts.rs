@@ -98,6 +98,24 @@ fn apply(office: &Office, name: &str, rules: &mut AccountRules, set: AccountSet)
     Ok(())
 }
 
+/// Suspends an account that was refused again and again. On shard 0.
+pub async fn suspend(office: &Rc<Office>, name: String) {
+    let _turn = office.turn.wait().await;
+    if office.directory(|d| d.rules().account(&name).is_some_and(|own| own.suspended.is_some())) {
+        return;
+    }
+    let suspended = Some("it went on sending more than it may".to_owned());
+    let done = rules(office, &name, AccountSet { suspended, ..AccountSet::default() }).await;
+    match done {
+        Ok(_) => tracing::error!(
+            target: "audit",
+            account = name,
+            "suspended: it went on sending more than it may; `ringpost account resume` lets it send again"
+        ),
+        Err(why) => tracing::error!(target: "audit", account = name, ?why, "could not be suspended"),
+    }
+}
+
 /// The account is gone: so is what was said of it. Another one with its name begins anew.
 pub(in crate::admin) async fn forget_account(office: &Rc<Office>, name: &str) -> Result<(), Trouble> {
     let (name, _) = names::account(name)?;

@@ -23,8 +23,8 @@ mod domains;
 mod lists;
 
 pub use access::AccessView;
-pub use accounts::AccountSet;
 pub(super) use accounts::forget_account;
+pub use accounts::{AccountSet, suspend};
 pub use domains::DomainSet;
 
 /// What is asked.

@@ -22,6 +22,7 @@ mod server;
 mod shards;
 mod smtp;
 mod store;
+mod submission;
 mod tls;
 
 use super::value::{Fit, Kind, Value};
@@ -92,6 +93,16 @@ pub enum Key {
     QuotaMessages,
     /// What is said of one that keeps as much as it may.
     OverQuota,
+    /// Messages an account may hand in within an hour.
+    MessagesPerHour,
+    /// The same, a day.
+    MessagesPerDay,
+    /// Recipients of them within an hour.
+    RecipientsPerHour,
+    /// The same, a day.
+    RecipientsPerDay,
+    /// Recipients of one of them.
+    RecipientsPerMessage,
     /// Bare CR and LF.
     RejectBareNewlines,
     /// Names by which HTTP may be asked.
@@ -205,6 +216,7 @@ const SECTIONS: [&[Row]; 12] = [
     limits::ROWS,
     login::ROWS,
     accounts::ROWS,
+    submission::ROWS,
     smtp::ROWS,
     http::ROWS,
     dns::ROWS,

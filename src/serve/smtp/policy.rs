@@ -4,16 +4,28 @@
 //! |---|---|---|
 //! | a stranger | the name it gives itself, MAIL FROM, RCPT TO | 550 5.7.1 |
 //! | a login | whether it may send at all, and as this sender | 550 5.7.1, 553 5.7.1 (RFC 6409 §6.1) |
+//! | | how much it has sent lately | 450 4.7.1, 452 4.5.3 |
 //!
 //! Where a client comes from was asked before it was let in (see `serve`).
 
 use super::{SmtpDoor, no};
-use crate::directory::catalogue::Table;
+use crate::directory::catalogue::{SendLimits, Table};
 use crate::mail::address::{Address, ForwardPath, ReversePath};
+use crate::office::Request;
+use crate::office::sending::{self, Allowance};
 use crate::proto::smtp::{Answer, Helo};
 use crate::route::sender::may_send_as;
 use crate::route::{Target, expand, name_of};
 use crate::shard;
+
+/// How much a login may send with one transaction.
+pub(super) struct May {
+    limits: SendLimits,
+    /// Recipients of one letter.
+    each: u32,
+    /// Recipients of all of them, for now.
+    left: u32,
+}
 
 impl SmtpDoor {
     /// What is said instead, if this transaction may not begin.
@@ -54,6 +66,58 @@ impl SmtpDoor {
         })
     }
 
+    /// What is said instead, if this login has sent as much as it may.
+    pub(super) async fn may_send_now(&mut self) -> Option<Answer> {
+        let account = self.account.clone()?;
+        let limits = self.office.directory(|d| d.rules().account(&account).map(|own| own.limits).unwrap_or_default());
+        let limits = limits.or(self.office.settings.send_limits);
+        let asked = self.ask_home(&account, limits, (0, 0)).await;
+        match asked {
+            Ok(recipients_left) => {
+                let each = limits.recipients_message.filter(|n| *n > 0).unwrap_or(u32::MAX);
+                self.may = Some(May { limits, each, left: recipients_left });
+                None
+            }
+            Err(refused) => Some(refused),
+        }
+    }
+
+    /// What is said instead, if the letter of this login may have no more recipients.
+    pub(super) fn may_have_another(&self) -> Option<Answer> {
+        let may = self.may.as_ref()?;
+        let count = u32::try_from(self.paths.len()).unwrap_or(u32::MAX);
+        match () {
+            () if count >= may.each => Some(no(452, (4, 5, 3), "Too many recipients, send it again to the rest")),
+            () if count >= may.left => Some(too_much()),
+            () => None,
+        }
+    }
+
+    /// The letter is about to come: it counts. What is said instead, if another one was quicker.
+    pub(super) async fn counts(&self) -> Option<Answer> {
+        let (account, may) = (self.account.as_ref()?, self.may.as_ref()?);
+        let recipients = u32::try_from(self.paths.len()).unwrap_or(u32::MAX);
+        self.ask_home(account, may.limits, (1, recipients)).await.err()
+    }
+
+    async fn ask_home(&self, account: &str, limits: SendLimits, wanted: (u32, u32)) -> Result<u32, Answer> {
+        let Some(home) = self.office.directory(|d| d.home(account)) else {
+            return Err(no(450, (4, 2, 1), "This account went away meanwhile, try again later"));
+        };
+        match sending::ask(&self.office, home, limits, wanted).await {
+            Allowance::Yes { recipients_left } => Ok(recipients_left),
+            Allowance::No { suspend } => {
+                tracing::warn!(target: "audit", account, peer = %self.peer, "refused: it has sent as much as it may");
+                if suspend {
+                    let request = Request::Suspend { name: account.to_owned() };
+                    // Where the word does not get through it is said again within the next hour.
+                    let _ = self.office.mesh.call(0, request, 0).await;
+                }
+                Err(too_much())
+            }
+        }
+    }
+
     /// What is said instead, if nobody may send there.
     pub(super) fn may_go_to(&self, recipient: &ForwardPath) -> Option<Answer> {
         let ForwardPath::Address(address) = recipient else { return None };
@@ -74,6 +138,10 @@ impl SmtpDoor {
             journals.iter().filter_map(|name| expand(name, "", d, volumes).ok()).flatten().collect()
         })
     }
+}
+
+fn too_much() -> Answer {
+    no(450, (4, 7, 1), "You have sent as much as you may for now, try again later")
 }
 
 /// As the tables have it. One that nobody here could have stays as it is.

@@ -1,0 +1,230 @@
+//! How much each account has handed in lately, kept at its home: messages and recipients, of the last hour and the last day.
+//!
+//! - The hour is counted in twelfths, the day in hours: what has left a window does so within five minutes, or an hour.
+//! - It is in memory alone: a start forgets it.
+//! - Whoever is refused in half of the minutes of an hour is no person any more: the account is to be suspended, once.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use ringpost_storage::AccountId;
+
+use super::Office;
+use super::words::{Reply, Request};
+use crate::directory::Home;
+use crate::directory::catalogue::SendLimits;
+use crate::shard;
+
+/// Accounts whose sending is remembered on one shard. More: those that have sent nothing for an hour are forgotten, and if there
+/// are none, all.
+const SENDERS_MAX: usize = 100_000;
+/// Minutes of an hour in which an account may be refused. As many: it is to be suspended.
+const REFUSED_MINUTES_MAX: u32 = 30;
+const MINUTE_MS: u64 = 60_000;
+
+/// What an account has sent, on the shard of its home.
+#[derive(Default)]
+pub struct Sending(RefCell<HashMap<AccountId, Usage>>);
+
+/// May it send?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allowance {
+    /// So many recipients more, now.
+    Yes {
+        /// At most.
+        recipients_left: u32,
+    },
+    /// Not now.
+    No {
+        /// It was refused so often that it is to be suspended. Said once.
+        suspend: bool,
+    },
+}
+
+#[derive(Default)]
+struct Usage {
+    messages: Count,
+    recipients: Count,
+    refused: Window<60>,
+}
+
+#[derive(Default)]
+struct Count {
+    hour: Window<12>,
+    day: Window<24>,
+}
+
+/// Counts of the last N units of time.
+struct Window<const N: usize> {
+    counts: [u32; N],
+    /// The unit that is counted in now, since 1970.
+    newest: u64,
+}
+
+impl<const N: usize> Default for Window<N> {
+    fn default() -> Self {
+        Window { counts: [0; N], newest: 0 }
+    }
+}
+
+impl<const N: usize> Window<N> {
+    /// Forgets what has left the window. A clock that goes back stands still here.
+    fn at(&mut self, unit: u64) -> &mut Self {
+        let passed = usize::try_from(unit.saturating_sub(self.newest)).unwrap_or(N).min(N);
+        for n in 0..passed {
+            let slot = (unit - n as u64) % N as u64;
+            self.counts[usize::try_from(slot).expect("less than N")] = 0;
+        }
+        self.newest = self.newest.max(unit);
+        self
+    }
+
+    fn add(&mut self, count: u32) {
+        let slot = usize::try_from(self.newest % N as u64).expect("less than N");
+        self.counts[slot] = self.counts[slot].saturating_add(count);
+    }
+
+    fn sum(&self) -> u32 {
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+}
+
+impl Count {
+    /// How many more fit; 0 in a limit is none.
+    fn left(&mut self, now_ms: u64, hour: Option<u32>, day: Option<u32>) -> u32 {
+        let room = |limit: Option<u32>, used: u32| match limit {
+            None | Some(0) => u32::MAX,
+            Some(limit) => limit.saturating_sub(used),
+        };
+        let hourly = room(hour, self.hour.at(now_ms / (5 * MINUTE_MS)).sum());
+        hourly.min(room(day, self.day.at(now_ms / (60 * MINUTE_MS)).sum()))
+    }
+
+    fn add(&mut self, count: u32) {
+        self.hour.add(count);
+        self.day.add(count);
+    }
+}
+
+impl Usage {
+    fn ask(&mut self, limits: &SendLimits, (messages, recipients): (u32, u32), now_ms: u64) -> Allowance {
+        let messages_left = self.messages.left(now_ms, limits.messages_hour, limits.messages_day);
+        let recipients_left = self.recipients.left(now_ms, limits.recipients_hour, limits.recipients_day);
+        // Who only asks needs room for one.
+        if messages_left < messages.max(1) || recipients_left < recipients.max(1) {
+            let minutes = self.refused.at(now_ms / MINUTE_MS);
+            let slot = usize::try_from(minutes.newest % 60).expect("less than 60");
+            let first = minutes.counts[slot] == 0;
+            if first {
+                minutes.add(1);
+            }
+            return Allowance::No { suspend: first && minutes.sum() == REFUSED_MINUTES_MAX };
+        }
+        self.messages.add(messages);
+        self.recipients.add(recipients);
+        Allowance::Yes { recipients_left: recipients_left - recipients }
+    }
+
+    fn is_idle(&mut self, now_ms: u64) -> bool {
+        self.messages.hour.at(now_ms / (5 * MINUTE_MS)).sum() == 0
+    }
+}
+
+impl Sending {
+    /// Whether the account may hand in so many messages to so many recipients, which are counted if it may. None of both: asked
+    /// only.
+    pub fn ask(&self, account: AccountId, limits: &SendLimits, wanted: (u32, u32), now_ms: u64) -> Allowance {
+        let mut all = self.0.borrow_mut();
+        if all.len() >= SENDERS_MAX && !all.contains_key(&account) {
+            all.retain(|_, usage| !usage.is_idle(now_ms));
+            if all.len() >= SENDERS_MAX {
+                all.clear();
+            }
+        }
+        all.entry(account).or_default().ask(limits, wanted, now_ms)
+    }
+}
+
+/// The same, of an account wherever it lives. Where its shard does not answer now: not now.
+pub async fn ask(office: &Office, home: Home, limits: SendLimits, wanted: (u32, u32)) -> Allowance {
+    let request = Request::Send { account: home.account, limits, wanted };
+    match office.mesh.call(office.shard_of(home.volume), request, 0).await {
+        Ok(Reply::Sending(allowance)) => allowance,
+        _ => Allowance::No { suspend: false },
+    }
+}
+
+/// The answer at its home.
+#[must_use]
+pub fn ask_here(office: &Office, account: AccountId, limits: &SendLimits, wanted: (u32, u32)) -> Allowance {
+    office.sending.ask(account, limits, wanted, shard::wall_ms())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 60 * MINUTE_MS;
+    const NOW: u64 = 1_000_000 * HOUR;
+    const ALICE: AccountId = AccountId(1);
+    const NO: Allowance = Allowance::No { suspend: false };
+
+    fn limits(messages_hour: u32, recipients_hour: u32, recipients_day: u32) -> SendLimits {
+        let [messages_hour, recipients_hour, recipients_day] =
+            [messages_hour, recipients_hour, recipients_day].map(Some);
+        SendLimits { messages_hour, recipients_hour, recipients_day, ..SendLimits::default() }
+    }
+
+    fn left(recipients_left: u32) -> Allowance {
+        Allowance::Yes { recipients_left }
+    }
+
+    #[test]
+    fn what_was_sent_counts_for_an_hour_and_for_a_day() {
+        let sending = Sending::default();
+        let some = limits(3, 10, 15);
+        let ask = |wanted, now| sending.ask(ALICE, &some, wanted, now);
+        assert_eq!(ask((0, 0), NOW), left(10));
+        assert_eq!(ask((1, 9), NOW), left(1));
+        assert_eq!(ask((1, 2), NOW), NO, "and nothing of it is counted");
+        assert_eq!(ask((1, 1), NOW), left(0));
+        assert_eq!(ask((0, 0), NOW), NO);
+        assert_eq!(ask((0, 0), NOW + HOUR - 6 * MINUTE_MS), NO);
+        assert_eq!(ask((0, 0), NOW + HOUR), left(5), "what is left of the day");
+        assert_eq!(ask((1, 6), NOW + HOUR), NO);
+        assert_eq!(ask((1, 5), NOW + HOUR), left(0));
+        assert_eq!(ask((0, 0), NOW + 23 * HOUR), NO);
+        assert_eq!(ask((0, 0), NOW + 24 * HOUR), left(10));
+        assert_eq!(ask((0, 0), NOW), left(10), "a clock that goes back stands still");
+        assert_eq!(sending.ask(AccountId(2), &some, (1, 10), NOW), left(0), "each account for itself");
+    }
+
+    #[test]
+    fn messages_have_a_limit_of_their_own_and_0_is_none() {
+        let sending = Sending::default();
+        for _ in 0..3 {
+            assert_eq!(sending.ask(ALICE, &limits(3, 0, 0), (1, 500), NOW), left(u32::MAX - 500));
+        }
+        assert_eq!(sending.ask(ALICE, &limits(3, 0, 0), (1, 1), NOW), NO);
+        assert_eq!(sending.ask(ALICE, &limits(0, 0, 0), (1, 1), NOW), left(u32::MAX - 1));
+    }
+
+    #[test]
+    fn who_comes_again_and_again_is_to_be_suspended_once() {
+        let sending = Sending::default();
+        let none = limits(1, 0, 0);
+        sending.ask(ALICE, &none, (1, 1), NOW);
+        let mut suspended = 0;
+        for minute in 0..REFUSED_MINUTES_MAX + 10 {
+            // Ten times a minute is no more than once.
+            for _ in 0..10 {
+                let now = NOW + u64::from(minute) * MINUTE_MS;
+                match sending.ask(ALICE, &none, (1, 1), now) {
+                    Allowance::No { suspend } => suspended += u32::from(suspend),
+                    Allowance::Yes { .. } => panic!("in minute {minute}"),
+                }
+            }
+            assert_eq!(suspended, u32::from(minute + 1 >= REFUSED_MINUTES_MAX), "in minute {minute}");
+        }
+    }
+}

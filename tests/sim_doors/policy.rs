@@ -1,0 +1,213 @@
+//! What logins may send: as whom, how much, and what is made of their letters on the way in. And nobody relays.
+
+use std::time::Duration;
+
+use ringpost::shard::sim::World;
+use serde_json::{Value, json};
+
+use crate::submission::{auth, command, greeted};
+use crate::{Client, POP3, SMTP, SUBMISSION, accounts, operator, over_seeds, start};
+
+async fn rule(ask: Value) -> Value {
+    let answer = operator().await.ask(json!({"verb": "routing", "ask": ask})).await;
+    assert_eq!(answer["answer"], "routing", "{answer}");
+    answer["told"].clone()
+}
+
+async fn account(name: &str, set: Value) -> Value {
+    rule(json!({"what": "account", "address": format!("{name}@ringpost.test"), "set": set})).await
+}
+
+async fn logged_in(name: &str) -> Client {
+    let mut client = greeted(SUBMISSION).await;
+    command(&mut client, &auth(name, "secret"), "235").await;
+    client
+}
+
+/// The last letter of somebody, without its trace fields.
+async fn last_letter(name: &str, number: u32) -> String {
+    let mut client = Client::connect(POP3).await;
+    client.expect("+OK").await;
+    for line in [&format!("USER {name}"), "PASS secret", &format!("RETR {number}")] {
+        command(&mut client, line, "+OK").await;
+    }
+    let letter = client.dotted().await.join("\n");
+    let trace_ends = letter.find("\nSubject:").expect("a subject behind the trace fields");
+    letter[trace_ends + 1..].to_owned()
+}
+
+#[test]
+fn a_sender_belongs_to_the_login() {
+    over_seeds(async |_, _| {
+        accounts(&["alice", "bob"]).await;
+        rule(json!({"what": "list-put", "address": "sales@ringpost.test", "group": false, "targets": ["alice@ringpost.test"]})).await;
+        rule(json!({"what": "list-put", "address": "staff@ringpost.test", "group": true, "targets": ["alice@ringpost.test"]})).await;
+        account("alice", json!({"send_as": ["staff@ringpost.test"]})).await;
+        account("bob", json!({"any_sender": true})).await;
+        for (name, sender, answer) in [
+            ("alice", "Alice@Ringpost.test", "250"),
+            ("alice", "alice+news@ringpost.test", "250"),
+            ("alice", "sales@ringpost.test", "250"),
+            ("alice", "staff@ringpost.test", "250"),
+            ("alice", "", "250"),
+            ("alice", "bob@ringpost.test", "553 5.7.1"),
+            ("alice", "alice@elsewhere.test", "553 5.7.1"),
+            ("bob", "alice@elsewhere.test", "250"),
+        ] {
+            command(&mut logged_in(name).await, &format!("MAIL FROM:<{sender}>"), answer).await;
+        }
+        account("alice", json!({"suspended": "its password was stolen"})).await;
+        let mut client = logged_in("alice").await;
+        command(&mut client, "MAIL FROM:<alice@ringpost.test>", "550 5.7.1").await;
+        account("alice", json!({"suspended": ""})).await;
+        command(&mut client, "MAIL FROM:<alice@ringpost.test>", "250").await;
+    });
+}
+
+#[test]
+fn a_login_s_letter_gets_what_is_missing_and_loses_bcc() {
+    over_seeds(async |_, _| {
+        accounts(&["alice", "bob"]).await;
+        let mut client = logged_in("bob").await;
+        for letter in [
+            "Subject: x\r\nBcc: alice@ringpost.test,\r\n secret@ringpost.test\r\nSender: s@elsewhere.test\r\n\r\nBcc: stays",
+            "Subject: y\r\nDate: Thu, 1 Jan 1970 00:00:00 +0000\r\nMessage-ID: <own@client.test>\r\n\r\nHello",
+        ] {
+            for (line, answer) in
+                [("MAIL FROM:<bob@ringpost.test>", "250"), ("RCPT TO:<alice@ringpost.test>", "250"), ("DATA", "354")]
+            {
+                command(&mut client, line, answer).await;
+            }
+            command(&mut client, &format!("{letter}\r\n."), "250").await;
+        }
+        let first = last_letter("alice", 1).await;
+        let lines: Vec<&str> = first.lines().collect();
+        assert_eq!(lines[..2], ["Subject: x", "Sender: s@elsewhere.test"], "{first}");
+        assert!(lines[2].starts_with("Date: ") && lines[3].starts_with("Message-ID: <"), "{first}");
+        assert!(lines[3].ends_with("@mx.ringpost.test>"), "{first}");
+        assert_eq!(lines[4..], ["", "Bcc: stays"], "{first}");
+        let second = last_letter("alice", 2).await;
+        assert_eq!(second.matches("Date:").count() + second.matches("Message-ID:").count(), 2, "{second}");
+        // What other hosts bring stays as it is.
+        let mut client = greeted(SMTP).await;
+        for (line, answer) in [("MAIL FROM:<>", "250"), ("RCPT TO:<alice@ringpost.test>", "250"), ("DATA", "354")] {
+            command(&mut client, line, answer).await;
+        }
+        command(&mut client, "Subject: z\r\nBcc: x\r\n\r\nHello\r\n.", "250").await;
+        assert_eq!(last_letter("alice", 3).await, "Subject: z\nBcc: x\n\nHello");
+    });
+}
+
+/// Hands a letter in; the first reply that is no yes, or that to its end.
+async fn hand_in(client: &mut Client, to: &[&str]) -> String {
+    let mut lines = vec!["MAIL FROM:<alice@ringpost.test>".to_owned()];
+    lines.extend(to.iter().map(|to| format!("RCPT TO:<{to}@ringpost.test>")));
+    lines.extend(["DATA".to_owned(), "Subject: x\r\n\r\nHello\r\n.".to_owned()]);
+    let mut said = String::new();
+    for line in lines {
+        client.say(&line).await;
+        said = client.line().await;
+        if !said.starts_with(['2', '3']) {
+            command(client, "RSET", "250").await;
+            return said;
+        }
+    }
+    said
+}
+
+#[test]
+fn who_has_sent_as_much_as_it_may_comes_back_later() {
+    over_seeds(async |_, _| {
+        accounts(&["alice", "bob", "carol"]).await;
+        account("alice", json!({"limits": {"messages_hour": 4, "recipients_hour": 5, "recipients_message": 2}})).await;
+        // Connections of either shard count together.
+        for (to, answer) in [
+            (&["bob", "carol"][..], "250"),
+            (&["bob", "carol", "alice"], "452 4.5.3"),
+            (&["bob", "carol"], "250"),
+            (&["bob", "carol"], "450 4.7.1"),
+            (&["bob"], "250"),
+            (&["bob"], "450 4.7.1"),
+        ] {
+            let said = hand_in(&mut logged_in("alice").await, to).await;
+            assert!(said.starts_with(answer), "{to:?}: {said}");
+        }
+        ringpost::shard::sleep(Duration::from_secs(3_600)).await;
+        let mut client = logged_in("alice").await;
+        for answer in ["250", "250", "250", "250", "450 4.7.1"] {
+            let said = hand_in(&mut client, &["bob"]).await;
+            assert!(said.starts_with(answer), "{said}");
+        }
+    });
+}
+
+#[test]
+fn who_goes_on_and_on_is_suspended_until_an_operator_lets_it_go() {
+    let world = World::new(1);
+    world.run_until(async {
+        start(&world, true);
+        operator().await.ask(json!({"verb": "domain-add", "domain": "ringpost.test"})).await;
+        accounts(&["alice", "bob"]).await;
+        account("alice", json!({"limits": {"messages_hour": 1}})).await;
+        assert!(hand_in(&mut logged_in("alice").await, &["bob"]).await.starts_with("250"));
+        for _ in 0..30 {
+            let said = hand_in(&mut logged_in("alice").await, &["bob"]).await;
+            assert!(said.starts_with("450 4.7.1"), "{said}");
+            ringpost::shard::sleep(Duration::from_secs(60)).await;
+        }
+        let said = hand_in(&mut logged_in("alice").await, &["bob"]).await;
+        assert!(said.starts_with("550 5.7.1"), "{said}");
+        let told = account("alice", json!({})).await;
+        assert_eq!(told["account"]["suspended"], "it went on sending more than it may");
+        account("alice", json!({"suspended": "", "default_limits": true})).await;
+        assert!(hand_in(&mut logged_in("alice").await, &["bob"]).await.starts_with("250"));
+    });
+    assert_eq!(world.panics(), [""; 0]);
+}
+
+#[test]
+fn a034_no_door_relays_with_or_without_a_login() {
+    over_seeds(async |_, _| {
+        accounts(&["alice", "bob"]).await;
+        rule(json!({"what": "domain-alias-put", "alias": "also.test", "domain": "ringpost.test"})).await;
+        let tricks = [
+            "x@elsewhere.test",
+            "x@[127.0.0.1]",
+            "x@[IPv6:::1]",
+            "@ringpost.test:x@elsewhere.test",
+            "x%elsewhere.test@ringpost.test",
+            "x%elsewhere.test@also.test",
+            "elsewhere.test!x@ringpost.test",
+            "\\\"x@elsewhere.test\\\"@ringpost.test",
+            "\"x@elsewhere.test\"@ringpost.test",
+            "x@ringpost.test.elsewhere.test",
+            "x@ringpost.test@elsewhere.test",
+            "alice@ringpost.test.",
+            "alice@notringpost.test",
+        ];
+        for from in [[127, 0, 0, 1], [192, 0, 2, 1]] {
+            let mut doors = vec![(SMTP, None)];
+            if from[0] == 127 {
+                doors.push((SUBMISSION, Some("alice")));
+            }
+            for (port, login) in doors {
+                let mut client = Client::connect_from(from.into(), port).await;
+                client.expect("220").await;
+                command(&mut client, "EHLO ringpost.test", "250-").await;
+                while !client.expect("250").await.starts_with("250 ") {}
+                if let Some(name) = login {
+                    command(&mut client, &auth(name, "secret"), "235").await;
+                }
+                command(&mut client, "MAIL FROM:<alice@ringpost.test>", "250").await;
+                for trick in tricks {
+                    client.say(&format!("RCPT TO:<{trick}>")).await;
+                    let said = client.line().await;
+                    assert!(said.starts_with("550 5.7.1") || said.starts_with("501 5.1.3"), "{trick}: {said}");
+                }
+                command(&mut client, "RCPT TO:<@elsewhere.test:BOB@Also.test>", "250").await;
+                command(&mut client, "DATA", "354").await;
+                command(&mut client, "Subject: x\r\n\r\nHello\r\n.", "250").await;
+            }
+        }
+    });
+}
