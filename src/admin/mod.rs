@@ -19,12 +19,10 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::rc::Rc;
 
 use ringpost_storage::{Body, VolumeId};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use zeroize::Zeroizing;
+use serde::{Deserialize, Serialize};
 
 use crate::office::jobs::Job;
 use crate::office::sessions::SessionView;
@@ -42,6 +40,7 @@ mod post;
 mod quota;
 pub mod routing;
 mod report;
+mod secret;
 mod stats;
 mod store;
 mod tls;
@@ -59,6 +58,7 @@ pub use look::{Looked, look};
 pub use post::Posted;
 pub use quota::AccountQuota;
 pub use report::{Report, report};
+pub use secret::Secret;
 pub use store::answer_tool;
 pub use tls::CertificateView;
 pub use volumes::VolumeView;
@@ -272,10 +272,6 @@ impl NewAccount {
         NewAccount { address, password, hash: None }
     }
 }
-
-/// A password on its way. Never shown by `Debug`, wiped when dropped.
-#[derive(Clone)]
-pub struct Secret(pub Zeroizing<String>);
 
 /// What is answered.
 #[derive(Debug, Serialize, Deserialize)]
@@ -589,28 +585,4 @@ impl From<Trouble> for String {
 /// Turns what a verb made into its answer.
 fn respond(made: Result<Response, Trouble>) -> Response {
     made.unwrap_or_else(Response::from)
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Secret {
-        Secret(Zeroizing::new(text.to_owned()))
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
-        Ok(Secret(Zeroizing::new(String::deserialize(from)?)))
-    }
 }

@@ -8,9 +8,9 @@ use ringpost_storage::{
 use super::sending::Allowance;
 use super::uploads::{Part, PutAway};
 use crate::directory::Change;
+use crate::directory::catalogue::SendLimits;
 use crate::directory::secrets::Protocols;
 use crate::filter::greylist;
-use crate::directory::catalogue::SendLimits;
 use crate::net::Unwired;
 use crate::observe::Figures;
 use crate::office::jobs::Job;

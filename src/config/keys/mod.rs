@@ -208,7 +208,7 @@ const fn number(least: u64, most: u64) -> Kind {
 
 /// The sections, in the order in which settings are shown; what is outside tables comes first. Their rows together stand in the
 /// order of [`Key`].
-const SECTIONS: [&[Row]; 12] = [
+const SECTIONS: [&[Row]; 13] = [
     server::ROWS,
     log::ROWS,
     shards::ROWS,
