@@ -148,8 +148,11 @@ pub const SHARD_ANSWER_S: u64 = 2;
 /// Seconds for which a door that had to pause, because the kernel had no descriptor for it, is reported as not accepting.
 pub const ACCEPT_PAUSE_SHOWN_S: u64 = 1;
 
-/// DNS questions under way on one shard, each with a socket of its own. More: a temporary failure at once.
-pub const DNS_IN_FLIGHT_MAX: usize = 128;
+/// DNS questions under way on one shard, each with a socket of its own. More: the oldest slow one fails for now, and where none is
+/// slow the new one does.
+pub const DNS_IN_FLIGHT_MAX: usize = 256;
+/// A question that is under way for longer is slow, milliseconds.
+pub const DNS_SLOW_MS: u64 = 1_000;
 /// Answers of DNS that one shard keeps. More: the one that was wanted least lately goes.
 pub const DNS_CACHE_ENTRIES_MAX: usize = 10_000;
 /// Octets they take, roughly. More: the same.

@@ -199,6 +199,10 @@ fn volumes_by_accounts(office: &Office) -> BinaryHeap<Reverse<(usize, VolumeId)>
 
 /// Makes a batch of accounts durable, then known to every shard.
 async fn put(office: &Rc<Office>, volume: VolumeId, batch: &[(String, Vec<u8>)]) -> Result<(), Trouble> {
+    // Whoever had this name before has left nothing that holds for who has it now.
+    for (name, _) in batch {
+        routing::forget_account(office, name).await?;
+    }
     let put = |(name, secrets): (String, Vec<u8>)| {
         let limits = limits_of(&name, office.settings.new_limits);
         Deed::PutAccount { name, secrets, limits }
@@ -227,11 +231,12 @@ pub(super) async fn remove(office: &Rc<Office>, address: &str) -> Response {
 
 async fn try_remove(office: &Rc<Office>, address: &str) -> Result<Response, Trouble> {
     let (name, home) = existing(office, address)?;
-    deeds::ask(office, home.volume, vec![Deed::RemoveAccount(home.account)]).await?;
-    office.tell_all(Change::AccountGone { name: name.clone() }).await.map_err(deeds::untold)?;
+    // First: whoever has this name next must not have its rules, and what was cut off here can be asked for again.
     routing::forget_account(office, &name).await?;
-    logins::end(office, &name, Protocols::ALL).await;
-    Ok(Response::Done)
+    deeds::ask(office, home.volume, vec![Deed::RemoveAccount(home.account)]).await?;
+    let told = office.tell_all(Change::AccountGone { name: name.clone() }).await.map_err(deeds::untold);
+    logins::end(office, &name, Protocols::ALL).await?;
+    told.map(|()| Response::Done)
 }
 
 pub(super) async fn passwd(office: &Rc<Office>, account: NewAccount) -> Response {
@@ -247,7 +252,7 @@ async fn try_passwd(office: &Rc<Office>, account: NewAccount) -> Result<Response
     let with_it = |was: Option<Secrets>| Ok(was.map_or(made.clone(), |was| was.with_password_of(made.clone())));
     logins::change(office, &name, with_it).await?;
     // Whoever is in with the old one is not any more.
-    logins::end(office, &name, Protocols::ALL).await;
+    logins::end(office, &name, Protocols::ALL).await?;
     Ok(Response::Accounts { accounts: vec![answer] })
 }
 

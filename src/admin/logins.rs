@@ -84,7 +84,7 @@ async fn try_switches(office: &Rc<Office>, address: &str, on: [Option<bool>; 3])
     })
     .await?;
     if shut != Protocols::NONE {
-        end(office, &name, shut).await;
+        end(office, &name, shut).await?;
     }
     Ok(Response::Login { login: view(&name, &secrets) })
 }
@@ -183,7 +183,7 @@ async fn try_app_remove(office: &Rc<Office>, address: &str, name: &str) -> Resul
     })
     .await?;
     // Which of them it began nobody knows.
-    end(office, &address, Protocols::ALL).await;
+    end(office, &address, Protocols::ALL).await?;
     Ok(Response::Done)
 }
 
@@ -209,13 +209,29 @@ pub(super) async fn kick(office: &Rc<Office>, address: &str) -> Response {
         Ok((name, _)) => name,
         Err(trouble) => return trouble.into(),
     };
-    Response::Kicked { sessions: end(office, &name, Protocols::ALL).await }
+    respond(end(office, &name, Protocols::ALL).await.map(|sessions| Response::Kicked { sessions }))
 }
 
 /// Ends the sessions of an account by these protocols, on every shard; returns how many they were.
-pub(super) async fn end(office: &Rc<Office>, name: &str, protocols: Protocols) -> usize {
-    let asked = office.ask_all(|| Word::EndSessions { account: name.to_owned(), protocols }).await;
-    asked.into_iter().map(|(_, reply)| if let Some(Reply::SessionsEnded(count)) = reply { count } else { 0 }).sum()
+///
+/// # Errors
+/// When a shard did not say that it has: there, sessions may go on.
+pub(super) async fn end(office: &Rc<Office>, name: &str, protocols: Protocols) -> Result<usize, Trouble> {
+    let mut ended = 0;
+    let mut silent = Vec::new();
+    for (shard, reply) in office.ask_all(|| Word::EndSessions { account: name.to_owned(), protocols }).await {
+        match reply {
+            Some(Reply::SessionsEnded(count)) => ended += count,
+            _ => silent.push(shard.to_string()),
+        }
+    }
+    if silent.is_empty() {
+        return Ok(ended);
+    }
+    let which = silent.join(", ");
+    Err(Trouble::Failed(format!(
+        "what was asked is done, but sessions of {name} may go on at shard {which}, which did not answer: try `ringpost kick {name}`"
+    )))
 }
 
 /// Changes an account's secrets: what `make` makes of those that are there (`None`: they cannot be read) is durable and known to

@@ -47,7 +47,7 @@ pub struct Absent {
 pub enum Reason {
     /// There is no resolver to ask.
     NoResolver,
-    /// [`DNS_IN_FLIGHT_MAX`](crate::limits::DNS_IN_FLIGHT_MAX) questions are under way.
+    /// [`DNS_IN_FLIGHT_MAX`](crate::limits::DNS_IN_FLIGHT_MAX) questions are under way, or more were and this one was slow.
     Busy,
     /// No resolver answered in time.
     Timeout,

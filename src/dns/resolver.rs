@@ -1,6 +1,9 @@
 //! The questions under way: one for all who ask the same, with resolvers that are slow, silent, or not who they seem.
 //!
 //! A question is a task of its own, so that it goes on for the others when one of those who wait gives up.
+//!
+//! Places are bounded. Whoever makes us ask for names whose servers are silent could hold all of them, so a new question takes the
+//! place of the oldest one that is already slow.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,7 +14,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use futures_lite::future::zip;
+use futures_lite::future::{or, zip};
 
 use super::Settings;
 use super::answer::{self, Absent, Alias, Found, Item, Lookup, Mx, Reason, Step};
@@ -19,9 +22,9 @@ use super::cache::{Cache, Question};
 use super::message::{self, Kind, Query, Reply, Seen};
 use super::name::Name;
 use super::servers::Servers;
-use crate::limits::{DNS_FORGED_MAX, DNS_IN_FLIGHT_MAX, DNS_LOOKUP_S, DNS_TCP_S};
+use crate::limits::{DNS_FORGED_MAX, DNS_IN_FLIGHT_MAX, DNS_LOOKUP_S, DNS_SLOW_MS, DNS_TCP_S};
 use crate::observe::{self, Counter, Gauge, Measure};
-use crate::shard::{self, Datagrams};
+use crate::shard::{self, Datagrams, Moment};
 
 /// Which addresses are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +49,12 @@ struct Inner {
 }
 
 /// A question under way.
-#[derive(Default)]
 struct Flight {
+    began: Moment,
+    /// Another question has its place now.
+    given_up: Cell<bool>,
+    /// Its own task, to be told so.
+    task: Cell<Option<Waker>>,
     answer: RefCell<Option<Lookup<Item>>>,
     /// Those who wait: each is a task of this shard, and those are bounded where they begin.
     waiting: RefCell<Vec<Waker>>,
@@ -128,16 +135,26 @@ impl Resolver {
             return Some(flight.clone());
         }
         if flights.len() >= DNS_IN_FLIGHT_MAX {
-            return None;
+            let (oldest, flight) = flights.iter().min_by_key(|(_, flight)| flight.began)?;
+            if shard::now().since(flight.began) < Duration::from_millis(DNS_SLOW_MS) {
+                return None;
+            }
+            flight.give_up();
+            let oldest = oldest.clone();
+            flights.remove(&oldest);
         }
-        let flight = Rc::new(Flight::default());
+        let flight = Rc::new(Flight::begin());
         flights.insert(question.clone(), flight.clone());
         drop(flights);
         let landing = Landing { inner: self.0.clone(), question, flight: flight.clone(), answer: Cell::default() };
         shard::spawn("dns", async move {
             let _open = observe::present(Gauge::DnsOpen);
             let began = shard::now();
-            let answer = landing.inner.settle(&landing.question).await;
+            let given_up = async {
+                landing.flight.given_up().await;
+                Lookup::Failed(Reason::Busy)
+            };
+            let answer = or(given_up, landing.inner.settle(&landing.question)).await;
             observe::took(Measure::DnsLookup, shard::now().since(began));
             landing.inner.cache.borrow_mut().put(landing.question.clone(), &answer, shard::now());
             landing.answer.set(Some(answer));
@@ -147,6 +164,33 @@ impl Resolver {
 }
 
 impl Flight {
+    fn begin() -> Flight {
+        Flight {
+            began: shard::now(),
+            given_up: Cell::default(),
+            task: Cell::default(),
+            answer: RefCell::default(),
+            waiting: RefCell::default(),
+        }
+    }
+
+    fn give_up(&self) {
+        self.given_up.set(true);
+        self.task.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Resolves when another question has its place.
+    async fn given_up(&self) {
+        poll_fn(|cx| {
+            if self.given_up.get() {
+                return Poll::Ready(());
+            }
+            self.task.set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+        .await;
+    }
+
     async fn landed(&self) -> Lookup<Item> {
         poll_fn(|cx| {
             if let Some(answer) = self.answer.borrow().as_ref() {
@@ -172,7 +216,10 @@ struct Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.inner.flights.borrow_mut().remove(&self.question);
+        // The same question may be under way anew.
+        if !self.flight.given_up.get() {
+            self.inner.flights.borrow_mut().remove(&self.question);
+        }
         let answer = self.answer.take().unwrap_or(Lookup::Failed(Reason::Stopped));
         *self.flight.answer.borrow_mut() = Some(answer);
         let waiting = std::mem::take(&mut *self.flight.waiting.borrow_mut());

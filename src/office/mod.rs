@@ -54,6 +54,9 @@ use remembered::Remembered;
 pub use uploads::{Incoming, Uploads};
 pub use words::{Arrival, Copy, Deliver, Deliverable, Reply, Request, Visitor};
 
+/// Between two tries where there was no place for a request.
+const BREATH: Duration = Duration::from_millis(5);
+
 /// What the doors of this process were told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -331,6 +334,21 @@ impl Office {
         self.directory.borrow_mut().apply(change);
     }
 
+    /// Asks a shard something that has to be heard, however busy the way there is: tries again for
+    /// [`SHARD_ANSWER_S`](limits::SHARD_ANSWER_S) when there is no place for it.
+    ///
+    /// # Errors
+    /// See [`MeshError`].
+    pub async fn insist(&self, shard: ShardId, request: impl Fn() -> Request) -> Result<Reply, MeshError> {
+        let until = shard::now().after(Duration::from_secs(limits::SHARD_ANSWER_S));
+        loop {
+            match self.mesh.call(shard, request(), 0).await {
+                Err(MeshError::Full) if shard::now() < until => shard::sleep(BREATH).await,
+                done => return done,
+            }
+        }
+    }
+
     /// Tells every shard, this one included, of a change, and returns when all have applied it.
     ///
     /// # Errors
@@ -339,7 +357,7 @@ impl Office {
         let mut told = Ok(());
         for shard in 0..self.shard_count {
             // One that cannot be told must not keep it from the others.
-            if let Err(why) = self.mesh.call(shard, Request::Hear(change.clone()), 0).await {
+            if let Err(why) = self.insist(shard, || Request::Hear(change.clone())).await {
                 told = Err(why);
             }
         }
@@ -351,7 +369,7 @@ impl Office {
     pub async fn ask_all(&self, request: impl Fn() -> Request) -> Vec<(ShardId, Option<Reply>)> {
         let time = Duration::from_secs(limits::SHARD_ANSWER_S);
         let mut asked: Vec<_> = (0..self.shard_count)
-            .map(|shard| Some(Box::pin(shard::within(time, self.mesh.call(shard, request(), 0)))))
+            .map(|shard| Some(Box::pin(shard::within(time, self.insist(shard, &request)))))
             .collect();
         let mut heard: Vec<_> = (0..self.shard_count).map(|shard| (shard, None)).collect();
         poll_fn(|cx| {

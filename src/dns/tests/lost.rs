@@ -10,7 +10,7 @@ use super::super::Settings;
 use super::super::answer::{Lookup, Reason};
 use super::super::resolver::{Family, Resolver};
 use super::{A, Answer, name};
-use crate::limits::{DNS_IN_FLIGHT_MAX, DNS_RESOLVER_REST_S, DNS_TCP_S};
+use crate::limits::{DNS_IN_FLIGHT_MAX, DNS_RESOLVER_REST_S, DNS_SLOW_MS, DNS_TCP_S};
 use crate::shard::sim::{DatagramDoor, World};
 use crate::shard::{self, Mesh};
 
@@ -186,6 +186,31 @@ fn too_many_questions_at_once_fail_for_now_and_nobody_else_does() {
     });
     assert_eq!(busy, 2 * DNS_IN_FLIGHT_MAX);
     assert!(heard.get() > 0);
+}
+
+/// Whoever makes us ask for names whose servers are silent holds no place for longer than a second, if others need it.
+#[test]
+fn slow_questions_give_their_places_to_new_ones() {
+    let world = World::new(18);
+    world.lose_datagrams(0);
+    stand_in(&world, at(1), |query| if query[13] == b'n' { None } else { address(query) });
+    on_a_node(&world, Settings::ask(vec![at(1)]), |resolver| async move {
+        for n in 0..DNS_IN_FLIGHT_MAX {
+            let resolver = resolver.clone();
+            shard::spawn("asker", async move {
+                resolver.lookup_address(&name(&format!("n{n}.test")), Family::V4).await;
+            });
+        }
+        shard::sleep(Duration::from_millis(DNS_SLOW_MS / 2)).await;
+        let asked = name("aa.test");
+        assert_eq!(resolver.lookup_address(&asked, Family::V4).await, Lookup::Failed(Reason::Busy), "none is slow yet");
+        shard::sleep(Duration::from_millis(DNS_SLOW_MS)).await;
+        assert!(resolver.lookup_address(&asked, Family::V4).await.found().is_some());
+        // The one that made room is answered, and may be asked again.
+        let again =
+            shard::within(Duration::from_millis(10), resolver.lookup_address(&name("n0.test"), Family::V4)).await;
+        assert_eq!(again, None, "it is under way");
+    });
 }
 
 #[test]
