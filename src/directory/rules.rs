@@ -188,7 +188,7 @@ impl Rules {
     /// The entry for a name: itself, or the longest end of it that is listed with a dot before it.
     #[must_use]
     pub fn host(&self, table: Table, name: &str, now_ms: u64) -> Option<&Access> {
-        let name = name.to_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(name).to_lowercase();
         let own = std::iter::once(name.clone());
         let wider = name.match_indices('.').map(|(at, _)| name[at..].to_owned());
         own.chain(wider).filter_map(|what| self.access_of(table, &what)).find(|access| !access.is_over(now_ms))

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //!   address and name   1, 2, 3, 4 … failures: the answer takes 2, 4, 8, 15 s (A020); a login that succeeds forgets them
-//!   address or /64     20: come back later; one is forgotten each minute
-//!   name               100: who never logged in from here comes back later; one is forgotten every ten seconds
+//!   address or /64     20: whoever never logged in from here comes back later; one is forgotten each minute
+//!   name               100: the same; one is forgotten every ten seconds
 //! ```
 //!
 //! - Nothing is locked: what is counted leaks away, and who is refused is not counted.
 //! - A name counts the same whether anybody has it (A111), and where somebody logged in before he is let in also while others try.
-//! - Each shard counts for itself, in a table of one size. Where it is full the least count gives way.
+//! - Who has logged in from an address is let in there, whatever others behind it do: one telephone with an old password does not
+//!   shut out an office.
+//! - Each shard counts for itself, in a table of one size, half of it for those who have logged in. Where a half is full the least
+//!   count gives way.
 //! - The keys of the table are hashes with a seed of this shard, so nobody can choose whose place to take.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -33,9 +37,11 @@ const NAME_LEAK_S: u32 = 10;
 const FRIEND_DAYS: u32 = 30;
 const FRIEND_LEAK_S: u32 = 86_400;
 
-/// The table: sets of slots. 256 KiB once somebody has failed.
+/// The table: sets of slots, of which the first are for failures and the others for those who have logged in. 512 KiB once somebody
+/// has tried.
 const SETS: usize = 4_096;
-const WAYS: usize = 4;
+const WAYS: usize = 8;
+const WAYS_OF_FAILURES: usize = 4;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -87,9 +93,9 @@ impl Attempts {
         if self.slots.borrow().is_empty() {
             return true;
         }
-        self.count(now, Kind::Address, address, "") < ADDRESS_FAILURES_MAX
-            && (self.count(now, Kind::Name, 0, name) < NAME_FAILURES_MAX
-                || self.count(now, Kind::Friend, address, name) > 0)
+        self.count(now, Kind::Friend, address, name) > 0
+            || self.count(now, Kind::Address, address, "") < ADDRESS_FAILURES_MAX
+                && self.count(now, Kind::Name, 0, name) < NAME_FAILURES_MAX
     }
 
     /// A login failed: its answer takes at least so long.
@@ -103,37 +109,34 @@ impl Attempts {
 
     /// A login succeeded.
     pub fn succeeded(&self, now: Moment, address: u128, name: &str) {
-        if self.slots.borrow().is_empty() {
-            return;
-        }
-        let (pair, set) = self.place(Kind::Pair, address, name);
-        for slot in self.slots.borrow_mut()[set..set + WAYS].iter_mut().filter(|slot| slot.key == pair) {
-            *slot = Slot::default();
+        let (pair, ways) = self.place(Kind::Pair, address, name);
+        if let Some(slots) = self.slots.borrow_mut().get_mut(ways) {
+            slots.iter_mut().filter(|slot| slot.key == pair).for_each(|slot| *slot = Slot::default());
         }
         let known = self.count(now, Kind::Friend, address, name);
         self.add(now, Kind::Friend, address, name, FRIEND_DAYS.saturating_sub(known));
     }
 
     fn count(&self, now: Moment, kind: Kind, address: u128, name: &str) -> u32 {
-        let (key, set) = self.place(kind, address, name);
+        let (key, ways) = self.place(kind, address, name);
         let slots = self.slots.borrow();
-        let slot = slots.get(set..set + WAYS).and_then(|slots| slots.iter().find(|slot| slot.key == key));
+        let slot = slots.get(ways).and_then(|slots| slots.iter().find(|slot| slot.key == key));
         slot.map_or(0, |slot| left(slot, kind, seconds(now)))
     }
 
     fn add(&self, now: Moment, kind: Kind, address: u128, name: &str, more: u32) -> u32 {
-        let (key, set) = self.place(kind, address, name);
+        let (key, ways) = self.place(kind, address, name);
         let now_s = seconds(now);
         let mut slots = self.slots.borrow_mut();
         if slots.is_empty() {
             slots.resize(SETS * WAYS, Slot::default());
         }
-        let slots = &mut slots[set..set + WAYS];
+        let slots = &mut slots[ways];
         let at = match slots.iter().position(|slot| slot.key == key) {
             Some(at) => at,
             // The least count gives way, and of equal ones the oldest.
             None => {
-                let least = (0..WAYS).min_by_key(|at| {
+                let least = (0..slots.len()).min_by_key(|at| {
                     let Slot { key, count, at_s } = slots[*at];
                     (key != 0, count, at_s)
                 });
@@ -148,14 +151,16 @@ impl Attempts {
         slot.count
     }
 
-    /// Key and first slot of its set.
-    fn place(&self, kind: Kind, address: u128, name: &str) -> (u64, usize) {
+    /// Key, and the slots of its set that it may have.
+    fn place(&self, kind: Kind, address: u128, name: &str) -> (u64, Range<usize>) {
         let mut octets = Vec::with_capacity(17 + name.len());
         octets.push(kind as u8);
         octets.extend_from_slice(&address.to_le_bytes());
         octets.extend_from_slice(name.as_bytes());
         let key = xxh3_64_with_seed(&octets, self.seed).max(1);
-        (key, (key >> 32) as usize % SETS * WAYS)
+        let set = (key >> 32) as usize % SETS * WAYS;
+        let ways = if matches!(kind, Kind::Friend) { WAYS_OF_FAILURES..WAYS } else { 0..WAYS_OF_FAILURES };
+        (key, set + ways.start..set + ways.end)
     }
 }
 
@@ -195,13 +200,15 @@ mod tests {
             assert!(attempts.may_try(at(0), HERE, ALICE), "{n}");
             let _ = attempts.failed(at(0), HERE, &format!("user{n}@ringpost.test"));
         }
+        const CAROL: &str = "carol@ringpost.test";
         assert!(!attempts.may_try(at(0), HERE, ALICE));
         attempts.succeeded(at(0), HERE, ALICE);
-        assert!(!attempts.may_try(at(59), HERE, ALICE), "whoever has one account does not forget for all");
-        assert!(attempts.may_try(at(0), HERE + 1, ALICE), "another address");
-        assert!(attempts.may_try(at(60), HERE, ALICE));
-        let _ = attempts.failed(at(60), HERE, ALICE);
-        assert!(!attempts.may_try(at(61), HERE, ALICE) && attempts.may_try(at(120), HERE, ALICE));
+        assert!(attempts.may_try(at(1), HERE, ALICE), "who logged in from here is let in, whatever others do");
+        assert!(!attempts.may_try(at(59), HERE, CAROL), "whoever has one account does not forget for all");
+        assert!(attempts.may_try(at(0), HERE + 1, CAROL), "another address");
+        assert!(attempts.may_try(at(60), HERE, CAROL));
+        let _ = attempts.failed(at(60), HERE, CAROL);
+        assert!(!attempts.may_try(at(61), HERE, CAROL) && attempts.may_try(at(120), HERE, CAROL));
         assert!(attempts.may_try(at(u64::from(u32::MAX) * 2), HERE, ALICE));
     }
 

@@ -118,7 +118,12 @@ impl Usage {
             if first {
                 minutes.add(1);
             }
-            return Allowance::No { suspend: first && minutes.sum() == REFUSED_MINUTES_MAX };
+            let suspend = first && minutes.sum() >= REFUSED_MINUTES_MAX;
+            if suspend {
+                // Counted anew: where the word is lost it is said again, if this goes on.
+                self.refused = Window::default();
+            }
+            return Allowance::No { suspend };
         }
         self.messages.add(messages);
         self.recipients.add(recipients);

@@ -148,7 +148,7 @@ fn a034_nothing_that_anybody_says_makes_a_relay() {
     let sender = prop::sample::select(&["", "alice@us.test", "x@other.test"][..]);
     let all = (directory(), listener, sender, prop::collection::vec(written(), 1..12));
     let mut runner =
-        TestRunner::new(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() });
+        TestRunner::new(ProptestConfig { cases: 2_048, failure_persistence: None, ..ProptestConfig::default() });
     let accepted = Cell::new(0);
     let told = runner.run(&all, |(directory, (role, privacy, (plaintext, login)), sender, recipients)| {
         let mut session = begun(role, privacy, plaintext, login, sender);

@@ -73,9 +73,12 @@ fn a057_the_bound_of_an_address_is_for_the_client_of_a_neighbour_too() {
         let mut three = told("192.0.2.7").await;
         three.expect("421 4.7.0").await;
         assert_eq!(three.try_line().await, None);
-        // Who speaks for another then has given the place of the one before back.
+        // The client himself may not say who he is, though the neighbour could.
         one.say("XCLIENT ADDR=192.0.2.8").await;
-        one.expect("220").await;
+        one.expect("502").await;
+        one.say("QUIT").await;
+        one.expect("221").await;
+        assert_eq!(one.try_line().await, None);
         told("192.0.2.7").await.expect("220").await;
     });
 }

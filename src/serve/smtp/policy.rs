@@ -144,7 +144,10 @@ fn too_much() -> Answer {
     no(450, (4, 7, 1), "You have sent as much as you may for now, try again later")
 }
 
-/// As the tables have it. One that nobody here could have stays as it is.
+/// As the tables have it, its domain in A-labels. One that nobody here could have stays as it is.
 pub(super) fn spelt(address: &Address) -> String {
-    name_of(address).unwrap_or_else(|| address.folded())
+    name_of(address).unwrap_or_else(|| match idna::domain_to_ascii(address.domain()) {
+        Ok(domain) => format!("{}@{domain}", address.local().to_lowercase()),
+        Err(_) => address.folded(),
+    })
 }

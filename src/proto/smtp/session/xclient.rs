@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Ask, Helo, Out, Pending, Session, Word};
+use super::{Answer, Ask, Config, Helo, Out, Pending, Session, Word};
 use crate::proto::smtp::xclient;
 
 impl Session {
@@ -18,6 +18,11 @@ impl Session {
         // What was said before was said by the neighbour: his login too.
         self.helo = told.helo.map(|name| Arc::new(Helo { name, extended: told.extended }));
         self.logged_in = false;
+        if told.address.is_some() {
+            // From here on octets are the client's, whoever brings them: what the neighbour may, he may not.
+            let config = Config { xclient: false, plaintext_auth_allowed: false, ..(*self.config).clone() };
+            self.config = Arc::new(config);
+        }
         self.ask(Ask::Client { address: told.address, port: told.port }, Pending::Client, out);
     }
 
