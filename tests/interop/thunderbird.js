@@ -43,8 +43,13 @@ function copy() {
     return [listener, promise];
 }
 
+const find_folder = name =>
+    root().descendants.find(f => f.name === name || (name === "INBOX" && f.flags & Ci.nsMsgFolderFlags.Inbox));
+
+const has_folder = name => find_folder(name) !== undefined;
+
 function folder(name) {
-    const found = root().descendants.find(f => f.name === name || (name === "INBOX" && f.flags & Ci.nsMsgFolderFlags.Inbox));
+    const found = find_folder(name);
     if (!found) {
         throw new Error(`no folder ${name} among ${root().descendants.map(f => f.name)}`);
     }
@@ -104,6 +109,8 @@ async function listing_now(box) {
 /** Opens a folder and waits until it shows `count` letters. */
 async function listing(box, count) {
     const [listener, done] = url();
+    // While it discovers folders once more it has none.
+    await until(`a folder ${box}`, () => has_folder(box));
     folder(box).updateFolderWithListener(null, listener);
     await done;
     await until(`${count} letters`, () => [...folder(box).messages].length === count);
