@@ -174,7 +174,7 @@ fn codes(replies: &[u8]) -> Vec<u16> {
     let mut codes = Vec::new();
     let mut goes_on = None;
     for line in replies.split_inclusive(|octet| *octet == b'\n') {
-        assert!(line.iter().all(|octet| octet.is_ascii()), "only ASCII: {}", line.escape_ascii());
+        assert!(line.iter().all(|octet| octet.is_ascii() && *octet != 0), "only ASCII: {}", line.escape_ascii());
         let code = line.get(..3).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
         let code = code.unwrap_or_else(|| panic!("a code: {}", line.escape_ascii()));
         assert!(goes_on.is_none_or(|before| before == code), "one code for one reply: {}", replies.escape_ascii());
