@@ -6,7 +6,8 @@
 //! a reply that is not exactly what the RFC allows is a failure, and the dialogue is printed.
 //!
 //! Reading order: what is sent ([`letter`], [`accounts`]), how it is said ([`tls`], [`wire`], [`smtp`], [`pop3`],
-//! [`imap`]), what is remembered ([`ledger`]), what is measured ([`gauge`]), and the commands.
+//! [`imap`]), what is remembered ([`ledger`]), what is measured ([`gauge`]), the crowd ([`load`], its connections are each a
+//! [`channel`]), and the commands.
 
 pub mod accounts;
 pub mod letter;
