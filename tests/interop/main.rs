@@ -4,14 +4,17 @@
 //! Small ones are driven from here: swaks, smtp-source, curl, openssl. The others have a script each, whose first lines say what
 //! it proves: Python's own smtplib, imaplib and poplib, mbsync, OfflineIMAP, getmail, fetchmail, NeoMutt, imapflow,
 //! nodemailer, curl over TLS, and Thunderbird without a screen. They connect as users do: over TLS, with the server's certificate verified.
+//! Whole mail servers, `mta/`, hand on what they were given: Postfix, Exim and OpenSMTPD.
 
 #[path = "../live/house.rs"]
 mod house;
 #[path = "../live/safe.rs"]
 mod safe;
 mod desk;
+mod mta;
 mod neighbours;
 mod openssl;
+mod senders;
 mod web;
 
 use std::path::{Path, PathBuf};

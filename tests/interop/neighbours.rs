@@ -1,17 +1,16 @@
 //! Neighbours: Postfix and Python deliver by LMTP; swaks stands in for a balancer and for a gateway that hands connections on.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use crate::house::{House, PATIENCE, fetch};
-use crate::{ALICE, BOB, client, run, skipped};
+use crate::house::{House, fetch};
+use crate::mta::log_with;
+use crate::mta::postfix::Postfix;
+use crate::{ALICE, BOB, client, run};
 
 /// A house with the usual doors and these, in a folder that others may pass through.
-fn house(listeners: &str) -> House {
+pub fn house(listeners: &str) -> House {
     let dir = tempfile::tempdir().expect("a temporary folder");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("our own folder");
     fs::create_dir(dir.path().join("data")).expect("a folder");
@@ -44,93 +43,15 @@ fn python_delivers_by_lmtp_over_tcp_and_a_unix_socket() {
     assert_eq!(fetch(house.pop3(), BOB, &house.password(BOB)).len(), 2);
 }
 
-/// A Postfix of our own, stopped with the test.
-struct Postfix {
-    conf: PathBuf,
-    port: u16,
-}
-
-const MASTER: &str = "\
-127.0.0.1:PORT inet n - n - - smtpd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-proxymap unix - - n - - proxymap
-error unix - - n - - error
-retry unix - - n - - error
-lmtp unix - - n - - lmtp
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-";
-
-impl Postfix {
-    /// Delivers mail for `ringpost.test` there. `None`: this machine cannot run one.
-    fn delivering(to: &str, dir: &Path) -> Option<Postfix> {
-        client("postfix")?;
-        if !rustix::process::geteuid().is_root() {
-            skipped("Postfix is started by root alone");
-            return None;
-        }
-        let port =
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|l| l.local_addr()).expect("a free port").port();
-        let conf = dir.join("postfix");
-        for folder in ["", "queue", "state"] {
-            fs::create_dir_all(conf.join(folder)).expect("a folder");
-        }
-        run(Command::new("chown").arg("postfix").arg(conf.join("state")));
-        let at = conf.display();
-        let main = format!(
-            "compatibility_level = 3.6\nqueue_directory = {at}/queue\ndata_directory = {at}/state\n\
-             maillog_file = {at}/log\nmaillog_file_prefixes = {at}\ninet_interfaces = 127.0.0.1\ninet_protocols = ipv4\n\
-             myhostname = relay.test\nmydestination =\nmynetworks = 127.0.0.0/8\nvirtual_mailbox_domains = ringpost.test\n\
-             virtual_transport = lmtp:{to}\nsmtpd_relay_restrictions = permit_mynetworks, reject\nalias_maps =\n\
-             local_recipient_maps =\nsmtp_tls_security_level = none\nminimal_backoff_time = 1000s\n"
-        );
-        fs::write(conf.join("main.cf"), main).expect("a file");
-        fs::write(conf.join("master.cf"), MASTER.replace("PORT", &port.to_string())).expect("a file");
-        run(Command::new("postfix").arg("-c").arg(&conf).arg("start"));
-        let began = Instant::now();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
-            assert!(began.elapsed() < PATIENCE, "Postfix does not open its door");
-            std::thread::yield_now();
-        }
-        Some(Postfix { conf, port })
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.conf.join("log")).unwrap_or_default()
-    }
-
-    /// Its log when it holds so many lines with these words.
-    fn log_with(&self, words: &str, count: usize) -> String {
-        let began = Instant::now();
-        loop {
-            let log = self.log();
-            if log.lines().filter(|line| line.contains(words)).count() >= count {
-                return log;
-            }
-            assert!(began.elapsed() < Duration::from_secs(60), "{count} lines with {words:?} expected:\n{log}");
-            std::thread::yield_now();
-        }
-    }
-}
-
-impl Drop for Postfix {
-    fn drop(&mut self) {
-        let _ = Command::new("postfix").arg("-c").arg(&self.conf).arg("abort").output();
-    }
-}
-
 /// Postfix takes a letter for both, too large for bob, and small ones.
 fn postfix_delivers(to: &str, house: &House) {
     let Some(source) = client("smtp-source") else { return };
     let (code, _, why) = house.verb(&["account", "quota", BOB, "--storage", "20000"], "");
     assert_eq!(code, 0, "{why}");
-    let Some(postfix) = Postfix::delivering(to, house.dir.path()) else { return };
+    let lmtp = format!(
+        "virtual_mailbox_domains = ringpost.test\nvirtual_transport = lmtp:{to}\nsmtp_tls_security_level = none\n"
+    );
+    let Some(postfix) = Postfix::start(house.dir.path(), &lmtp) else { return };
     let server = format!("inet:127.0.0.1:{}", postfix.port);
     let send = |extra: &[&str], recipient: &str| {
         run(Command::new(&source)
@@ -140,7 +61,7 @@ fn postfix_delivers(to: &str, house: &House) {
             .arg(&server));
     };
     send(&["-s", "4", "-m", "20", "-l", "1000"], ALICE);
-    postfix.log_with("status=sent (250 2.0.0 ", 20);
+    log_with(|| postfix.log(), "status=sent (250 2.0.0 ", 20);
     let letter = house.dir.path().join("letter");
     fs::write(&letter, format!("Subject: too much for bob\n\n{}", "0123456789\n".repeat(3_000))).expect("a file");
     let both = format!("{ALICE},{BOB}");
@@ -149,13 +70,13 @@ fn postfix_delivers(to: &str, house: &House) {
         .args(both.split(',').flat_map(|who| ["--mail-rcpt", who]))
         .arg("-T")
         .arg(&letter));
-    let log = postfix.log_with("status=sent (250 2.0.0 ", 21);
-    let log = if log.contains("status=deferred") { log } else { postfix.log_with("status=deferred", 1) };
+    log_with(|| postfix.log(), "status=sent (250 2.0.0 ", 21);
+    let log = log_with(|| postfix.log(), "status=deferred", 1);
     let bob = log.lines().find(|line| line.contains("status=deferred")).expect("just looked for");
     assert!(bob.contains(&format!("to=<{BOB}>")) && bob.contains("said: 452 4.2.2"), "{bob}");
     let mail = fetch(house.pop3(), ALICE, &house.password(ALICE));
     assert_eq!(mail.len(), 21);
-    assert!(mail[20].contains("with LMTP") && mail[20].contains("by relay.test (Postfix)"), "{}", mail[20]);
+    assert!(mail[20].contains("with LMTP") && mail[20].contains("by postfix.test (Postfix)"), "{}", mail[20]);
     assert!(fetch(house.pop3(), BOB, &house.password(BOB)).is_empty());
 }
 
