@@ -79,8 +79,9 @@ impl House {
             .args(["--data", data_of(dir.path()).to_str().expect("a plain path")])
             .args(["--port-offset", &offset.to_string()])
             .args(extra)
-            // What is free is given back at once, so that a test sees what is used.
+            // What is free is given back at once, and nothing is rounded up to huge pages of 2 MiB, so that a test sees what is used.
             .env("MIMALLOC_PURGE_DELAY", "0")
+            .env("MIMALLOC_ALLOW_THP", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
