@@ -12,8 +12,8 @@ use std::ptr::NonNull;
 
 /// Alignment of the memory; a device that wants more is written through the page cache. Octets.
 pub const ALIGN_BYTES: usize = 4_096;
-/// The most one transfer takes; what is longer goes in several. Octets.
-pub const STAGE_BYTES_MAX: usize = 1 << 20;
+/// The most one transfer takes; what is longer goes in several, one behind the other: it stays in the cache of a core. Octets.
+pub const STAGE_BYTES_MAX: usize = 256 << 10;
 /// The least that is allocated, so that one block serves batches of many sizes. Octets.
 const STAGE_BYTES_MIN: usize = 64 << 10;
 /// Blocks kept for the next transfer. More are freed: one batch is in flight, and a read or two beside it.
@@ -138,11 +138,11 @@ mod tests {
         stages.give_back(first);
         let mut again = stages.take(200);
         assert_eq!((again.as_mut_ptr(), again.len()), (at, 0));
-        let others = [stages.take(1 << 20), stages.take(1), stages.take(1)];
+        let others = [stages.take(STAGE_BYTES_MAX), stages.take(1), stages.take(1)];
         stages.give_back(again);
         others.into_iter().for_each(|stage| stages.give_back(stage));
         let idle = stages.0.borrow();
         assert_eq!(idle.len(), IDLE_MAX);
-        assert!(idle.iter().any(|stage| stage.capacity == 1 << 20), "the largest stays");
+        assert!(idle.iter().any(|stage| stage.capacity == STAGE_BYTES_MAX), "the largest stays");
     }
 }
