@@ -1,5 +1,7 @@
 //! Requests and answers as lines of JSON.
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 fn read(line: &str) -> Result<Request, String> {
