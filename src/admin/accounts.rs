@@ -101,16 +101,22 @@ fn fit_all(office: &Office, accounts: Vec<NewAccount>) -> Result<(Vec<Fit>, Vec<
 fn fit_one(office: &Office, account: NewAccount) -> Result<Fit, Trouble> {
     let (name, domain) = names::account(&account.address)?;
     domains::known(office, &domain)?;
-    if office.directory(|d| d.home(&name)).is_some() {
+    is_free(office, &name)?;
+    fit_password(name, account.password, account.hash)
+}
+
+/// Refuses a name that somebody has.
+pub(super) fn is_free(office: &Office, name: &str) -> Result<(), Trouble> {
+    if office.directory(|d| d.home(name)).is_some() {
         return Err(Trouble::Refused(format!(
             "the account {name} exists already: `ringpost account passwd {name}` changes its password"
         )));
     }
-    if let Some(group) = office.directory(|d| d.rules().list(&name).map(|list| list.group)) {
+    if let Some(group) = office.directory(|d| d.rules().list(name).map(|list| list.group)) {
         let (is, verb) = if group { ("a group", "group") } else { ("an alias", "alias") };
         return Err(Trouble::Refused(format!("{name} is {is}: `ringpost {verb} remove {name}` first")));
     }
-    fit_password(name, account.password, account.hash)
+    Ok(())
 }
 
 fn fit_password(name: String, given: Option<Secret>, hash: Option<String>) -> Result<Fit, Trouble> {

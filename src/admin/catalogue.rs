@@ -43,11 +43,24 @@ pub(super) async fn remove(office: &Rc<Office>, key: Key) -> Result<(), Trouble>
 /// Puts all there is into a volume that is new.
 pub(super) async fn copy_to(office: &Office, volume: VolumeId) -> Result<(), Trouble> {
     let entries: Vec<(Key, Entry)> = office.directory(|d| d.rules().entries().collect());
+    let all = entries.iter().map(|(key, entry)| Ok(Deed::PutEntry { key: key.text(), octets: encoded(key, entry)? }));
+    put_all(office, volume, all).await
+}
+
+/// Puts entries into a volume, and takes some out of it, in batches.
+pub(super) async fn put_all(
+    office: &Office,
+    volume: VolumeId,
+    entries: impl Iterator<Item = Result<Deed, Trouble>>,
+) -> Result<(), Trouble> {
     let (mut batch, mut bytes) = (Vec::new(), 0);
-    for (key, entry) in entries {
-        let octets = encoded(&key, &entry)?;
-        bytes += octets.len() + key.text().len();
-        batch.push(Deed::PutEntry { key: key.text(), octets });
+    for deed in entries {
+        let deed = deed?;
+        bytes += match &deed {
+            Deed::PutEntry { key, octets } => key.len() + octets.len(),
+            _ => 0,
+        };
+        batch.push(deed);
         if bytes > BATCH_BYTES {
             deeds::ask(office, volume, std::mem::take(&mut batch)).await?;
             bytes = 0;
@@ -59,7 +72,7 @@ pub(super) async fn copy_to(office: &Office, volume: VolumeId) -> Result<(), Tro
     Ok(())
 }
 
-fn encoded(key: &Key, entry: &Entry) -> Result<Vec<u8>, Trouble> {
+pub(super) fn encoded(key: &Key, entry: &Entry) -> Result<Vec<u8>, Trouble> {
     entry.encode().map_err(|BadEntry| {
         Trouble::Refused(format!(
             "{} would take more than {ENTRY_BYTES_MAX} octets: put some of the addresses into a group of their own, and the group into this one",

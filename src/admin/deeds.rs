@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ringpost_storage::{AccountId, Limits, NewMailbox, Op, Outcome, Refused, Transaction, VolumeId};
+use ringpost_storage::{
+    AccountId, AccountInfo, AdoptOp, Limits, NewMailbox, Op, Outcome, Refused, Transaction, Volume, VolumeId,
+};
 
 use super::Trouble;
 use crate::limits;
@@ -10,7 +12,7 @@ use crate::mailbox::names;
 use crate::office::durable::{Undone, make_durable};
 use crate::office::words::Deed;
 use crate::office::{Deliverable, Office, Reply, Request};
-use crate::shard::{self, MeshError};
+use crate::shard::{self, Disk, MeshError};
 
 /// Makes changes durable in a volume of this shard: the answer to [`Request::Do`]. Asks no other shard anything.
 pub async fn do_deeds(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Reply {
@@ -21,8 +23,15 @@ async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<V
     let volume = office.volume(volume).ok_or(Deliverable::NoVolume)?;
     // What goes with an account is known when the account is in memory, and it stays there until it has gone.
     let mut held = Vec::new();
+    let mut on_the_move = Vec::new();
     for deed in &deeds {
-        if let Deed::RemoveAccount(account) | Deed::SetLimits(account, _) | Deed::ReplaceSecrets { account, .. } = deed
+        if let Deed::RenameAccount { account, .. } = deed {
+            on_the_move.push(office.couriers.take(*account).ok_or(Deliverable::Refused(Refused::Busy))?);
+        }
+        if let Deed::RemoveAccount(account)
+        | Deed::SetLimits(account, _)
+        | Deed::ReplaceSecrets { account, .. }
+        | Deed::RenameAccount { account, .. } = deed
         {
             held.push(volume.load(*account).await.map_err(|why| {
                 tracing::error!(account = account.0, %why, "account not readable");
@@ -30,17 +39,24 @@ async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<V
             })?);
         }
     }
-    for deed in &deeds {
-        let Deed::ReplaceSecrets { account, was, .. } = deed else { continue };
-        // Other secrets may be on their way to the disk. The account is in memory: nobody else runs from here to the decision.
-        let rest = volume.at_rest(*account, None);
-        let _ = shard::within(Duration::from_secs(limits::COMMIT_DEADLINE_S), rest).await;
-        match volume.account(*account).await {
-            Ok(Some(found)) if *found.secrets == **was => {}
-            _ => return Err(Deliverable::Refused(Refused::Busy)),
+    let mut ops = Vec::with_capacity(deeds.len());
+    for deed in deeds {
+        match deed {
+            Deed::ReplaceSecrets { account, name, was, secrets } => {
+                let found = at_rest(&volume, account, &name).await?;
+                if *found.secrets != *was {
+                    return Err(Deliverable::Refused(Refused::Busy));
+                }
+                let (mailboxes, limits) = (default_mailboxes(), Limits::NONE);
+                ops.push(Op::PutAccount { name, secrets, mailboxes, limits });
+            }
+            Deed::RenameAccount { account, from, to } => {
+                let found = at_rest(&volume, account, &from).await?;
+                ops.extend(rename(&volume, found, to).ok_or(Deliverable::Refused(Refused::NoAccount))?);
+            }
+            other => ops.push(op(other)),
         }
     }
-    let ops = deeds.into_iter().map(op).collect();
     let outcomes = make_durable(&volume, Transaction { bodies: Vec::new(), ops }).await.map_err(|why| match why {
         Undone::Refused(why) => Deliverable::Refused(why),
         Undone::NotWritten => Deliverable::Refused(Refused::Failed),
@@ -53,6 +69,29 @@ async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<V
     Ok(outcomes.into_iter().map(account).collect())
 }
 
+/// What is durable of an account, as soon as nothing of it is on its way to the disk. It is in memory: nobody else runs from here
+/// to the decision. Busy: it has another name by now, or is gone.
+async fn at_rest(volume: &Volume<Disk>, account: AccountId, name: &str) -> Result<AccountInfo, Deliverable> {
+    let rest = volume.at_rest(account, None);
+    let _ = shard::within(Duration::from_secs(limits::COMMIT_DEADLINE_S), rest).await;
+    match volume.account(account).await {
+        Ok(Some(found)) if found.name == name => Ok(found),
+        _ => Err(Deliverable::Refused(Refused::Busy)),
+    }
+}
+
+/// The account as it is, put again under another name. What is put of one that is elsewhere comes with its numbers, and here these
+/// are its own. The first of the two lets the volume know, within this batch, that it is one that is there and not one that arrives.
+fn rename(volume: &Volume<Disk>, found: AccountInfo, name: String) -> Option<[Op; 2]> {
+    let AccountInfo { id: account, generation, secrets, .. } = found;
+    let (limit_bytes, limit_messages) = volume.limits_of(account)?;
+    let modseq = volume.modseq_of(account)?;
+    let limits = Limits { bytes: limit_bytes, messages: limit_messages };
+    let secrets = secrets.to_vec();
+    let again = AdoptOp::Account { account, name, secrets, generation, limit_bytes, limit_messages, modseq };
+    Some([Op::SetLimits { account, limits }, Op::Adopt(again)])
+}
+
 fn op(deed: Deed) -> Op {
     match deed {
         Deed::PutEntry { key, octets } => Op::PutDomain { name: key, info: octets },
@@ -60,11 +99,11 @@ fn op(deed: Deed) -> Op {
         Deed::PutAccount { name, secrets, limits } => {
             Op::PutAccount { name, secrets, mailboxes: default_mailboxes(), limits }
         }
-        Deed::ReplaceSecrets { name, secrets, .. } => {
-            Op::PutAccount { name, secrets, mailboxes: default_mailboxes(), limits: Limits::NONE }
-        }
         Deed::SetLimits(account, limits) => Op::SetLimits { account, limits },
         Deed::RemoveAccount(account) => Op::RemoveAccount { account },
+        Deed::ReplaceSecrets { .. } | Deed::RenameAccount { .. } => {
+            unreachable!("made of what is there, by the caller")
+        }
     }
 }
 
@@ -86,7 +125,7 @@ pub(super) async fn ask(
     answered(volume, office.mesh.call(office.shard_of(volume), Request::Do { volume, deeds }, 0).await)
 }
 
-fn answered(volume: VolumeId, reply: Result<Reply, MeshError>) -> Result<Vec<Option<AccountId>>, Trouble> {
+pub(super) fn answered(volume: VolumeId, reply: Result<Reply, MeshError>) -> Result<Vec<Option<AccountId>>, Trouble> {
     let why = match reply {
         Ok(Reply::Did(Ok(accounts))) => return Ok(accounts),
         Ok(Reply::Did(Err(Deliverable::Refused(Refused::NotLoaded)))) => {

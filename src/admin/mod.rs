@@ -36,6 +36,7 @@ mod look;
 mod names;
 mod post;
 mod quota;
+mod rename;
 pub mod routing;
 mod report;
 mod secret;
@@ -91,6 +92,7 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
         Request::DomainList {} => domains::list(office),
         Request::AccountAdd { accounts } => accounts::add(office, accounts).await,
         Request::AccountRemove { address } => accounts::remove(office, &address).await,
+        Request::AccountRename { address, to, keep_alias } => rename::rename(office, &address, &to, keep_alias).await,
         Request::AccountList { domain } => accounts::list(office, domain.as_deref()),
         Request::AccountPasswd { account } => accounts::passwd(office, account).await,
         Request::AccountQuota { address, bytes, messages } => quota::quota_of(office, &address, bytes, messages).await,

@@ -6,7 +6,7 @@ use ringpost_storage::{AccountId, Limits};
 use serde::{Deserialize, Serialize};
 
 use super::{Response, Trouble, accounts, deeds, respond};
-use crate::directory::Change;
+use crate::directory::{Change, Home};
 use crate::office::Office;
 use crate::office::quota::{is_reserved, quota};
 use crate::office::words::Deed;
@@ -67,6 +67,13 @@ async fn try_quota(
         limit_messages: Some(now.limits.messages).filter(|messages| *messages > 0),
     };
     Ok(Response::Quota { quota })
+}
+
+/// What an account may keep; `None`: it is gone.
+pub(super) async fn limits_of(office: &Rc<Office>, home: Home) -> Result<Option<Limits>, Trouble> {
+    let quota =
+        quota(office, home).await.map_err(|_| Trouble::Failed("its shard does not answer; try again".to_owned()))?;
+    Ok(quota.map(|quota| quota.limits))
 }
 
 /// Tells every shard whether somebody has limits.

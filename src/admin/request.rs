@@ -38,6 +38,16 @@ pub enum Request {
         /// Its address.
         address: String,
     },
+    /// Gives an account another name, and what leads to it with it.
+    AccountRename {
+        /// Its address.
+        address: String,
+        /// The address it is to have.
+        to: String,
+        /// The old one becomes an alias of it.
+        #[serde(default)]
+        keep_alias: bool,
+    },
     /// Addresses, sorted.
     AccountList {
         /// Of this domain alone.
@@ -244,6 +254,7 @@ impl Request {
             Request::DomainList {} => ("domain-list", ""),
             Request::AccountAdd { accounts } => ("account-add", accounts.first().map_or("", |a| &a.address)),
             Request::AccountRemove { address } => ("account-remove", address),
+            Request::AccountRename { address, .. } => ("account-rename", address),
             Request::AccountList { domain } => ("account-list", domain.as_deref().unwrap_or("")),
             Request::AccountPasswd { account } => ("account-passwd", &account.address),
             Request::AccountQuota { address, .. } => ("account-quota", address),

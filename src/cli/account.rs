@@ -70,6 +70,31 @@ If one of them cannot be made, none is (in files: none of its five hundred).")]
         #[command(flatten)]
         at: At,
     },
+    /// Give an account another name. Its mail, passwords and rules stay, and what leads to it follows.
+    #[command(after_help = "\
+Examples:
+  ringpost account rename alice@example.org alicia@example.org
+  ringpost account rename alice@example.org alicia@example.org --keep-alias
+  ringpost account rename alice@example.org alice@example.net             to another domain of this server
+
+What stays: mailboxes with their UIDs, password, app passwords, quota, limits, suspension, forwards and journals of its own.
+What follows: aliases, groups, forwards, journals, catch-alls and grants to send that name it. They name it so from now on.
+What does not: `ringpost access` and `ban`, which are about addresses, not about whose they are.
+
+Sessions under the old name end, and one logs in by the new name: mail programs have to be told. Mail for the old name is refused
+(550 5.1.1) unless --keep-alias makes an alias of it; with it the account may still send as the old name, too. A name that
+an account, alias or group has is refused. After a crash in the middle it has the old name or the new one, and all else fits.")]
+    Rename {
+        /// Its address.
+        old: String,
+        /// The address it is to have. Its domain must be known (`ringpost domain add`).
+        new: String,
+        /// The old address becomes an alias of the new one.
+        #[arg(long)]
+        keep_alias: bool,
+        #[command(flatten)]
+        at: At,
+    },
     /// Show the accounts, one a line.
     #[command(after_help = "Examples:\n  ringpost account list\n  ringpost account list --domain example.org --json")]
     List {
@@ -159,6 +184,9 @@ pub(super) fn run(args: AccountArgs) -> Result<(), String> {
             show_passwords(&desk::add_accounts(&at.data, accounts)?, json)
         }
         AccountVerb::Remove { address, at } => desk::ask(&at.data, Request::AccountRemove { address }).map(|_| ()),
+        AccountVerb::Rename { old: address, new: to, keep_alias, at } => {
+            desk::ask(&at.data, Request::AccountRename { address, to, keep_alias }).map(|_| ())
+        }
         AccountVerb::List { domain, json, at } => match desk::ask(&at.data, Request::AccountList { domain })? {
             Response::Accounts { accounts } if json => say_json(&accounts),
             Response::Accounts { accounts } => {

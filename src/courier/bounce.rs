@@ -148,7 +148,8 @@ async fn find_places(
 }
 
 fn place(office: &Office, target: VolumeId, copy: &TransferCopy) -> Place {
-    if let Some(home) = office.directory(|d| d.home(&copy.name))
+    // It is for who had the name then, and else for who has it now.
+    if let Some(home) = office.directory(|d| d.home_of(&copy.name, copy.account).or_else(|| d.home(&copy.name)))
         && ((home.volume, home.account) != (target, copy.account) || copy.mailbox != MailboxId::INBOX)
     {
         return Place::Home(home);

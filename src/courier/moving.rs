@@ -70,6 +70,8 @@ pub async fn relocate(
     progress: &Progress,
 ) -> Result<(), String> {
     let volume = office.volume(from).ok_or("its volume is not open")?;
+    // Its name is told there at the beginning and at the end, and must be the same.
+    let _on_the_move = office.couriers.take(account).ok_or("it is being moved or renamed already")?;
     let mut moving = Move {
         office,
         volume: volume.clone(),

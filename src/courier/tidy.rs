@@ -18,10 +18,10 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Tries. Then the next start does it.
 const TRIES: u32 = 600;
 
-/// True when the directory says that this account lives in another volume.
+/// True when the directory says that this account lives in another volume, by the name that it had or by another one.
 #[must_use]
 pub fn lives_elsewhere(office: &Office, volume: VolumeId, name: &str, account: AccountId) -> bool {
-    office.directory(|d| d.home(name)).is_some_and(|home| home.account == account && home.volume != volume)
+    office.directory(|d| d.home_of(name, account)).is_some_and(|home| home.volume != volume)
 }
 
 /// Removes from a volume here what does not live in it.

@@ -48,6 +48,17 @@ pub enum Change {
         /// `user@domain`, lower case.
         name: String,
     },
+    /// An account has another name, and what is said of it and leads to it with it: all of it at once, so that nobody finds it gone.
+    AccountRenamed {
+        /// `user@domain`, lower case, as it was called.
+        from: String,
+        /// `user@domain`, lower case, as it is called.
+        to: String,
+        /// Where it lives, as before.
+        home: Home,
+        /// Entries of the catalogue in which the one stood and the other stands.
+        entries: Vec<(Key, Entry)>,
+    },
     /// The store has so many volumes now.
     Volumes {
         /// Retired ones included: numbers are not given again.
@@ -153,6 +164,14 @@ impl Directory {
                     self.keyless.remove(&home.account);
                 }
             }
+            Change::AccountRenamed { from, to, home, entries } => {
+                self.rules.remove(&Key::Account(from.clone()));
+                entries.into_iter().for_each(|(key, entry)| self.rules.put(key, entry));
+                if self.home(&from).is_some_and(|old| old.account == home.account) {
+                    self.homes.remove(from.as_str());
+                }
+                self.settle(to, home);
+            }
             Change::Limited { accounts, limited: true } => self.limited.extend(accounts),
             Change::Limited { accounts, limited: false } => {
                 self.limited.retain(|account| !accounts.contains(account));
@@ -254,6 +273,14 @@ impl Directory {
         self.homes.get(name).copied()
     }
 
+    /// The home of this account, by the name that it had a while ago or by another one. The latter looks at every account there is:
+    /// for what is seldom.
+    #[must_use]
+    pub fn home_of(&self, name: &str, account: AccountId) -> Option<Home> {
+        let by_name = self.home(name).filter(|home| home.account == account);
+        by_name.or_else(|| self.homes.values().find(|home| home.account == account).copied())
+    }
+
     /// True if the account may not keep as much as it likes.
     #[must_use]
     pub fn is_limited(&self, account: AccountId) -> bool {
@@ -333,6 +360,35 @@ mod tests {
         directory.apply(keys(vec![], vec![account]));
         directory.apply(Change::AccountGone { name: "user0@ringpost.test".to_owned() });
         assert!(directory.all_have_keys(1));
+    }
+
+    #[test]
+    fn a_renamed_account_keeps_its_home_and_what_is_known_of_it() {
+        let mut directory = Directory::default();
+        directory.apply(told(0, true));
+        let home = directory.home("user0@ringpost.test").expect("its home");
+        directory.apply(Change::Limited { accounts: vec![home.account], limited: true });
+        let names = |name: &str| format!("{name}@ringpost.test");
+        let entry = (
+            Key::Account(names("zoe")),
+            Entry { at: 2, rule: catalogue::Rule::Account(catalogue::AccountRules::default()) },
+        );
+        let change =
+            Change::AccountRenamed { from: names("user0"), to: names("zoe"), home, entries: vec![entry.clone()] };
+        for _ in 0..2 {
+            directory.apply(change.clone());
+            assert_eq!(directory.find(&names("user0"), 1), Found::Nobody);
+            assert_eq!(directory.find(&names("zoe"), 1), Found::Home(home));
+            assert!(directory.is_limited(home.account));
+            assert!(directory.rules().account(&names("zoe")).is_some());
+        }
+        // Somebody else has the old name; what was for the first one finds it.
+        let other = Home { volume: 3, account: AccountId(9), generation: 1 };
+        directory.apply(Change::AccountPut { name: names("user0"), home: other });
+        assert_eq!(directory.home_of(&names("user0"), home.account), Some(home));
+        assert_eq!(directory.home_of(&names("user0"), other.account), Some(other));
+        directory.apply(change);
+        assert_eq!(directory.home(&names("user0")), Some(other), "told again it does no harm");
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Where couriers are called, and where those wait who want to know what became of a transfer.
+//! Where couriers are called, where those wait who want to know what became of a transfer, and which accounts are on the move.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use ringpost_storage::{TransferNumber, VolumeId};
+use ringpost_storage::{AccountId, TransferNumber, VolumeId};
 
 use crate::office::words::Landing;
 
@@ -19,6 +19,14 @@ pub struct Couriers(Rc<Inside>);
 struct Inside {
     bells: RefCell<BTreeMap<VolumeId, flume::Sender<()>>>,
     waiting: RefCell<HashMap<Name, flume::Sender<Landing>>>,
+    /// Accounts that are moved to another volume, or to another name.
+    moving: RefCell<BTreeSet<AccountId>>,
+}
+
+/// An account that nobody else moves or renames until this drops.
+pub struct OnTheMove {
+    couriers: Couriers,
+    account: AccountId,
 }
 
 /// The wait for one transfer; dropping it ends that.
@@ -53,6 +61,13 @@ impl Couriers {
         Waiting { couriers: self.clone(), name, landing }
     }
 
+    /// An account of this shard is to be moved or renamed. `None`: somebody else does one of these.
+    #[must_use]
+    pub fn take(&self, account: AccountId) -> Option<OnTheMove> {
+        let free = self.0.moving.borrow_mut().insert(account);
+        free.then(|| OnTheMove { couriers: self.clone(), account })
+    }
+
     /// A transfer has ended.
     pub fn tell(&self, name: Name, landing: &Landing) {
         if let Some(tell) = self.0.waiting.borrow_mut().remove(&name) {
@@ -75,6 +90,12 @@ impl Drop for Waiting {
     }
 }
 
+impl Drop for OnTheMove {
+    fn drop(&mut self) {
+        self.couriers.0.moving.borrow_mut().remove(&self.account);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +114,14 @@ mod tests {
         assert_eq!(waiting.landing.try_recv().map(|l| l.bounced), Ok(vec![2]));
         drop(couriers.wait(name));
         assert!(couriers.0.waiting.borrow().is_empty());
+    }
+
+    #[test]
+    fn an_account_is_moved_by_one_at_a_time() {
+        let couriers = Couriers::default();
+        let first = couriers.take(AccountId(7));
+        assert!(first.is_some() && couriers.take(AccountId(7)).is_none() && couriers.take(AccountId(8)).is_some());
+        drop(first);
+        assert!(couriers.take(AccountId(7)).is_some());
     }
 }

@@ -207,6 +207,16 @@ pub enum Deed {
         /// Encoded, as they are to be.
         secrets: Vec<u8>,
     },
+    /// Another name for an account that is there, and nothing else of it is other. Refused as busy while it is moved, or when it has
+    /// another name than `from` by now; as taken when the name is somebody's in its volume.
+    RenameAccount {
+        /// Its id.
+        account: AccountId,
+        /// `user@domain`, lower case, as it is called.
+        from: String,
+        /// `user@domain`, lower case, as it is to be called.
+        to: String,
+    },
     /// As [`ringpost_storage::Op::SetLimits`].
     SetLimits(AccountId, Limits),
     /// As [`ringpost_storage::Op::RemoveAccount`].

@@ -170,3 +170,113 @@ fn a_frozen_account_takes_no_change_until_it_is_thawed() {
     v.deliver(alice, b"two\r\n");
     v.done(Op::RemoveAccount { account: alice });
 }
+
+/// Gives an account that lives here another name, as the office does: put again as one that comes with its numbers.
+fn renaming(v: &Open, account: AccountId, to: &str) -> Transaction {
+    let info = block_on(v.volume.account(account)).unwrap().expect("it is here");
+    let (limit_bytes, limit_messages) = v.volume.limits_of(account).expect("it is here");
+    let again = AdoptOp::Account {
+        account,
+        name: to.into(),
+        secrets: info.secrets.to_vec(),
+        generation: info.generation,
+        limit_bytes,
+        limit_messages,
+        modseq: v.volume.modseq_of(account).expect("it is here"),
+    };
+    let limits = ringpost_storage::Limits { bytes: limit_bytes, messages: limit_messages };
+    let entry = Op::PutDomain { name: "list:sales@x".into(), info: to.as_bytes().to_vec() };
+    Transaction { bodies: vec![], ops: vec![Op::SetLimits { account, limits }, Op::Adopt(again), entry] }
+}
+
+/// All that is told of an account but its name.
+fn all_of(v: &Open, account: AccountId) -> impl PartialEq + std::fmt::Debug + use<> {
+    let loaded = block_on(v.volume.load(account)).unwrap().expect("it is here");
+    let messages = |id| loaded.mailbox(id, |m| (m.messages().to_vec().len(), m.uidnext(), m.highest_modseq()));
+    let mailboxes: Vec<_> =
+        loaded.mailboxes().into_iter().map(|m| (m.id, m.name, m.uidvalidity, messages(m.id))).collect();
+    let info = block_on(v.volume.account(account)).unwrap().expect("it is here");
+    let quota = v.volume.quota(account).expect("it is here");
+    let kept = (quota.used_bytes, quota.used_messages, quota.limits.bytes, quota.limits.messages);
+    (mailboxes, loaded.subscriptions(), info.secrets.to_vec(), info.generation, kept)
+}
+
+#[test]
+fn an_account_with_another_name_is_the_same_in_all_else() {
+    let disk = made_with(&ringpost_storage::Create { segment_bytes: 1 << 20, ..facts() });
+    let mut v = open(&disk);
+    let alice = v.account("alice@x");
+    let bob = v.account("bob@x");
+    v.done(Op::SetLimits { account: alice, limits: ringpost_storage::Limits { bytes: 1 << 20, messages: 100 } });
+    v.done(Op::CreateMailbox { account: alice, name: "Work".into(), special_use: 0, subscribed: true });
+    for n in 1..=40 {
+        v.deliver(alice, &text(900, n));
+    }
+    let held = hold_all(&v.volume);
+    v.done(store(alice, &[2, 3], FlagsHow::Add, Flags::of(Flags::SEEN)));
+    let before = all_of(&v, alice);
+    assert_eq!(v.decide(renaming(&v, alice, "bob@x")).err(), Some(Refused::MailboxExists), "somebody has it");
+    let change = renaming(&v, alice, "zoe@x");
+    v.commit(change);
+    drop(held);
+    let look = |v: &Open, what: &str| {
+        let named = |name| v.volume.account_named(name);
+        assert_eq!((named("alice@x"), named("zoe@x"), named("bob@x")), (None, Some(alice), Some(bob)), "{what}");
+        assert_eq!(block_on(v.volume.account(alice)).unwrap().expect("it is here").name, "zoe@x", "{what}");
+        assert!(all_of(v, alice) == before, "{what}: {:?}, was {before:?}", all_of(v, alice));
+        for n in 1..=40 {
+            assert_eq!(v.text(alice, n).unwrap(), prefixed(alice, &text(900, u64::from(n))), "{what}: message {n}");
+        }
+    };
+    look(&v, "at once");
+    drop(v);
+    let v = open(&disk.crash());
+    look(&v, "after a crash");
+    let mut v = v;
+    let volume = v.volume.clone();
+    v.tasks.spawn(async move { assert!(volume.fold(alice).await.is_ok()) });
+    v.tasks.settle();
+    v.close();
+    let mut v = open(&disk.crash());
+    look(&v, "after its records were folded");
+    // The old name is free, and who gets it is somebody else.
+    let other = v.account("alice@x");
+    assert!(other != alice && v.uids(other).is_empty());
+    assert_eq!(v.deliver(alice, b"next\r\n"), 41);
+    let held = hold_all(&v.volume);
+    v.done(Op::RemoveAccount { account: alice });
+    assert_eq!((v.volume.account_named("zoe@x"), v.volume.account_named("alice@x")), (None, Some(other)));
+    drop(held);
+}
+
+#[test]
+fn a_power_cut_leaves_the_old_name_or_the_new_one_with_all_that_goes_with_it() {
+    let mut seen = [0, 0];
+    for seed in 0..200 {
+        let disk = ringpost_storage::sim::SimDisk::new(seed);
+        block_on(ringpost_storage::Volume::create(&disk, &facts())).unwrap();
+        let mut v = open(&disk);
+        let alice = v.account("alice@x");
+        v.done(Op::PutDomain { name: "list:sales@x".into(), info: b"alice@x".to_vec() });
+        v.deliver(alice, b"one\r\n");
+        let held = hold_all(&v.volume);
+        let before = all_of(&v, alice);
+        let decided = v.decide(renaming(&v, alice, "zoe@x")).unwrap();
+        // Some of it is on its way.
+        for _ in 0..seed % 12 {
+            v.tasks.turn();
+        }
+        drop((decided, held, v));
+        let v = open(&disk.crash());
+        let named = |name| v.volume.account_named(name);
+        let (old, new) = (named("alice@x"), named("zoe@x"));
+        let entry =
+            v.volume.domains().into_iter().find(|(key, _)| key == "list:sales@x").map(|(_, info)| info.to_vec());
+        let name = block_on(v.volume.account(alice)).unwrap().expect("it is here").name;
+        assert_eq!(entry.as_deref(), Some(name.as_bytes()), "seed {seed}: what goes with it went with it");
+        assert_eq!([old, new], if name == "zoe@x" { [None, Some(alice)] } else { [Some(alice), None] }, "seed {seed}");
+        assert!(all_of(&v, alice) == before, "seed {seed}");
+        seen[usize::from(new.is_some())] += 1;
+    }
+    assert!(seen.iter().all(|n| *n > 10), "both happen: {seen:?}");
+}

@@ -29,6 +29,7 @@ mod node;
 mod pop3;
 mod post;
 mod quota;
+mod renames;
 mod scripted;
 mod secure;
 #[cfg(feature = "bugs")]

@@ -99,7 +99,18 @@ pub async fn carry_out_meanwhile(world: &World, shards: u16, plan: &Node, reques
     let node = start_as(world, shards, Node { errand: Some(errand), ..plan.clone() });
     world.ended(node).await.expect("an orderly end");
     let said = said.lock().expect("no holder of this lock can panic").take();
-    assert!(matches!(said, Some(Response::Done | Response::Accounts { .. } | Response::Quota { .. })), "{said:?}");
+    let done = matches!(
+        said,
+        Some(Response::Done | Response::Accounts { .. } | Response::Quota { .. } | Response::Routing { .. })
+    );
+    assert!(done, "{said:?}");
+}
+
+/// A run that begins to carry out one request, and may be cut off.
+pub fn begin_to_carry_out(world: &World, shards: u16, plan: &Node, request: Request) -> NodeId {
+    let said = Arc::new(Mutex::new(None));
+    let errand = Errand::Request { request: Arc::new(Mutex::new(Some(request))), said };
+    start_as(world, shards, Node { errand: Some(errand), ..plan.clone() })
 }
 
 /// Makes the volumes, the domain and its accounts: alice and carol in volume 0, bob and dave in the next, if there is one.

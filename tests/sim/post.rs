@@ -60,6 +60,15 @@ impl House {
         self.node.set(node::start_as(&self.world, self.shards, self.plan.clone()));
     }
 
+    /// Stops in order, cuts the power so long after a request was begun to be carried out, and starts again.
+    pub async fn crash_during(&self, request: Request, after: Duration) {
+        self.world.stop(self.node.get()).await.expect("an orderly stop");
+        let node = node::begin_to_carry_out(&self.world, self.shards, &self.plan, request);
+        shard::sleep(after).await;
+        self.world.crash(node);
+        self.node.set(node::start_as(&self.world, self.shards, self.plan.clone()));
+    }
+
     /// Stops in order, does something to the disks, and starts again.
     pub async fn meanwhile(&self, act: impl AsyncFnOnce(&House)) {
         self.world.stop(self.node.get()).await.expect("an orderly stop");
