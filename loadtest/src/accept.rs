@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::accounts::{self, Account};
+use crate::arrivals::Gaps;
 use crate::gauge::{self, Gauge, strace::Strace};
 use crate::ledger::{self, Ledger};
 use crate::letter::Letters;
@@ -49,12 +50,18 @@ pub struct Args {
     /// Bytes of a message, CRLF counted, dot-stuffing not.
     #[arg(long, default_value_t = 4_096)]
     pub size: usize,
+    /// Letters of many sizes instead, with a mean of so many bytes (15 KiB is what mail has), long headers, HTML and attachments.
+    #[arg(long, value_name = "MEAN_BYTES", num_args = 0..=1, default_missing_value = "15360", conflicts_with = "size")]
+    pub mix: Option<usize>,
     /// Messages sent first and left out of the figures (they are read back too).
     #[arg(long, default_value_t = 2_000)]
     pub warmup: u64,
     /// Open loop at this many messages a second instead of a closed loop.
     #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<f64>,
+    /// How letters fall due in the open loop.
+    #[arg(long, value_enum, default_value_t = Gaps::Even)]
+    pub gaps: Gaps,
     /// Under TLS 1.3: from the first octet on, or after STARTTLS. Needs `--ca`.
     #[arg(long, value_enum, value_name = "HOW", requires = "ca")]
     pub tls: Option<Tls>,
@@ -118,6 +125,17 @@ pub enum How {
     None,
 }
 
+impl How {
+    /// Where that is; `None`: nowhere.
+    pub(crate) fn door(self, pop3: &str, imap: &str) -> Result<Option<Door>, String> {
+        Ok(match self {
+            How::Pop3 => Some(Door::Pop3(resolve(pop3)?)),
+            How::Imap => Some(Door::Imap(resolve(imap)?)),
+            How::None => None,
+        })
+    }
+}
+
 /// Runs the measure. `Ok(true)`: clean. `Err`: it could not be made.
 pub fn run(args: &Args) -> Result<bool, String> {
     if let Some(cpu) = args.pin {
@@ -125,7 +143,10 @@ pub fn run(args: &Args) -> Result<bool, String> {
     }
     let accounts = accounts::load(&args.accounts).map_err(|e| format!("--accounts: {e}"))?;
     let seed = args.seed.unwrap_or_else(clock_seed);
-    let letters = Letters::new(seed, &[args.size]).map_err(|e| format!("--size: {e}"))?;
+    let letters = match args.mix {
+        Some(mean) => Letters::mixed(seed, mean).map_err(|e| format!("--mix: {e}"))?,
+        None => Letters::new(seed, &[args.size]).map_err(|e| format!("--size: {e}"))?,
+    };
     if args.rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
         return Err("--rate: more than nothing, please".into());
     }
@@ -141,6 +162,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
         connections: args.connections.max(1),
         connection_per_message: args.connection_per_message,
         rate: args.rate,
+        gaps: args.gaps,
         patience: Duration::from_secs(args.patience_s),
         tls: secure.zip(trust.as_ref()),
         login: args.login,
@@ -176,22 +198,20 @@ pub fn run(args: &Args) -> Result<bool, String> {
     for (n, &outcome) in (0..).zip(&outcomes) {
         ledger.sent(plan.account(n), n, outcome, None);
     }
-    let door = match args.read_back {
-        How::Pop3 => Some(Door::Pop3(resolve(&args.pop3)?)),
-        How::Imap => Some(Door::Imap(resolve(&args.imap)?)),
-        How::None => None,
-    };
-    let read_back = door.map(|door| read_back(door, &accounts, &letters, &mut ledger, args));
+    let door = args.read_back.door(&args.pop3, &args.imap)?;
+    let read_back = door.map(|door| read_back(door, &accounts, &letters, &mut ledger, args.readers, plan.patience));
 
     let acknowledged = phase.acknowledged.max(1) as f64;
     let report = Accept {
         seed,
         connections: args.connections,
         messages: args.messages,
-        size_bytes: args.size,
+        size_bytes: letters.size_bytes_mean(),
+        mix: args.mix.is_some(),
         accounts: accounts.len(),
         connection_per_message: args.connection_per_message,
         rate_asked: args.rate,
+        late: phase.late,
         tls: args.tls.map(|tls| format!("{tls:?}").to_lowercase()),
         login: args.login,
         acknowledged: phase.acknowledged,
@@ -224,12 +244,20 @@ fn strace_phase(pid: u32, load: &mut Load<'_>, count: u64) -> Result<std::collec
     Ok(calls.into_iter().map(|(name, n)| (name, n as f64 / phase.acknowledged.max(1) as f64)).collect())
 }
 
-fn read_back(door: Door, accounts: &[Account], letters: &Letters, ledger: &mut Ledger, args: &Args) -> ReadBack {
+/// Reads every mailbox, and holds it against the ledger. Faults are told, the first of them one by one.
+pub(crate) fn read_back(
+    door: Door,
+    accounts: &[Account],
+    letters: &Letters,
+    ledger: &mut Ledger,
+    readers: usize,
+    patience: Duration,
+) -> ReadBack {
     let start = Instant::now();
     let name = if matches!(door, Door::Pop3(_)) { "pop3" } else { "imap" };
     let mut back = ReadBack { door: name.into(), ..ReadBack::default() };
     let (mut faults, bar) = (Vec::new(), bar(accounts.len() as u64, "reading back"));
-    readback::all(door, accounts, letters, args.readers, Duration::from_secs(args.patience_s), |account, listing| {
+    readback::all(door, accounts, letters, readers, patience, |account, listing| {
         bar.inc(1);
         match listing {
             Ok(listing) => {

@@ -17,6 +17,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::mix;
+
 /// The smallest letter that can be made, bytes.
 pub const LETTER_BYTES_MIN: usize = 512;
 /// Templates made for each size.
@@ -25,7 +27,10 @@ const TEMPLATES_PER_SIZE: usize = 8;
 const LINE_BYTES_MAX: usize = 76;
 const ID_FIELD: &[u8] = b"X-Load-Id: ";
 const ID_BYTES: usize = 33;
+const BLANK: [u8; ID_BYTES] = [b'0'; ID_BYTES];
 const LAST_LINE: &[u8] = b"End of letter ";
+/// The last line with its id and CRLF.
+const LAST_BYTES: usize = LAST_LINE.len() + ID_BYTES + 2;
 
 /// Which run sent a letter and which letter of it this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,10 +68,10 @@ impl fmt::Display for LetterId {
     }
 }
 
-/// A size below [`LETTER_BYTES_MIN`] was asked for.
+/// A size below [`LETTER_BYTES_MIN`] was asked for, or a mix of letters whose mean is too small for it.
 #[derive(Debug, thiserror::Error)]
-#[error("a letter has at least {LETTER_BYTES_MIN} bytes, not {0}")]
-pub struct TooSmall(pub usize);
+#[error("a letter has at least {least} bytes, not {0}", least = self.1)]
+pub struct TooSmall(pub usize, pub usize);
 
 /// All letters of one run.
 #[derive(Debug)]
@@ -95,6 +100,25 @@ impl Letters {
         }
         assert!(!templates.is_empty(), "a run has at least one size");
         Ok(Letters { seed, templates })
+    }
+
+    /// Letters of many sizes with this mean, with headers and parts as mail has them (see [`crate::mix`]).
+    ///
+    /// # Errors
+    /// A mean below four times the smallest.
+    pub fn mixed(seed: u64, mean_bytes: usize) -> Result<Letters, TooSmall> {
+        if mean_bytes < 4 * mix::LETTER_BYTES_MIN {
+            return Err(TooSmall(mean_bytes, 4 * mix::LETTER_BYTES_MIN));
+        }
+        let mut chance = StdRng::seed_from_u64(seed);
+        let templates = mix::sizes(mean_bytes).into_iter().map(|size| Template::mixed(size, &mut chance));
+        Ok(Letters { seed, templates: templates.collect() })
+    }
+
+    /// Bytes of a letter in the mean.
+    #[must_use]
+    pub fn size_bytes_mean(&self) -> usize {
+        self.templates.iter().map(|template| template.plain.len()).sum::<usize>() / self.templates.len()
     }
 
     /// The id of letter `n`.
@@ -212,35 +236,50 @@ fn stamp(template: &[u8], marks: [usize; 3], id: LetterId, out: &mut Vec<u8>) {
 impl Template {
     fn new(size: usize, chance: &mut StdRng) -> Result<Template, TooSmall> {
         if size < LETTER_BYTES_MIN {
-            return Err(TooSmall(size));
+            return Err(TooSmall(size, LETTER_BYTES_MIN));
         }
-        let blank = [b'0'; ID_BYTES];
-        let mut plain = Vec::with_capacity(size);
-        let mut plain_marks = [0; 3];
-        plain.extend_from_slice(ID_FIELD);
-        plain_marks[0] = plain.len();
-        plain.extend_from_slice(&blank);
-        plain.extend_from_slice(b"\r\nMessage-ID: <");
-        plain_marks[1] = plain.len();
-        plain.extend_from_slice(&blank);
-        plain.extend_from_slice(b"@load.example>\r\n");
+        let (mut plain, marks) = Template::begin(size);
         plain.extend_from_slice(b"Date: Thu, 01 Jan 2026 12:00:00 +0000\r\n");
         plain.extend_from_slice(b"From: \"The Printing Works\" <works@load.example>\r\n");
         plain.extend_from_slice(b"To: Subscribers <subscribers@load.example>\r\nSubject: ");
         words(&mut plain, 40, chance);
         plain.extend_from_slice(b"\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=us-ascii\r\n\r\n");
 
-        let last_bytes = LAST_LINE.len() + ID_BYTES + 2;
-        assert!(plain.len() + 3 + last_bytes <= LETTER_BYTES_MIN, "the header fits the smallest letter");
-        fill(&mut plain, size - last_bytes, chance);
+        assert!(plain.len() + 3 + LAST_BYTES <= LETTER_BYTES_MIN, "the header fits the smallest letter");
+        fill(&mut plain, size - LAST_BYTES, chance);
+        Ok(Template::end(plain, marks))
+    }
+
+    /// A letter of a mix. Its last line stands behind the last of its parts, where nobody looks (RFC 2046 §5.1.1).
+    fn mixed(size: usize, chance: &mut StdRng) -> Template {
+        let (mut plain, marks) = Template::begin(size);
+        mix::write(&mut plain, size - LAST_BYTES, chance);
+        Template::end(plain, marks)
+    }
+
+    /// `X-Load-Id` and `Message-ID`.
+    fn begin(size: usize) -> (Vec<u8>, [usize; 3]) {
+        let mut plain = Vec::with_capacity(size);
+        let mut marks = [0; 3];
+        plain.extend_from_slice(ID_FIELD);
+        marks[0] = plain.len();
+        plain.extend_from_slice(&BLANK);
+        plain.extend_from_slice(b"\r\nMessage-ID: <");
+        marks[1] = plain.len();
+        plain.extend_from_slice(&BLANK);
+        plain.extend_from_slice(b"@load.example>\r\n");
+        (plain, marks)
+    }
+
+    /// The last line, and the form that DATA carries.
+    fn end(mut plain: Vec<u8>, mut plain_marks: [usize; 3]) -> Template {
         plain.extend_from_slice(LAST_LINE);
         plain_marks[2] = plain.len();
-        plain.extend_from_slice(&blank);
+        plain.extend_from_slice(&BLANK);
         plain.extend_from_slice(b"\r\n");
-        assert_eq!(plain.len(), size);
 
         let mut stuffed_marks = [0; 3];
-        let mut stuffed = Vec::with_capacity(size + size / 64 + 3);
+        let mut stuffed = Vec::with_capacity(plain.len() + plain.len() / 64 + 3);
         for (i, &byte) in plain.iter().enumerate() {
             if byte == b'.' && (i == 0 || plain[i - 1] == b'\n') {
                 stuffed.push(b'.');
@@ -251,12 +290,12 @@ impl Template {
             stuffed.push(byte);
         }
         stuffed.extend_from_slice(b".\r\n");
-        Ok(Template { plain, plain_marks, stuffed, stuffed_marks })
+        Template { plain, plain_marks, stuffed, stuffed_marks }
     }
 }
 
 /// Lines of words up to exactly `end` bytes.
-fn fill(text: &mut Vec<u8>, end: usize, chance: &mut StdRng) {
+pub(crate) fn fill(text: &mut Vec<u8>, end: usize, chance: &mut StdRng) {
     let mut line = 0;
     while text.len() < end {
         let left = end - text.len();
@@ -285,7 +324,7 @@ fn fill(text: &mut Vec<u8>, end: usize, chance: &mut StdRng) {
 }
 
 /// Exactly `length` bytes of words and spaces; no space at either end.
-fn words(text: &mut Vec<u8>, length: usize, chance: &mut StdRng) {
+pub(crate) fn words(text: &mut Vec<u8>, length: usize, chance: &mut StdRng) {
     const WORDS: [&str; 24] = [
         "letter", "ring", "the", "of", "and", "press", "paper", "ink", "morning", "post", "a", "in", "queue", "shard",
         "river", "evening", "stamp", "envelope", "to", "reader", "column", "page", "from", "weather",
@@ -327,6 +366,32 @@ mod tests {
             }
         }
         assert!(Letters::new(5, &[LETTER_BYTES_MIN - 1]).is_err());
+    }
+
+    #[test]
+    fn a_mix_has_its_mean_lawful_lines_and_comes_back_as_it_went() {
+        let letters = Letters::mixed(5, 15 << 10).unwrap();
+        assert!((letters.size_bytes_mean() as f64 / f64::from(15 << 10) - 1.0).abs() < 0.01);
+        let (mut attached, mut sizes) = (0, std::collections::BTreeSet::new());
+        for n in 0..256 {
+            let text = plain(&letters, n);
+            assert_eq!(text.len(), letters.size_bytes(n));
+            sizes.insert(text.len());
+            for line in text.strip_suffix(b"\r\n").unwrap().split(|&b| b == b'\n') {
+                assert!(line.len() <= 110 && line.is_ascii(), "{}", String::from_utf8_lossy(line));
+            }
+            let whole = String::from_utf8(text).unwrap();
+            let (header, body) = whole.split_once("\r\n\r\n").unwrap();
+            assert!(header.contains("DKIM-Signature: ") && header.contains("MIME-Version: 1.0"));
+            attached += usize::from(body.contains("Content-Disposition: attachment"));
+            if let Some((_, boundary)) = header.split_once("boundary=\"") {
+                let boundary = boundary.split_once('"').unwrap().0;
+                assert!(body.contains(&format!("\r\n--{boundary}--\r\nEnd of letter ")), "{whole}");
+            }
+            assert_eq!(letters.check(n, whole.as_bytes(), &mut Vec::new()), None);
+        }
+        assert!(attached > 20 && sizes.len() > 40, "{attached} {}", sizes.len());
+        assert!(Letters::mixed(5, 4_096).is_err());
     }
 
     #[test]

@@ -5,12 +5,13 @@
 //! `src/proto`, so that one misreading of a standard cannot be made twice and go unseen. They are strict:
 //! a reply that is not exactly what the RFC allows is a failure, and the dialogue is printed.
 //!
-//! Reading order: what is sent ([`letter`], [`accounts`]), how it is said ([`tls`], [`wire`], [`smtp`], [`pop3`],
+//! Reading order: what is sent ([`letter`], which may be a `mix`, [`accounts`]), how it is said ([`tls`], [`wire`], [`smtp`], [`pop3`],
 //! [`imap`]), what is remembered ([`ledger`]), what is measured ([`gauge`]), the crowd ([`load`], its connections are each a
-//! [`channel`]), and the commands.
+//! [`channel`]; [`flood`], where each letter comes over its own; [`arrivals`] says when), and the commands.
 
 pub mod accounts;
 pub mod letter;
+mod mix;
 
 pub mod imap;
 pub mod pop3;
@@ -21,12 +22,15 @@ pub mod wire;
 pub mod ledger;
 pub mod readback;
 
+pub mod arrivals;
 pub mod channel;
 pub mod gauge;
 pub mod load;
+pub mod flood;
 pub mod report;
 
 pub mod accept;
+pub mod overload;
 pub mod figures;
 pub mod timing;
 pub mod kill;

@@ -29,6 +29,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::accounts::Account;
+use crate::arrivals::{Arrivals, Gaps};
 use crate::channel::Channel;
 use crate::ledger::Outcome;
 use crate::letter::Letters;
@@ -45,6 +46,8 @@ const LATENCY_US_MAX: u64 = 600_000_000;
 const READ_BYTES: usize = 8_192;
 const EHLO: &[u8] = b"EHLO loadtest.example\r\n";
 const EVENTS: usize = 256;
+/// A letter that leaves longer after it was due is late.
+const LATE: Duration = Duration::from_millis(10);
 /// How often `tick` is called.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -59,6 +62,8 @@ pub struct Plan<'a> {
     pub connection_per_message: bool,
     /// Messages a second, open loop; `None`: closed loop.
     pub rate: Option<f64>,
+    /// How they fall due, open loop.
+    pub gaps: Gaps,
     /// No answer to anything for this long gives the run up.
     pub patience: Duration,
     /// TLS, and whom it trusts; `None`: plain.
@@ -98,6 +103,8 @@ pub struct Phase {
     pub acknowledged: u64,
     pub refused: u64,
     pub unknown: u64,
+    /// Open loop: letters that left later than [`LATE`] after they were due, because no connection was free.
+    pub late: u64,
 }
 
 /// Why a run was given up.
@@ -162,7 +169,7 @@ struct Connection {
 impl Phase {
     fn new() -> Phase {
         let histogram = || Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("the bounds are lawful");
-        Phase { transaction_us: histogram(), verdict_us: histogram(), acknowledged: 0, refused: 0, unknown: 0 }
+        Phase { transaction_us: histogram(), verdict_us: histogram(), acknowledged: 0, refused: 0, unknown: 0, late: 0 }
     }
 
     /// Letters that were answered or given up.
@@ -201,6 +208,8 @@ impl<'a> Load<'a> {
         let first = self.next;
         let goal = first + count;
         self.outcomes.resize(goal as usize, Outcome::Unknown);
+        let mut arrivals =
+            self.plan.rate.map(|rate| Arrivals::new(self.plan.gaps, rate, self.plan.letters.id(first).seed));
         let start = Instant::now();
         for &index in &self.idle {
             self.connections[index].began = start;
@@ -208,9 +217,9 @@ impl<'a> Load<'a> {
         let (mut last_tick, mut last_progress) = (start, start);
         let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
         while phase.done() < count {
-            self.start_letters(first, goal, start, &mut phase)?;
-            let timeout =
-                rustix::event::Timespec { tv_sec: 0, tv_nsec: self.sleep(first, goal, start).as_nanos() as _ };
+            self.start_letters(goal, start, &mut arrivals, &mut phase)?;
+            let sleep = self.sleep(goal, start, arrivals.as_ref());
+            let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: sleep.as_nanos() as _ };
             events.clear();
             match epoll::wait(&self.poll, rustix::buffer::spare_capacity(&mut events), Some(&timeout)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -246,24 +255,32 @@ impl<'a> Load<'a> {
         }
     }
 
-    fn sleep(&self, first: u64, goal: u64, start: Instant) -> Duration {
-        match self.plan.rate {
-            Some(rate) if self.next < goal && !self.idle.is_empty() => {
-                (start + due(self.next - first, rate)).saturating_duration_since(Instant::now()).min(TICK)
+    fn sleep(&self, goal: u64, start: Instant, arrivals: Option<&Arrivals>) -> Duration {
+        match arrivals {
+            Some(arrivals) if self.next < goal && !self.idle.is_empty() => {
+                (start + arrivals.due()).saturating_duration_since(Instant::now()).min(TICK)
             }
             _ => TICK,
         }
     }
 
-    fn start_letters(&mut self, first: u64, goal: u64, start: Instant, phase: &mut Phase) -> Result<(), Error> {
+    fn start_letters(
+        &mut self,
+        goal: u64,
+        start: Instant,
+        arrivals: &mut Option<Arrivals>,
+        phase: &mut Phase,
+    ) -> Result<(), Error> {
         while self.next < goal && !self.idle.is_empty() {
             let now = Instant::now();
-            let began = match self.plan.rate {
-                Some(rate) => start + due(self.next - first, rate),
-                None => now,
-            };
-            if began > now {
-                return Ok(());
+            let mut began = now;
+            if let Some(arrivals) = arrivals {
+                began = start + arrivals.due();
+                if began > now {
+                    return Ok(());
+                }
+                arrivals.advance();
+                phase.late += u64::from(now - began > LATE);
             }
             let index = self.idle.pop().expect("it is not empty");
             let n = self.next;
@@ -545,8 +562,4 @@ impl<'a> Load<'a> {
         }
         Ok(())
     }
-}
-
-fn due(index: u64, rate: f64) -> Duration {
-    Duration::from_secs_f64(index as f64 / rate)
 }

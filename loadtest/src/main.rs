@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ringpost_loadtest::ended::{Ended, SKIPPED};
-use ringpost_loadtest::{accept, accounts, broken, cut, figures, full, kill, slow, timing};
+use ringpost_loadtest::{accept, accounts, broken, cut, figures, full, kill, overload, slow, timing};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -31,6 +31,8 @@ enum Command {
     Handoff(Box<figures::handoff::Args>),
     /// Measures TLS handshakes: rate and server CPU, full and resumed.
     Handshake(Box<figures::handshake::Args>),
+    /// Offers many times what the server can do, and measures what is left of its work.
+    Overload(Box<overload::Args>),
     /// Measures what honest senders notice of crowds that are slow on purpose.
     Slow(Box<slow::Args>),
     /// Says whether the time of an answer tells which names exist.
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Login(args) => figures::login::run(&args).map(Ended::of),
         Command::Handoff(args) => figures::handoff::run(&args).map(Ended::of),
         Command::Handshake(args) => figures::handshake::run(&args).map(Ended::of),
+        Command::Overload(args) => overload::run(&args).map(Ended::of),
         Command::Slow(args) => slow::run(&args).map(Ended::of),
         Command::Timing(args) => timing::run(&args).map(Ended::of),
         Command::Kill(args) => kill::run(&args).map(Ended::of),

@@ -42,16 +42,46 @@ pub struct ReadBack {
     pub wall_s: f64,
 }
 
+impl ReadBack {
+    /// Every mailbox was read, and nothing was wrong in any.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.faults.is_empty() && self.unread == 0
+    }
+
+    /// In a word.
+    #[must_use]
+    pub fn verdict(&self) -> String {
+        match (self.faults.values().sum::<u64>(), self.unread) {
+            (0, 0) => "all there, once, unaltered".into(),
+            (0, unread) => format!("{unread} mailboxes UNREAD"),
+            (faults, _) => format!("{faults} FAULTS"),
+        }
+    }
+
+    /// What was read.
+    #[must_use]
+    pub fn how(&self) -> String {
+        let ReadBack { door, mailboxes, unread, messages, wall_s, .. } = self;
+        format!("{messages} messages, {mailboxes} mailboxes over {door} in {wall_s:.1} s, {unread} mailboxes unread")
+    }
+}
+
 /// All figures of `accept`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Accept {
     pub seed: u64,
     pub connections: usize,
     pub messages: u64,
+    /// In the mean.
     pub size_bytes: usize,
+    /// Letters of many sizes.
+    pub mix: bool,
     pub accounts: usize,
     pub connection_per_message: bool,
     pub rate_asked: Option<f64>,
+    /// Letters of the open loop that left late, because no connection was free.
+    pub late: u64,
     /// `implicit` or `starttls`.
     pub tls: Option<String>,
     pub login: bool,
@@ -91,7 +121,7 @@ impl Accept {
         };
         row(
             "load",
-            format!("{} × {} bytes", self.messages, self.size_bytes),
+            format!("{} × {} bytes{}", self.messages, self.size_bytes, if self.mix { " (mix)" } else { "" }),
             &format!("{} {kind}, {} accounts, seed {}", self.connections, self.accounts, self.seed),
         );
         row(
@@ -100,6 +130,13 @@ impl Accept {
             &format!("{} refused, {} unknown, {} failures", self.refused, self.unknown, self.failures),
         );
         row("rate", format!("{:.0} messages/s", self.messages_per_s), &format!("{:.3} s", self.spent.wall_s));
+        if let Some(asked) = self.rate_asked {
+            row(
+                "open loop",
+                format!("{asked:.0} letters/s asked for"),
+                &format!("{} left more than 10 ms late", self.late),
+            );
+        }
         for (name, l, how) in [
             ("latency, whole", self.transaction, "MAIL (or connect) to verdict; µs p50 p90 p99 p99.9 max"),
             ("latency, verdict", self.verdict, "final dot to verdict; the same"),
@@ -140,17 +177,7 @@ impl Accept {
             row(&format!("  {name}()"), format!("{calls:.3} a message"), "strace, a phase of its own");
         }
         if let Some(back) = &self.read_back {
-            let faults: u64 = back.faults.values().sum();
-            let value = match (faults, back.unread) {
-                (0, 0) => "all there, once, unaltered".into(),
-                (0, unread) => format!("{unread} mailboxes UNREAD"),
-                (faults, _) => format!("{faults} FAULTS"),
-            };
-            let how = format!(
-                "{} messages, {} mailboxes over {} in {:.1} s, {} mailboxes unread",
-                back.messages, back.mailboxes, back.door, back.wall_s, back.unread
-            );
-            row("read back", value, &how);
+            row("read back", back.verdict(), &back.how());
             for (kind, count) in &back.faults {
                 row(&format!("  {kind:?}"), count.to_string(), "broken promises");
             }
@@ -165,7 +192,7 @@ impl Accept {
     /// Whether everything was acknowledged and everything acknowledged is there, once and unaltered.
     #[must_use]
     pub fn clean(&self) -> bool {
-        let read = self.read_back.as_ref().is_none_or(|b| b.faults.is_empty() && b.unread == 0);
+        let read = self.read_back.as_ref().is_none_or(ReadBack::is_whole);
         read && self.failures == 0 && self.refused == 0 && self.unknown == 0
     }
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::accept::{bar, clock_seed, pin, resolve};
 use crate::accounts;
+use crate::arrivals::Gaps;
 use crate::gauge::memory::Memory;
 use crate::letter::Letters;
 use crate::load::{Load, Plan};
@@ -150,6 +151,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
         connections: args.connections.max(1),
         connection_per_message: false,
         rate: Some(args.rate),
+        gaps: Gaps::Even,
         patience: Duration::from_secs(args.patience_s),
         tls: None,
         login: false,
