@@ -295,7 +295,7 @@ impl<'a> Flood<'a> {
 
     /// Reads what came and answers it. `Some`: the visit is over.
     fn serve(&mut self, index: usize, flags: EventFlags) -> Option<End> {
-        let Some(sender) = self.senders[index].as_mut() else { return None };
+        let sender = self.senders[index].as_mut()?;
         if flags.contains(EventFlags::OUT) && sender.flush(&self.poll, index).is_err() {
             return Some(End::Closed);
         }
