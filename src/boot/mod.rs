@@ -10,6 +10,7 @@
 //!
 //! [`node`] is the same function in the real and in the simulated world.
 
+mod calendar;
 mod compaction;
 mod greylist;
 mod retention;
