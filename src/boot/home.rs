@@ -13,7 +13,7 @@
 //! The store file makes a missing or foreign volume a refusal instead of a silent new beginning (A194).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -100,7 +100,7 @@ impl Home {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|why| at(dir, "making", why))?;
         let lock = lock(dir)?;
         let path = dir.join("store");
-        let found = match fs::read_to_string(&path) {
+        let found = match read_small(&path) {
             Ok(text) => read(dir, &text)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let begun = StoreFile {
@@ -192,7 +192,7 @@ impl Look {
     /// It is none of ours, a server has it, or its format is newer.
     pub fn at(dir: &Path) -> Result<Look, StartError> {
         let path = dir.join("store");
-        let text = match fs::read_to_string(&path) {
+        let text = match read_small(&path) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let why = "there is no store here: name the data directory or a backup with --data DIR".to_owned();
@@ -202,7 +202,7 @@ impl Look {
         };
         let found = read(dir, &text)?;
         let path = dir.join(LOCK);
-        let lock = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
+        let lock = match OpenOptions::new().read(true).custom_flags(OURS).open(&path).and_then(regular) {
             Ok(file) => {
                 take(dir, &file)?;
                 Some(file)
@@ -234,6 +234,27 @@ pub fn segments_there(data: &Path, volume: u16) -> u64 {
 
 fn at(path: &Path, doing: &str, why: io::Error) -> StartError {
     StartError::Io { doing: format!("{doing} {}", path.display()), why }
+}
+
+/// How our own files are opened: never through a link, and without waiting for whoever may hold the other end of a pipe (A196).
+const OURS: i32 = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+
+/// Octets of the store file that are read; what is longer is none.
+const STORE_BYTES_MAX: u64 = 1 << 20;
+
+fn read_small(path: &Path) -> io::Result<String> {
+    let file = OpenOptions::new().read(true).custom_flags(OURS).open(path).and_then(regular)?;
+    let mut text = String::new();
+    file.take(STORE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A file that holds octets. Pipes and devices do not: what is read there is somebody's, and may never end.
+fn regular(file: File) -> io::Result<File> {
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no regular file"))
 }
 
 fn read(dir: &Path, text: &str) -> Result<StoreFile, StartError> {
@@ -297,8 +318,9 @@ fn lock(dir: &Path) -> Result<File, StartError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
+        .custom_flags(OURS)
         .open(&path)
+        .and_then(regular)
         .map_err(|why| at(&path, "opening", why))?;
     take(dir, &file)?;
     let note = format!("process {}, boot {}\n", std::process::id(), boot());
@@ -427,5 +449,25 @@ mod tests {
         fs::create_dir(dir.path().join("volume-000")).expect("making");
         let error = claim(dir.path()).expect_err("the store file is missing").to_string();
         assert!(error.contains("`store` is missing"), "{error}");
+    }
+
+    #[test]
+    fn a196_links_pipes_and_devices_are_no_files_of_a_store() {
+        for name in ["store", LOCK] {
+            for what in ["link", "pipe", "device", "folder"] {
+                let dir = tempfile::tempdir().expect("a temporary folder");
+                drop(claim(dir.path()).expect("a new home"));
+                let path = dir.path().join(name);
+                fs::rename(&path, dir.path().join("kept")).expect("moving");
+                match what {
+                    "link" => std::os::unix::fs::symlink(dir.path().join("kept"), &path).expect("a link"),
+                    "pipe" => rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).expect("a pipe"),
+                    "device" => std::os::unix::fs::symlink("/dev/full", &path).expect("a link to a device"),
+                    _ => fs::create_dir(&path).expect("a folder"),
+                }
+                let error = claim(dir.path()).expect_err(what).to_string();
+                assert!(error.contains(&*path.to_string_lossy()), "{name}, {what}: {error}");
+            }
+        }
     }
 }

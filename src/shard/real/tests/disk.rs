@@ -47,7 +47,7 @@ fn what_was_written_and_synced_is_read_back() {
 }
 
 #[test]
-fn links_and_folders_are_no_volume_and_no_segment() {
+fn a196_links_folders_pipes_and_devices_are_no_volume_and_no_segment() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_owned();
     std::fs::create_dir_all(path.join("real/inner")).expect("made");
@@ -55,6 +55,9 @@ fn links_and_folders_are_no_volume_and_no_segment() {
     std::fs::write(path.join("elsewhere"), b"not ours").expect("written");
     std::os::unix::fs::symlink(path.join("real"), path.join("link")).expect("linked");
     std::os::unix::fs::symlink(path.join("elsewhere"), path.join("real/out")).expect("linked");
+    std::os::unix::fs::symlink("/dev/full", path.join("real/full")).expect("linked");
+    let (all, pipe) = (rustix::fs::Mode::RWXU, path.join("real/pipe"));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, all).expect("a pipe");
     on_one(small(1), move || {
         let path = path.clone();
         async move {
@@ -63,7 +66,9 @@ fn links_and_folders_are_no_volume_and_no_segment() {
             let disk = shard::disk(&path.join("real")).expect("a folder");
             assert!(!path.join("real/.half.new").exists());
             assert!(disk.open("out").await.is_err());
-            assert!(disk.open("inner").await.is_err());
+            for name in ["inner", "full", "pipe"] {
+                assert!(disk.open(name).await.is_err(), "{name}");
+            }
         }
     });
 }
