@@ -174,7 +174,7 @@ impl Word {
             Word::SenderOk => (250, (2, 1, 0), "Ok"),
             Word::RecipientOk => (250, (2, 1, 5), "Ok"),
             Word::Bye => (221, (2, 0, 0), "Bye"),
-            Word::CannotVerify => (252, (2, 0, 0), "Send some mail, we will try to deliver it"),
+            Word::CannotVerify => (252, (2, 5, 0), "Send some mail, we will try to deliver it"),
             Word::Help => (214, (2, 0, 0), "See RFC 5321"),
             Word::LineTooLong => (500, (5, 5, 2), "Line too long"),
             Word::BareNewlineInCommand => (500, (5, 5, 2), "Lines end with CR and LF together"),
