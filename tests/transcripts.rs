@@ -31,7 +31,7 @@ fn every_extension_of_smtp_that_is_offered_has_its_transcript() {
     for (keyword, rfc) in extensions() {
         let path = of_extension(keyword);
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        assert!(text.contains(&format!("RFC {rfc}")) && text.contains(keyword), "{keyword}");
+        assert!(rfc == 0 || text.contains(&format!("RFC {rfc}")), "{keyword}: RFC {rfc} is not named");
         let offer = |line: &str| line[3..].strip_prefix("250").is_some_and(|rest| rest[1..].starts_with(keyword));
         assert!(text.lines().filter(|line| line.starts_with("S: ")).any(offer), "{keyword} is offered there");
     }

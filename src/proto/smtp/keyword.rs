@@ -110,9 +110,9 @@ pub(super) const EXTENSIONS: &[Extension] = &[
     row("HELP", 5321, Handler::Command("HELP")),
 ];
 
-/// What standards have and is offered to somebody now: keywords, and the numbers of the RFCs they come from.
+/// What is offered to somebody now: keywords, and the numbers of the RFCs they come from, 0 where it is no standard's.
 pub fn extensions() -> impl Iterator<Item = (&'static str, u16)> {
-    EXTENSIONS.iter().filter(|row| row.when != When::Queue && row.rfc != 0).map(|row| (row.keyword, row.rfc))
+    EXTENSIONS.iter().filter(|row| row.when != When::Queue).map(|row| (row.keyword, row.rfc))
 }
 
 /// The reply to EHLO and LHLO. It carries no enhanced codes (RFC 2034 §3).
