@@ -15,6 +15,7 @@ mod lmtp;
 mod load;
 mod logins;
 mod private;
+mod refused;
 mod rename;
 mod routing;
 mod safe;

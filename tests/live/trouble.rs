@@ -51,16 +51,24 @@ fn a001_to_a004_only_a_canonical_dot_line_ends_a_message_and_only_canonical_line
 #[test]
 fn a005_a_message_in_single_bytes_is_one_message() {
     let house = House::open(&[]);
-    let mut talk = begin(&house);
-    open_data(&mut talk);
-    for byte in b"Subject: slow\r\n\r\n..x\r\n.\r\n" {
-        talk.send(&[*byte]);
+    for (before, private) in [(0, false), (1, true)] {
+        let mut talk = begin(&house);
+        if private {
+            // Then each octet is a record of its own.
+            talk.ask("STARTTLS", "220");
+            talk = talk.shake_hands(&house);
+            talk.ask("EHLO client.test", "250");
+        }
+        open_data(&mut talk);
+        for byte in b"Subject: slow\r\n\r\n..x\r\n.\r\n" {
+            talk.send(&[*byte]);
+        }
+        assert!(talk.reply().starts_with("250 "));
+        talk.ask("NOOP", "250");
+        let mail = fetch(house.pop3(), ALICE, &house.password(ALICE));
+        assert_eq!(mail.len(), before + 1);
+        assert!(mail[before].ends_with("\r\n\r\n.x\r\n"), "{}", mail[before]);
     }
-    assert!(talk.reply().starts_with("250 "));
-    talk.ask("NOOP", "250");
-    let mail = fetch(house.pop3(), ALICE, &house.password(ALICE));
-    assert_eq!(mail.len(), 1);
-    assert!(mail[0].ends_with("\r\n\r\n.x\r\n"), "{}", mail[0]);
 }
 
 #[test]
