@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::fs::Mode;
+use rustix::fs::{self, FileType, Mode, OFlags};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::home::{Shard, here, sleep};
@@ -87,7 +87,7 @@ impl Listener {
         let address = SockAddr::unix(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         // Before bind: the file is born with this mode, so there is no moment in which others may connect.
-        rustix::fs::fchmod(&socket, Mode::from_raw_mode(mode & 0o600))?;
+        fs::fchmod(&socket, Mode::from_raw_mode(mode & 0o600))?;
         match socket.bind(&address) {
             Err(why) if why.kind() == io::ErrorKind::AddrInUse && is_stale(path, &address)? => {
                 std::fs::remove_file(path)?;
@@ -96,11 +96,8 @@ impl Listener {
             bound => bound?,
         }
         socket.listen(BACKLOG)?;
-        if mode & !0o600 != 0 {
-            // Not at its birth, where the process's mask would take bits away.
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        }
-        let file = SocketFile { path: path.to_owned(), number: std::fs::symlink_metadata(path)?.ino() };
+        let number = open_to(path, mode)?;
+        let file = SocketFile { path: path.to_owned(), number };
         Ok(Self::open(socket.into(), Peer::Local, Some(file)))
     }
 
@@ -169,6 +166,27 @@ impl Drop for Listener {
     }
 }
 
+/// Gives a socket's file its mode, and returns which file it is. Not at its birth, where the process's mask would take bits away,
+/// and not by its name, under which somebody who may write there could have put a file of another.
+///
+/// # Errors
+/// `AddrInUse` where another file is there by now, which stays as it is.
+fn open_to(path: &Path, mode: u32) -> io::Result<u64> {
+    let file = fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let about = fs::fstat(&file)?;
+    let is_socket = FileType::from_raw_mode(about.st_mode) == FileType::Socket;
+    // A second name of it would be one of another socket of ours.
+    if !is_socket || about.st_uid != rustix::process::geteuid().as_raw() || about.st_nlink != 1 {
+        return Err(io::ErrorKind::AddrInUse.into());
+    }
+    if mode & !0o600 != 0 {
+        // The descriptor is of the file itself; its name there leads nowhere else.
+        let name = format!("/proc/self/fd/{}", file.as_raw_fd());
+        std::fs::set_permissions(name, std::fs::Permissions::from_mode(mode))?;
+    }
+    Ok(about.st_ino)
+}
+
 /// A TCP socket for `at`, not yet bound.
 pub fn tcp_socket(at: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
@@ -195,4 +213,31 @@ fn is_stale(path: &Path, address: &SockAddr) -> io::Result<bool> {
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     Ok(probe.connect(address).is_err_and(|why| why.kind() == io::ErrorKind::ConnectionRefused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_socket_of_ours_is_opened_to_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (socket, secret, link) = (dir.path().join("lmtp"), dir.path().join("secret"), dir.path().join("link"));
+        let _bound = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        std::fs::write(&secret, "x").expect("a file");
+        std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+        let mode = |path: &Path| std::fs::symlink_metadata(path).expect("it is there").mode() & 0o777;
+        let number = open_to(&socket, 0o660).expect("a socket of ours");
+        assert_eq!(number, std::fs::symlink_metadata(&socket).expect("it is there").ino());
+        assert_eq!(mode(&socket), 0o660);
+        // What somebody has put in its place meanwhile.
+        std::os::unix::fs::symlink(&secret, &link).expect("a link");
+        for other in [&secret, &link] {
+            assert!(open_to(other, 0o666).is_err_and(|why| why.kind() == io::ErrorKind::AddrInUse));
+        }
+        std::fs::remove_file(&link).expect("it was there");
+        std::fs::hard_link(&socket, &link).expect("a second name");
+        assert!(open_to(&link, 0o666).is_err());
+        assert_eq!((mode(&secret), mode(&socket)), (0o600, 0o660));
+    }
 }
