@@ -2,6 +2,7 @@
 //!
 //! - The hour is counted in twelfths, the day in hours: what has left a window does so within five minutes, or an hour.
 //! - It is in memory alone: a start forgets it.
+//! - Who has sent as much as he may is not forgotten for others, however many there are.
 //! - Whoever is refused in half of the minutes of an hour is no person any more: the account is to be suspended, once.
 
 use std::cell::RefCell;
@@ -15,11 +16,13 @@ use crate::directory::Home;
 use crate::directory::catalogue::SendLimits;
 use crate::shard;
 
-/// Accounts whose sending is remembered on one shard. More: those that have sent nothing for an hour are forgotten, and if there
-/// are none, all.
+/// Accounts whose sending is remembered on one shard. More: those that have sent least in a day are
+/// forgotten; where all have sent as much as they may, a new one may not send now.
 const SENDERS_MAX: usize = 100_000;
 /// Minutes of an hour in which an account may be refused. As many: it is to be suspended.
 const REFUSED_MINUTES_MAX: u32 = 30;
+/// The part of them that is forgotten at once, so that finding out who has sent least is not done for each newcomer.
+const FORGOTTEN_PART: usize = 16;
 const MINUTE_MS: u64 = 60_000;
 
 /// What an account has sent, on the shard of its home.
@@ -46,6 +49,8 @@ struct Usage {
     messages: Count,
     recipients: Count,
     refused: Window<60>,
+    /// It has sent as much as it may, when it was asked for last.
+    at_the_cap: bool,
 }
 
 #[derive(Default)]
@@ -111,6 +116,7 @@ impl Usage {
         let messages_left = self.messages.left(now_ms, limits.messages_hour, limits.messages_day);
         let recipients_left = self.recipients.left(now_ms, limits.recipients_hour, limits.recipients_day);
         // Who only asks needs room for one.
+        self.at_the_cap = messages_left <= messages || recipients_left <= recipients;
         if messages_left < messages.max(1) || recipients_left < recipients.max(1) {
             let minutes = self.refused.at(now_ms / MINUTE_MS);
             let slot = usize::try_from(minutes.newest % 60).expect("less than 60");
@@ -130,8 +136,11 @@ impl Usage {
         Allowance::Yes { recipients_left: recipients_left - recipients }
     }
 
-    fn is_idle(&mut self, now_ms: u64) -> bool {
-        self.messages.hour.at(now_ms / (5 * MINUTE_MS)).sum() == 0
+    /// How much would be forgotten with it. Nothing may be of who has sent as much as he may.
+    fn weight(&mut self, now_ms: u64) -> u64 {
+        let day = now_ms / (60 * MINUTE_MS);
+        let sent = self.recipients.day.at(day).sum().max(self.messages.day.at(day).sum());
+        if self.at_the_cap && sent > 0 { u64::MAX } else { sent.into() }
     }
 }
 
@@ -140,14 +149,23 @@ impl Sending {
     /// only.
     pub fn ask(&self, account: AccountId, limits: &SendLimits, wanted: (u32, u32), now_ms: u64) -> Allowance {
         let mut all = self.0.borrow_mut();
-        if all.len() >= SENDERS_MAX && !all.contains_key(&account) {
-            all.retain(|_, usage| !usage.is_idle(now_ms));
-            if all.len() >= SENDERS_MAX {
-                all.clear();
-            }
+        if all.len() >= SENDERS_MAX && !all.contains_key(&account) && !make_room(&mut all, now_ms) {
+            return Allowance::No { suspend: false };
         }
         all.entry(account).or_default().ask(limits, wanted, now_ms)
     }
+}
+
+/// Forgets a part of them, those that have sent least first; false if there is nobody who may be forgotten.
+fn make_room(all: &mut HashMap<AccountId, Usage>, now_ms: u64) -> bool {
+    let mut weights: Vec<(u64, AccountId)> = all.iter_mut().map(|(id, usage)| (usage.weight(now_ms), *id)).collect();
+    let some = weights.len() / FORGOTTEN_PART;
+    let (least, ..) = weights.select_nth_unstable(some);
+    let most = all.len();
+    for (_, id) in least.iter().filter(|(weight, _)| *weight < u64::MAX) {
+        all.remove(id);
+    }
+    all.len() < most
 }
 
 /// The same, of an account wherever it lives. Where its shard does not answer now: not now.
@@ -231,5 +249,22 @@ mod tests {
             }
             assert_eq!(suspended, u32::from(minute + 1 >= REFUSED_MINUTES_MAX), "in minute {minute}");
         }
+    }
+
+    #[test]
+    fn whoever_has_sent_as_much_as_he_may_is_not_forgotten_for_others() {
+        let sending = Sending::default();
+        let some = limits(10, 10, 10);
+        let (at_the_cap, few, busy) = (AccountId(1), AccountId(2), AccountId(3));
+        assert_eq!(sending.ask(at_the_cap, &some, (1, 10), NOW), left(0));
+        assert_eq!(sending.ask(few, &limits(1, 10, 10), (1, 1), NOW), left(9));
+        assert_eq!(sending.ask(busy, &some, (1, 9), NOW), left(1));
+        for n in 0..SENDERS_MAX as u64 * 2 {
+            assert_eq!(sending.ask(AccountId(100 + n), &some, (1, 2), NOW), left(8), "{n}");
+        }
+        assert!(sending.0.borrow().len() <= SENDERS_MAX);
+        assert_eq!(sending.ask(at_the_cap, &some, (1, 1), NOW), NO);
+        assert_eq!(sending.ask(few, &limits(1, 10, 10), (1, 1), NOW), NO, "however little that was");
+        assert_eq!(sending.ask(busy, &some, (1, 2), NOW), NO, "nor who has sent most");
     }
 }
