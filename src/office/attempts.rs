@@ -2,16 +2,21 @@
 //!
 //! ```text
 //!   address and name   1, 2, 3, 4 … failures: the answer takes 2, 4, 8, 15 s (A020); a login that succeeds forgets them
+//!                      50: this name comes back later, from there; one is forgotten each minute
 //!   address or /64     20: whoever never logged in from here comes back later; one is forgotten each minute
 //!   name               100: the same; one is forgotten every ten seconds
 //! ```
 //!
+//! - An attempt counts as a failure from its beginning, before anything is computed for it, and is taken back when it succeeds or was
+//!   not looked at: however many come at once, no more are looked at than may fail.
 //! - Nothing is locked: what is counted leaks away, and who is refused is not counted.
+//! - Of networks that are exempt from bounds per address the address is not counted and no answer is put off; names, and names from an
+//!   address, are.
 //! - A name counts the same whether anybody has it (A111), and where somebody logged in before he is let in also while others try.
 //! - Who has logged in from an address is let in there, whatever others behind it do: one telephone with an old password does not
 //!   shut out an office.
-//! - Each shard counts for itself, in a table of one size, half of it for those who have logged in. Where a half is full the least
-//!   count gives way.
+//! - An address is counted on one shard and a name on one (see [`home`]), in a table of one size, half of it for those who have logged
+//!   in. Where a half is full the least count gives way.
 //! - The keys of the table are hashes with a seed of this shard, so nobody can choose whose place to take.
 
 use std::cell::RefCell;
@@ -22,6 +27,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::shard::Moment;
 
+pub mod home;
+
+/// Failures for one name from one address. From this number on: not now, wherever it is and whoever has logged in from there.
+pub const PAIR_FAILURES_MAX: u32 = 50;
 /// Failures of one address (IPv4) or /64 (IPv6), as many as are not forgotten. From this number on: not now.
 pub const ADDRESS_FAILURES_MAX: u32 = 20;
 /// Failures for one name. From this number on: not now, but where a login of this name has succeeded.
@@ -30,7 +39,7 @@ pub const NAME_FAILURES_MAX: u32 = 100;
 pub const DELAY_S_MAX: u64 = 15;
 
 /// How soon one of each is forgotten, seconds.
-const PAIR_LEAK_S: u32 = 120;
+const PAIR_LEAK_S: u32 = 60;
 const ADDRESS_LEAK_S: u32 = 60;
 const NAME_LEAK_S: u32 = 10;
 /// A login that succeeded is remembered for so many days.
@@ -42,6 +51,26 @@ const FRIEND_LEAK_S: u32 = 86_400;
 const SETS: usize = 4_096;
 const WAYS: usize = 8;
 const WAYS_OF_FAILURES: usize = 4;
+
+/// May an attempt begin?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// It may.
+    Yes {
+        /// Whoever tries has logged in from there.
+        friend: bool,
+        /// Failures, this one taken for one; of an address: for the name from there.
+        failures: u32,
+    },
+    /// Not now.
+    TooMany,
+}
+
+/// How long the answer to a failure takes at least. `failures`: for the name from there, this one too.
+#[must_use]
+pub fn delay(failures: u32) -> Duration {
+    Duration::from_secs((1 << failures.min(4)).min(DELAY_S_MAX))
+}
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -87,34 +116,64 @@ impl Attempts {
         Attempts { seed, slots: RefCell::default() }
     }
 
-    /// True if a login may be tried now. `address`: of the peer, or its /64.
+    /// At the home of an address: an attempt may begin. `counts`: and does. `exempt`: the address has no bound of its own.
     #[must_use]
-    pub fn may_try(&self, now: Moment, address: u128, name: &str) -> bool {
-        if self.slots.borrow().is_empty() {
-            return true;
+    pub fn begin_at(&self, now: Moment, address: u128, exempt: bool, name: &str, counts: bool) -> Begun {
+        if self.count(now, Kind::Pair, address, name) >= PAIR_FAILURES_MAX {
+            return Begun::TooMany;
         }
-        self.count(now, Kind::Friend, address, name) > 0
-            || self.count(now, Kind::Address, address, "") < ADDRESS_FAILURES_MAX
-                && self.count(now, Kind::Name, 0, name) < NAME_FAILURES_MAX
+        let friend = self.count(now, Kind::Friend, address, name) > 0;
+        if !exempt && !friend && self.count(now, Kind::Address, address, "") >= ADDRESS_FAILURES_MAX {
+            return Begun::TooMany;
+        }
+        let mut failures = 0;
+        if counts {
+            if !exempt {
+                self.add(now, Kind::Address, address, "", 1);
+            }
+            failures = self.add(now, Kind::Pair, address, name, 1);
+        }
+        Begun::Yes { friend, failures }
     }
 
-    /// A login failed: its answer takes at least so long.
+    /// At the home of a name: the same. `friend`: whoever tries has logged in from there.
     #[must_use]
-    pub fn failed(&self, now: Moment, address: u128, name: &str) -> Duration {
-        self.add(now, Kind::Address, address, "", 1);
-        self.add(now, Kind::Name, 0, name, 1);
-        let failures = self.add(now, Kind::Pair, address, name, 1);
-        Duration::from_secs((1 << failures.min(4)).min(DELAY_S_MAX))
+    pub fn begin_as(&self, now: Moment, name: &str, friend: bool, counts: bool) -> Begun {
+        if !friend && self.count(now, Kind::Name, 0, name) >= NAME_FAILURES_MAX {
+            return Begun::TooMany;
+        }
+        let failures = if counts { self.add(now, Kind::Name, 0, name, 1) } else { 0 };
+        Begun::Yes { friend, failures }
     }
 
-    /// A login succeeded.
-    pub fn succeeded(&self, now: Moment, address: u128, name: &str) {
-        let (pair, ways) = self.place(Kind::Pair, address, name);
-        if let Some(slots) = self.slots.borrow_mut().get_mut(ways) {
-            slots.iter_mut().filter(|slot| slot.key == pair).for_each(|slot| *slot = Slot::default());
+    /// At the home of an address: an attempt that counts succeeded (`right`), or was not looked at.
+    pub fn end_at(&self, now: Moment, address: u128, exempt: bool, name: &str, right: bool) {
+        if !exempt {
+            self.take_back(now, Kind::Address, address, "", 1);
         }
-        let known = self.count(now, Kind::Friend, address, name);
-        self.add(now, Kind::Friend, address, name, FRIEND_DAYS.saturating_sub(known));
+        self.take_back(now, Kind::Pair, address, name, if right { u32::MAX } else { 1 });
+        if right {
+            let known = self.count(now, Kind::Friend, address, name);
+            self.add(now, Kind::Friend, address, name, FRIEND_DAYS.saturating_sub(known));
+        }
+    }
+
+    /// At the home of a name: the same.
+    pub fn end_as(&self, now: Moment, name: &str) {
+        self.take_back(now, Kind::Name, 0, name, 1);
+    }
+
+    fn take_back(&self, now: Moment, kind: Kind, address: u128, name: &str, less: u32) {
+        let (key, ways) = self.place(kind, address, name);
+        if let Some(slot) =
+            self.slots.borrow_mut().get_mut(ways).and_then(|slots| slots.iter_mut().find(|slot| slot.key == key))
+        {
+            match left(slot, kind, seconds(now)).saturating_sub(less) {
+                0 => *slot = Slot::default(),
+                // What has leaked meanwhile stays leaked: the time it is counted from is as it was.
+                _ => slot.count -= less,
+            }
+        }
     }
 
     fn count(&self, now: Moment, kind: Kind, address: u128, name: &str) -> u32 {
@@ -173,69 +232,4 @@ fn left(slot: &Slot, kind: Kind, now_s: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HERE: u128 = 1;
-    const ALICE: &str = "alice@ringpost.test";
-
-    fn at(second: u64) -> Moment {
-        Moment(second * 1_000_000_000)
-    }
-
-    #[test]
-    fn a020_answers_take_longer_and_a_success_forgets() {
-        let attempts = Attempts::with_seed(7);
-        let delays: Vec<u64> = (0..6).map(|s| attempts.failed(at(s), HERE, ALICE).as_secs()).collect();
-        assert_eq!(delays, [2, 4, 8, 15, 15, 15]);
-        assert_eq!(attempts.failed(at(6), HERE, "bob@ringpost.test").as_secs(), 2, "of this name alone");
-        attempts.succeeded(at(7), HERE, ALICE);
-        assert_eq!(attempts.failed(at(8), HERE, ALICE).as_secs(), 2);
-    }
-
-    #[test]
-    fn a020_an_address_is_told_to_come_back_and_may_a_minute_later() {
-        let attempts = Attempts::with_seed(7);
-        for n in 0..ADDRESS_FAILURES_MAX {
-            assert!(attempts.may_try(at(0), HERE, ALICE), "{n}");
-            let _ = attempts.failed(at(0), HERE, &format!("user{n}@ringpost.test"));
-        }
-        const CAROL: &str = "carol@ringpost.test";
-        assert!(!attempts.may_try(at(0), HERE, ALICE));
-        attempts.succeeded(at(0), HERE, ALICE);
-        assert!(attempts.may_try(at(1), HERE, ALICE), "who logged in from here is let in, whatever others do");
-        assert!(!attempts.may_try(at(59), HERE, CAROL), "whoever has one account does not forget for all");
-        assert!(attempts.may_try(at(0), HERE + 1, CAROL), "another address");
-        assert!(attempts.may_try(at(60), HERE, CAROL));
-        let _ = attempts.failed(at(60), HERE, CAROL);
-        assert!(!attempts.may_try(at(61), HERE, CAROL) && attempts.may_try(at(120), HERE, CAROL));
-        assert!(attempts.may_try(at(u64::from(u32::MAX) * 2), HERE, ALICE));
-    }
-
-    #[test]
-    fn whoever_has_logged_in_is_let_in_while_others_try_his_name() {
-        let attempts = Attempts::with_seed(7);
-        let _ = attempts.failed(at(0), HERE, ALICE);
-        attempts.succeeded(at(0), HERE, ALICE);
-        for n in 0..NAME_FAILURES_MAX {
-            let _ = attempts.failed(at(1), u128::from(n) + 100, ALICE);
-        }
-        assert!(attempts.may_try(at(1), HERE, ALICE));
-        assert!(!attempts.may_try(at(1), HERE + 1, ALICE));
-        assert!(attempts.may_try(at(21), HERE + 1, ALICE), "never for good");
-        assert!(attempts.may_try(at(1), HERE + 1, "bob@ringpost.test"));
-    }
-
-    #[test]
-    fn the_table_stays_as_large_as_it_is_and_keeps_who_tries_most() {
-        let attempts = Attempts::with_seed(7);
-        for _ in 0..ADDRESS_FAILURES_MAX {
-            let _ = attempts.failed(at(0), HERE, ALICE);
-        }
-        for n in 0..100_000 {
-            let _ = attempts.failed(at(0), 1_000 + n, "x");
-        }
-        assert_eq!(attempts.slots.borrow().len(), SETS * WAYS);
-        assert!(!attempts.may_try(at(0), HERE, ALICE));
-    }
-}
+mod tests;

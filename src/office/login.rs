@@ -9,7 +9,8 @@
 //!
 //! - The password is verified on the accepting shard and wiped; only the account travels. What follows from it and is not kept yet
 //!   (keys, our own hash in the place of another server's) is made and stored meanwhile: see `anew`.
-//! - A failure is answered after the time that [`attempts`](super::attempts) says. A right password where the account may not log
+//! - A failure is answered after the time that [`attempts`](super::attempts) says, rounded up to a grid that no work shows through.
+//!   A right password where the account may not log
 //!   in by this protocol is answered as a wrong one; the log says why.
 //! - Every login is counted and leaves one event. The number of passwords being verified is bounded by the side pool's queue:
 //!   beyond it, [`Login::Busy`].
@@ -35,6 +36,8 @@ use crate::shard::{self, MeshError, Moment, ShardId, SideError};
 pub const LOGIN_NAME_BYTES_MAX: usize = 64 + 1 + 255;
 /// Answers that must not tell what they took come on a grid of this, milliseconds.
 const GRID_MS: u64 = 10;
+/// The same of failed logins while hashes of other servers may be here, milliseconds: longer than any that is taken needs.
+const COARSE_GRID_MS: u64 = 2_000;
 
 /// No account has this id.
 const NOBODY: AccountId = AccountId(u64::MAX);
@@ -106,7 +109,7 @@ impl Office {
     pub async fn keys(self: &Rc<Self>, wire: &Wire, name: &[u8]) -> Keys {
         let began = shard::now();
         let name = self.full_name(name);
-        if !self.may_try(wire, &name) {
+        if !self.may_try(wire.peer(), &name).await {
             return Keys::TooMany;
         }
         let Ok(found) = self.home_or_nobody(&name) else { return Keys::Unavailable };
@@ -117,7 +120,7 @@ impl Office {
         let mut nonce = [0; NONCE_BYTES];
         shard::random(&mut nonce);
         let known = Known { keys: own.unwrap_or(nobody), nonce, binding: wire.binding() };
-        on_the_grid(began).await;
+        on_the_grid(began, Duration::ZERO, GRID_MS).await;
         Keys::Known(Box::new(known))
     }
 
@@ -128,13 +131,11 @@ impl Office {
         let sasl::Login { name, by, evidence } = login;
         let name = self.full_name(&name);
         let mut app = None;
-        let verdict = if !self.may_try(wire, &name) {
-            Verdict::TooMany
-        } else {
-            match evidence {
-                Evidence::Password(password) => self.verified(&name, speaker, password, &mut app).await,
-                Evidence::Proof(proof) => self.proven(&name, speaker, &proof).await,
-            }
+        let attempt = self.begin_attempt(peer, &name).await;
+        let verdict = match (&attempt, evidence) {
+            (None, _) => Verdict::TooMany,
+            (Some(_), Evidence::Password(password)) => self.verified(&name, speaker, password, &mut app).await,
+            (Some(_), Evidence::Proof(proof)) => self.proven(&name, speaker, &proof).await,
         };
         observe::took(Measure::Login, shard::now().since(began));
         observe::count(counter(by, &verdict));
@@ -148,29 +149,28 @@ impl Office {
             Verdict::TooMany if !self.may_complain() => {}
             _ => tracing::warn!(target: "login", outcome, account, %peer, tls, protocol, mechanism),
         }
-        let address = self.census.key(peer, &self.settings.exempt_networks);
+        let Some(attempt) = attempt else { return Login::TooMany };
         match verdict {
             Verdict::Right(home) => {
-                address.iter().for_each(|address| self.attempts.succeeded(shard::now(), *address, &name));
+                self.end_attempt(attempt, true).await;
                 self.at_home(&name, home, began)
             }
             Verdict::Closed | Verdict::Wrong => {
-                let delay = address.map(|address| self.attempts.failed(shard::now(), address, &name));
-                match delay {
-                    Some(delay) => not_before(began, delay).await,
-                    None => on_the_grid(began).await,
-                }
+                // An account without keys may have another server's hash, which takes a time of its own.
+                let grid_ms = if self.offers_keys() { GRID_MS } else { COARSE_GRID_MS };
+                on_the_grid(began, attempt.delay(), grid_ms).await;
                 Login::Wrong
             }
             Verdict::TooMany => Login::TooMany,
-            Verdict::Busy => Login::Busy,
-            Verdict::Unavailable => Login::Unavailable,
+            Verdict::Busy => {
+                self.end_attempt(attempt, false).await;
+                Login::Busy
+            }
+            Verdict::Unavailable => {
+                self.end_attempt(attempt, false).await;
+                Login::Unavailable
+            }
         }
-    }
-
-    fn may_try(&self, wire: &Wire, name: &str) -> bool {
-        let address = self.census.key(wire.peer(), &self.settings.exempt_networks);
-        address.is_none_or(|address| self.attempts.may_try(shard::now(), address, name))
     }
 
     /// Where a name lives. `Ok(None)`: it is nobody's.
@@ -370,15 +370,11 @@ fn counter(by: By, verdict: &Verdict) -> Counter {
     }
 }
 
-/// Waits until a multiple of [`GRID_MS`] has passed.
-async fn on_the_grid(began: Moment) {
-    let grid = Duration::from_millis(GRID_MS);
-    let steps = shard::now().since(began).as_millis() / u128::from(GRID_MS) + 1;
-    not_before(began, grid.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))).await;
-}
-
-/// Waits until so much time has passed.
-async fn not_before(began: Moment, time: Duration) {
+/// Waits for so long since then, or until a multiple of the grid has passed, whichever is later.
+async fn on_the_grid(began: Moment, least: Duration, grid_ms: u64) {
+    let grid = Duration::from_millis(grid_ms);
+    let steps = shard::now().since(began).as_millis() / u128::from(grid_ms) + 1;
+    let time = grid.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX)).max(least);
     let left = time.saturating_sub(shard::now().since(began));
     if !left.is_zero() {
         shard::sleep(left).await;

@@ -5,6 +5,7 @@ use ringpost_storage::{
     VolumeStats,
 };
 
+use super::attempts;
 use super::sending::Allowance;
 use super::uploads::{Part, PutAway};
 use crate::directory::Change;
@@ -363,6 +364,8 @@ pub enum Request {
         /// As it was kept.
         wanted: Vec<(AccountId, u64)>,
     },
+    /// An attempt to log in, of an address or for a name whose home is there.
+    Attempt(attempts::home::Asked),
     /// May a letter of this network, whose home is there, pass greylisting?
     Greylist(greylist::Asked),
     /// Apply a change of the directory.
@@ -457,6 +460,8 @@ pub enum Reply {
     Sending(Allowance),
     /// To `Reserve`.
     Reserved(Result<(), Refused>),
+    /// To `Attempt`.
+    Attempt(attempts::Begun),
     /// To `Greylist`.
     Greylisted(greylist::Said),
     /// To `Secrets`: the account cannot be read.

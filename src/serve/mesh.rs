@@ -65,6 +65,7 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
         Request::Secrets { volume, account } => {
             office.secrets(volume, account).await.map_or(Reply::Unreadable, Reply::Secrets)
         }
+        Request::Attempt(asked) => Reply::Attempt(office.attempt_at_home(&asked)),
         Request::Greylist(asked) => Reply::Greylisted(office.filters.ask_greylist(asked)),
         Request::Sessions { account } => Reply::Sessions(office.sessions.list(account.as_deref())),
         Request::EndSessions { account, protocols } => {

@@ -3,6 +3,7 @@
 use ringpost::boot::node::Node;
 use ringpost::observe::{self, Counter};
 use ringpost::office::Settings;
+use ringpost::office::attempts::{ADDRESS_FAILURES_MAX, PAIR_FAILURES_MAX};
 use ringpost::shard;
 use ringpost::shard::sim::World;
 use std::time::Duration;
@@ -63,4 +64,47 @@ fn nothing_is_remembered_where_the_operator_says_so() {
             assert_eq!(login("secret-of-alice").await, (true, 1));
         }
     });
+}
+
+/// So many connections try a wrong password for alice at once, which either shard may accept; how many of them were looked at.
+async fn guesses(world: &World, count: usize) -> usize {
+    let mut all = Vec::new();
+    for n in 0..count {
+        let mut lines = Lines::connect(node::doors().imap).await.expect("the door is open");
+        lines.line().await.expect("a greeting");
+        all.push((n, lines));
+    }
+    for (n, lines) in &mut all {
+        lines.say(format!("a LOGIN alice@{DOMAIN} guess-{n}\r\n")).await.expect("connected");
+    }
+    let mut looked_at = 0;
+    for (_, lines) in &mut all {
+        let said = lines.line().await.expect("an answer");
+        assert!(said.starts_with("a NO ") || said.starts_with("* BYE "), "{said}");
+        looked_at += usize::from(said.contains("AUTHENTICATIONFAILED"));
+    }
+    assert!(looked_at > 0 && world.panics().is_empty());
+    looked_at
+}
+
+#[test]
+fn a020_many_connections_at_once_on_all_shards_meet_one_bound() {
+    for (exempt, bound) in [(false, ADDRESS_FAILURES_MAX), (true, PAIR_FAILURES_MAX)] {
+        let world = World::new(3);
+        let mut plan = node::plan(&world, false, None);
+        node::settle(&world, 2, &plan);
+        plan.settings.connections_per_address_max = 200;
+        if !exempt {
+            plan.settings.exempt_networks.clear();
+        }
+        let _running = node::start_as(&world, 2, plan);
+        world.run_until(async {
+            shard::sleep(Duration::from_secs(5)).await;
+            assert_eq!(guesses(&world, 150).await, bound as usize, "exempt: {exempt}");
+            // Nobody is shut out for good.
+            shard::sleep(Duration::from_secs(61)).await;
+            assert!(login("secret-of-alice").await.0, "exempt: {exempt}");
+        });
+        assert_eq!(world.panics(), [""; 0]);
+    }
 }
