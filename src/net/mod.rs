@@ -6,6 +6,7 @@
 //! - [`validity`]: from when to when a certificate holds.
 //! - [`wire`]: a connection, plain or under TLS: what comes, and the sending side with its bound and its deadline.
 //! - [`pump`]: receive → session → replies and asks → door → answers, for all protocols alike.
+//! - [`roll`]: whose they are, so that those of a banned client can be ended.
 //! - `spare`: buffers between two uses.
 //! - [`census`]: how many connections each address has, so that nobody takes them all.
 
@@ -13,6 +14,7 @@ pub mod census;
 pub mod certificates;
 pub mod pump;
 mod exporter;
+pub mod roll;
 mod spare;
 pub mod tickets;
 pub mod tls;

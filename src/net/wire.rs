@@ -10,12 +10,16 @@
 //! Under TLS the same octets are sealed on their way out and opened on their way in; nothing above this file knows
 //! more of it than whether it is in force.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use crate::limits;
+use crate::net::roll::Entered;
 use crate::net::tls::{self, Acceptor, Agreed, Tls};
 use crate::observe::{self, Counter, Ledger, Peak};
 use crate::proto::contract::Privacy;
@@ -39,6 +43,8 @@ pub struct Wire {
     /// Until when the next octets must be here, and the rate at which parts of a record earn more time.
     deadline: Moment,
     rate_min_bytes_s: u64,
+    /// Its place on the roll of this shard's connections.
+    entered: Option<Box<Entered>>,
 }
 
 /// Received octets. Empty: the peer has finished sending.
@@ -88,6 +94,7 @@ impl Wire {
             opened: Vec::new(),
             deadline,
             rate_min_bytes_s,
+            entered: None,
         }
     }
 
@@ -184,11 +191,33 @@ impl Wire {
         self.stream.set_deadline(Some(self.deadline));
     }
 
+    /// It is on the roll from now on.
+    pub fn enter(&mut self, entered: Entered) {
+        self.entered = Some(Box::new(entered));
+    }
+
+    /// True if it is to end because of who is at the other end.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.entered.as_ref().is_some_and(|entered| entered.over().is())
+    }
+
     /// The next octets of the peer; empty at its end. May be dropped while it waits: nothing is lost.
     ///
     /// # Errors
-    /// When the connection is gone, breaks TLS, or is silent past the deadline.
+    /// When the connection is gone, breaks TLS, is silent past the deadline, or is to end.
     pub async fn recv(&mut self) -> io::Result<Received> {
+        let over = self.entered.as_ref().map(|entered| entered.over().clone());
+        // Not two futures side by side: a conversation takes the room of its largest wait.
+        let mut receive = pin!(self.receive());
+        poll_fn(|cx| match &over {
+            Some(over) if over.poll(cx).is_ready() => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            _ => receive.as_mut().poll(cx),
+        })
+        .await
+    }
+
+    async fn receive(&mut self) -> io::Result<Received> {
         loop {
             if !self.opened.is_empty() {
                 return Ok(Received::Opened(std::mem::take(&mut self.opened)));

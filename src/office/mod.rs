@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use ringpost_storage::{AccountId, Limits, Loaded, ReadError, Volume, VolumeId};
 
-use crate::directory::catalogue::SendLimits;
+use crate::directory::catalogue::{Access, Entry, Key, Rule, SendLimits, Table};
 use crate::directory::{Change, Directory};
 use crate::dns::{self, Resolver};
 use crate::filter::{self, Filters};
 use crate::limits;
 use crate::net::census::Cidr;
+use crate::net::roll::Roll;
 use crate::net::{Acceptors, Admission, Census, Guest};
 use crate::shard::{self, Disk, Mesh, MeshError, Peer, ShardId};
 
@@ -139,6 +140,8 @@ pub struct Office {
     pub mesh: Mesh<Request, Reply>,
     /// Connections of this shard, those of HTTP aside.
     pub census: Census,
+    /// Whose they are.
+    pub roll: Roll,
     /// HTTP connections of this shard: mail that is crowded must not keep out those who look why.
     pub http_census: Census,
     /// Whether there is too much of something.
@@ -216,6 +219,16 @@ impl Resident {
     }
 }
 
+/// The network that this change shuts out.
+fn banned_by(change: &Change) -> Option<Cidr> {
+    match change {
+        Change::Put(Key::Access(Table::Client, what), Entry { rule: Rule::Access(Access { deny: true, .. }), .. }) => {
+            what.parse().ok()
+        }
+        _ => None,
+    }
+}
+
 fn seed() -> u64 {
     let mut seed = [0; 8];
     shard::random(&mut seed);
@@ -229,6 +242,7 @@ impl Office {
         Rc::new(Office {
             census: Census::new(settings.connections_max, settings.connections_per_address_max)
                 .with_networks(settings.connections_per_network_max),
+            roll: Roll::default(),
             http_census: Census::new(limits::HTTP_CONNECTIONS_MAX, limits::HTTP_CONNECTIONS_PER_ADDRESS_MAX),
             load: Load::new(settings.memory_max, Duration::from_millis(settings.loop_delay_max_ms)),
             resolver: Resolver::new(settings.dns.clone()),
@@ -331,7 +345,16 @@ impl Office {
 
     /// Applies a change of the directory on this shard.
     pub fn hear(&self, change: Change) {
+        let banned = banned_by(&change);
         self.directory.borrow_mut().apply(change);
+        let Some(network) = banned else { return };
+        // A narrower entry may let some of them in.
+        let now_ms = shard::wall_ms();
+        let denied = |ip| self.directory(|d| d.rules().client(ip, now_ms).is_some_and(|access| access.deny));
+        let connections = self.roll.end(|ip| network.contains(ip) && denied(ip));
+        if connections > 0 {
+            tracing::info!(target: "audit", shard = shard::id(), %network, connections, "ended: banned");
+        }
     }
 
     /// Asks a shard something that has to be heard, however busy the way there is: tries again for

@@ -12,13 +12,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::directory::secrets::Protocols;
 use crate::net::Wire;
+use crate::net::roll::Over;
 use crate::proto::contract::Privacy;
 use crate::proto::sasl::Speaker;
 use crate::shard::{self, Moment};
@@ -60,12 +61,6 @@ struct Entry {
     over: Rc<Over>,
 }
 
-#[derive(Default)]
-struct Over {
-    is: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
-}
-
 /// A session that is listed until this drops.
 pub struct Presence {
     sessions: Sessions,
@@ -93,7 +88,9 @@ impl Sessions {
         let ended = |(account, protocols, at): &(Box<str>, Protocols, Moment)| {
             **account == *view.account && protocols.has(speaker) && *at >= began
         };
-        over.is.set(inner.ended.borrow().iter().any(ended));
+        if inner.ended.borrow().iter().any(ended) {
+            over.set();
+        }
         let number = inner.next.get();
         inner.next.set(number + 1);
         inner.live.borrow_mut().insert(number, Entry { speaker, view, over: over.clone() });
@@ -122,30 +119,16 @@ impl Sessions {
     }
 }
 
-impl Over {
-    /// True if it was not before.
-    fn set(&self) -> bool {
-        if let Some(waker) = self.waker.borrow_mut().take() {
-            waker.wake();
-        }
-        !self.is.replace(true)
-    }
-}
-
 impl Presence {
     /// True if this session is to end.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.over.is.get()
+        self.over.is()
     }
 
     /// Ready when it is. One task may wait.
     pub fn poll_over(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_over() {
-            return Poll::Ready(());
-        }
-        *self.over.waker.borrow_mut() = Some(cx.waker().clone());
-        Poll::Pending
+        self.over.poll(cx)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::office::words::Talk;
 use crate::office::{Arrival, Office, Request, Resident, Visitor};
 use crate::proto::contract::Session;
 use crate::proto::sasl::Speaker;
-use crate::serve::{Protocol, imap, place, pop3, refuse};
+use crate::serve::{Protocol, enlist, imap, place, pop3, refuse};
 use crate::shard::{self, Moment};
 
 /// What a session hears.
@@ -61,7 +61,8 @@ pub(super) fn begin<D: Traveller>(
 pub(super) fn receive(office: Rc<Office>, visitor: Visitor) {
     let Visitor { stream, decided, held, arrival, talk } = visitor;
     observe::count(Counter::HandoffsIn);
-    let wire = Box::new(stream.attach());
+    let mut wire = Box::new(stream.attach());
+    enlist(&office, &mut wire);
     // Boxed: what a task begins with takes its room for as long as it lasts.
     let visit = Box::new(Visit { decided, held, arrival });
     match talk {
@@ -129,6 +130,7 @@ async fn talk<D: Traveller>(
         }
         tracing::warn!(protocol = D::PROTOCOL.word(), %peer, shard = to, account = arrival.name, "not handed over: no room");
         wire = Box::new(stream.attach());
+        enlist(&office, &mut wire);
         session = asking;
         first = First::Middle { held, answer: Box::new(Box::pin(D::answer_to_login(None)).await) };
     }

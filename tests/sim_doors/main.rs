@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 mod admin;
 mod balancer;
+mod bans;
 #[cfg(feature = "bugs")]
 mod bugs;
 mod filters;
