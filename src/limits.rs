@@ -65,12 +65,20 @@ pub const RECIPIENTS_MAX: usize = 1_000;
 pub const LMTP_RECIPIENTS_MAX: usize = 100;
 /// Mailboxes of one message, those that groups lead to included. More: 452 4.5.3 to the RCPT that leads there.
 pub const MAILBOXES_MAX: usize = 1_000;
+/// Names that the recipients of one message lead through, aliases and members of groups. More: 452 4.5.3 to each RCPT.
+pub const NAMES_FOLLOWED_MAX: usize = 10_000;
+/// Names that one RCPT leads through before others on its shard have their turn.
+pub const NAMES_AT_ONCE: usize = 64;
 /// Recipients refused above the bound before the connection closes with 421.
 pub const RECIPIENTS_OVERSHOOT_MAX: usize = 1_000;
 /// Commands that accept no mail (NOOP, RSET, VRFY, …) between two accepted messages. More: 421 4.7.0.
 pub const SMTP_IDLE_COMMANDS_MAX: u32 = 100;
 /// Errors between two accepted messages. More: 421 4.7.0.
 pub const SMTP_ERRORS_MAX: u32 = 20;
+/// Refusals for now (4xx) between two accepted messages. More: 421 4.7.0.
+pub const SMTP_DEFERRALS_MAX: u32 = 200;
+/// Lines of the log for refusals on one connection between two accepted messages. More: counted, and their number is said at its end.
+pub const LOG_LINES_REFUSED_MAX: u32 = 20;
 /// Logins refused on one SMTP connection. The last of them is answered 421 4.7.0.
 pub const SMTP_LOGINS_REFUSED_MAX: u32 = 5;
 /// Bad commands before login in IMAP and POP3. More: BYE, -ERR and close.

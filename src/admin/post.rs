@@ -130,7 +130,9 @@ async fn recipients(office: &Rc<Office>, to: &[String], octets: u64) -> Result<V
             Nowhere::Elsewhere => {
                 Posted::Refused(format!("{address} is not here: mail is not sent to other hosts yet"))
             }
-            Nowhere::Loop | Nowhere::TooMany => Posted::Refused(format!("{address} leads to itself, or to too many")),
+            Nowhere::Denied | Nowhere::Loop | Nowhere::TooMany => {
+                Posted::Refused(format!("{address} leads to itself, or to too many"))
+            }
             Nowhere::AskAgain => Posted::Later("the directory is not complete yet".to_owned()),
         })?;
         for target in targets {

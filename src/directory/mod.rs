@@ -4,7 +4,7 @@
 //! At start each shard reads its volumes and tells the others; later changes reach every shard before the verb that
 //! made them is answered. `550 no such user` is said only from a complete directory (DESIGN §2): one that has heard of every volume, and of none that lost acknowledged data.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ringpost_storage::{AccountId, VolumeId};
 
@@ -109,6 +109,8 @@ pub enum Change {
 pub struct Directory {
     rules: Rules,
     homes: HashMap<Box<str>, Home>,
+    /// Those of them that are called postmaster.
+    postmasters: BTreeSet<Box<str>>,
     /// Accounts whose volume has to be asked whether there is room.
     limited: HashSet<AccountId>,
     /// Accounts without keys for SCRAM.
@@ -159,6 +161,7 @@ impl Directory {
             }
             Change::AccountPut { name, home } => self.settle(name, home),
             Change::AccountGone { name } => {
+                self.postmasters.remove(name.as_str());
                 if let Some(home) = self.homes.remove(name.as_str()) {
                     self.limited.remove(&home.account);
                     self.keyless.remove(&home.account);
@@ -204,6 +207,9 @@ impl Directory {
         let newer = self.homes.get(name.as_str()).is_none_or(|old| old.generation <= home.generation);
         let stale = bugs::on(Bug::StaleHome) && self.homes.contains_key(name.as_str());
         if newer && !stale {
+            if name.starts_with("postmaster@") {
+                self.postmasters.insert(name.as_str().into());
+            }
             self.homes.insert(name.into_boxed_str(), home);
         }
     }
@@ -279,6 +285,15 @@ impl Directory {
     pub fn home_of(&self, name: &str, account: AccountId) -> Option<Home> {
         let by_name = self.home(name).filter(|home| home.account == account);
         by_name.or_else(|| self.homes.values().find(|home| home.account == account).copied())
+    }
+
+    /// An account that is a domain's postmaster: the first by its name.
+    #[must_use]
+    pub fn any_postmaster(&self) -> Option<&str> {
+        self.postmasters
+            .iter()
+            .find(|name| name.rsplit_once('@').is_some_and(|(_, of)| self.has_domain(of)))
+            .map(|n| &**n)
     }
 
     /// True if the account may not keep as much as it likes.

@@ -22,6 +22,8 @@ pub struct Rules {
     access: HashMap<(Table, Box<str>), Kept<Access>>,
     /// Lengths of prefixes of which there are networks in the table of clients, with how many.
     prefixes: BTreeMap<(bool, u8), usize>,
+    /// Entries of the table of recipients.
+    recipients: usize,
     /// The highest `at` of all.
     newest: u64,
 }
@@ -58,6 +60,7 @@ impl Rules {
                     }
                     std::collections::hash_map::Entry::Vacant(free) => {
                         free.insert(kept);
+                        self.recipients += usize::from(table == Table::Recipient);
                         length.into_iter().for_each(|length| *self.prefixes.entry(length).or_default() += 1);
                     }
                 }
@@ -77,6 +80,7 @@ impl Rules {
             Key::Account(name) => drop(self.accounts.remove(name.as_str())),
             Key::Access(table, what) => {
                 let gone = self.access.remove(&(*table, what.as_str().into()));
+                self.recipients -= usize::from(gone.is_some() && *table == Table::Recipient);
                 if let (Some(_), Table::Client, Some(length)) = (gone, table, prefix_of(what))
                     && let Some(count) = self.prefixes.get_mut(&length)
                 {
@@ -173,6 +177,12 @@ impl Rules {
     #[must_use]
     pub fn access_of(&self, table: Table, what: &str) -> Option<&Access> {
         self.access.get(&(table, what.into())).map(|kept| &kept.value)
+    }
+
+    /// True if there is an entry for any recipient.
+    #[must_use]
+    pub fn judges_recipients(&self) -> bool {
+        self.recipients > 0
     }
 
     /// The entry for this client: that of the longest prefix whose time is not over.

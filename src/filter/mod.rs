@@ -24,6 +24,8 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use crate::net::census::{self, Cidr};
 use crate::observe::{self, Counter};
 use crate::shard::Peer;
@@ -37,6 +39,7 @@ pub mod helo;
 pub mod sender_domain;
 pub mod greylist;
 mod questions;
+pub mod ration;
 pub mod watch;
 
 pub use mode::{Finding, Mode, Verdict};
@@ -242,14 +245,14 @@ impl Filters {
         (waiting as u64, known as u64)
     }
 
-    /// What is thought of this client from now on; `None`: nobody asks.
+    /// What is thought of this client from now on; `None`: nobody asks. `id`: what the log calls the letter he may bring.
     #[must_use]
-    pub fn watch(&self, peer: Peer) -> Option<Box<Watch>> {
+    pub fn watch(&self, peer: Peer, id: Uuid) -> Option<Box<Watch>> {
         let Peer::Net(at) = peer else { return None };
         if !self.settings.any_on() || census::listed(&self.settings.exempt, peer) {
             return None;
         }
-        Some(Box::new(Watch::new(at.ip())))
+        Some(Box::new(Watch::new(at.ip(), id)))
     }
 }
 
@@ -275,12 +278,12 @@ mod tests {
     #[test]
     fn nobody_is_asked_about_while_all_are_off_or_in_a_listed_network() {
         let peer = Peer::Net("192.0.2.1:25".parse().expect("an address"));
-        assert!(Filters::new(Settings::default()).watch(peer).is_none());
+        assert!(Filters::new(Settings::default()).watch(peer, Uuid::nil()).is_none());
         let mut settings = Settings::default();
         settings.helo.modes[4] = Mode::DryRun;
-        assert!(Filters::new(settings.clone()).watch(peer).is_some());
-        assert!(Filters::new(settings.clone()).watch(Peer::Local).is_none());
+        assert!(Filters::new(settings.clone()).watch(peer, Uuid::nil()).is_some());
+        assert!(Filters::new(settings.clone()).watch(Peer::Local, Uuid::nil()).is_none());
         settings.exempt = vec!["192.0.2.0/24".parse().expect("a network")];
-        assert!(Filters::new(settings).watch(peer).is_none());
+        assert!(Filters::new(settings).watch(peer, Uuid::nil()).is_none());
     }
 }

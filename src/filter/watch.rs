@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use futures_lite::future::zip;
+use uuid::Uuid;
 
 use super::dnsbl::{self, Weighed};
 use super::greylist::{Asked, Said};
 use super::helo::{Form, Look, look};
 use super::mode::{Finding, Mode, Verdict};
+use super::ration::Ration;
 use super::sender_domain::Domain;
 use super::{Filter, Filters, Network, RefuseAt, pregreet, questions};
 use crate::dns::{Name, Resolver};
@@ -24,8 +26,9 @@ use crate::shard;
 /// One session's client.
 pub struct Watch {
     ip: IpAddr,
-    /// The session's name in the log.
-    session: u64,
+    /// What the log and its trace fields call the letter that he brings, or may bring next.
+    id: Uuid,
+    ration: Ration,
     opinions: BTreeMap<Filter, Opinion>,
     /// The name that `helo` has an opinion of.
     helo: Box<str>,
@@ -57,18 +60,23 @@ pub struct Mail<'a> {
 }
 
 impl Watch {
-    pub(super) fn new(ip: IpAddr) -> Watch {
-        let mut session = [0; 8];
-        shard::random(&mut session);
+    pub(super) fn new(ip: IpAddr, id: Uuid) -> Watch {
+        let ip = ip.to_canonical();
         Watch {
-            ip: ip.to_canonical(),
-            session: u64::from_be_bytes(session),
+            ip,
+            id,
+            ration: Ration::of(ip),
             opinions: BTreeMap::new(),
             helo: "".into(),
             score: 0,
             questions: 0,
             waived: false,
         }
+    }
+
+    /// The letter that was meant is done; the next is called so.
+    pub fn next_is(&mut self, id: Uuid) {
+        self.id = id;
     }
 
     /// A transaction begins; `waived`: the operator lets it in whatever filters find.
@@ -173,6 +181,7 @@ impl Watch {
     /// A letter was accepted: the budget begins anew.
     pub fn accepted(&mut self) {
         self.questions = 0;
+        self.ration.refill();
     }
 
     /// Writes a header field for each filter that tags the letter.
@@ -261,9 +270,9 @@ impl Watch {
         let row = filter.row();
         observe::count(row.counter(verdict));
         let why = finding.map(|finding| finding.why).unwrap_or_default();
-        if verdict != Verdict::Pass {
-            let (session, verdict) = (self.session_name(), verdict.word());
-            tracing::info!(target: "filter", session, peer = %self.ip, filter = row.name, verdict, from, why, "found");
+        if verdict != Verdict::Pass && self.ration.may_say() {
+            let (id, verdict) = (self.id.simple(), verdict.word());
+            tracing::info!(target: "filter", %id, peer = %self.ip, filter = row.name, verdict, from, why, "found");
         }
         self.opinions.insert(filter, Opinion { verdict, reply: reply.clone(), why });
         reply
@@ -272,7 +281,10 @@ impl Watch {
     fn could_not_tell(&mut self, filter: Filter, reply: Option<Reply>, why: &str) {
         let row = filter.row();
         observe::count(row.counter(Verdict::Error));
-        tracing::info!(target: "filter", session = self.session_name(), peer = %self.ip, filter = row.name, verdict = "error", why, "could not tell");
+        if self.ration.may_say() {
+            let id = self.id.simple();
+            tracing::info!(target: "filter", %id, peer = %self.ip, filter = row.name, verdict = "error", why, "could not tell");
+        }
         self.opinions.insert(filter, Opinion { verdict: Verdict::Error, reply, why: String::new() });
     }
 
@@ -280,12 +292,6 @@ impl Watch {
     fn refusal(&self) -> Option<Reply> {
         let replies = || self.opinions.values().filter_map(|opinion| opinion.reply.as_ref());
         replies().find(|reply| reply.is_permanent()).or_else(|| replies().next()).cloned()
-    }
-
-    /// The session's name in the log.
-    #[must_use]
-    pub fn session_name(&self) -> String {
-        format!("{:016x}", self.session)
     }
 }
 

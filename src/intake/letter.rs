@@ -66,12 +66,18 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// A letter without a body. `peer`: who sends it; `hint`: octets to expect.
+    /// A letter without a body, of which nothing was said before. `peer`: who sends it; `hint`: octets to expect.
     #[must_use]
     pub fn new(office: &Rc<Office>, peer: Peer, recipients: Vec<Recipient>, hint: u64) -> Self {
+        Letter::with_id(new_id(), office, peer, recipients, hint)
+    }
+
+    /// The same, with the name that it has in the log already.
+    #[must_use]
+    pub fn with_id(id: Uuid, office: &Rc<Office>, peer: Peer, recipients: Vec<Recipient>, hint: u64) -> Self {
         let wall_ms = shard::wall_ms();
         Letter {
-            id: new_id(wall_ms),
+            id,
             recipients,
             received_ms: i64::try_from(wall_ms).unwrap_or(i64::MAX),
             body: Body::with_hint(usize::try_from(hint).unwrap_or(usize::MAX).saturating_add(1_024)),
@@ -182,8 +188,10 @@ impl Letter {
     }
 }
 
-fn new_id(wall_ms: u64) -> Uuid {
+/// A name for a letter that is about to come.
+#[must_use]
+pub fn new_id() -> Uuid {
     let mut chance = [0; 10];
     shard::random(&mut chance);
-    uuid::Builder::from_unix_timestamp_millis(wall_ms, &chance).into_uuid()
+    uuid::Builder::from_unix_timestamp_millis(shard::wall_ms(), &chance).into_uuid()
 }

@@ -1,5 +1,5 @@
 //! A letter as our own users hand it in, made one that may travel: Date and Message-ID where they are missing, Bcc taken out
-//! (RFC 6409 §8.2, §8.3; RFC 5322 §3.6.3). Sender and all else stay as they are.
+//! (RFC 6409 §8.2, §8.3; RFC 5322 §3.6.3), and what is ours alone to say (see `strip`). Sender and all else stay as they are.
 //!
 //! - Pure, and a stream: octets go through as they come, and at most [`NAME_BYTES_MAX`] of them are held back, at the beginning of a
 //!   line. The body is not looked at.
@@ -202,6 +202,7 @@ fn what_is(line: &[u8]) -> Is {
         () if is(b"Message-ID") => Field::MessageId,
         () if is(b"From") => Field::From,
         () if is(b"Bcc") || is(b"Resent-Bcc") => Field::Bcc,
+        () if is(b"Return-Path") || is(b"X-Ringpost-Filter") => Field::Bcc,
         () => Field::Other,
     })
 }
@@ -247,6 +248,7 @@ mod tests {
             "From: a@b\r\nBcc: c@d,\r\n\te@f,\r\n g@h\r\nTo: i@j\r\nbcc :k@l\r\nResent-Bcc:\r\n m@n\r\n\r\nBcc: x\r\n";
         assert_eq!(mended(letter), format!("From: a@b\r\nTo: i@j\r\n{ADDED}\r\nBcc: x\r\n"));
         assert_eq!(mended("Bcc: a@b\r\n"), ADDED);
+        assert_eq!(mended("Return-Path: <a@b>\r\nX-Ringpost-Filter: x\r\n"), ADDED);
         assert_eq!(mended("Bcc: a@b\r\n c@d"), ADDED);
         assert_eq!(mended("X-Bcc: a@b\r\n\r\n"), format!("X-Bcc: a@b\r\n{ADDED}\r\n"));
     }

@@ -13,6 +13,7 @@ pub mod commit;
 pub mod judge;
 pub mod letter;
 pub mod mend;
+pub mod strip;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use std::rc::Rc;
 
 use ringpost_storage::{Refused, TransferCopy, VolumeId};
 
-pub use letter::{Letter, Recipient};
+pub use letter::{Letter, Recipient, new_id};
 
 use crate::observe::{self, Counter};
 use crate::office::quota::Kept;

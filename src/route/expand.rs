@@ -13,12 +13,15 @@
 //! - Every mailbox once, however many ways lead to it.
 //! - It ends at accounts of this host, or nowhere: what is not ours is passed over, whatever the rules say.
 //! - A forward that leads nowhere keeps the mail: none is lost for a rule that has become old.
+//! - What nobody may send to is passed over, whichever of its names leads there: as it was given, without its subaddress, and as what
+//!   an alias or a forward says. Journals are the operator's: they get their copies all the same.
 //! - While a volume has not told what it holds, or has lost some of it, nothing is decided that it might know better.
 
 use std::collections::HashMap;
 
 use ringpost_storage::AccountId;
 
+use crate::directory::catalogue::Table;
 use crate::directory::{Directory, Found, Home};
 use crate::office::quota::is_reserved;
 
@@ -49,6 +52,8 @@ pub enum Nowhere {
     Loop,
     /// It leads to more than [`TARGETS_MAX`] names.
     TooMany,
+    /// The operator lets nobody send there.
+    Denied,
     /// A volume might know, and has not told.
     AskAgain,
 }
@@ -59,21 +64,47 @@ pub enum Nowhere {
 /// # Errors
 /// Why it leads nowhere.
 pub fn expand(name: &str, local: &str, directory: &Directory, volumes: usize) -> Result<Vec<Target>, Nowhere> {
-    let mut walk =
-        Walk { directory, volumes, seen: HashMap::new(), arrived: HashMap::new(), targets: Vec::new(), fault: None };
+    walk(name, local, directory, volumes, None).0
+}
+
+/// The same for somebody who is let in or not by the table of recipients as it is at `now_ms`, milliseconds since 1970; and how many
+/// names were followed for it.
+pub fn expand_let_in(
+    name: &str,
+    local: &str,
+    directory: &Directory,
+    volumes: usize,
+    now_ms: u64,
+) -> (Result<Vec<Target>, Nowhere>, usize) {
+    walk(name, local, directory, volumes, Some(now_ms).filter(|_| directory.rules().judges_recipients()))
+}
+
+fn walk(
+    name: &str,
+    local: &str,
+    directory: &Directory,
+    volumes: usize,
+    judged_at: Option<u64>,
+) -> (Result<Vec<Target>, Nowhere>, usize) {
+    let (seen, arrived) = (HashMap::new(), HashMap::new());
+    let mut walk = Walk { directory, volumes, judged_at, seen, arrived, targets: Vec::new(), fault: None };
     let landed = walk.follow(name, Some(local), 0);
-    match walk.fault {
+    let names = walk.seen.len();
+    let found = match walk.fault {
         // Also where some of it is known: half of a group is no group.
         Some(fault @ (Nowhere::AskAgain | Nowhere::TooMany)) => Err(fault),
         _ if landed && !walk.targets.is_empty() => Ok(walk.targets),
         Some(fault) => Err(fault),
         None => Err(Nowhere::Nobody),
-    }
+    };
+    (found, names)
 }
 
 struct Walk<'a> {
     directory: &'a Directory,
     volumes: usize,
+    /// When the table of recipients is asked; `None`: it is not.
+    judged_at: Option<u64>,
     /// Names met, and whether they lead to a mailbox; `None`: that is being found out.
     seen: HashMap<String, Option<bool>>,
     /// The same for accounts, which may be met by several names.
@@ -114,7 +145,7 @@ impl<'a> Walk<'a> {
             Is::FirstOf(names) => names.iter().any(|name| self.follow(name, None, depth + 1)),
             Is::Not(why) => {
                 // What is passed over inside a list says nothing of the list.
-                if depth == 0 || why == Nowhere::AskAgain {
+                if depth == 0 || matches!(why, Nowhere::AskAgain | Nowhere::Denied) {
                     self.blame(why);
                 }
                 false
@@ -122,6 +153,20 @@ impl<'a> Walk<'a> {
         };
         self.seen.insert(name.to_owned(), Some(landed));
         landed
+    }
+
+    /// True if nobody may send there by any of these names of it. What is said of an address goes before what is said of its domain.
+    fn denied(&self, names: &[&str]) -> bool {
+        let Some(now_ms) = self.judged_at else { return false };
+        let rules = self.directory.rules();
+        let said = |name: &&str| rules.access_of(Table::Recipient, name).filter(|access| !access.is_over(now_ms));
+        let mut own = names.iter().filter_map(said).map(|access| access.deny).peekable();
+        if own.peek().is_some() {
+            return own.any(|deny| deny);
+        }
+        let domains = names.iter().filter_map(|name| name.rsplit_once('@'));
+        let said = |(_, domain)| rules.host(Table::Recipient, domain, now_ms);
+        domains.filter_map(said).any(|access| access.deny)
     }
 
     fn follow_all<'n>(&mut self, names: impl IntoIterator<Item = &'n str>, depth: usize) -> bool {
@@ -159,15 +204,34 @@ impl<'a> Walk<'a> {
         self.arrived.insert(home.account, Some(true));
         let domain = name.rsplit_once('@').and_then(|(_, domain)| rules.domain(domain));
         let journals = domain.into_iter().flat_map(|d| &d.journal).chain(own.into_iter().flat_map(|own| &own.journal));
-        self.follow_all(journals.map(String::as_str), depth);
+        let mut journals = journals.map(String::as_str).peekable();
+        if journals.peek().is_some() {
+            let judged_at = self.judged_at.take();
+            if judged_at.is_some() {
+                // What was denied to the sender is met anew.
+                self.seen.retain(|_, landed| *landed != Some(false));
+            }
+            self.follow_all(journals, depth);
+            self.judged_at = judged_at;
+        }
         true
     }
 
     fn what_is(&self, name: &str, local: Option<&str>) -> Is<'a> {
         let Some((folded, domain)) = name.rsplit_once('@') else { return Is::Not(Nowhere::Nobody) };
         let (directory, rules) = (self.directory, self.directory.rules());
-        let domain = rules.meant(domain);
+        let (said, domain) = (name, rules.meant(domain));
         let name = format!("{folded}@{domain}");
+        let separator = rules.separator(domain);
+        let at = folded.find(|c| separator.contains(c)).filter(|at| *at > 0);
+        if self.judged_at.is_some() {
+            // Somebody's own name is no subaddress.
+            let whole = directory.home(&name).is_some() || rules.list(&name).is_some();
+            let base = at.filter(|_| !whole).map(|at| format!("{}@{domain}", &folded[..at]));
+            if self.denied(&[said, &name, base.as_deref().unwrap_or(&name)]) {
+                return Is::Not(Nowhere::Denied);
+            }
+        }
         // Before anything else: what rules say of a domain that is not ours is no matter.
         if let (false, Some(is)) = (!directory.has_domain(domain), self.exact(&name, None)) {
             return is;
@@ -179,8 +243,7 @@ impl<'a> Walk<'a> {
             Found::NotYetKnown => return Is::Not(Nowhere::AskAgain),
             Found::Nobody => {}
         }
-        let separator = rules.separator(domain);
-        if let Some(at) = folded.find(|c| separator.contains(c)).filter(|at| *at > 0) {
+        if let Some(at) = at {
             // The letters of a folder's name as they were written, where both spellings have the same length.
             let written = local.filter(|local| local.is_char_boundary(at) && local.len() == folded.len());
             let detail = written.unwrap_or(folded)[at..].chars().skip(1).collect::<String>();
@@ -215,8 +278,7 @@ impl<'a> Walk<'a> {
         let rules = self.directory.rules();
         let own = rules.domain(domain).and_then(|own| own.postmaster.clone());
         let default = rules.default_domain().postmaster.clone();
-        let any = rules.domains().map(|domain| format!("postmaster@{domain}"));
-        let account = any.into_iter().find(|name| self.directory.home(name).is_some());
+        let account = self.directory.any_postmaster().map(str::to_owned);
         Is::FirstOf(own.into_iter().chain(default).chain(account).collect())
     }
 
@@ -224,9 +286,10 @@ impl<'a> Walk<'a> {
         let weight = |fault| match fault {
             Nowhere::Nobody => 0,
             Nowhere::Elsewhere => 1,
-            Nowhere::Loop => 2,
-            Nowhere::TooMany => 3,
-            Nowhere::AskAgain => 4,
+            Nowhere::Denied => 2,
+            Nowhere::Loop => 3,
+            Nowhere::TooMany => 4,
+            Nowhere::AskAgain => 5,
         };
         if self.fault.is_none_or(|fault| weight(fault) < weight(why)) {
             self.fault = Some(why);

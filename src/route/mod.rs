@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use crate::directory::Directory;
 use crate::mail::address::{Address, ForwardPath};
-pub use expand::{Nowhere, Target, expand};
+pub use expand::{Nowhere, Target, expand, expand_let_in};
 
 /// The way of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,21 +21,23 @@ pub enum Route {
     Nowhere(Nowhere),
 }
 
-/// Finds the way. `volumes`: how many volumes the store has.
+/// Finds the way as the table of recipients lets one go there at `now_ms`, milliseconds since 1970; and how many names were
+/// followed for it. `volumes`: how many volumes the store has.
 #[must_use]
-pub fn route(recipient: &ForwardPath, directory: &Directory, volumes: usize) -> Route {
+pub fn route(recipient: &ForwardPath, directory: &Directory, volumes: usize, now_ms: u64) -> (Route, usize) {
     let (name, local) = match recipient {
         ForwardPath::Address(address) => match name_of(address) {
             Some(name) => (name, address.local()),
-            None => return Route::Nowhere(Nowhere::Elsewhere),
+            None => return (Route::Nowhere(Nowhere::Elsewhere), 0),
         },
         // RFC 5321 §4.5.1: the bare reserved mailbox belongs to this host, whatever its domains are called.
         ForwardPath::Postmaster => match directory.domains().next() {
             Some(domain) => (format!("postmaster@{domain}"), "postmaster"),
-            None => return Route::Nowhere(Nowhere::AskAgain),
+            None => return (Route::Nowhere(Nowhere::AskAgain), 0),
         },
     };
-    expand(&name, local, directory, volumes).map_or_else(Route::Nowhere, Route::Mailboxes)
+    let (found, names) = expand_let_in(&name, local, directory, volumes, now_ms);
+    (found.map_or_else(Route::Nowhere, Route::Mailboxes), names)
 }
 
 /// An address as the directory spells it; `None`: it is of no host that could be ours.
@@ -64,7 +66,7 @@ mod tests {
     use crate::directory::{Change, Home, catalogue};
 
     fn to(address: &str, directory: &Directory) -> Route {
-        route(&ForwardPath::Address(Address::parse(address, true).unwrap()), directory, 1)
+        route(&ForwardPath::Address(Address::parse(address, true).unwrap()), directory, 1, 0).0
     }
 
     #[test]

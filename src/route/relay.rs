@@ -165,7 +165,7 @@ fn a034_nothing_that_anybody_says_makes_a_relay() {
 fn is_accepted(session: &mut Session, directory: &Directory, text: &str, domain: &str) -> Result<bool, TestCaseError> {
     let mut reached = Vec::new();
     let reply = talk(session, &format!("RCPT TO:<{text}>\r\n"), &mut |ask| match ask {
-        Ask::Rcpt { recipient } => match route(&recipient, directory, 1) {
+        Ask::Rcpt { recipient } => match route(&recipient, directory, 1, 0).0 {
             Route::Mailboxes(targets) => {
                 reached = targets;
                 Answer::Yes

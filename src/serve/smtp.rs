@@ -11,17 +11,21 @@ mod each;
 mod filters;
 mod policy;
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use each::{Each, WhyNot};
-use ringpost_storage::MailboxId;
+use ringpost_storage::{AccountId, MailboxId};
+use uuid::Uuid;
 
 use crate::filter::Watch;
+use crate::filter::ration::Ration;
 use crate::intake::judge::Fault;
 use crate::intake::mend::Mender;
+use crate::intake::strip::Stripper;
 use crate::intake::{self, Letter, Recipient, Verdict, Why};
 use crate::limits;
 use crate::mail::address::{ForwardPath, ReversePath};
@@ -61,7 +65,9 @@ pub(super) fn serve(office: Rc<Office>, door: &Doorway, mut wire: Box<Wire>) -> 
     });
     let is_filtered = config.role == Role::Mx;
     // A neighbour who will say whose connection it is is nobody to have an opinion of.
-    let watch = if is_filtered && !config.xclient { filters::watch(&office, wire.peer()) } else { None };
+    let id = intake::new_id();
+    let watch = if is_filtered && !config.xclient { filters::watch(&office, wire.peer(), id) } else { None };
+    let strips = config.role != Role::Lmtp;
     let mut out = Out::default();
     let session = Box::new(Session::open(config, &mut out));
     let lmtp = door.service == Service::Lmtp;
@@ -76,8 +82,16 @@ pub(super) fn serve(office: Rc<Office>, door: &Doorway, mut wire: Box<Wire>) -> 
         utf8: false,
         announced: None,
         recipients: Vec::new(),
-        paths: Vec::new(),
+        accounts: HashSet::new(),
+        known: HashSet::new(),
+        paths: 0,
+        only: None,
+        names_followed: 0,
+        id,
+        ration: peer_ip(wire.peer()).map(Ration::of),
         letter: None,
+        strips,
+        stripper: None,
         mender: None,
         may: None,
         expecting: None,
@@ -105,9 +119,25 @@ struct SmtpDoor {
     utf8: bool,
     announced: Option<u64>,
     recipients: Vec<Recipient>,
-    /// The recipients as the client wrote them, duplicates aside.
-    paths: Vec<ForwardPath>,
+    /// Their accounts.
+    accounts: HashSet<AccountId>,
+    /// Recipients that were accepted, as the client wrote them.
+    known: HashSet<ForwardPath>,
+    /// Those of them that led to somebody new.
+    paths: usize,
+    /// If it is one alone: this.
+    only: Option<ForwardPath>,
+    /// Names that this transaction's recipients led through.
+    names_followed: usize,
+    /// What the log and its trace fields call the letter that is coming, or comes next.
+    id: Uuid,
+    /// Lines of the log for what is refused.
+    ration: Option<Ration>,
     letter: Option<Box<Letter>>,
+    /// A neighbour may speak in our name.
+    strips: bool,
+    /// What takes out of a letter what is ours alone to say.
+    stripper: Option<Stripper>,
     /// What makes a letter of a login whole.
     mender: Option<Mender>,
     /// How much the login may send with this transaction.
@@ -140,10 +170,10 @@ impl Door for SmtpDoor {
     }
 
     fn body(&mut self, bytes: &[u8]) {
-        match (&mut self.letter, &mut self.mender) {
-            (Some(letter), Some(mender)) => mender.take(bytes, &mut |octets| letter.push(octets)),
-            (Some(letter), None) => letter.push(bytes),
-            (None, _) => {}
+        let (Some(letter), Some(stripper)) = (&mut self.letter, &mut self.stripper) else { return };
+        match &mut self.mender {
+            Some(mender) => stripper.take(bytes, &mut |kept| mender.take(kept, &mut |octets| letter.push(octets))),
+            None => stripper.take(bytes, &mut |octets| letter.push(octets)),
         }
     }
 
@@ -186,7 +216,7 @@ impl Door for SmtpDoor {
             Ask::Data { helo, authenticated, .. } => self.data(&helo, authenticated, wire).await,
             Ask::Done { .. } => self.done().await,
             Ask::Reset => {
-                if let Some(letter) = &self.letter {
+                if let Some(letter) = self.letter.as_ref().filter(|_| self.may_say()) {
                     let id = letter.id.simple().to_string();
                     tracing::info!(id, peer = %self.peer, "dropped: refused for what it is, or taken back");
                 }
@@ -201,14 +231,32 @@ impl SmtpDoor {
     fn forget(&mut self) {
         self.sender = None;
         self.recipients.clear();
-        self.paths.clear();
-        self.letter = None;
+        // With what it took: a conversation may go on for long.
+        (self.accounts, self.known) = (HashSet::new(), HashSet::new());
+        (self.paths, self.only) = (0, None);
+        self.names_followed = 0;
+        if self.letter.take().is_some() {
+            self.next_letter();
+        }
         self.mender = None;
         self.may = None;
         self.expecting = None;
         if let Some(each) = &mut self.each {
             **each = Each::default();
         }
+    }
+
+    /// The name of the letter that was begun is not given again.
+    fn next_letter(&mut self) {
+        self.id = intake::new_id();
+        if let Some(watch) = &mut self.watch {
+            watch.next_is(self.id);
+        }
+    }
+
+    /// True if the log has a line left for what this connection is refused.
+    fn may_say(&self) -> bool {
+        self.ration.as_ref().is_none_or(Ration::may_say)
     }
 
     /// The letters of an account that lives on another shard are taken here all the same.
@@ -244,8 +292,9 @@ impl SmtpDoor {
         tracing::debug!(neighbour = %self.peer, peer = %client, "XCLIENT");
         self.peer = client;
         wire.set_peer(client);
+        super::enlist(&self.office, wire);
         if self.is_filtered {
-            self.watch = filters::watch(&self.office, client);
+            self.watch = filters::watch(&self.office, client, self.id);
         }
         Answer::Yes
     }
@@ -277,14 +326,24 @@ impl SmtpDoor {
     }
 
     async fn rcpt(&mut self, recipient: ForwardPath) -> Answer {
-        if let Some(refused) = self.may_go_to(&recipient) {
-            return refused;
+        // By LMTP each has a verdict of its own.
+        if self.each.is_none() && self.known.contains(&recipient) {
+            return Answer::Yes;
         }
         if let Some(refused) = self.may_have_another() {
             return refused;
         }
+        if self.names_followed > limits::NAMES_FOLLOWED_MAX {
+            return no(452, (4, 5, 3), "Too many mailboxes for one message, send it again to the rest");
+        }
         let volumes = usize::from(self.office.volume_count());
-        let mut targets = match self.office.directory(|d| route(&recipient, d, volumes)) {
+        let (way, names) = self.office.directory(|d| route(&recipient, d, volumes, shard::wall_ms()));
+        self.names_followed += names;
+        if names > limits::NAMES_AT_ONCE {
+            // A list is long, and there are others on this shard.
+            futures_lite::future::yield_now().await;
+        }
+        let mut targets = match way {
             Route::Mailboxes(targets) => targets,
             Route::Nowhere(why) => return nowhere(why),
         };
@@ -301,8 +360,10 @@ impl SmtpDoor {
         match self.add(targets).await {
             Ok(fresh) => {
                 if fresh > 0 {
-                    self.paths.push(recipient);
+                    self.paths += 1;
+                    self.only = (self.paths == 1).then(|| recipient.clone());
                 }
+                self.known.insert(recipient);
                 if let Some(each) = &mut self.each {
                     each.accept(asked);
                 }
@@ -315,8 +376,19 @@ impl SmtpDoor {
     /// Takes all of these as recipients, or none. How many are new; or why not.
     async fn add(&mut self, targets: Vec<Target>) -> Result<usize, Answer> {
         let mut fresh: Vec<Recipient> = Vec::new();
+        let added = self.gather(targets, &mut fresh).await;
+        if let Err(refused) = added {
+            fresh.iter().for_each(|r| _ = self.accounts.remove(&r.home.account));
+            return Err(refused);
+        }
+        let count = fresh.len();
+        self.recipients.append(&mut fresh);
+        Ok(count)
+    }
+
+    async fn gather(&mut self, targets: Vec<Target>, fresh: &mut Vec<Recipient>) -> Result<(), Answer> {
         for Target { name, home, folder } in targets {
-            if self.recipients.iter().chain(&fresh).any(|r| r.home.account == home.account) {
+            if self.accounts.contains(&home.account) {
                 continue;
             }
             if self.recipients.len() + fresh.len() >= limits::MAILBOXES_MAX {
@@ -332,11 +404,10 @@ impl SmtpDoor {
                 Some(wanted) => folder::folder(&self.office, home, wanted).await,
                 None => MailboxId::INBOX,
             };
+            self.accounts.insert(home.account);
             fresh.push(Recipient { name, home, mailbox });
         }
-        let count = fresh.len();
-        self.recipients.append(&mut fresh);
-        Ok(count)
+        Ok(())
     }
 
     fn over_quota(&self) -> Reply {
@@ -361,13 +432,9 @@ impl SmtpDoor {
         }
         let Some(sender) = self.sender.as_ref() else { unreachable!("it was there a moment ago") };
         let recipients = std::mem::take(&mut self.recipients);
-        let mut letter = Letter::new(&self.office, self.peer, recipients, self.announced.unwrap_or(0));
+        let mut letter = Letter::with_id(self.id, &self.office, self.peer, recipients, self.announced.unwrap_or(0));
         let mut fields = Vec::with_capacity(512);
         trace::return_path(&mut fields, sender);
-        let only = match self.paths.as_slice() {
-            [one] => Some(one),
-            _ => None,
-        };
         let id = letter.id.simple().to_string();
         trace::Received {
             helo: &helo.name,
@@ -379,7 +446,7 @@ impl SmtpDoor {
             peer: peer_ip(self.peer),
             host: &self.office.settings.hostname,
             id: &id,
-            recipient: only,
+            recipient: self.only.as_ref(),
             now_ms: letter.received_ms,
         }
         .write(&mut fields);
@@ -387,6 +454,7 @@ impl SmtpDoor {
             watch.tag(&mut fields);
         }
         letter.sign(&fields);
+        self.stripper = Some(Stripper::new(self.strips.then_some(&*self.office.settings.hostname)));
         self.mender = self.account.is_some().then(|| {
             let message_id = format!("{id}@{}", self.office.settings.hostname);
             Mender::new(&date::rfc5322(letter.received_ms), &message_id)
@@ -399,8 +467,14 @@ impl SmtpDoor {
         let Some(mut letter) = self.letter.take() else {
             return no(503, (5, 5, 1), "No message was begun");
         };
-        if let Some(mut mender) = self.mender.take() {
-            mender.end(&mut |octets| letter.push(octets));
+        self.next_letter();
+        match (self.stripper.take(), self.mender.take()) {
+            (Some(mut stripper), Some(mut mender)) => {
+                stripper.end(&mut |kept| mender.take(kept, &mut |octets| letter.push(octets)));
+                mender.end(&mut |octets| letter.push(octets));
+            }
+            (Some(mut stripper), None) => stripper.end(&mut |octets| letter.push(octets)),
+            (None, _) => {}
         }
         let mut whys = Vec::new();
         if let Some(each) = &self.each {
@@ -425,12 +499,14 @@ impl SmtpDoor {
                 if let Some(watch) = &mut self.watch {
                     watch.accepted();
                 }
+                self.ration.iter().for_each(Ration::refill);
                 observe::took(Measure::MessageAccept, took);
                 tracing::info!(id, peer = %self.peer, account, from, to, copies, octets, took_us, "stored");
             }
-            other => {
+            other if self.may_say() => {
                 tracing::warn!(id, peer = %self.peer, account, from, to, copies, octets, took_us, verdict = ?other, "not stored")
             }
+            _ => {}
         }
         let heard = match verdict {
             Verdict::Stored if whys.iter().all(Option::is_none) => Answer::Queued { id },
@@ -462,6 +538,7 @@ fn nowhere(why: Nowhere) -> Answer {
     match why {
         Nowhere::Nobody => no(550, (5, 1, 1), "No such user here"),
         Nowhere::Elsewhere => no(550, (5, 7, 1), "Relaying denied"),
+        Nowhere::Denied => no(550, (5, 7, 1), "Access denied"),
         Nowhere::Loop => no(550, (5, 4, 6), "That address leads to itself"),
         Nowhere::TooMany => no(550, (5, 5, 3), "That address leads to too many mailboxes"),
         Nowhere::AskAgain => no(451, (4, 3, 0), "The directory is not complete yet, try again later"),

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::house::{House, PATIENCE, Talk};
+use ringpost::limits::{LOG_LINES_REFUSED_MAX, SMTP_DEFERRALS_MAX};
+
+use crate::house::{House, PATIENCE, Talk, fetch};
 use crate::web::get;
 
 /// A resolver that knows one listed address, ours, and no other name.
@@ -125,4 +127,63 @@ fn a043_who_talks_before_the_greeting_is_not_greeted() {
     let mut patient = Talk::with(house.smtp());
     assert!(patient.reply().contains("220 "), "greeted");
     patient.ask("HELO client.test", "250");
+}
+
+#[test]
+fn one_name_is_a_letters_in_the_filters_lines_in_its_own_and_in_its_header() {
+    let names = Names::open();
+    let filters = "[filter.dnsbl]\nmode = \"tag\"\nlists = [\"bl.test\"]\nthreshold = 1\nask_local = true\n";
+    let house = house(&names, filters);
+    let mut talk = Talk::with(house.smtp());
+    talk.reply();
+    talk.ask("HELO client.test", "250");
+    for n in 0..2 {
+        talk.ask("MAIL FROM:<x@client.test>", "250");
+        talk.ask("RCPT TO:<alice@ringpost.test>", "250");
+        talk.ask("DATA", "354");
+        talk.say(&format!("X-Ringpost-Filter: dnsbl; nothing\r\nSubject: {n}\r\n\r\nHello\r\n."));
+        assert!(talk.reply().starts_with("250"));
+    }
+    let mail = fetch(house.pop3(), "alice@ringpost.test", &house.password("alice@ringpost.test"));
+    let ids: Vec<&str> = mail
+        .iter()
+        .map(|letter| letter.split_once(" id ").and_then(|(_, rest)| rest.split_whitespace().next()).expect("an id"))
+        .collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1], "{ids:?}");
+    for letter in &mail {
+        let ours: Vec<&str> = letter.lines().filter(|line| line.starts_with("X-Ringpost-Filter:")).collect();
+        assert!(ours.len() == 1 && ours[0].contains("bl.test"), "{ours:?}");
+    }
+    let lines = |log: &str, what: &str, id: &str| log.lines().filter(|l| l.contains(what) && l.contains(id)).count();
+    let deadline = Instant::now() + PATIENCE;
+    while lines(&house.log(), "stored", ids[1]) == 0 {
+        assert!(Instant::now() < deadline, "nothing is said of it:\n{}", house.log());
+        std::thread::yield_now();
+    }
+    let log = house.log();
+    assert_eq!(lines(&log, "\"dnsbl\"", ids[0]) + lines(&log, "filter=dnsbl", ids[0]), 1, "{log}");
+}
+
+#[test]
+fn a_connection_that_is_refused_again_and_again_has_so_many_lines_and_then_an_end() {
+    let names = Names::open();
+    let house = house(&names, "[filter.greylist]\nmode = \"defer\"\n");
+    let mut talk = Talk::with(house.smtp());
+    talk.reply();
+    talk.ask("HELO client.test", "250");
+    talk.ask("MAIL FROM:<x@client.test>", "250");
+    for _ in 0..SMTP_DEFERRALS_MAX {
+        talk.ask("RCPT TO:<alice@ringpost.test>", "450");
+    }
+    talk.ask("RCPT TO:<alice@ringpost.test>", "421");
+    let end = format!("unsaid={}", SMTP_DEFERRALS_MAX + 1 - LOG_LINES_REFUSED_MAX);
+    let json = end.replace("unsaid=", "\"unsaid\":");
+    let deadline = Instant::now() + PATIENCE;
+    let says = |log: &str| log.contains(&end) || log.contains(&json);
+    while !says(&house.log()) {
+        assert!(Instant::now() < deadline, "nothing is said of the rest:\n{}", house.log());
+        std::thread::yield_now();
+    }
+    let lines = house.log().lines().filter(|line| line.contains("greylist") && line.contains("found")).count();
+    assert_eq!(lines, LOG_LINES_REFUSED_MAX as usize, "{}", house.log());
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringpost::limits;
 use ringpost::shard::sim::World;
 use serde_json::{Value, json};
 
@@ -209,5 +210,71 @@ fn a034_no_door_relays_with_or_without_a_login() {
                 command(&mut client, "Subject: x\r\n\r\nHello\r\n.", "250").await;
             }
         }
+    });
+}
+
+#[test]
+fn what_we_alone_may_say_is_taken_out_of_what_others_bring() {
+    over_seeds(async |_, _| {
+        accounts(&["alice", "bob"]).await;
+        let forged = "Return-Path: <bank@client.test>\r\nX-Ringpost-Filter: dnsbl;\r\n all is well\r\nTo: a@b.test\r\n\
+            Authentication-Results: mx.ringpost.test; spf=pass\r\nAuthentication-Results: other.test; spf=pass\r\n\
+            Subject: x\r\n\r\nReturn-Path: body";
+        for login in [None, Some("bob")] {
+            let mut client = greeted(if login.is_some() { SUBMISSION } else { SMTP }).await;
+            if let Some(name) = login {
+                command(&mut client, &auth(name, "secret"), "235").await;
+            }
+            command(&mut client, "MAIL FROM:<bob@ringpost.test>", "250").await;
+            command(&mut client, "RCPT TO:<alice@ringpost.test>", "250").await;
+            command(&mut client, "DATA", "354").await;
+            command(&mut client, &format!("{forged}\r\n."), "250").await;
+        }
+        for number in 1..=2 {
+            let mut client = Client::connect(POP3).await;
+            client.expect("+OK").await;
+            for line in ["USER alice", "PASS secret", &format!("RETR {number}")] {
+                command(&mut client, line, "+OK").await;
+            }
+            let letter = client.dotted().await.join("\n");
+            assert!(!letter.contains("bank") && !letter.contains("all is well"), "{letter}");
+            assert!(
+                !letter.contains("mx.ringpost.test; spf") && letter.contains("\nAuthentication-Results: other.test")
+            );
+            assert!(letter.contains("\nTo: a@b.test\n") && letter.contains("Return-Path: body"), "{letter}");
+            assert_eq!(letter.matches("Return-Path: <bob@ringpost.test>").count(), 1, "{letter}");
+        }
+    });
+}
+
+#[test]
+fn a_denied_recipient_is_denied_by_all_its_names_and_a_large_group_is_not_followed_for_ever() {
+    over_seeds(async |_, _| {
+        accounts(&["alice", "bob"]).await;
+        let mut targets: Vec<String> = vec!["bob@ringpost.test".to_owned()];
+        for n in 0..30 {
+            let address = format!("list{n}@ringpost.test");
+            rule(json!({"what": "list-put", "address": address, "group": true, "targets": ["alice@ringpost.test"]}))
+                .await;
+            targets.push(address);
+        }
+        rule(json!({"what": "list-put", "address": "all@ringpost.test", "group": true, "targets": targets})).await;
+        rule(json!({"what": "access-put", "table": "recipient", "entry": "bob@ringpost.test", "deny": true})).await;
+        let mut client = greeted(SMTP).await;
+        command(&mut client, "MAIL FROM:<x@client.test>", "250").await;
+        for name in ["bob", "Bob", "bob+shop"] {
+            command(&mut client, &format!("RCPT TO:<{name}@RingPost.test>"), "550 5.7.1").await;
+        }
+        // The same again costs nothing, and each of its subaddresses is followed anew, up to a bound.
+        let mut refused = None;
+        for n in 0..500 {
+            command(&mut client, "RCPT TO:<all@ringpost.test>", "250").await;
+            client.say(&format!("RCPT TO:<all+{n}@ringpost.test>")).await;
+            if client.line().await.starts_with("452 4.5.3") {
+                refused = refused.or(Some(n));
+            }
+        }
+        let each = 2 + targets.len();
+        assert!(refused.is_some_and(|n: usize| n.abs_diff(limits::NAMES_FOLLOWED_MAX / each) < 20), "{refused:?}");
     });
 }

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::{Response, Trouble, names, respond};
 use crate::directory::catalogue::{AccountRules, DomainRules, TARGETS_MAX, Table};
 use crate::office::Office;
-use crate::route::{Nowhere, expand};
+use crate::route::{Nowhere, expand, expand_let_in};
+use crate::shard;
 
 mod access;
 mod accounts;
@@ -236,7 +237,9 @@ pub(super) async fn answer(office: &Rc<Office>, ask: Ask) -> Response {
 fn way(office: &Office, address: &str) -> Result<Told, Trouble> {
     let local = address.rsplit_once('@').map_or("", |(local, _)| local);
     let volumes = usize::from(office.volume_count());
-    let targets = office.directory(|d| expand(&address.to_lowercase(), local, d, volumes)).map_err(|why| {
+    let now_ms = shard::wall_ms();
+    let way = office.directory(|d| expand_let_in(&address.to_lowercase(), local, d, volumes, now_ms)).0;
+    let targets = way.map_err(|why| {
         let why = why_not(why);
         Trouble::Refused(format!("`{}` {why}", address.escape_debug()))
     })?;
@@ -247,6 +250,7 @@ fn why_not(why: Nowhere) -> &'static str {
     match why {
         Nowhere::Nobody => "leads to nobody",
         Nowhere::Elsewhere => "is of a domain that is not ours",
+        Nowhere::Denied => "is nowhere that anybody may send to: `ringpost access list` shows why",
         Nowhere::Loop => "leads to itself, or through more than ten other names",
         Nowhere::TooMany => "leads to more than a thousand names",
         Nowhere::AskAgain => {

@@ -48,6 +48,7 @@ pub struct Session {
     lines: Lines,
     idle_commands: u32,
     errors: u32,
+    deferrals: u32,
     /// What TLS is to the connection now.
     privacy: Privacy,
     /// It can be bound to.
@@ -170,6 +171,7 @@ impl Session {
             lines: Lines::default(),
             idle_commands: 0,
             errors: 0,
+            deferrals: 0,
             logged_in: false,
             logins_refused: 0,
             ended: false,
@@ -506,10 +508,11 @@ impl Session {
         self.judge(&word.reply(), out);
     }
 
-    /// Says a reply and keeps the books: permanent refusals count as errors, 421 closes.
+    /// Says a reply and keeps the books: permanent refusals count as errors, those for now as deferrals, and 421 closes.
     fn judge(&mut self, reply: &Reply, out: &mut Out<Ask>) {
         self.errors += u32::from(reply.is_permanent());
-        if self.errors > limits::SMTP_ERRORS_MAX {
+        self.deferrals += u32::from((400..500).contains(&reply.code));
+        if self.errors > limits::SMTP_ERRORS_MAX || self.deferrals > limits::SMTP_DEFERRALS_MAX {
             return self.say_and_close(Word::TooMuch, out);
         }
         reply.write(&mut out.reply);

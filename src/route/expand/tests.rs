@@ -3,7 +3,7 @@
 use ringpost_storage::AccountId;
 
 use super::*;
-use crate::directory::catalogue::{self, AccountRules, DomainRules, Entry, Key, List, Rule};
+use crate::directory::catalogue::{self, Access, AccountRules, DomainRules, Entry, Key, List, Rule, Table};
 use crate::directory::{Change, Home};
 
 struct Town {
@@ -59,6 +59,19 @@ impl Town {
             .into_iter()
             .map(|t| t.folder.map_or(t.name.clone(), |folder| format!("{}/{folder}", t.name)))
             .collect())
+    }
+}
+
+impl Town {
+    fn recipient(self, what: &str, deny: bool) -> Town {
+        let access = Access { deny, until_ms: Some(100), why: String::new() };
+        self.put(Key::Access(Table::Recipient, what.to_owned()), Rule::Access(access))
+    }
+
+    /// The same for whoever brings mail from outside.
+    fn lets_in(&self, name: &str, now_ms: u64) -> Result<Vec<String>, Nowhere> {
+        let (targets, _) = expand_let_in(name, "", &self.directory, 1, now_ms);
+        Ok(targets?.into_iter().map(|target| target.name).collect())
     }
 }
 
@@ -202,4 +215,47 @@ fn a197_postmaster_and_abuse_are_always_somebodys() {
     assert_eq!(town.to("postmaster@a.test"), at(&["x@a.test"]), "the next, where the first is gone");
     assert_eq!(town.to("postmaster@b.test"), at(&["postmaster@b.test"]));
     assert_eq!(Town::of(&["x@a.test"]).to("postmaster@a.test"), Err(Nowhere::Nobody));
+}
+
+#[test]
+fn what_nobody_may_send_to_is_reached_by_no_other_name_of_it() {
+    let town = Town::of(&["x@a.test", "y@a.test", "odd+x@a.test"])
+        .list("alias@a.test", &["x@a.test"])
+        .list("deep@a.test", &["alias@a.test"])
+        .list("both@a.test", &["x@a.test", "y@a.test"])
+        .forward("y@a.test", &["x@a.test"], true)
+        .put(Key::DomainAlias("also-a.test".to_owned()), Rule::DomainAlias("a.test".to_owned()))
+        .domain("b.test", |rules| rules.catch_all = Some("x+caught@a.test".to_owned()))
+        .recipient("x@a.test", true);
+    for name in [
+        "x@a.test",
+        "x+shop@a.test",
+        "x@also-a.test",
+        "x+shop@also-a.test",
+        "alias@a.test",
+        "alias+y@also-a.test",
+        "deep@a.test",
+        "whoever@b.test",
+    ] {
+        assert_eq!(town.lets_in(name, 99), Err(Nowhere::Denied), "{name}");
+        assert_eq!(town.lets_in(name, 100), at(&["x@a.test"]), "{name}: its time is over");
+        assert_eq!(town.to(name), at(&["x@a.test"]), "{name}: to the operator's own");
+    }
+    assert_eq!(town.lets_in("both@a.test", 0), at(&["y@a.test"]), "the others of a group get it");
+    assert_eq!(town.lets_in("y@a.test", 0), at(&["y@a.test"]), "a forward that leads nowhere keeps it");
+    assert_eq!(town.lets_in("odd+x@a.test", 0), at(&["odd+x@a.test"]), "somebody else's name");
+    let town = town.account("y@a.test", |rules| rules.journal = owned(&["x@a.test"]));
+    assert_eq!(town.lets_in("both@a.test", 0), at(&["y@a.test", "x@a.test"]), "a journal is the operator's");
+}
+
+#[test]
+fn what_is_said_of_an_address_goes_before_what_is_said_of_its_domain() {
+    let town = Town::of(&["x@a.test", "y@a.test"]).recipient("a.test", true).recipient("x@a.test", false);
+    for name in ["x@a.test", "x+shop@a.test"] {
+        assert_eq!(town.lets_in(name, 0), at(&["x@a.test"]), "{name}");
+    }
+    assert_eq!(town.lets_in("y@a.test", 0), Err(Nowhere::Denied));
+    assert_eq!(town.lets_in("nobody@a.test", 0), Err(Nowhere::Denied), "and nobody learns who is there");
+    let town = town.recipient("x+shop@a.test", true);
+    assert_eq!(town.lets_in("x+shop@a.test", 0), Err(Nowhere::Denied));
 }

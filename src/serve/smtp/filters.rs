@@ -1,5 +1,7 @@
 //! Where filters are asked in a conversation, and what is said for them. Only where other hosts bring mail.
 
+use uuid::Uuid;
+
 use super::SmtpDoor;
 use super::policy::spelt;
 use crate::directory::Directory;
@@ -13,10 +15,10 @@ use crate::office::{self, Office, Request};
 use crate::proto::smtp::{Answer, Helo};
 use crate::shard::{self, Peer};
 
-/// What is thought of this client from now on; `None`: nobody asks, or the operator lets him in by the table of clients.
-pub(super) fn watch(office: &Office, peer: Peer) -> Option<Box<Watch>> {
+/// What is thought of this client from now on, where the letter that he may bring is called `id`; `None`: nobody asks, or the operator lets him in by the table of clients.
+pub(super) fn watch(office: &Office, peer: Peer, id: Uuid) -> Option<Box<Watch>> {
     let Peer::Net(at) = peer else { return None };
-    let watch = office.filters.watch(peer)?;
+    let watch = office.filters.watch(peer, id)?;
     let access = |d: &Directory| d.rules().client(at.ip(), shard::wall_ms()).is_some_and(|access| !access.deny);
     if office.directory(access) { None } else { Some(watch) }
 }

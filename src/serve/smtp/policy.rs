@@ -10,7 +10,7 @@
 
 use super::{SmtpDoor, no};
 use crate::directory::catalogue::{SendLimits, Table};
-use crate::mail::address::{Address, ForwardPath, ReversePath};
+use crate::mail::address::{Address, ReversePath};
 use crate::office::Request;
 use crate::office::sending::{self, Allowance};
 use crate::proto::smtp::{Answer, Helo};
@@ -42,11 +42,15 @@ impl SmtpDoor {
             (suspended, may_send_as(account, sender, d))
         });
         if let Some(why) = suspended {
-            tracing::warn!(target: "audit", account, peer = %self.peer, why, "refused: this account may not send");
+            if self.may_say() {
+                tracing::warn!(target: "audit", account, peer = %self.peer, why, "refused: this account may not send");
+            }
             return Some(no(550, (5, 7, 1), "This account may not send, ask your postmaster"));
         }
         if !own {
-            tracing::warn!(target: "audit", account, peer = %self.peer, from = sender.as_str(), "refused: not this account's address");
+            if self.may_say() {
+                tracing::warn!(target: "audit", account, peer = %self.peer, from = sender.as_str(), "refused: not this account's address");
+            }
             return Some(no(553, (5, 7, 1), "That sender address is not yours"));
         }
         None
@@ -61,7 +65,9 @@ impl SmtpDoor {
             by_helo || rules.address(Table::Sender, &from, now_ms).is_some_and(|access| access.deny)
         });
         denied.then(|| {
-            tracing::info!(target: "audit", peer = %self.peer, helo = %helo.name, from, "refused by a table");
+            if self.may_say() {
+                tracing::info!(target: "audit", peer = %self.peer, helo = %helo.name, from, "refused by a table");
+            }
             no(550, (5, 7, 1), "Access denied")
         })
     }
@@ -85,7 +91,7 @@ impl SmtpDoor {
     /// What is said instead, if the letter of this login may have no more recipients.
     pub(super) fn may_have_another(&self) -> Option<Answer> {
         let may = self.may.as_ref()?;
-        let count = u32::try_from(self.paths.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.paths).unwrap_or(u32::MAX);
         match () {
             () if count >= may.each => Some(no(452, (4, 5, 3), "Too many recipients, send it again to the rest")),
             () if count >= may.left => Some(too_much()),
@@ -96,7 +102,7 @@ impl SmtpDoor {
     /// The letter is about to come: it counts. What is said instead, if another one was quicker.
     pub(super) async fn counts(&self) -> Option<Answer> {
         let (account, may) = (self.account.as_ref()?, self.may.as_ref()?);
-        let recipients = u32::try_from(self.paths.len()).unwrap_or(u32::MAX);
+        let recipients = u32::try_from(self.paths).unwrap_or(u32::MAX);
         self.ask_home(account, may.limits, (1, recipients)).await.err()
     }
 
@@ -107,7 +113,9 @@ impl SmtpDoor {
         match sending::ask(&self.office, home, limits, wanted).await {
             Allowance::Yes { recipients_left } => Ok(recipients_left),
             Allowance::No { suspend } => {
-                tracing::warn!(target: "audit", account, peer = %self.peer, "refused: it has sent as much as it may");
+                if self.may_say() {
+                    tracing::warn!(target: "audit", account, peer = %self.peer, "refused: it has sent as much as it may");
+                }
                 if suspend {
                     let request = Request::Suspend { name: account.to_owned() };
                     // Where the word does not get through it is said again within the next hour.
@@ -116,16 +124,6 @@ impl SmtpDoor {
                 Err(too_much())
             }
         }
-    }
-
-    /// What is said instead, if nobody may send there.
-    pub(super) fn may_go_to(&self, recipient: &ForwardPath) -> Option<Answer> {
-        let ForwardPath::Address(address) = recipient else { return None };
-        let to = spelt(address);
-        let denied = |access: &crate::directory::catalogue::Access| access.deny;
-        self.office
-            .directory(|d| d.rules().address(Table::Recipient, &to, shard::wall_ms()).is_some_and(denied))
-            .then(|| no(550, (5, 7, 1), "Access denied"))
     }
 
     /// Who gets a copy of what this login sends.

@@ -71,3 +71,28 @@ fn an_answer_to_no_question_or_that_does_not_fit_ends_the_conversation() {
     session.step(Input::Answer(Answer::Queued { id: String::new() }), &mut out);
     assert_eq!(out.turn, Some(Turn::Abort));
 }
+
+#[test]
+fn refusals_for_now_have_an_end_too_and_an_accepted_message_begins_anew() {
+    let (mut session, mut out) = session();
+    let later = || Answer::No(Reply::new(450, (4, 7, 1), "Greylisted"));
+    tell(&mut session, &mut out, b"EHLO a\r\nMAIL FROM:<>\r\n");
+    let refused = |session: &mut Session, times: u32| {
+        let mut out = Out::default();
+        for _ in 0..times {
+            session.step(Input::Bytes(b"RCPT TO:<b@c>\r\n"), &mut out);
+            assert!(matches!(out.ask.take(), Some(Ask::Rcpt { .. })));
+            session.step(Input::Answer(later()), &mut out);
+        }
+        out
+    };
+    assert_eq!(refused(&mut session, limits::SMTP_DEFERRALS_MAX).turn, None);
+    tell(&mut session, &mut out, b"RCPT TO:<b@c>\r\nDATA\r\n");
+    session.step(Input::Bytes(b"Hello\r\n.\r\n"), &mut out);
+    out.ask = None;
+    session.step(Input::Answer(Answer::Queued { id: "q".to_owned() }), &mut out);
+    tell(&mut session, &mut out, b"MAIL FROM:<>\r\n");
+    assert_eq!(refused(&mut session, limits::SMTP_DEFERRALS_MAX).turn, None);
+    let out = refused(&mut session, 1);
+    assert!(out.reply.starts_with(b"421 4.7.0 ") && out.turn == Some(Turn::Close));
+}

@@ -71,6 +71,7 @@ impl Session {
     fn accepted(&mut self) {
         self.idle_commands = 0;
         self.errors = 0;
+        self.deferrals = 0;
     }
 }
 
