@@ -125,6 +125,14 @@ pub(super) async fn ask(
     answered(volume, office.mesh.call(office.shard_of(volume), Request::Do { volume, deeds }, 0).await)
 }
 
+/// The same; where they are not known to be durable: why, and whether it is known that nothing was kept.
+pub(super) async fn try_ask(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<(), (Trouble, bool)> {
+    let reply = office.mesh.call(office.shard_of(volume), Request::Do { volume, deeds }, 0).await;
+    let known =
+        matches!(reply, Err(MeshError::Full) | Ok(Reply::Did(Err(Deliverable::Refused(_) | Deliverable::NoVolume))));
+    answered(volume, reply).map(drop).map_err(|trouble| (trouble, known))
+}
+
 pub(super) fn answered(volume: VolumeId, reply: Result<Reply, MeshError>) -> Result<Vec<Option<AccountId>>, Trouble> {
     let why = match reply {
         Ok(Reply::Did(Ok(accounts))) => return Ok(accounts),

@@ -326,6 +326,10 @@ async fn attend(
             shard::spawn("tickets", change_tickets(acceptors));
             shard::spawn("reload", reload_when_asked(office.clone()));
         }
+        for shard in 0..office.shard_count() {
+            // Where that cannot be done the next start does it; what is in force is known already.
+            let _ = office.mesh.call(shard, Request::Level, 0).await;
+        }
         let founded = welcome::found(office, &node.founders).await.map_err(StartError::Setting)?;
         if let Some(listener) = admin_socket {
             shard::spawn("admin", serve::admin::keep_door(office.clone(), listener));

@@ -5,7 +5,9 @@
 //! of the domain itself, which is empty for one that has none.
 //!
 //! - Of two values of one key the one with the higher `at` is in force: a change that a crash has left in some of the volumes
-//!   is everywhere or nowhere after the next start.
+//!   is everywhere or nowhere after the next start, which makes all volumes equal (see `office::level`).
+//! - What was made and could not be kept in every volume is taken back by a value that says there is none ([`Rule::Gone`]): a
+//!   volume that was away has the older one, and does not bring it back.
 //! - A value that cannot be read makes its volume one that is not whole: nobody is called nobody then, and mail waits.
 //!
 //! ```text
@@ -15,6 +17,7 @@
 //! list:sales@example.org               {… "rule":{"list":{"group":false,"targets":["alice@example.org"]}}}
 //! account:alice@example.org            {… "rule":{"account":{"forward":["bob@example.org"],"keep":true}}}
 //! access:client:192.0.2.0/24           {… "rule":{"access":{"deny":true,"until_ms":1700003600000,"why":"spam"}}}
+//! any of these                         {… "rule":"gone"}
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -94,6 +97,8 @@ pub enum Rule {
     Account(AccountRules),
     /// Of [`Key::Access`].
     Access(Access),
+    /// Of any key: there is nothing, and there was nothing when what is older was made.
+    Gone,
 }
 
 /// How a domain's mail goes.
@@ -291,6 +296,7 @@ impl Key {
                 | (Key::List(_), Rule::List(_))
                 | (Key::Account(_), Rule::Account(_))
                 | (Key::Access(..), Rule::Access(_))
+                | (_, Rule::Gone)
         )
     }
 }
@@ -366,6 +372,11 @@ mod tests {
             }
         }
         assert_eq!(Entry { at: 0, rule: Rule::Domain(DomainRules::default()) }.encode(), Ok(Vec::new()));
+        for (key, _) in all() {
+            let gone = Entry { at: 7, rule: Rule::Gone };
+            assert_eq!(gone.encode(), Ok(br#"{"v":1,"at":7,"rule":"gone"}"#.to_vec()));
+            assert_eq!(read(&key.text(), &gone.encode().unwrap()), Ok((key, gone)));
+        }
     }
 
     #[test]

@@ -172,6 +172,7 @@ impl Directory {
                 entries.into_iter().for_each(|(key, entry)| self.rules.put(key, entry));
                 if self.home(&from).is_some_and(|old| old.account == home.account) {
                     self.homes.remove(from.as_str());
+                    self.postmasters.remove(from.as_str());
                 }
                 self.settle(to, home);
             }

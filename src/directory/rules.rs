@@ -20,6 +20,8 @@ pub struct Rules {
     lists: HashMap<Box<str>, Kept<List>>,
     accounts: HashMap<Box<str>, Kept<AccountRules>>,
     access: HashMap<(Table, Box<str>), Kept<Access>>,
+    /// Keys of which it is said that there is nothing.
+    gone: HashMap<Key, u64>,
     /// Lengths of prefixes of which there are networks in the table of clients, with how many.
     prefixes: BTreeMap<(bool, u8), usize>,
     /// Entries of the table of recipients.
@@ -34,11 +36,28 @@ struct Kept<T> {
     value: T,
 }
 
+impl<T: Clone> Kept<T> {
+    fn entry(&self, rule: impl FnOnce(T) -> Rule) -> Entry {
+        Entry { at: self.at, rule: rule(self.value.clone()) }
+    }
+}
+
 impl Rules {
     /// Puts an entry into force unless a newer one of its key is. Applying it twice does no harm.
     pub fn put(&mut self, key: Key, entry: Entry) {
         let Entry { at, rule } = entry;
         self.newest = self.newest.max(at);
+        if rule == Rule::Gone {
+            if self.at_of(&key).is_none_or(|there| there <= at) {
+                self.remove(&key);
+                self.gone.insert(key, at);
+            }
+            return;
+        }
+        if self.gone.get(&key).is_some_and(|gone| *gone > at) {
+            return;
+        }
+        self.gone.remove(&key);
         match (key, rule) {
             (Key::Domain(name), Rule::Domain(value)) => keep(self.domains.entry(name).or_default(), at, value),
             (Key::Default, Rule::Domain(value)) => keep(&mut self.default, at, value),
@@ -70,8 +89,32 @@ impl Rules {
         }
     }
 
+    /// When the entry of this key was made, also where it says that there is nothing. `None`: nothing is known.
+    #[must_use]
+    pub fn at_of(&self, key: &Key) -> Option<u64> {
+        self.entry(key).map(|entry| entry.at)
+    }
+
+    /// The entry of this key, as the store has it.
+    #[must_use]
+    pub fn entry(&self, key: &Key) -> Option<Entry> {
+        let gone = self.gone.get(key).map(|at| Entry { at: *at, rule: Rule::Gone });
+        let there = match key {
+            Key::Domain(name) => self.domains.get(name).map(|kept| kept.entry(Rule::Domain)),
+            Key::Default => Some(&self.default).filter(|kept| kept.at > 0).map(|kept| kept.entry(Rule::Domain)),
+            Key::DomainAlias(name) => self.aliases.get(name.as_str()).map(|kept| kept.entry(Rule::DomainAlias)),
+            Key::List(name) => self.lists.get(name.as_str()).map(|kept| kept.entry(Rule::List)),
+            Key::Account(name) => self.accounts.get(name.as_str()).map(|kept| kept.entry(Rule::Account)),
+            Key::Access(table, what) => {
+                self.access.get(&(*table, what.as_str().into())).map(|kept| kept.entry(Rule::Access))
+            }
+        };
+        gone.or(there)
+    }
+
     /// Puts an entry out of force.
     pub fn remove(&mut self, key: &Key) {
+        self.gone.remove(key);
         match key {
             Key::Domain(name) => drop(self.domains.remove(name)),
             Key::Default => self.default = Kept::default(),
@@ -212,7 +255,12 @@ impl Rules {
         own.or_else(|| self.host(table, address.rsplit_once('@')?.1, now_ms))
     }
 
-    /// Every entry as the store has it, unordered, domains without rules of their own included.
+    /// Keys of which it is said that there is nothing, unordered.
+    pub fn gone(&self) -> impl Iterator<Item = (Key, Entry)> {
+        self.gone.iter().map(|(key, at)| (key.clone(), Entry { at: *at, rule: Rule::Gone }))
+    }
+
+    /// Every entry in force as the store has it, unordered, domains without rules of their own included.
     pub fn entries(&self) -> impl Iterator<Item = (Key, Entry)> {
         let entry = |at: u64, rule: Rule| Entry { at, rule };
         let domains = self
@@ -311,6 +359,23 @@ mod tests {
             assert_eq!(rules.list("x@a.test"), Some(&list("new@a.test")));
             assert_eq!((rules.next_at(0), rules.next_at(9)), (3, 9));
             assert_eq!(rules.entries().count(), 1);
+        }
+    }
+
+    #[test]
+    fn what_is_gone_stays_so_for_what_is_older_and_not_for_what_is_newer() {
+        let key = || Key::List("x@a.test".to_owned());
+        let list = |at| Entry { at, rule: Rule::List(List { group: false, targets: vec![format!("{at}@a.test")] }) };
+        let gone = Entry { at: 2, rule: Rule::Gone };
+        for order in [[list(1), gone.clone()], [gone.clone(), list(1)]] {
+            let mut rules = Rules::default();
+            order.into_iter().for_each(|entry| rules.put(key(), entry));
+            assert_eq!((rules.list("x@a.test"), rules.entries().count()), (None, 0));
+            assert_eq!((rules.entry(&key()), rules.gone().count()), (Some(gone.clone()), 1));
+            rules.put(key(), list(3));
+            assert_eq!((rules.entry(&key()), rules.gone().count()), (Some(list(3)), 0));
+            rules.put(key(), gone.clone());
+            assert_eq!(rules.entry(&key()), Some(list(3)));
         }
     }
 }

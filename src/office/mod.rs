@@ -24,6 +24,7 @@ use crate::shard::{self, Disk, Mesh, MeshError, Peer, ShardId};
 
 pub mod anew;
 pub mod attempts;
+pub mod level;
 pub mod login;
 pub mod sessions;
 pub mod remembered;

@@ -368,6 +368,8 @@ pub enum Request {
     Attempt(attempts::home::Asked),
     /// May a letter of this network, whose home is there, pass greylisting?
     Greylist(greylist::Asked),
+    /// Put into your volumes what others have of the catalogue and they have not.
+    Level,
     /// Apply a change of the directory.
     Hear(Change),
     /// Make changes durable in a volume, in one batch.
@@ -466,7 +468,7 @@ pub enum Reply {
     Greylisted(greylist::Said),
     /// To `Secrets`: the account cannot be read.
     Unreadable,
-    /// To `Hear`, `PutOver`, `Expect`, `Release`, `Suspend`, `Visit`, `OpenDoors` and `DoorsOpened`.
+    /// To `Level`, `Hear`, `PutOver`, `Expect`, `Release`, `Suspend`, `Visit`, `OpenDoors` and `DoorsOpened`.
     Done,
     /// To `Do`: for each deed the account it made or changed, if any; or what happened instead.
     Did(Result<Vec<Option<AccountId>>, Deliverable>),

@@ -11,7 +11,7 @@ use crate::observe;
 use crate::office::tools::VolumeSpace;
 use crate::office::words::{Health, ShardStats};
 use crate::office::{Office, Reply, Request};
-use crate::office::{folder, quota, sending};
+use crate::office::{folder, level, quota, sending};
 use crate::serve::handoff;
 use crate::shard;
 
@@ -70,6 +70,10 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
         Request::Sessions { account } => Reply::Sessions(office.sessions.list(account.as_deref())),
         Request::EndSessions { account, protocols } => {
             Reply::SessionsEnded(office.sessions.end(&account, protocols, shard::now()))
+        }
+        Request::Level => {
+            level::level(&office).await;
+            Reply::Done
         }
         Request::Hear(change) => {
             office.hear(change);

@@ -17,6 +17,7 @@ use uuid::Uuid;
 mod admin;
 mod balancer;
 mod bans;
+mod catalogue;
 #[cfg(feature = "bugs")]
 mod bugs;
 mod filters;

@@ -7,10 +7,11 @@
 //! ```
 //!
 //! - Who is there depends on the name and the address alone, never on whether anybody has the name (A111).
-//! - Where a home cannot be asked now this shard's own table is: its bound holds for what comes by this shard then.
+//! - While there is no room on the way to a home this shard's own table is asked: its bound holds for what comes by this shard then.
 //! - Who is one too many waits for [`WAIT_MS`] before it is told so: those under way count, and most of a crowd that comes at once
 //!   with right passwords are done soon.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -53,6 +54,8 @@ pub struct Attempt {
     name: Box<str>,
     /// For the name from there, this one too.
     failures: u32,
+    /// On which shards it was counted: for the address, and for the name.
+    counted_on: [ShardId; 2],
 }
 
 impl Attempts {
@@ -113,37 +116,68 @@ impl Office {
     }
 
     /// It succeeded (`right`), or its password was not looked at.
-    pub(in crate::office) async fn end_attempt(&self, attempt: Attempt, right: bool) {
-        let Attempt { address, exempt, name, .. } = attempt;
-        self.ask_home(Whose::Name { friend: false }, &name, What::End(right)).await;
-        self.ask_home(Whose::Address { address, exempt }, &name, What::End(right)).await;
+    pub(in crate::office) async fn end_attempt(self: &Rc<Self>, attempt: Attempt, right: bool) {
+        let Attempt { address, exempt, name, counted_on, .. } = attempt;
+        let what = What::End(right);
+        let asked = [
+            Asked { whose: Whose::Address { address, exempt }, name: name.clone(), what },
+            Asked { whose: Whose::Name { friend: false }, name, what },
+        ];
+        for (asked, on) in asked.into_iter().zip(counted_on) {
+            if on == shard::id() || self.mesh.has_room(on, 0) {
+                self.ask_on(on, asked).await;
+            } else {
+                // Not waited for: whoever logs in has been let in.
+                shard::spawn("attempt", end_later(self.clone(), on, asked));
+            }
+        }
     }
 
     async fn attempt(&self, peer: Peer, name: &str, counts: bool) -> Option<Attempt> {
         let bound = self.census.key(peer, &self.settings.exempt_networks);
         // Processes of this host are one address.
         let address = bound.or_else(|| self.census.key(peer, &[])).unwrap_or(0);
-        let place = Whose::Address { address, exempt: bound.is_none() };
-        let Begun::Yes { friend, failures } = self.ask_home(place, name, What::Begin(counts)).await else {
+        let exempt = bound.is_none();
+        let place = |what| Asked { whose: Whose::Address { address, exempt }, name: name.into(), what };
+        let there = self.open_home(&place(What::Begin(counts)));
+        let Begun::Yes { friend, failures } = self.ask_on(there, place(What::Begin(counts))).await else {
             return None;
         };
-        if self.ask_home(Whose::Name { friend }, name, What::Begin(counts)).await == Begun::TooMany {
+        let asked = Asked { whose: Whose::Name { friend }, name: name.into(), what: What::Begin(counts) };
+        let name_there = self.open_home(&asked);
+        if self.ask_on(name_there, asked).await == Begun::TooMany {
             if counts {
-                self.ask_home(place, name, What::End(false)).await;
+                self.ask_on(there, place(What::End(false))).await;
             }
             return None;
         }
-        Some(Attempt { address, exempt: bound.is_none(), name: name.into(), failures })
+        Some(Attempt { address, exempt, name: name.into(), failures, counted_on: [there, name_there] })
     }
 
-    async fn ask_home(&self, whose: Whose, name: &str, what: What) -> Begun {
-        let asked = Asked { whose, name: name.into(), what };
+    /// The home, or this shard while there is no room on the way there.
+    fn open_home(&self, asked: &Asked) -> ShardId {
         let home = asked.home(self.shard_count());
-        if home != shard::id()
-            && let Ok(Reply::Attempt(begun)) = self.mesh.call(home, Request::Attempt(asked.clone()), 0).await
+        if self.mesh.has_room(home, 0) { home } else { shard::id() }
+    }
+
+    async fn ask_on(&self, on: ShardId, asked: Asked) -> Begun {
+        if on != shard::id()
+            && let Ok(Reply::Attempt(begun)) = self.mesh.call(on, Request::Attempt(asked.clone()), 0).await
         {
             return begun;
         }
         self.attempts.answer(shard::now(), &asked)
+    }
+}
+
+/// Takes back what counts on a shard to which there is no room now. After [`WAIT_MS`] it leaks away like a failure.
+async fn end_later(office: Rc<Office>, on: ShardId, asked: Asked) {
+    let until = shard::now().after(Duration::from_millis(WAIT_MS));
+    while shard::now() < until {
+        shard::sleep(Duration::from_millis(STEP_MS)).await;
+        if office.mesh.has_room(on, 0) {
+            office.ask_on(on, asked).await;
+            return;
+        }
     }
 }
