@@ -163,7 +163,7 @@ impl<'a> Renaming<'a> {
                 rules.keep |= rules.forward.is_empty();
                 Rule::Account(rules)
             }
-            other @ (Rule::DomainAlias(_) | Rule::Access(_)) => other,
+            other @ (Rule::DomainAlias(_) | Rule::Access(_) | Rule::Gone) => other,
         }
     }
 
