@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ringpost_storage::{VolumeId, VolumeStats};
 
 use super::ShardCounters;
+use crate::filter::dnsbl;
 use crate::net::Acceptors;
 use crate::net::certificates::{Certificates, Identity};
 use crate::observe::expose::{Family, Kind, Sample, Value, families};
@@ -193,6 +195,7 @@ impl Report {
         let mut shown = families(&by, (!sum).then_some(&self.elsewhere));
         self.show_volumes(sum, &mut shown);
         self.show_shards(sum, &mut shown);
+        self.show_lists(sum, &mut shown);
         let lost = Value::Whole(log::lines_lost());
         shown.push(Family::single(
             "ringpost_log_lines_lost_total",
@@ -238,6 +241,37 @@ impl Report {
             };
             shown.push(Family { name: format!("ringpost_{name}"), help, kind, samples });
         }
+    }
+
+    fn show_lists(&self, sum: bool, shown: &mut Vec<Family>) {
+        let mut by: BTreeMap<(Option<ShardId>, &str), dnsbl::Told> = BTreeMap::new();
+        for (shard, stats) in self.answered() {
+            for (list, told) in &stats.lists {
+                by.entry(((!sum).then_some(shard), list)).or_default().add(told);
+            }
+        }
+        if by.is_empty() {
+            return;
+        }
+        let labels = |(shard, list): (Option<ShardId>, &str)| {
+            let shard = shard.map(|shard| ("shard", shard.to_string()));
+            shard.into_iter().chain([("list", list.to_owned())]).collect::<Vec<_>>()
+        };
+        let (mut answers, mut took) = (Vec::new(), Vec::new());
+        for (of, told) in by {
+            for (answer, count) in [("listed", told.listed), ("not", told.not), ("none", told.nothing)] {
+                let mut labels = labels(of);
+                labels.push(("answer", answer.to_owned()));
+                answers.push(Sample { labels, value: Value::Whole(count) });
+            }
+            let seconds = Duration::from_micros(told.took_us).as_secs_f64();
+            took.push(Sample { labels: labels(of), value: Value::Real(seconds) });
+        }
+        let (kind, name) = (Kind::Counter, |name: &str| format!("ringpost_{name}"));
+        let help = "What lists of addresses said of clients: they have them, they have not, nothing in time";
+        shown.push(Family { name: name("filter_list_answers_total"), help, kind, samples: answers });
+        let help = "How long lists of addresses took to answer, all answers together";
+        shown.push(Family { name: name("filter_list_seconds_total"), help, kind, samples: took });
     }
 
     fn show_shards(&self, sum: bool, shown: &mut Vec<Family>) {
@@ -305,6 +339,11 @@ fn name_shard(stats: &ShardStats, named: &mut BTreeMap<String, u64>) {
     *named.entry("bodies_in_flight_bytes".to_owned()).or_default() += stats.bodies_in_flight_bytes;
     *named.entry("greylist_letters_waiting".to_owned()).or_default() += stats.greylist.0;
     *named.entry("greylist_networks_known".to_owned()).or_default() += stats.greylist.1;
+    for (list, told) in &stats.lists {
+        for (answer, count) in [("listed", told.listed), ("not", told.not), ("none", told.nothing)] {
+            *named.entry(format!("filter_list_answers_total{{list={list},answer={answer}}}")).or_default() += count;
+        }
+    }
     for (name, _, _, value) in stats.volumes.iter().flat_map(|(_, volume)| volume_values(volume)) {
         let name_here = name.strip_suffix("_total").unwrap_or(name).to_owned();
         match name == SCRUB_COMPLETED {

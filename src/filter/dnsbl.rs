@@ -148,29 +148,83 @@ pub struct Weighed {
     pub failed: usize,
 }
 
-/// Adds up what was answered. `None`: not in time.
+/// What one list says of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It has it: the answer that counted.
+    Listed(Ipv4Addr),
+    /// It has not, or not in a way that counts.
+    Not,
+    /// Nothing in time, or nothing that means anything.
+    Nothing,
+}
+
+/// What came of asking one list, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// It had the address.
+    pub listed: u64,
+    /// It had not.
+    pub not: u64,
+    /// It did not say.
+    pub nothing: u64,
+    /// How long its answers took together, microseconds; what the cache knew took none.
+    pub took_us: u64,
+}
+
+impl Told {
+    /// It was asked once more.
+    pub fn note(&mut self, said: Said, took_us: u64) {
+        match said {
+            Said::Listed(_) => self.listed += 1,
+            Said::Not => self.not += 1,
+            Said::Nothing => self.nothing += 1,
+        }
+        self.took_us += took_us;
+    }
+
+    /// What another shard was told counts too.
+    pub fn add(&mut self, other: &Told) {
+        let Told { listed, not, nothing, took_us } = other;
+        self.listed += listed;
+        self.not += not;
+        self.nothing += nothing;
+        self.took_us += took_us;
+    }
+}
+
+/// What a list says. `None`: not in time.
 #[must_use]
-pub fn weigh(sites: &[Site], answers: &[Option<Lookup<IpAddr>>]) -> Weighed {
+pub fn said(site: &Site, answer: Option<&Lookup<IpAddr>>) -> Said {
+    let found = match answer {
+        Some(Lookup::Found(found)) => &found.records,
+        Some(Lookup::NoName(_) | Lookup::NoData(_)) => return Said::Not,
+        Some(Lookup::Failed(_)) | None => return Said::Nothing,
+    };
+    let says = |ip: &IpAddr| match ip {
+        IpAddr::V4(v4) if v4.is_loopback() && v4.octets()[1..3] != [255, 255] => Some(*v4),
+        _ => None,
+    };
+    let answers: Vec<Ipv4Addr> = found.iter().filter_map(says).collect();
+    match answers.iter().find(|answer| site.counts(**answer)) {
+        Some(answer) => Said::Listed(*answer),
+        None if answers.is_empty() => Said::Nothing,
+        None => Said::Not,
+    }
+}
+
+/// Adds up what the lists say, in their order.
+#[must_use]
+pub fn weigh(sites: &[Site], said: impl IntoIterator<Item = Said>) -> Weighed {
     let mut weighed = Weighed::default();
-    for (n, (site, answer)) in sites.iter().zip(answers).enumerate() {
-        let found = match answer {
-            Some(Lookup::Found(found)) => &found.records,
-            Some(Lookup::NoName(_) | Lookup::NoData(_)) => continue,
-            Some(Lookup::Failed(_)) | None => {
-                weighed.failed += 1;
-                continue;
+    for (n, (site, said)) in sites.iter().zip(said).enumerate() {
+        match said {
+            Said::Listed(answer) => {
+                weighed.score += site.weight;
+                weighed.listed.push((n, answer));
             }
-        };
-        let says = |ip: &IpAddr| match ip {
-            IpAddr::V4(v4) if v4.is_loopback() && v4.octets()[1..3] != [255, 255] => Some(*v4),
-            _ => None,
-        };
-        let answers: Vec<Ipv4Addr> = found.iter().filter_map(says).collect();
-        if answers.is_empty() {
-            weighed.failed += 1;
-        } else if let Some(answer) = answers.into_iter().find(|answer| site.counts(*answer)) {
-            weighed.score += site.weight;
-            weighed.listed.push((n, answer));
+            Said::Not => {}
+            Said::Nothing => weighed.failed += 1,
         }
     }
     weighed
@@ -214,6 +268,10 @@ mod tests {
 
     fn silent() -> Option<Lookup<IpAddr>> {
         Some(Lookup::NoName(Absent { ttl_s: 60, authentic: false }))
+    }
+
+    fn weigh(sites: &[Site], answers: &[Option<Lookup<IpAddr>>]) -> Weighed {
+        super::weigh(sites, sites.iter().zip(answers).map(|(site, answer)| said(site, answer.as_ref())))
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! `dnsbl`, `helo`, `sender_domain`, `greylist`; `questions` (asks DNS for them), `watch` (what one session's client is thought of).
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -217,6 +218,8 @@ pub struct Filters {
     pub greylist: RefCell<greylist::Table>,
     /// Who waited for the greeting, on this shard.
     waited: RefCell<known::Known>,
+    /// What came of asking lists, in their order.
+    lists: RefCell<Vec<dnsbl::Told>>,
 }
 
 impl Filters {
@@ -225,7 +228,26 @@ impl Filters {
     pub fn new(settings: Settings) -> Filters {
         let greylist = RefCell::new(greylist::Table::new(settings.greylist));
         let waited = known::Known::new(pregreet::KEPT_S, crate::limits::FILTER_WAITED_MAX);
-        Filters { settings, greylist, waited: RefCell::new(waited) }
+        let lists = RefCell::new(vec![dnsbl::Told::default(); settings.dnsbl.sites.len()]);
+        Filters { settings, greylist, waited: RefCell::new(waited), lists }
+    }
+
+    /// The lists were asked, all of them: what each said and how long that took.
+    fn told(&self, each: impl Iterator<Item = (dnsbl::Said, Duration)>) {
+        for (told, (said, took)) in self.lists.borrow_mut().iter_mut().zip(each) {
+            told.note(said, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        }
+    }
+
+    /// What came of asking lists on this shard, by their names: those of the configuration.
+    #[must_use]
+    pub fn lists(&self) -> BTreeMap<String, dnsbl::Told> {
+        let mut lists: BTreeMap<String, dnsbl::Told> = BTreeMap::new();
+        for (site, told) in self.settings.dnsbl.sites.iter().zip(&*self.lists.borrow()) {
+            // One may be asked about several of its answers.
+            lists.entry(site.zone.to_string()).or_default().add(told);
+        }
+        lists
     }
 
     /// What greylisting says of a network whose home is this shard.

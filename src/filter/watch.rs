@@ -201,7 +201,10 @@ impl Watch {
         }
         let (began, wait) = (shard::now(), filters.settings.wait);
         let answers = questions::lists(resolver, &settings.sites, self.ip, wait).await;
-        let weighed = dnsbl::weigh(&settings.sites, &answers);
+        let said = settings.sites.iter().zip(&answers).map(|(site, (answer, _))| dnsbl::said(site, answer.as_ref()));
+        let said: Vec<dnsbl::Said> = said.collect();
+        filters.told(said.iter().zip(&answers).map(|(said, (_, took))| (*said, *took)));
+        let weighed = dnsbl::weigh(&settings.sites, said);
         let finding = weighed.finding(settings, self.ip, None);
         let heaviest = weighed.heaviest(&settings.sites).filter(|_| finding.is_some());
         let text = match (heaviest, settings.mode) {

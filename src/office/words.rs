@@ -1,5 +1,7 @@
 //! What offices ask of one another over the mesh, and what they answer. Plain values that may cross threads.
 
+use std::collections::BTreeMap;
+
 use ringpost_storage::{
     AccountId, AdoptOp, Body, Limits, MailboxId, Quota, Refused, TransferCopy, TransferNumber, Uid, VolumeId,
     VolumeStats,
@@ -11,7 +13,7 @@ use super::uploads::{Part, PutAway};
 use crate::directory::Change;
 use crate::directory::catalogue::SendLimits;
 use crate::directory::secrets::Protocols;
-use crate::filter::greylist;
+use crate::filter::{dnsbl, greylist};
 use crate::net::Unwired;
 use crate::observe::Figures;
 use crate::office::jobs::Job;
@@ -235,6 +237,8 @@ pub struct ShardStats {
     pub bodies_in_flight_bytes: u64,
     /// What greylisting remembers: letters that wait, networks that passed.
     pub greylist: (u64, u64),
+    /// What came of asking lists of addresses, by their names.
+    pub lists: BTreeMap<String, dnsbl::Told>,
 }
 
 /// How it is with a shard.

@@ -92,6 +92,7 @@ pub async fn answer(office: Rc<Office>, request: Request) -> Reply {
             volumes: office.volumes().into_iter().map(|(id, volume)| (id, volume.stats())).collect(),
             bodies_in_flight_bytes: office.budget.octets(),
             greylist: office.filters.greylisted(),
+            lists: office.filters.lists(),
         })),
         Request::Space { scrub } => {
             office.volumes().into_iter().filter(|_| scrub).for_each(|(_, volume)| volume.scrub_soon());

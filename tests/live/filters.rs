@@ -88,6 +88,11 @@ fn filters_do_what_the_file_says() {
         let count = page.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok());
         assert!(count.is_some_and(|count| count > 0), "{name}{count:?}");
     }
+    for (answer, count) in [("listed", 1), ("not", 0), ("none", 0)] {
+        let line = format!("ringpost_filter_list_answers_total{{list=\"bl.test\",answer=\"{answer}\"}} {count}");
+        assert!(page.lines().any(|there| there == line), "no {line} in:\n{page}");
+    }
+    assert!(page.contains("ringpost_filter_list_seconds_total{list=\"bl.test\"} "), "{page}");
     // Lines are gathered for a moment before they are written.
     let deadline = Instant::now() + PATIENCE;
     while !house.log().contains("score 2 bl.test 127.0.0.2") {
