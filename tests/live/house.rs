@@ -47,19 +47,25 @@ impl House {
 
     /// Starts a server as somebody does who has just got it: no options but where its data and its ports are.
     pub fn unconfigured() -> House {
-        Self::open_with(tempfile::tempdir().expect("a temporary folder"), &[])
+        Self::open_with(tempfile::tempdir().expect("a temporary folder"), &[], &[])
+    }
+
+    /// Starts a server by another program, which becomes the server when it has done its part.
+    pub fn open_under(program: &[&str], extra: &[&str]) -> House {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        Self::open_with(dir, program, &[&LENIENT[..], extra].concat())
     }
 
     /// Starts a server on the data directory in `dir`; plaintext logins and no address limits from loopback.
     pub fn open_in(dir: tempfile::TempDir, extra: &[&str]) -> House {
-        Self::open_with(dir, &[&LENIENT[..], extra].concat())
+        Self::open_with(dir, &[], &[&LENIENT[..], extra].concat())
     }
 
-    fn open_with(dir: tempfile::TempDir, extra: &[&str]) -> House {
+    fn open_with(dir: tempfile::TempDir, under: &[&str], extra: &[&str]) -> House {
         let mut last = String::new();
         for _ in 0..20 {
             let offset = free_offset();
-            match Self::start(&dir, offset, extra) {
+            match Self::start(&dir, offset, under, extra) {
                 Ok((child, said)) => {
                     let extra = extra.iter().map(|s| (*s).to_owned()).collect();
                     return House { child, dir, offset, said, extra };
@@ -71,10 +77,12 @@ impl House {
         panic!("no free ports: {last}");
     }
 
-    fn start(dir: &tempfile::TempDir, offset: u16, extra: &[&str]) -> Result<(Child, String), String> {
+    fn start(dir: &tempfile::TempDir, offset: u16, under: &[&str], extra: &[&str]) -> Result<(Child, String), String> {
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(dir.path().join("log")).expect("the log file");
-        let mut child = Command::new(binary())
+        let program: Vec<&str> = under.iter().copied().chain([binary()]).collect();
+        let mut child = Command::new(program[0])
+            .args(&program[1..])
             .arg("serve")
             .args(["--data", data_of(dir.path()).to_str().expect("a plain path")])
             .args(["--port-offset", &offset.to_string()])
@@ -175,7 +183,7 @@ impl House {
     /// Starts it again on the same data and the same ports.
     pub fn reopen(&mut self) {
         let extra: Vec<&str> = self.extra.iter().map(String::as_str).collect();
-        let (child, _) = Self::start(&self.dir, self.offset, &extra).expect("it starts again");
+        let (child, _) = Self::start(&self.dir, self.offset, &[], &extra).expect("it starts again");
         self.child = child;
     }
 

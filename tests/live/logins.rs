@@ -138,8 +138,14 @@ fn sessions_end_on_every_shard_with_the_farewell_of_their_protocol() {
         talk.pop3(&format!("PASS {password}"));
         talk
     };
-    for kick in [&["kick", ALICE][..], &["account", "passwd", ALICE], &["account", "login", ALICE, "--all", "off"]] {
-        let password = if kick[1] == "login" {
+    let ban = ["ban", "127.0.0.0/8"];
+    for kick in
+        [&["kick", ALICE][..], &["account", "passwd", ALICE], &["account", "login", ALICE, "--all", "off"], &ban]
+    {
+        if kick == ban {
+            done(&house, &["account", "login", ALICE, "--all", "on"]);
+        }
+        let password = if kick[1] == "login" || kick == ban {
             done(&house, &["account", "passwd", ALICE]).split_whitespace().last().expect("a password").to_owned()
         } else {
             password.clone()
