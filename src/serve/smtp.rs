@@ -345,6 +345,9 @@ impl SmtpDoor {
         }
         let mut targets = match way {
             Route::Mailboxes(targets) => targets,
+            Route::Nowhere(Nowhere::Elsewhere) if is_literal(&recipient) => {
+                return no(550, (5, 1, 2), "Address literals are not served here");
+            }
             Route::Nowhere(why) => return nowhere(why),
         };
         if let Some(refused) = self.judge_recipient(&recipient) {
@@ -532,6 +535,11 @@ impl SmtpDoor {
 
 fn no(code: u16, enhanced: (u8, u16, u16), text: &'static str) -> Answer {
     Answer::No(Reply::new(code, enhanced, text))
+}
+
+/// A host by its number (A030), and nothing in front of it that names another one.
+fn is_literal(recipient: &ForwardPath) -> bool {
+    matches!(recipient, ForwardPath::Address(at) if at.literal().is_some() && !at.has_relay_trick())
 }
 
 fn nowhere(why: Nowhere) -> Answer {

@@ -124,7 +124,7 @@ fn a028_more_than_was_declared_and_more_than_allowed_is_refused_at_the_end() {
 }
 
 #[test]
-fn a033_and_a034_nobody_relays() {
+fn a030_a033_and_a034_nobody_relays() {
     let house = House::open(&[]);
     for sender in ["<>", "<alice@ringpost.test>", "<x@elsewhere.test>"] {
         let mut talk = begin(&house);
@@ -137,6 +137,11 @@ fn a033_and_a034_nobody_relays() {
             ("<\"x@elsewhere.test\"@ringpost.test>", "550 5.7.1"),
             ("<x@elsewhere.test@ringpost.test>", "501 5.1.3"),
             ("<@ringpost.test:x@elsewhere.test>", "550 5.7.1"),
+            // A030: no crash, and no mail for whoever a number is.
+            ("<alice@[127.0.0.1]>", "550 5.1.2"),
+            ("<alice@[IPv6:::1]>", "550 5.1.2"),
+            ("<x%elsewhere.test@[127.0.0.1]>", "550 5.7.1"),
+            ("<\"\"@ringpost.test>", "550 5.1.1"),
         ] {
             talk.ask(&format!("RCPT TO:{to}"), code);
         }
