@@ -120,6 +120,33 @@ fn a045_a_tls_hello_in_the_clear_is_not_echoed() {
 }
 
 #[test]
+fn a098_what_is_cut_off_under_tls_within_a_message_is_no_letter() {
+    let house = House::open(&[]);
+    // Without a farewell of TLS: somebody else may have cut it, and just there.
+    for text in ["Subject: half\r\n\r\nhalf", "Subject: half\r\n\r\nwhole?\r\n.", "Subject: half\r\n\r\nwhole?\r\n.\r"]
+    {
+        let mut talk = Talk::with(house.smtp());
+        talk.reply();
+        talk.ask("EHLO client.test", "250");
+        talk.ask("STARTTLS", "220");
+        let mut talk = talk.shake_hands(&house);
+        for (words, code) in [
+            ("EHLO client.test", "250"),
+            ("MAIL FROM:<>", "250"),
+            (&format!("RCPT TO:<{ALICE}>"), "250"),
+            ("DATA", "354"),
+        ] {
+            talk.ask(words, code);
+        }
+        talk.send(text.as_bytes());
+        talk.stream().shutdown(std::net::Shutdown::Write).expect("connected");
+        let said = String::from_utf8_lossy(&talk.rest()).into_owned();
+        assert!(!said.starts_with('2'), "{text:?}: {said}");
+    }
+    assert!(crate::house::fetch(house.pop3(), ALICE, &house.password(ALICE)).is_empty());
+}
+
+#[test]
 fn a101_a_certificate_that_has_expired_is_complained_of_and_its_end_is_a_figure() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let now = time::OffsetDateTime::now_utc();
