@@ -35,6 +35,10 @@ pub fn values(settings: &Effective, mistakes: &mut Vec<Mistake>) {
             );
         }
     }
+    if settings.names(Key::Mechanisms).is_empty() {
+        let why = format!("{}: name at least one, or remove the line", Key::Mechanisms.path());
+        wrong(settings.source(Key::Mechanisms), why);
+    }
     let mut taken = BTreeMap::new();
     for listener in &settings.listeners {
         let word = listener.service.word();

@@ -24,7 +24,9 @@ use crate::filter::{self, Mode, RefuseAt};
 use crate::net::census::Cidr;
 use crate::observe::log::Format;
 use crate::office::quota::OverQuota;
+use crate::office::sending::SenderCheck;
 use crate::office::{Argon2Cost, Settings};
+use crate::proto::sasl::Allowed;
 use crate::shard::{Place, Plan, Writing, plan};
 
 /// What the command line asks for.
@@ -316,6 +318,11 @@ impl Effective {
         }
     }
 
+    /// Mechanisms that doors may offer.
+    fn mechanisms(&self) -> Allowed {
+        Allowed::named(self.names(Key::Mechanisms).iter().map(String::as_str)).expect("checked")
+    }
+
     /// What filters are told.
     fn filter(&self) -> filter::Settings {
         let mode = |key| Mode::named(self.text(key));
@@ -404,9 +411,15 @@ impl Effective {
                 exempt_networks: self.networks(Key::ExemptNetworks).to_vec(),
                 plaintext_auth_networks: self.networks(Key::PlaintextNetworks).to_vec(),
                 plaintext_auth_until_ms: keys::day_begins_ms(self.text(Key::PlaintextUntil)).expect("checked"),
+                mechanisms: self.mechanisms(),
                 remember_s: self.number(Key::RememberS),
                 new_limits: Limits { bytes: self.number(Key::QuotaBytes), messages: self.narrow(Key::QuotaMessages) },
                 send_limits: self.send_limits(),
+                sender_check: match self.text(Key::SenderCheck) {
+                    "off" => SenderCheck::Off,
+                    "mail" => SenderCheck::Mail,
+                    _ => SenderCheck::Header,
+                },
                 over_quota: match self.text(Key::OverQuota) {
                     "reject" => OverQuota::Reject,
                     _ => OverQuota::Defer,

@@ -20,11 +20,13 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::SERVICES;
+use super::keys::mechanism;
 use super::mistake::{Source, nearest};
 use super::value::{Fit, Kind, Value, named};
 use crate::admin::SOCKET_PATH_BYTES_MAX;
 use crate::limits;
 use crate::net::census::Cidr;
+use crate::proto::sasl::Allowed;
 use crate::serve::{Protocol, Rules, Service, TlsMode};
 use crate::shard::Place;
 
@@ -35,7 +37,7 @@ pub const LISTENERS_MAX: usize = 32;
 const UNIX: &str = "unix:";
 
 /// What may be said of a listener.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "service",
     "address",
     "optional",
@@ -45,6 +47,7 @@ const NAMES: [&str; 10] = [
     "proxy_from",
     "xclient_from",
     "hide_starttls_from",
+    "mechanisms",
     "i_understand_networks_are_wide",
 ];
 
@@ -132,7 +135,7 @@ pub fn from_table(table: &DeTable<'_>, from: Source, wrong: Wrong<'_>) -> Option
     let (mut spoken, mut at, mut optional, mut mode) = (None, None, false, None);
     let (mut tls, mut connections_max) = (None, limits::CONNECTIONS_MAX);
     let (mut proxy_from, mut xclient_from, mut hide_starttls_from) = (Vec::new(), Vec::new(), Vec::new());
-    let mut wide = false;
+    let (mut wide, mut mechanisms) = (false, None);
     let mut said = (false, false);
     for (name, value) in table.iter() {
         let expected = |what: &str| format!("this is {}: write {what}", named(value.get_ref()));
@@ -177,6 +180,12 @@ pub fn from_table(table: &DeTable<'_>, from: Source, wrong: Wrong<'_>) -> Option
             ("proxy_from", found) => proxy_from = networks("proxy_from", found, value.span(), wrong),
             ("i_understand_networks_are_wide", DeValue::Boolean(found)) => wide = *found,
             ("i_understand_networks_are_wide", _) => wrong(Some(value.span()), expected("true or false")),
+            ("mechanisms", found) => {
+                let kind = Kind::Names(mechanism);
+                if let Some(Value::Names(names)) = read(kind, "mechanisms", found, value.span(), wrong) {
+                    mechanisms = Allowed::named(names.iter().map(String::as_str));
+                }
+            }
             ("hide_starttls_from", found) => {
                 hide_starttls_from = networks("hide_starttls_from", found, value.span(), wrong);
             }
@@ -208,7 +217,8 @@ pub fn from_table(table: &DeTable<'_>, from: Source, wrong: Wrong<'_>) -> Option
         listener.rules.tls = tls;
     }
     listener.wide = wide;
-    listener.rules = Rules { tls: listener.rules.tls, connections_max, proxy_from, xclient_from, hide_starttls_from };
+    listener.rules =
+        Rules { tls: listener.rules.tls, connections_max, proxy_from, xclient_from, hide_starttls_from, mechanisms };
     Some(listener)
 }
 
@@ -257,6 +267,12 @@ impl Listener {
         } else if !rules.hide_starttls_from.is_empty() && rules.tls != TlsMode::StartTls {
             found
                 .push(format!("hide_starttls_from goes with tls = \"starttls\", not \"{tls}\": change one of the two"));
+        }
+        if rules.mechanisms.is_some_and(Allowed::is_empty) {
+            found.push("mechanisms: name at least one, or remove the line".to_owned());
+        }
+        if rules.mechanisms.is_some() && matches!(service, Service::Smtp | Service::Lmtp | Service::Http) {
+            found.push(format!("mechanisms are for logins, and nobody logs in by {word}: remove them"));
         }
         if !rules.xclient_from.is_empty() && service.protocol() != Protocol::Smtp {
             found.push(format!("xclient_from is for SMTP, not for {word}: remove it"));

@@ -93,6 +93,7 @@ fn write_settings(text: &mut String, settings: &Effective, all: bool) {
             text,
             "hide_starttls_from: networks that are offered no STARTTLS, because they ask for it and fail. A table of broken peers.",
         );
+        comment(text, "mechanisms: those of SASL that are offered here, where they are others than login.mechanisms.");
     }
     if all {
         text.push('\n');
@@ -124,7 +125,7 @@ fn write_listener(text: &mut String, listener: &Listener, origin: Option<String>
     if listener.optional {
         *text += "optional = true\n";
     }
-    let Rules { tls, connections_max, proxy_from, xclient_from, hide_starttls_from } = &listener.rules;
+    let Rules { tls, connections_max, proxy_from, xclient_from, hide_starttls_from, mechanisms } = &listener.rules;
     if let At::Local { mode, .. } = &listener.address {
         let _ = writeln!(text, "mode = \"{mode:04o}\"");
     } else {
@@ -139,6 +140,9 @@ fn write_listener(text: &mut String, listener: &Listener, origin: Option<String>
         if !list.is_empty() {
             let _ = writeln!(text, "{name} = {}", Value::Networks(list.clone()));
         }
+    }
+    if let Some(mechanisms) = mechanisms {
+        let _ = writeln!(text, "mechanisms = {}", Value::Names(mechanisms.names().map(str::to_owned).collect()));
     }
     if listener.wide {
         *text += "i_understand_networks_are_wide = true\n";

@@ -9,6 +9,9 @@
 /// The longest beginning of a line that is needed to know its field. Longer: none of those we look for.
 const NAME_BYTES_MAX: usize = 32;
 
+/// Octets of From and Sender that are kept to be looked at. More: they are nobody's.
+const AUTHORS_BYTES_MAX: usize = 16 << 10;
+
 /// Goes through one letter's header.
 #[derive(Debug)]
 pub struct Mender {
@@ -24,6 +27,10 @@ pub struct Mender {
     has_message_id: bool,
     has_from: bool,
     has_field: bool,
+    /// All fields From and Sender, each with its name written so; `None`: they are not looked for, or were too long.
+    authors: Option<Vec<u8>>,
+    /// The line belongs to one of them.
+    in_author: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +61,7 @@ enum Field {
     Date,
     MessageId,
     From,
+    Sender,
     Bcc,
     Other,
 }
@@ -72,7 +80,22 @@ impl Mender {
             has_message_id: false,
             has_from: true,
             has_field: false,
+            authors: None,
+            in_author: false,
         }
+    }
+
+    /// Keeps From and Sender, to be looked at.
+    #[must_use]
+    pub fn with_authors(mut self) -> Self {
+        self.authors = Some(Vec::new());
+        self
+    }
+
+    /// From and Sender as they were written, once the letter is whole. `None`: they were too long, or not kept.
+    #[must_use]
+    pub fn authors(&self) -> Option<&[u8]> {
+        self.authors.as_deref()
     }
 
     /// Adds From as well where it is missing, as programs on this host leave it out. `from`: what stands behind the colon.
@@ -91,6 +114,9 @@ impl Mender {
                     let end = memchr::memchr(b'\n', piece).map_or(piece.len(), |lf| lf + 1);
                     if !gone {
                         pass(&piece[..end]);
+                    }
+                    if self.in_author {
+                        self.note(&piece[..end]);
                     }
                     if piece[end - 1] == b'\n' {
                         self.at = At::Line(gone);
@@ -130,15 +156,24 @@ impl Mender {
     fn look(&mut self, gone: bool, pass: &mut impl FnMut(&[u8])) {
         let mut line_ends = self.held.last() == Some(&b'\n');
         let mut out = gone;
+        let was_author = std::mem::take(&mut self.in_author);
         match what_is(&self.held) {
-            Is::Open => return,
-            Is::Continued if self.has_field => {}
+            Is::Open => {
+                self.in_author = was_author;
+                return;
+            }
+            Is::Continued if self.has_field => {
+                self.in_author = was_author;
+                self.note_held();
+            }
             Is::Field(field) => {
                 self.has_field = true;
                 self.has_date |= matches!(field, Field::Date);
                 self.has_message_id |= matches!(field, Field::MessageId);
                 self.has_from |= matches!(field, Field::From);
                 out = matches!(field, Field::Bcc);
+                self.in_author = matches!(field, Field::From | Field::Sender);
+                self.note_held();
             }
             Is::Empty => {
                 self.add_missing(pass);
@@ -159,6 +194,31 @@ impl Mender {
         self.held.clear();
         if self.at != At::Body {
             self.at = if line_ends { At::Line(out) } else { At::Inside(out) };
+        }
+    }
+
+    /// Keeps what is held of From or Sender, a field's name as we write it.
+    fn note_held(&mut self) {
+        if !self.in_author {
+            return;
+        }
+        let held = std::mem::take(&mut self.held);
+        let is = |name: &[u8]| held.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+        match memchr::memchr(b':', &held) {
+            Some(colon) if is(b"From") || is(b"Sender") => {
+                self.note(if is(b"From") { b"From:" } else { b"Sender:" });
+                self.note(&held[colon + 1..]);
+            }
+            _ => self.note(&held),
+        }
+        self.held = held;
+    }
+
+    fn note(&mut self, octets: &[u8]) {
+        let Some(authors) = &mut self.authors else { return };
+        authors.extend_from_slice(octets);
+        if authors.len() > AUTHORS_BYTES_MAX {
+            self.authors = None;
         }
     }
 
@@ -201,6 +261,7 @@ fn what_is(line: &[u8]) -> Is {
         () if is(b"Date") => Field::Date,
         () if is(b"Message-ID") => Field::MessageId,
         () if is(b"From") => Field::From,
+        () if is(b"Sender") => Field::Sender,
         () if is(b"Bcc") || is(b"Resent-Bcc") => Field::Bcc,
         () if is(b"Return-Path") || is(b"X-Ringpost-Filter") => Field::Bcc,
         () => Field::Other,
@@ -260,6 +321,25 @@ mod tests {
         mender.take(b"Date: x\r\n\r\nHi\r\n", &mut |octets| out.extend_from_slice(octets));
         mender.end(&mut |octets| out.extend_from_slice(octets));
         assert_eq!(out, b"Date: x\r\nMessage-ID: <I>\r\nFrom: root@a.test\r\n\r\nHi\r\n");
+    }
+
+    #[test]
+    fn every_from_and_sender_is_kept_to_be_looked_at() {
+        let authors = |letter: &[u8], size: usize| {
+            let mut mender = Mender::new("D", "I").with_authors();
+            letter.chunks(size).for_each(|piece| mender.take(piece, &mut |_| {}));
+            mender.end(&mut |_| {});
+            mender.authors().map(|octets| String::from_utf8_lossy(octets).into_owned())
+        };
+        let letter = b"To: x@y\r\nFROM : a@b,\r\n c@d\r\nSubject: s\r\n From: no\r\nsender:e@f\r\nFrom-x: no\r\nFrom: g@h\r\n\r\nFrom: body\r\n";
+        for size in 1..=letter.len() {
+            let kept = authors(letter, size).expect("not much");
+            assert_eq!(kept, "From: a@b,\r\n c@d\r\nSender:e@f\r\nFrom: g@h\r\n", "in pieces of {size}");
+        }
+        assert_eq!(authors(b"Subject: s\r\n\r\nFrom: body\r\n", 7).as_deref(), Some(""));
+        assert_eq!(authors(b"From: a@b", 3).as_deref(), Some("From: a@b"));
+        let long = format!("From: {}\r\n\r\n", "a@b, ".repeat(AUTHORS_BYTES_MAX / 5));
+        assert_eq!(authors(long.as_bytes(), 100), None);
     }
 
     #[test]

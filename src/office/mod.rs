@@ -20,6 +20,7 @@ use crate::limits;
 use crate::net::census::Cidr;
 use crate::net::roll::Roll;
 use crate::net::{Acceptors, Admission, Census, Guest};
+use crate::proto::sasl;
 use crate::shard::{self, Disk, Mesh, MeshError, Peer, ShardId};
 
 pub mod anew;
@@ -82,12 +83,16 @@ pub struct Settings {
     pub plaintext_auth_networks: Vec<Cidr>,
     /// When that ends, milliseconds since 1970 (A013).
     pub plaintext_auth_until_ms: Option<u64>,
+    /// Mechanisms of SASL that doors may offer.
+    pub mechanisms: sasl::Allowed,
     /// How long a password that was right is remembered, seconds. 0: not at all.
     pub remember_s: u64,
     /// What a new account may keep.
     pub new_limits: Limits,
     /// How much an account may send of which nothing else is said.
     pub send_limits: SendLimits,
+    /// Which senders' addresses must be the account's that hands a letter in.
+    pub sender_check: sending::SenderCheck,
     /// What is done with mail for an account that keeps as much as it may.
     pub over_quota: quota::OverQuota,
     /// Cost of hashing a new password.
@@ -119,9 +124,11 @@ impl Settings {
             exempt_networks: Vec::new(),
             plaintext_auth_networks: Vec::new(),
             plaintext_auth_until_ms: None,
+            mechanisms: sasl::Allowed::ALL,
             remember_s: 0,
             new_limits: Limits::NONE,
             send_limits: SendLimits::default(),
+            sender_check: sending::SenderCheck::Header,
             over_quota: quota::OverQuota::Defer,
             argon2: Argon2Cost::DEFAULT,
             tls: None,

@@ -29,6 +29,17 @@ const MINUTE_MS: u64 = 60_000;
 #[derive(Default)]
 pub struct Sending(RefCell<HashMap<AccountId, Usage>>);
 
+/// Which senders' addresses of a letter must be the account's that hands it in (RELIABILITY §5.10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SenderCheck {
+    /// None.
+    Off,
+    /// MAIL FROM.
+    Mail,
+    /// That, and those of From and Sender.
+    Header,
+}
+
 /// May it send?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Allowance {

@@ -44,7 +44,42 @@ pub struct Offer {
     pub keys: bool,
     /// Its TLS can be bound to.
     pub binds: bool,
+    /// What the operator lets be offered.
+    pub allowed: Allowed,
 }
+
+/// Which mechanisms an operator lets be offered: a bit for each row of [`MECHANISMS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed(u8);
+
+impl Allowed {
+    /// All of them.
+    pub const ALL: Allowed = Allowed(u8::MAX);
+
+    /// Those of these names, in any case. `None`: one of them is none of ours.
+    #[must_use]
+    pub fn named<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Allowed> {
+        let place = |name: &str| MECHANISMS.iter().position(|mechanism| mechanism.name.eq_ignore_ascii_case(name));
+        names.into_iter().try_fold(Allowed(0), |all, name| Some(Allowed(all.0 | 1 << place(name)?)))
+    }
+
+    /// Their names, in the order in which they are offered.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        MECHANISMS.iter().filter(move |mechanism| self.has(mechanism.by)).map(|mechanism| mechanism.name)
+    }
+
+    /// True if there is none.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.names().next().is_none()
+    }
+
+    fn has(self, by: By) -> bool {
+        MECHANISMS.iter().zip(0..).any(|(mechanism, place)| mechanism.by == by && self.0 & 1 << place != 0)
+    }
+}
+
+const _: () = assert!(MECHANISMS.len() <= 8, "a bit for each");
 
 /// How somebody logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +123,10 @@ pub const MECHANISMS: &[Mechanism] = &[
         rfc: 7677,
         by: By::Scram,
         offered: |offer| offer.private && offer.keys,
-        begin: |offer| Exchange::ScramFirst { plus: false, plus_offered: offer.binds },
+        begin: |offer| Exchange::ScramFirst {
+            plus: false,
+            plus_offered: offer.binds && offer.allowed.has(By::ScramPlus),
+        },
     },
     Mechanism { name: "PLAIN", rfc: 4616, by: By::Plain, offered: |offer| offer.private, begin: |_| Exchange::Plain },
     Mechanism {
@@ -102,7 +140,7 @@ pub const MECHANISMS: &[Mechanism] = &[
 
 /// What is offered to this connection now.
 pub fn offered(offer: Offer) -> impl Iterator<Item = &'static Mechanism> {
-    MECHANISMS.iter().filter(move |mechanism| (mechanism.offered)(offer))
+    MECHANISMS.iter().filter(move |mechanism| offer.allowed.has(mechanism.by) && (mechanism.offered)(offer))
 }
 
 /// Appends their names, each behind `before`.
@@ -305,7 +343,8 @@ impl fmt::Debug for Login {
 mod tests {
     use super::*;
 
-    const PRIVATE: Offer = Offer { speaker: Speaker::Smtp, private: true, keys: true, binds: true };
+    const PRIVATE: Offer =
+        Offer { speaker: Speaker::Smtp, private: true, keys: true, binds: true, allowed: Allowed::ALL };
 
     #[test]
     fn plain_has_three_fields() {
@@ -361,6 +400,20 @@ mod tests {
         assert_eq!(names(Offer { keys: false, ..PRIVATE }), ["PLAIN", "LOGIN"]);
         assert_eq!(names(Offer { keys: false, speaker: Speaker::Pop3, ..PRIVATE }), ["PLAIN"]);
         assert!(names(Offer { private: false, ..PRIVATE }).is_empty(), "A013");
+        let of = |names: &[&'static str]| Allowed::named(names.iter().copied()).expect("ours");
+        assert_eq!(names(Offer { allowed: of(&["plain", "SCRAM-SHA-256"]), ..PRIVATE }), ["SCRAM-SHA-256", "PLAIN"]);
+        assert!(names(Offer { keys: false, allowed: of(&["SCRAM-SHA-256"]), ..PRIVATE }).is_empty());
+        assert_eq!(Allowed::named(["PLAIN", "CRAM-MD5"]), None);
+    }
+
+    #[test]
+    fn a_client_that_sees_no_plus_because_it_is_switched_off_was_not_cheated() {
+        // The client could bind and was not offered to: "y" (RFC 5802 §6).
+        let first = STANDARD.encode(b"y,,n=alice,r=nonce");
+        let answer = |offer| begin(offer, b"SCRAM-SHA-256").expect("offered").respond(first.as_bytes());
+        assert!(matches!(answer(PRIVATE), Err(Fault::Downgrade)));
+        let allowed = Allowed::named(["SCRAM-SHA-256", "PLAIN"]).expect("ours");
+        assert!(matches!(answer(Offer { allowed, ..PRIVATE }), Ok(Next::Keys(..))));
     }
 
     #[test]

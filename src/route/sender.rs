@@ -4,7 +4,8 @@
 
 use crate::directory::Directory;
 use crate::directory::catalogue::AccountRules;
-use crate::mail::address::ReversePath;
+use crate::mail::address::{Address, ReversePath};
+use crate::mail::envelope::envelope_of;
 use crate::route::name_of;
 
 /// Aliases of aliases that are followed back to the account. Deeper: the address is not its own.
@@ -20,6 +21,28 @@ pub fn may_send_as(account: &str, sender: &ReversePath, directory: &Directory) -
     let ReversePath::Address(address) = sender else { return true };
     let Some(name) = name_of(address) else { return false };
     is_own(account, own, &name, directory, 0)
+}
+
+/// True if the account may write all of these as authors of a letter: the addresses of its fields From and Sender (RFC 5322
+/// §3.6.2), which are `header`. A From in which no address can be read is nobody's; a letter without any is nobody else's.
+#[must_use]
+pub fn may_write_as(account: &str, header: &[u8], directory: &Directory) -> bool {
+    if header.is_empty() || directory.rules().account(account).is_some_and(|own| own.any_sender) {
+        return true;
+    }
+    let envelope = envelope_of(header);
+    let has_from = header.starts_with(b"From:") || memchr::memmem::find(header, b"\nFrom:").is_some();
+    let mut authors = envelope.from.iter().chain(&envelope.sender).filter_map(|author| {
+        // A group's name and its end have no host; its members have.
+        Some((author.mailbox.as_deref()?, author.host.as_deref()?))
+    });
+    let is_own = |(local, host): (&[u8], &[u8])| {
+        let text = [local, b"@", host].concat();
+        let address = std::str::from_utf8(&text).ok().and_then(|text| Address::parse(text, true).ok());
+        address.is_some_and(|address| may_send_as(account, &ReversePath::Address(address), directory))
+    };
+    let somebody = envelope.from.iter().any(|author| author.mailbox.is_some() && author.host.is_some());
+    (somebody || !has_from) && authors.all(is_own)
 }
 
 fn is_own(account: &str, own: Option<&AccountRules>, name: &str, directory: &Directory, depth: usize) -> bool {
@@ -52,7 +75,6 @@ mod tests {
     use super::*;
     use crate::directory::catalogue::{self, Entry, Key, List, Rule};
     use crate::directory::{Change, Home};
-    use crate::mail::address::Address;
 
     fn put(directory: &mut Directory, key: Key, rule: Rule) {
         directory.apply(Change::Put(key, Entry { at: 1, rule }));
@@ -113,6 +135,38 @@ mod tests {
             "loop@us.test",
         ] {
             assert!(!may(&directory, "alice@us.test", foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn every_author_of_a_letter_must_be_the_logins() {
+        let directory = house();
+        let may = |header: &str| may_write_as("alice@us.test", header.as_bytes(), &directory);
+        for own in [
+            "",
+            "From: alice@us.test\r\n",
+            "From: \"Bob <bob@us.test>\" <Alice@US.test>\r\n",
+            "From: alice+x@us.test, Sales <sales@us.test>\r\nSender: alice@us.example\r\n",
+            "Sender: alice@us.test\r\n",
+            "From: us: alice@us.test, sales@us.test;\r\n",
+        ] {
+            assert!(may(own), "{own}");
+        }
+        for foreign in [
+            "From: bob@us.test\r\n",
+            "From: alice@us.test <bob@us.test>\r\n",
+            "From: alice@us.test, bob@us.test\r\n",
+            "From: alice@us.test\r\nFrom: bob@us.test\r\n",
+            "From: alice@us.test\r\nSender: bob@us.test\r\n",
+            "From: us: bob@us.test;\r\n",
+            "From: x@elsewhere.test\r\n",
+            "From: alice\r\n",
+            "From:\r\n",
+            "From: nobody:;\r\n",
+            "Sender: x@elsewhere.test\r\n",
+            "From: =?utf-8?q?alice=40us.test?= <x@elsewhere.test>\r\n",
+        ] {
+            assert!(!may(foreign), "{foreign}");
         }
     }
 

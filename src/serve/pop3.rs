@@ -41,6 +41,7 @@ pub(super) fn serve(office: Rc<Office>, door: &Doorway, wire: Box<Wire>) -> impl
         privacy: wire.privacy(),
         plaintext_auth_allowed: door.plaintext_auth_allowed(&office, wire.peer()),
         keys: office.offers_keys(),
+        allowed: door.mechanisms(&office),
         binds: wire.binding().is_some(),
     };
     let mut out = Out::default();

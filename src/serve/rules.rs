@@ -9,6 +9,7 @@ use crate::limits;
 use crate::net::Acceptor;
 use crate::net::census::{Cidr, listed};
 use crate::office::Office;
+use crate::proto::sasl;
 use crate::serve::Service;
 use crate::shard::Peer;
 
@@ -26,6 +27,8 @@ pub struct Rules {
     pub xclient_from: Vec<Cidr>,
     /// Networks to which a handshake is not offered, because they ask for one and cannot do it.
     pub hide_starttls_from: Vec<Cidr>,
+    /// Mechanisms of SASL that may be offered. `None`: as everywhere.
+    pub mechanisms: Option<sasl::Allowed>,
 }
 
 /// What TLS is to a door.
@@ -72,6 +75,7 @@ impl Rules {
             proxy_from: Vec::new(),
             xclient_from: Vec::new(),
             hide_starttls_from: Vec::new(),
+            mechanisms: None,
         }
     }
 
@@ -122,6 +126,12 @@ impl Doorway {
     pub fn acceptor(&self, office: &Office, peer: Peer) -> Option<Acceptor> {
         let acceptors = office.settings.tls.as_ref().filter(|_| self.rules.offers_tls(peer))?;
         self.service.acceptor(acceptors).cloned()
+    }
+
+    /// Mechanisms that may be offered here.
+    #[must_use]
+    pub fn mechanisms(&self, office: &Office) -> sasl::Allowed {
+        self.rules.mechanisms.unwrap_or(office.settings.mechanisms)
     }
 
     /// True if this peer may give a password in the clear.

@@ -60,6 +60,7 @@ pub(super) fn serve(office: Rc<Office>, door: &Doorway, mut wire: Box<Wire>) -> 
         xclient: listed(&door.rules.xclient_from, wire.peer()),
         plaintext_auth_allowed: door.plaintext_auth_allowed(&office, wire.peer()),
         keys: office.offers_keys(),
+        allowed: door.mechanisms(&office),
         binds: wire.binding().is_some(),
         ..Config::default()
     });
@@ -460,7 +461,7 @@ impl SmtpDoor {
         self.stripper = Some(Stripper::new(self.strips.then_some(&*self.office.settings.hostname)));
         self.mender = self.account.is_some().then(|| {
             let message_id = format!("{id}@{}", self.office.settings.hostname);
-            Mender::new(&date::rfc5322(letter.received_ms), &message_id)
+            Mender::new(&date::rfc5322(letter.received_ms), &message_id).with_authors()
         });
         self.letter = Some(Box::new(letter));
         Answer::Yes
@@ -475,6 +476,10 @@ impl SmtpDoor {
             (Some(mut stripper), Some(mut mender)) => {
                 stripper.end(&mut |kept| mender.take(kept, &mut |octets| letter.push(octets)));
                 mender.end(&mut |octets| letter.push(octets));
+                if let Some(refused) = self.wrote_as_another(&mender) {
+                    self.forget();
+                    return refused;
+                }
             }
             (Some(mut stripper), None) => stripper.end(&mut |octets| letter.push(octets)),
             (None, _) => {}

@@ -135,6 +135,7 @@ impl World for Imap {
             privacy: Privacy::None,
             plaintext_auth_allowed: true,
             keys: false,
+            allowed: ringpost::proto::sasl::Allowed::ALL,
             binds: false,
             message_bytes_max: 50 << 20,
         };

@@ -74,6 +74,7 @@ impl World for Pop3 {
             privacy: Privacy::None,
             plaintext_auth_allowed: true,
             keys: false,
+            allowed: ringpost::proto::sasl::Allowed::ALL,
             binds: false,
         };
         let mut messages: Vec<(u32, Vec<u8>)> = (4..).step_by(3).zip(MESSAGES.map(<[u8]>::to_vec)).collect();

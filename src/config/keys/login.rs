@@ -3,6 +3,7 @@
 use super::{Key, Row, number};
 use crate::config::value::{Kind, Value};
 use crate::office::Argon2Cost;
+use crate::proto::sasl::{Allowed, MECHANISMS};
 
 /// The least memory of a new password's hash, KiB: cheaper ones are guessed too fast when a store is stolen.
 const ARGON2_MEMORY_KIB_MIN: u64 = 7_168;
@@ -33,6 +34,15 @@ pub(super) const ROWS: &[Row] = &[
         default: |_| Value::Switch(false),
     },
     Row {
+        key: Key::Mechanisms,
+        path: "login.mechanisms",
+        kind: Kind::Names(mechanism),
+        about: "Mechanisms of SASL that are offered, SCRAM only while every account has keys. A [[listener]] may say its own: without \
+                SCRAM-SHA-256-PLUS where mail programs choose that and cannot do it, as those with GNU SASL. IMAP's LOGIN and POP3's \
+                USER are no mechanisms, and stay.",
+        default: |_| Value::Names(MECHANISMS.iter().map(|mechanism| mechanism.name.to_owned()).collect()),
+    },
+    Row {
         key: Key::RememberS,
         path: "login.remember_s",
         kind: number(0, 3_600),
@@ -55,6 +65,15 @@ pub(super) const ROWS: &[Row] = &[
         default: |_| Value::Number(Argon2Cost::DEFAULT.passes.into()),
     },
 ];
+
+/// A mechanism that there is.
+pub(in crate::config) fn mechanism(name: &str) -> Result<(), String> {
+    if Allowed::named([name]).is_some() {
+        return Ok(());
+    }
+    let all: Vec<_> = MECHANISMS.iter().map(|mechanism| mechanism.name).collect();
+    Err(format!("choose among {}", all.join(", ")))
+}
 
 fn day_or_never(text: &str) -> Result<(), String> {
     match day_begins_ms(text) {

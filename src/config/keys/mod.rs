@@ -27,7 +27,7 @@ mod tls;
 
 use super::value::{Fit, Kind, Value};
 
-pub(super) use login::day_begins_ms;
+pub(super) use login::{day_begins_ms, mechanism};
 pub use server::DATA_DEFAULT;
 pub use store::SEGMENT_BYTES_DEFAULT;
 pub(super) use store::{SCRUB_PERIOD_S_DEFAULT, SCRUB_RATE_DEFAULT};
@@ -81,6 +81,8 @@ pub enum Key {
     PlaintextUntil,
     /// Their width is meant.
     PlaintextWide,
+    /// Mechanisms of SASL.
+    Mechanisms,
     /// How long a right password is remembered.
     RememberS,
     /// Memory of a password hash.
@@ -93,6 +95,8 @@ pub enum Key {
     QuotaMessages,
     /// What is said of one that keeps as much as it may.
     OverQuota,
+    /// Whose addresses a login may write.
+    SenderCheck,
     /// Messages an account may hand in within an hour.
     MessagesPerHour,
     /// The same, a day.

@@ -1,9 +1,18 @@
 //! `[submission]`: how much an account may hand in, where `ringpost account limits` says nothing else.
 
 use super::{Key, Row, number};
-use crate::config::value::Value;
+use crate::config::value::{Kind, Value};
 
 pub(super) const ROWS: &[Row] = &[
+    Row {
+        key: Key::SenderCheck,
+        path: "submission.sender",
+        kind: Kind::OneOf(&["header", "mail", "off"]),
+        about: "Which senders must be addresses of the account that hands a letter in: its own, its aliases, and what `ringpost account \
+                sender` grants it. \"header\": MAIL FROM, and every From and Sender of the letter; \"mail\": MAIL FROM alone, so that \
+                what a program redirects as it is goes through; \"off\": none. Others: 553 5.7.1.",
+        default: |_| Value::Text("header".to_owned()),
+    },
     Row {
         key: Key::MessagesPerHour,
         path: "submission.messages_per_hour",

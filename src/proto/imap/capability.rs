@@ -77,7 +77,13 @@ mod tests {
 
     fn offered(logged_in: bool, possible: bool, starttls: bool) -> String {
         let mut out = Vec::new();
-        let login = sasl::Offer { speaker: sasl::Speaker::Imap, private: possible, keys: true, binds: false };
+        let login = sasl::Offer {
+            speaker: sasl::Speaker::Imap,
+            private: possible,
+            keys: true,
+            binds: false,
+            allowed: sasl::Allowed::ALL,
+        };
         write(&mut out, logged_in, login, starttls);
         String::from_utf8(out).expect("ASCII")
     }

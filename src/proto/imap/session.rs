@@ -37,7 +37,7 @@ use super::response;
 use super::table::{self, Head, Special, states};
 use crate::limits;
 use crate::proto::contract::{self, Input, Out, Patience, Privacy, Turn};
-use crate::proto::sasl::Exchange;
+use crate::proto::sasl::{self, Exchange};
 
 /// What a session is told when it is opened.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,8 @@ pub struct Config {
     pub plaintext_auth_allowed: bool,
     /// Every account has keys: SCRAM is offered.
     pub keys: bool,
+    /// Mechanisms that may be offered.
+    pub allowed: sasl::Allowed,
     /// The TLS in force can be bound to.
     pub binds: bool,
     /// Largest message, octets.

@@ -34,7 +34,13 @@ impl Session {
     /// What a login can have on this connection now.
     pub(super) fn offer(&self) -> sasl::Offer {
         let (keys, binds) = (self.keys, self.binds);
-        sasl::Offer { speaker: sasl::Speaker::Pop3, private: self.password_allowed(), keys, binds }
+        sasl::Offer {
+            speaker: sasl::Speaker::Pop3,
+            private: self.password_allowed(),
+            keys,
+            binds,
+            allowed: self.allowed,
+        }
     }
 
     /// AUTH alone (RFC 5034 §4).

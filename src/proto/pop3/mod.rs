@@ -60,6 +60,8 @@ pub struct Config {
     pub plaintext_auth_allowed: bool,
     /// Every account has keys: SCRAM is offered.
     pub keys: bool,
+    /// Mechanisms that may be offered.
+    pub allowed: sasl::Allowed,
     /// The TLS that is in force when the conversation begins can be bound to.
     pub binds: bool,
 }
@@ -140,6 +142,7 @@ pub struct Session {
     privacy: Privacy,
     plaintext_auth_allowed: bool,
     keys: bool,
+    allowed: sasl::Allowed,
     /// The TLS in force can be bound to.
     binds: bool,
     /// Errors before login.
@@ -197,6 +200,7 @@ impl Session {
             privacy: config.privacy,
             plaintext_auth_allowed: config.plaintext_auth_allowed,
             keys: config.keys,
+            allowed: config.allowed,
             binds: config.binds,
             errors: 0,
             junk: None,

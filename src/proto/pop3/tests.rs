@@ -112,6 +112,7 @@ fn open() -> Config {
         privacy: Privacy::None,
         plaintext_auth_allowed: true,
         keys: false,
+        allowed: crate::proto::sasl::Allowed::ALL,
         binds: false,
     }
 }

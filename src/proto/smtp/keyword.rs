@@ -175,7 +175,13 @@ mod tests {
     use crate::proto::smtp::{command, param};
 
     fn offers(starttls: bool, auth: bool) -> Offers {
-        let login = sasl::Offer { speaker: sasl::Speaker::Smtp, private: auth, keys: false, binds: false };
+        let login = sasl::Offer {
+            speaker: sasl::Speaker::Smtp,
+            private: auth,
+            keys: false,
+            binds: false,
+            allowed: sasl::Allowed::ALL,
+        };
         Offers { starttls, auth, login }
     }
 

@@ -34,8 +34,8 @@ use std::sync::Arc;
 use crate::limits;
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::proto::contract::Privacy;
-use crate::proto::sasl::Login;
 use crate::proto::sasl::scram::Known;
+use crate::proto::sasl::{self, Login};
 
 mod command;
 mod data;
@@ -69,6 +69,8 @@ pub struct Config {
     pub plaintext_auth_allowed: bool,
     /// Every account has keys: SCRAM is offered.
     pub keys: bool,
+    /// Mechanisms that may be offered.
+    pub allowed: sasl::Allowed,
     /// The TLS that is in force when the conversation begins can be bound to.
     pub binds: bool,
     /// Nothing of a letter is heard before TLS (RFC 3207 §4). *Liberty*: that is for private doors; a public one that asks for it
@@ -91,6 +93,7 @@ impl Default for Config {
             role: Role::Mx,
             plaintext_auth_allowed: false,
             keys: false,
+            allowed: sasl::Allowed::ALL,
             binds: false,
             tls_required: false,
             xclient: false,

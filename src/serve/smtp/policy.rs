@@ -5,16 +5,18 @@
 //! | a stranger | the name it gives itself, MAIL FROM, RCPT TO | 550 5.7.1 |
 //! | a login | whether it may send at all, and as this sender | 550 5.7.1, 553 5.7.1 (RFC 6409 §6.1) |
 //! | | how much it has sent lately | 450 4.7.1, 452 4.5.3 |
+//! | | whether it wrote the letter: From and Sender | 553 5.7.1 (as `submission.sender` says) |
 //!
 //! Where a client comes from was asked before it was let in (see `serve`).
 
 use super::{SmtpDoor, no};
 use crate::directory::catalogue::{SendLimits, Table};
+use crate::intake::mend::Mender;
 use crate::mail::address::{Address, ReversePath};
 use crate::office::Request;
-use crate::office::sending::{self, Allowance};
+use crate::office::sending::{self, Allowance, SenderCheck};
 use crate::proto::smtp::{Answer, Helo};
-use crate::route::sender::may_send_as;
+use crate::route::sender::{may_send_as, may_write_as};
 use crate::route::{Target, expand, name_of};
 use crate::shard;
 
@@ -47,13 +49,29 @@ impl SmtpDoor {
             }
             return Some(no(550, (5, 7, 1), "This account may not send, ask your postmaster"));
         }
-        if !own {
+        if !own && self.office.settings.sender_check != SenderCheck::Off {
             if self.may_say() {
                 tracing::warn!(target: "audit", account, peer = %self.peer, from = sender.as_str(), "refused: not this account's address");
             }
             return Some(no(553, (5, 7, 1), "That sender address is not yours"));
         }
         None
+    }
+
+    /// What is said instead, if this login wrote a letter with somebody else's address in From or Sender.
+    pub(super) fn wrote_as_another(&self, mender: &Mender) -> Option<Answer> {
+        let account = self.account.as_deref()?;
+        if self.office.settings.sender_check != SenderCheck::Header {
+            return None;
+        }
+        let own = |header| self.office.directory(|d| may_write_as(account, header, d));
+        if mender.authors().is_some_and(own) {
+            return None;
+        }
+        if self.may_say() {
+            tracing::warn!(target: "audit", account, peer = %self.peer, "refused: From or Sender is not this account's address");
+        }
+        Some(no(553, (5, 7, 1), "From and Sender of a message must be addresses of yours"))
     }
 
     fn stranger_may_send(&self, helo: &Helo, sender: &ReversePath) -> Option<Answer> {

@@ -43,8 +43,8 @@ impl Session {
 
     /// What a login can have on this connection now.
     pub(super) fn offer(&self) -> sasl::Offer {
-        let Config { keys, binds, .. } = self.config;
-        sasl::Offer { speaker: sasl::Speaker::Imap, private: self.login_possible(), keys, binds }
+        let Config { keys, binds, allowed, .. } = self.config;
+        sasl::Offer { speaker: sasl::Speaker::Imap, private: self.login_possible(), keys, binds, allowed }
     }
 
     pub(super) fn authenticate(&mut self, tag: &[u8], mechanism: &[u8], initial: Option<&[u8]>, out: &mut Out<Ask>) {
@@ -110,6 +110,7 @@ mod tests {
             privacy: Privacy::Offered,
             plaintext_auth_allowed: false,
             keys: false,
+            allowed: sasl::Allowed::ALL,
             binds: false,
             message_bytes_max: 1,
         };

@@ -119,15 +119,17 @@ impl Session {
 
     /// What EHLO offers now.
     pub(super) fn offers(&self) -> Offers {
+        let login = sasl::Offer {
+            speaker: sasl::Speaker::Smtp,
+            private: self.password_allowed(),
+            keys: self.config.keys,
+            binds: self.binds,
+            allowed: self.config.allowed,
+        };
         Offers {
             starttls: self.privacy == Privacy::Offered,
-            auth: self.config.role == Role::Submission && self.password_allowed(),
-            login: sasl::Offer {
-                speaker: sasl::Speaker::Smtp,
-                private: self.password_allowed(),
-                keys: self.config.keys,
-                binds: self.binds,
-            },
+            auth: self.config.role == Role::Submission && sasl::offered(login).next().is_some(),
+            login,
         }
     }
 
