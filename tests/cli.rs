@@ -58,6 +58,7 @@ fn every_help_shows_an_example() {
         &["account", "limits"],
         &["account", "suspend"],
         &["account", "resume"],
+        &["account", "rename"],
         &["route"],
         &["ban"],
         &["unban"],

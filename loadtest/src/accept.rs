@@ -72,7 +72,7 @@ pub struct Args {
     #[arg(long, requires = "tls")]
     pub resume: bool,
     /// Each connection logs in (AUTH PLAIN), the accounts in turn, and sends as its account: for a submission listener. The server must
-    /// be told `submission.recipients_per_hour = 0` and the same of `recipients_per_day`.
+    /// be told `submission.recipients_per_hour = 0`, the same of `recipients_per_day`, and `submission.sender = "mail"`.
     #[arg(long)]
     pub login: bool,
     /// QUIT and connect anew for each message.

@@ -54,7 +54,7 @@ pub use deeds::do_deeds;
 pub use domains::found_domain;
 pub use logins::{AppPasswordView, LoginView};
 pub use look::{Looked, look};
-pub use post::Posted;
+pub use post::{Envelope, Posted, Posting, forbids, note};
 pub use quota::AccountQuota;
 pub use report::{Report, report};
 pub use request::Request;
@@ -107,7 +107,10 @@ pub async fn execute_with(office: &Rc<Office>, request: Request, bodies: Vec<Bod
         Request::AppPasswordRemove { address, name } => logins::app_remove(office, &address, &name).await,
         Request::Who { address } => logins::who(office, address.as_deref()).await,
         Request::Kick { address } => logins::kick(office, &address).await,
-        Request::Post { sender, recipients, user, .. } => post::post(office, &sender, &recipients, user, bodies).await,
+        Request::Post { sender, full_name, recipients, octets, user } => {
+            let full_name = full_name.as_deref();
+            post::post(office, Envelope { sender: &sender, full_name, to: &recipients, octets, user }, bodies).await
+        }
         Request::Store { account, ask } => {
             let (response, beside) = store::ask(office, &account, ask, bodies).await;
             octets = beside;

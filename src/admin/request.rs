@@ -127,6 +127,9 @@ pub enum Request {
     Post {
         /// Where bounces go; empty: nowhere.
         sender: String,
+        /// What stands before the sender's address in a From that is added.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        full_name: Option<String>,
         /// At least one.
         recipients: Vec<String>,
         /// Octets of the letter, canonical CRLF.

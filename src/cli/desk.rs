@@ -65,6 +65,11 @@ pub(super) fn running(data: &Path) -> Result<Option<Session>, String> {
     Ok(Server::call(data)?.map(Session::with))
 }
 
+/// A conversation with the running server by this socket of its; `None`: nobody listens there.
+pub(super) fn running_at(socket: &Path) -> Result<Option<Session>, String> {
+    Ok(Server::call_at(socket)?.map(Session::with))
+}
+
 /// The settings of a data directory that is there.
 fn settings(data: &Path) -> Result<config::Effective, String> {
     if !data.exists() {
@@ -157,9 +162,12 @@ struct Server {
 impl Server {
     /// `None` when no server listens there.
     fn call(data: &Path) -> Result<Option<Server>, String> {
-        let path = data.join(SOCKET);
+        Self::call_at(&data.join(SOCKET))
+    }
+
+    fn call_at(path: &Path) -> Result<Option<Server>, String> {
         let name = path.display().to_string();
-        match UnixStream::connect(&path) {
+        match UnixStream::connect(path) {
             Ok(socket) => Ok(Some(Server { socket, name })),
             Err(why) if matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
             Err(why) if why.kind() == io::ErrorKind::PermissionDenied => {

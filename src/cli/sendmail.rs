@@ -1,17 +1,18 @@
 //! `ringpost sendmail`: what cron and web hosts call to hand in a letter, as they call Sendmail's.
 //!
-//! - The letter goes to the running server through its admin socket and is durable there when this ends with 0. So whoever calls it
-//!   must be allowed to open that socket: the user that runs the server, and root.
+//! - The letter goes to the running server, and is durable there when this ends with 0: through the Unix socket of a listener with
+//!   `service = "sendmail"`, which is for everybody its mode lets, or through the admin socket, which is for root and the user that runs
+//!   the server. Whose program it is the server hears from the kernel.
 //! - Nothing is kept here: where the server does not run this ends with `EX_TEMPFAIL`.
 //! - Called by the name `sendmail`, through a link, it is this verb. Options that only tune Sendmail are taken and ignored.
 
 use std::collections::BTreeSet;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::desk;
+use super::{desk, say};
 use crate::admin::{Posted, Request, Response};
 use crate::limits;
 use crate::mail::envelope::envelope_of;
@@ -26,10 +27,21 @@ Examples:
   ringpost sendmail -f bounces@example.org -i alice@example.org < message
   ln -s $(command -v ringpost) /usr/sbin/sendmail
 
-Options: -t; -i or -oi; -f ADDRESS or -r ADDRESS (<> is the null sender); -bm. -F, -N, -R, -V, -B, -o…, -e…, -d…, -v, -n, -m and -U are taken and
-ignored. --data DIR, or RINGPOST_DATA in the environment, says whose server it is.
+Options: -t; -i or -oi; -f ADDRESS or -r ADDRESS (<> is the null sender); -F 'Full Name' for the From that is added where there is none;
+-bm; -bp (nothing ever waits here). -N, -R, -V, -B, -O, -o…, -e…, -d…, -v, -n, -m and -U are taken and ignored. A first line as mbox files
+have it is left out.
+
+The server is reached by --socket PATH or RINGPOST_SENDMAIL in the environment, else by --data DIR or RINGPOST_DATA (its admin socket: for
+root and the user that runs it), else by /run/ringpost/sendmail, which is there for everybody when the configuration has
+  [[listener]]
+  service = \"sendmail\"
+  address = \"unix:/run/ringpost/sendmail\"
+  mode = \"0666\"
+Root, the server's user and sendmail.trusted_users may write any sender with -f; letters of others are from their user's name at the
+server's first domain, whatever they say.
+
 It ends with 0 when the message is durable, else as sysexits.h has it: 64 usage, 65 a bad address or no recipient, 67 no such
-user, 69 refused, 74 the input cannot be read, 75 try again later, 77 the server's socket may not be opened. Then nothing was sent.")]
+user, 69 refused, 74 the input cannot be read, 75 try again later, 77 no socket of the server may be opened. Then nothing was sent.")]
 pub(super) struct SendmailArgs {
     /// Options, then recipients.
     #[arg(value_name = "OPTION|RECIPIENT", allow_hyphen_values = true, trailing_var_arg = true)]
@@ -51,9 +63,16 @@ struct Wish {
     from_header: bool,
     dots_stay: bool,
     sender: Option<String>,
+    full_name: Option<String>,
+    socket: Option<PathBuf>,
     data: Option<PathBuf>,
+    /// What waits is to be shown, and nothing sent.
+    queue: bool,
     recipients: Vec<String>,
 }
+
+/// Where a listener for everybody is looked for.
+const SOCKET: &str = "/run/ringpost/sendmail";
 
 /// An exit code, and a sentence.
 type Refusal = (u8, String);
@@ -77,12 +96,17 @@ pub(super) fn run(args: SendmailArgs) -> u8 {
 }
 
 fn send(wish: Wish) -> Result<(), Refusal> {
+    if wish.queue {
+        // As Sendmail says it: programs look for these words.
+        say("Mail queue is empty\n");
+        return Ok(());
+    }
     let mut given = Vec::new();
     let read = std::io::stdin().lock().take(limits::MESSAGE_BYTES_MAX + 1).read_to_end(&mut given);
     read.map_err(|why| (EX_IOERR, format!("reading the message: {why}")))?;
     let message = canonical(&given, wish.dots_stay);
     drop(given);
-    let mut recipients: BTreeSet<String> = wish.recipients.into_iter().collect();
+    let mut recipients: BTreeSet<String> = wish.recipients.iter().cloned().collect();
     if wish.from_header {
         recipients.extend(addressed(&message)?);
     }
@@ -90,21 +114,44 @@ fn send(wish: Wish) -> Result<(), Refusal> {
         return Err((EX_DATAERR, "nobody to send it to: name recipients, or write To and give -t".to_owned()));
     }
     let user = rustix::process::getuid().as_raw();
-    let sender = wish.sender.unwrap_or_else(|| login_name(user));
-    let data = wish.data.or_else(|| std::env::var_os("RINGPOST_DATA").map(PathBuf::from));
-    let data = data.unwrap_or_else(|| PathBuf::from("ringpost-data"));
-    let request =
-        Request::Post { sender, recipients: recipients.into_iter().collect(), octets: message.len() as u64, user };
-    let session = desk::running(&data).map_err(|why| {
-        let code = if why.contains("permission denied") { EX_NOPERM } else { EX_TEMPFAIL };
-        (code, why)
-    })?;
-    let Some(mut session) = session else {
-        return Err((EX_TEMPFAIL, format!("no server is running on {}", data.display())));
+    let sender = wish.sender.clone().unwrap_or_else(|| login_name(user));
+    let request = Request::Post {
+        sender,
+        full_name: wish.full_name.clone(),
+        recipients: recipients.into_iter().collect(),
+        octets: message.len() as u64,
+        user,
     };
+    let mut session = server(&wish)?;
     match session.ask(&request, &[&message]).map_err(|why| (EX_TEMPFAIL, why))?.0 {
         Response::Posted { posted } => settled(posted),
         other => Err((EX_TEMPFAIL, desk::strange(&other))),
+    }
+}
+
+/// A conversation with the server, by whichever of its sockets is meant.
+fn server(wish: &Wish) -> Result<desk::Session, Refusal> {
+    let path = |said: &Option<PathBuf>, key| said.clone().or_else(|| std::env::var_os(key).map(PathBuf::from));
+    let data = path(&wish.data, "RINGPOST_DATA");
+    let socket = match path(&wish.socket, "RINGPOST_SENDMAIL") {
+        None if data.is_none() && Path::new(SOCKET).exists() => Some(PathBuf::from(SOCKET)),
+        said => said,
+    };
+    let (found, place) = match socket {
+        Some(socket) => (desk::running_at(&socket), socket),
+        None => {
+            let data = data.unwrap_or_else(|| PathBuf::from("ringpost-data"));
+            (desk::running(&data), data)
+        }
+    };
+    match found {
+        Ok(Some(session)) => Ok(session),
+        Ok(None) => Err((EX_TEMPFAIL, format!("no server is running on {}", place.display()))),
+        Err(why) if why.contains("permission denied") => Err((
+            EX_NOPERM,
+            format!("{why}; or give the server a [[listener]] with service = \"sendmail\", which is for everybody"),
+        )),
+        Err(why) => Err((EX_TEMPFAIL, why)),
     }
 }
 
@@ -140,17 +187,27 @@ fn wish(args: Vec<String>) -> Result<Wish, Refusal> {
             Some("ti" | "it") => (wish.from_header, wish.dots_stay) = (true, true),
             Some("bm" | "v" | "n" | "m" | "U" | "G") => {}
             Some("-data") => wish.data = Some(PathBuf::from(value("")?)),
+            Some("-socket") => wish.socket = Some(PathBuf::from(value("")?)),
+            Some("bp") => wish.queue = true,
+            Some(rest) if rest.starts_with('F') => wish.full_name = Some(value(&rest[1..])?),
+            // `-o i` as `-oi`.
+            Some("o") => wish.dots_stay |= value("")? == "i",
             Some(rest) if rest.starts_with(['f', 'r']) => {
                 let sender = value(&rest[1..])?;
                 let bare = sender.trim_start_matches('<').trim_end_matches('>');
                 wish.sender = Some(bare.to_owned());
             }
-            Some(rest) if rest.starts_with(['F', 'N', 'R', 'V', 'B', 'O', 'X', 'L', 'h', 'C']) => {
+            Some(rest) if rest.starts_with(['N', 'R', 'V', 'B', 'O', 'X', 'L', 'h', 'C']) => {
                 value(&rest[1..])?;
             }
             Some(rest) if rest.starts_with(['o', 'e', 'd']) => {}
             Some(rest) if rest.starts_with('b') => {
-                return Err(usage(format!("-{rest} is not done here: -bm alone is")));
+                return Err(usage(format!("-{rest} is not done here: {}", instead(rest))));
+            }
+            Some(rest) if rest.starts_with('q') => {
+                return Err(usage(format!(
+                    "-{rest}: there is no queue to be run, what is handed in is delivered at once"
+                )));
             }
             Some(_) => return Err(usage(format!("{arg} is not known"))),
         }
@@ -158,9 +215,24 @@ fn wish(args: Vec<String>) -> Result<Wish, Refusal> {
     Ok(wish)
 }
 
-/// With CRLF line ends; up to a line with a dot alone, unless that is no end.
+/// What to do where Sendmail has a mode that we have not.
+fn instead(mode: &str) -> &'static str {
+    match mode {
+        "bs" => "speak SMTP to the submission listener, port 587",
+        "bd" | "bD" => "`ringpost serve` is the server",
+        "bi" => "aliases need no rebuilding, `ringpost alias add` makes them",
+        "bv" | "bt" => "`ringpost route ADDRESS` says where a letter would go",
+        _ => "-bm and -bp alone are",
+    }
+}
+
+/// Without a first line as mbox files have it, which some programs leave there; with CRLF line ends; up to a line with a dot alone, unless that is no end.
 fn canonical(given: &[u8], dots_stay: bool) -> Vec<u8> {
     let mut message = Vec::with_capacity(given.len() + given.len() / 32);
+    let given = match given.strip_prefix(b"From ") {
+        Some(rest) => memchr::memchr(b'\n', rest).map_or(&[][..], |end| &rest[end + 1..]),
+        None => given,
+    };
     for line in given.split_inclusive(|b| *b == b'\n') {
         let text = line.strip_suffix(b"\n").unwrap_or(line);
         let text = text.strip_suffix(b"\r").unwrap_or(text);
@@ -189,7 +261,7 @@ fn addressed(message: &[u8]) -> Result<Vec<String>, Refusal> {
     Ok(all)
 }
 
-/// Whoever calls, as the environment has it; the server believes it, because it believes whoever can ask.
+/// Whoever calls, as the environment has it. The server believes it of those whom it believes any sender.
 fn login_name(user: u32) -> String {
     let name = ["LOGNAME", "USER"].iter().find_map(|key| std::env::var(key).ok().filter(|name| !name.is_empty()));
     name.unwrap_or_else(|| if user == 0 { "root".to_owned() } else { format!("uid-{user}") })
@@ -219,7 +291,11 @@ mod tests {
                 ..Wish::default()
             }
         );
-        for bad in ["-bs", "-bd", "-q", "-f", "--what", "-t -z"] {
+        let wished = read("-o i -F Cron -F- -odq -O x=y -oQ/tmp --socket /s a").unwrap();
+        assert!(wished.dots_stay && !wished.queue);
+        assert_eq!((wished.full_name.as_deref(), wished.socket), (Some("-"), Some("/s".into())));
+        assert!(read("-bp").unwrap().queue);
+        for bad in ["-bs", "-bd", "-bi", "-bv", "-q", "-q30m", "-f", "-F", "-o", "--what", "-t -z"] {
             assert_eq!(read(bad), Err(EX_USAGE), "{bad}");
         }
     }
@@ -229,6 +305,11 @@ mod tests {
         assert_eq!(canonical(b"a\nb\r\n.\nc", false), b"a\r\nb\r\n");
         assert_eq!(canonical(b"a\n.\n..\nc\r\0", true), b"a\r\n.\r\n..\r\nc\r\n");
         assert_eq!(canonical(b"", true), b"");
+        assert_eq!(
+            canonical(b"From alice Mon Nov 23 03:00:00 2026\nFrom: a\n\nFrom b\n", true),
+            b"From: a\r\n\r\nFrom b\r\n"
+        );
+        assert_eq!(canonical(b"From alice", true), b"");
     }
 
     #[test]

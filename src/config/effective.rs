@@ -420,6 +420,7 @@ impl Effective {
                     "mail" => SenderCheck::Mail,
                     _ => SenderCheck::Header,
                 },
+                trusted_users: self.names(Key::TrustedUsers).to_vec(),
                 over_quota: match self.text(Key::OverQuota) {
                     "reject" => OverQuota::Reject,
                     _ => OverQuota::Defer,

@@ -254,9 +254,12 @@ impl Listener {
             }
             _ => {}
         }
+        if *service == Service::Sendmail && self.address.net().is_some() {
+            found.push("sendmail is for this host: write address = \"unix:/run/ringpost/sendmail\"".to_owned());
+        }
         if self.address.net().is_none() {
-            if !matches!(service, Service::Smtp | Service::Lmtp) {
-                found.push(format!("{word} is for the network: a Unix socket is for lmtp or smtp"));
+            if !matches!(service, Service::Smtp | Service::Lmtp | Service::Sendmail) {
+                found.push(format!("{word} is for the network: a Unix socket is for lmtp, smtp or sendmail"));
             }
             if rules.tls != TlsMode::None {
                 found.push(format!("tls = \"{tls}\" makes no sense on a Unix socket: remove it"));
@@ -271,7 +274,9 @@ impl Listener {
         if rules.mechanisms.is_some_and(Allowed::is_empty) {
             found.push("mechanisms: name at least one, or remove the line".to_owned());
         }
-        if rules.mechanisms.is_some() && matches!(service, Service::Smtp | Service::Lmtp | Service::Http) {
+        if rules.mechanisms.is_some()
+            && matches!(service, Service::Smtp | Service::Lmtp | Service::Http | Service::Sendmail)
+        {
             found.push(format!("mechanisms are for logins, and nobody logs in by {word}: remove them"));
         }
         if !rules.xclient_from.is_empty() && service.protocol() != Protocol::Smtp {

@@ -73,7 +73,7 @@ fn write_settings(text: &mut String, settings: &Effective, all: bool) {
         comment(text, "optional: a host without this address does without this door.");
         comment(
             text,
-            "address: where; \"unix:/path\" is a Unix socket, for lmtp or smtp, and mode says who may connect (\"0600\").",
+            "address: where; \"unix:/path\" is a Unix socket, for lmtp, smtp or sendmail, and mode says who may connect (\"0600\").",
         );
         comment(
             text,

@@ -90,6 +90,13 @@ impl Letter {
         }
     }
 
+    /// Its octets count against this, and not against its peer.
+    #[must_use]
+    pub fn charged_to(mut self, charge: BodyCharge) -> Letter {
+        self.charge = charge;
+        self
+    }
+
     /// Puts our trace fields at the front. Called once, before the first piece.
     pub fn sign(&mut self, trace: &[u8]) {
         assert!(self.body.is_empty(), "trace fields come first");

@@ -53,7 +53,8 @@ families! {
             ConnectionsImaps { service: "imaps" },
             ConnectionsPop3 { service: "pop3" },
             ConnectionsPop3s { service: "pop3s" },
-            ConnectionsHttp { service: "http" };
+            ConnectionsHttp { service: "http" },
+            ConnectionsSendmail { service: "sendmail" };
         "connections_refused_total", "Connections refused at the door by a bound, new or handed over" =>
             RefusedSmtp { protocol: "smtp" },
             RefusedImap { protocol: "imap" },

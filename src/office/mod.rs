@@ -93,6 +93,8 @@ pub struct Settings {
     pub send_limits: SendLimits,
     /// Which senders' addresses must be the account's that hands a letter in.
     pub sender_check: sending::SenderCheck,
+    /// Users of this host whose programs may write any sender into a letter, by name.
+    pub trusted_users: Vec<String>,
     /// What is done with mail for an account that keeps as much as it may.
     pub over_quota: quota::OverQuota,
     /// Cost of hashing a new password.
@@ -129,6 +131,7 @@ impl Settings {
             new_limits: Limits::NONE,
             send_limits: SendLimits::default(),
             sender_check: sending::SenderCheck::Header,
+            trusted_users: Vec::new(),
             over_quota: quota::OverQuota::Defer,
             argon2: Argon2Cost::DEFAULT,
             tls: None,

@@ -140,7 +140,8 @@ impl Desk {
             held.extend_from_slice(&chunk);
             drop(chunk);
             let mut used = 0;
-            while let Some((request, bodies)) = self.next(&held, &mut used, &mut coming) {
+            // What came with a request counts until it is answered.
+            while let Some((request, bodies, _charge)) = self.next(&held, &mut used, &mut coming) {
                 answer.clear();
                 let stays = match request {
                     Ok(request) => {
@@ -174,7 +175,7 @@ impl Desk {
         held: &[u8],
         used: &mut usize,
         coming: &mut Option<Box<Coming>>,
-    ) -> Option<(Result<Request, (Response, bool)>, Vec<Body>)> {
+    ) -> Option<(Result<Request, (Response, bool)>, Vec<Body>, Option<BodyCharge>)> {
         loop {
             if let Some(mut letters) = coming.take() {
                 *used += letters.take(&held[*used..]);
@@ -184,16 +185,16 @@ impl Desk {
                 }
                 if letters.starved {
                     let error = "the server holds too many messages already; try again".to_owned();
-                    return Some((Err((Response::Failed { error }, true)), Vec::new()));
+                    return Some((Err((Response::Failed { error }, true)), Vec::new(), None));
                 }
-                let Coming { request, bodies, .. } = *letters;
-                return Some((Ok(request), bodies));
+                let Coming { request, bodies, charge, .. } = *letters;
+                return Some((Ok(request), bodies, Some(charge)));
             }
             let rest = &held[*used..];
             let Some(end) = memchr::memchr(b'\n', rest) else {
                 let error = format!("a request may have {LINE_BYTES_MAX} octets");
                 let long = rest.len() > LINE_BYTES_MAX;
-                return long.then(|| (Err((Response::Refused { error }, false)), Vec::new()));
+                return long.then(|| (Err((Response::Refused { error }, false)), Vec::new(), None));
             };
             let line = &rest[..end];
             *used += end + 1;
@@ -202,13 +203,13 @@ impl Desk {
             }
             let request = match Request::read(line) {
                 Ok(request) => request,
-                Err(response) => return Some((Err((response, true)), Vec::new())),
+                Err(response) => return Some((Err((response, true)), Vec::new(), None)),
             };
             let sizes = request.messages();
             let left = sizes.iter().copied().fold(0, u64::saturating_add);
             if left > MESSAGES_BYTES_MAX {
                 let error = format!("{left} octets of messages behind one request: at most {MESSAGES_BYTES_MAX}");
-                return Some((Err((Response::Refused { error }, false)), Vec::new()));
+                return Some((Err((Response::Refused { error }, false)), Vec::new(), None));
             }
             let charge = self.office.budget.open(None);
             let mut letters = Coming { request, sizes, bodies: Vec::new(), charge, starved: false, left };

@@ -14,6 +14,7 @@ mod handoff;
 pub mod imap;
 pub mod mesh;
 pub mod pop3;
+mod sendmail;
 pub mod smtp;
 mod web;
 
@@ -32,6 +33,9 @@ use crate::shard::{self, Listener, Peer, Stream};
 /// Accepts at one door until the process is asked to stop; then the door is shut.
 pub async fn keep_door(office: Rc<Office>, service: Service, rules: Arc<Rules>, mut listener: Listener) {
     let open = office.doors.open();
+    if service == Service::Sendmail {
+        return or(sendmail::keep_door(office, rules, listener), shard::stop_requested()).await;
+    }
     let door = Doorway::new(service, rules);
     loop {
         let next = async { Some(listener.accept().await) };

@@ -65,7 +65,7 @@ impl Rules {
     #[must_use]
     pub fn of(service: Service) -> Self {
         let tls = match service {
-            Service::Http => TlsMode::None,
+            Service::Http | Service::Sendmail => TlsMode::None,
             _ if service.tls_first() => TlsMode::Implicit,
             _ => TlsMode::StartTls,
         };

@@ -37,11 +37,13 @@ pub enum Service {
     Pop3s,
     /// Figures and health.
     Http,
+    /// Letters of programs on this host, by `ringpost sendmail`.
+    Sendmail,
 }
 
 impl Service {
     /// All of them, in the order in which they are announced.
-    pub const ALL: [Service; 9] = [
+    pub const ALL: [Service; 10] = [
         Service::Smtp,
         Service::Submission,
         Service::Submissions,
@@ -51,6 +53,7 @@ impl Service {
         Service::Pop3,
         Service::Pop3s,
         Service::Http,
+        Service::Sendmail,
     ];
 
     /// The service of that word. `mx` is another one for what IANA calls smtp.
@@ -84,6 +87,7 @@ impl Service {
             Service::Pop3 => "pop3",
             Service::Pop3s => "pop3s",
             Service::Http => "http",
+            Service::Sendmail => "sendmail",
         }
     }
 
@@ -91,7 +95,10 @@ impl Service {
     #[must_use]
     pub fn protocol(self) -> Protocol {
         match self {
-            Service::Smtp | Service::Submission | Service::Submissions | Service::Lmtp => Protocol::Smtp,
+            // What is spoken by programs on this host is a line of JSON; it brings mail, and is counted so.
+            Service::Smtp | Service::Submission | Service::Submissions | Service::Lmtp | Service::Sendmail => {
+                Protocol::Smtp
+            }
             Service::Imap | Service::Imaps => Protocol::Imap,
             Service::Pop3 | Service::Pop3s => Protocol::Pop3,
             Service::Http => Protocol::Http,
@@ -116,13 +123,15 @@ impl Service {
             Service::Pop3 => Counter::ConnectionsPop3,
             Service::Pop3s => Counter::ConnectionsPop3s,
             Service::Http => Counter::ConnectionsHttp,
+            Service::Sendmail => Counter::ConnectionsSendmail,
         }
     }
 
-    /// True if a start of which nothing was said opens it. LMTP takes mail as final and asks for no login: who wants that says so.
+    /// True if a start of which nothing was said opens it. LMTP takes mail as final and asks for no login, and who may hand in letters
+    /// on this host is for the operator to say: who wants one of these says so.
     #[must_use]
     pub fn by_default(self) -> bool {
-        self != Service::Lmtp
+        !matches!(self, Service::Lmtp | Service::Sendmail)
     }
 
     /// What this door shakes hands with. `None`: there is no TLS there.
@@ -136,11 +145,11 @@ impl Service {
             Service::Imaps => &acceptors.imaps,
             Service::Pop3 => &acceptors.pop3,
             Service::Pop3s => &acceptors.pop3s,
-            Service::Http => return None,
+            Service::Http | Service::Sendmail => return None,
         })
     }
 
-    /// The port of an unconfigured start.
+    /// The port of an unconfigured start; 0 for what has none.
     #[must_use]
     pub fn port(self) -> u16 {
         match self {
@@ -153,6 +162,7 @@ impl Service {
             Service::Pop3 => 2110,
             Service::Pop3s => 2995,
             Service::Http => 2080,
+            Service::Sendmail => 0,
         }
     }
 }

@@ -425,6 +425,9 @@ impl SmtpDoor {
         if self.sender.is_none() || self.recipients.is_empty() {
             return no(503, (5, 5, 1), "Valid RCPT command must precede DATA");
         };
+        if let Some(refused) = self.is_suspended() {
+            return refused;
+        }
         let volume = intake::deciding_volume(&self.office, &self.recipients);
         self.expecting = self.office.expect(volume, self.peer, self.announced);
         if self.expecting.is_none() {

@@ -303,6 +303,17 @@ impl Stream {
         }
     }
 
+    /// Whose process is at the other end of a Unix socket, as the kernel noted when it connected; `None`: it is no such socket, or
+    /// in a world without users.
+    #[must_use]
+    pub fn peer_user(&self) -> Option<u32> {
+        match &self.0 {
+            StreamIn::Real(s) => s.peer_user(),
+            #[cfg(feature = "sim")]
+            StreamIn::Sim(_) => None,
+        }
+    }
+
     /// Who is at the other end, as told by somebody who may tell. It travels with the connection.
     pub fn set_peer(&mut self, peer: Peer) {
         match &mut self.0 {

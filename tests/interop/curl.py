@@ -18,7 +18,7 @@ def curl(url, *arguments, who=ALICE, secret=None, cert=CERT, ok=(0,), secret_roa
 
 
 def send(url, subject, *arguments, **how):
-    message = write(subject, letter(subject, TEXT.replace(b"\r\n", b"\n"), to=BOB).decode().replace("\r\n", "\n"))
+    message = write(subject, letter(subject, TEXT.replace(b"\r\n", b"\n"), to=BOB, author=ALICE).decode().replace("\r\n", "\n"))
     return curl(url, "--crlf", "--mail-from", ALICE, "--mail-rcpt", BOB, "-T", message, *arguments, **how)
 
 

@@ -65,9 +65,9 @@ def run(*command, ok=(0,), stdin=None, cwd=None, env=None):
     return said
 
 
-def letter(subject, body=b"text\r\n", to=ALICE):
+def letter(subject, body=b"text\r\n", to=ALICE, author=BOB):
     """A small letter with canonical line ends."""
-    head = f"From: {BOB}\r\nTo: {to}\r\nSubject: {subject}\r\nMessage-ID: <{subject}@desk.test>\r\n"
+    head = f"From: {author}\r\nTo: {to}\r\nSubject: {subject}\r\nMessage-ID: <{subject}@desk.test>\r\n"
     return head.encode() + b"Date: Sun, 01 Feb 2026 10:11:12 +0100\r\n\r\n" + body
 
 

@@ -24,7 +24,7 @@ password {desk.password(desk.ALICE)}
 from {desk.ALICE}
 """,
         )
-        desk.run("msmtp", "-C", config, desk.BOB, stdin=desk.letter(subject))
+        desk.run("msmtp", "-C", config, desk.BOB, stdin=desk.letter(subject, author=desk.ALICE))
         sent.add(subject)
 assert set(desk.Eye(desk.BOB).letters()) == sent
 print("all done")

@@ -32,7 +32,7 @@ for name in ("submission", "submissions"):
         else:
             smtp = smtplib.SMTP(HOST, port(name))
             refused(smtplib.SMTPException, ["530", "538", "not supported"], smtp.login, ALICE, SECRET)
-            refused(smtplib.SMTPException, ["530"], smtp.sendmail, ALICE, [BOB], letter("never"))
+            refused(smtplib.SMTPException, ["530"], smtp.sendmail, ALICE, [BOB], letter("never", author=ALICE))
             smtp.starttls(context=tls())
         with smtp:
             smtp.ehlo("desk.test")
@@ -42,7 +42,7 @@ for name in ("submission", "submissions"):
             smtp.password = SECRET
             assert smtp.auth(mechanism[5:], getattr(smtp, mechanism))[0] == 235
             subject = f"{name}-{mechanism}"
-            assert smtp.sendmail(ALICE, [BOB, ALICE], letter(subject)) == {}
+            assert smtp.sendmail(ALICE, [BOB, ALICE], letter(subject, author=ALICE)) == {}
             sent.add(subject)
 assert Eye(BOB).letters().keys() == Eye(ALICE).letters().keys() == sent
 

@@ -24,7 +24,7 @@ fn at(service: Service) -> SocketAddr {
 /// Every door, no login without TLS; connections are accepted by shard 1 alone, so alice and carol live elsewhere.
 fn plan(world: &World) -> Node {
     let plain = node::plan(world, false, None);
-    let services = Service::ALL.into_iter().filter(|s| *s != Service::Http);
+    let services = Service::ALL.into_iter().filter(|s| !matches!(s, Service::Http | Service::Sendmail));
     Node {
         settings: Settings {
             tls: Some(secure::acceptors()),

@@ -66,12 +66,62 @@ fn a_sender_belongs_to_the_login() {
 }
 
 #[test]
+fn whoever_stands_in_from_and_sender_belongs_to_the_login_too() {
+    over_seeds(async |_, _| {
+        accounts(&["alice", "bob"]).await;
+        rule(json!({"what": "list-put", "address": "sales@ringpost.test", "group": false, "targets": ["alice@ringpost.test"]})).await;
+        account("bob", json!({"any_sender": true})).await;
+        let long = format!("From: {}alice@ringpost.test", "alice@ringpost.test, ".repeat(1_000));
+        for (name, header, answer) in [
+            ("alice", "From: Alice <Alice@Ringpost.test>", "250"),
+            ("alice", "From: sales@ringpost.test,\r\n alice+x@ringpost.test", "250"),
+            ("alice", "Subject: nobody wrote it", "250"),
+            ("alice", "From: bob@ringpost.test", "553 5.7.1"),
+            ("alice", "From: alice@ringpost.test\r\nFROM : bob@ringpost.test", "553 5.7.1"),
+            ("alice", "From: alice@ringpost.test\r\nSender: boss@elsewhere.test", "553 5.7.1"),
+            ("alice", "From: \"alice@ringpost.test\" <bob@ringpost.test>", "553 5.7.1"),
+            ("alice", &long, "553 5.7.1"),
+            ("bob", "From: anybody@elsewhere.test", "250"),
+        ] {
+            let mut client = logged_in(name).await;
+            for (line, answer) in [("MAIL FROM:<>", "250"), ("RCPT TO:<bob@ringpost.test>", "250"), ("DATA", "354")] {
+                command(&mut client, line, answer).await;
+            }
+            command(&mut client, &format!("{header}\r\nTo: bob@ringpost.test\r\n\r\nFrom: me\r\n."), answer).await;
+            // The conversation goes on.
+            command(&mut client, "MAIL FROM:<>", "250").await;
+        }
+        // What other hosts bring says what it likes.
+        let mut client = greeted(SMTP).await;
+        for (line, answer) in [("MAIL FROM:<>", "250"), ("RCPT TO:<bob@ringpost.test>", "250"), ("DATA", "354")] {
+            command(&mut client, line, answer).await;
+        }
+        command(&mut client, "From: boss@elsewhere.test\r\n\r\nHello\r\n.", "250").await;
+    });
+}
+
+#[test]
+fn who_is_suspended_in_the_middle_of_a_letter_does_not_send_it() {
+    over_seeds(async |_, _| {
+        accounts(&["alice", "bob"]).await;
+        let mut client = logged_in("alice").await;
+        command(&mut client, "MAIL FROM:<alice@ringpost.test>", "250").await;
+        command(&mut client, "RCPT TO:<bob@ringpost.test>", "250").await;
+        account("alice", json!({"suspended": "its password was stolen"})).await;
+        command(&mut client, "DATA", "550 5.7.1").await;
+        account("alice", json!({"suspended": ""})).await;
+        command(&mut client, "DATA", "354").await;
+        command(&mut client, "Subject: x\r\n\r\nHello\r\n.", "250").await;
+    });
+}
+
+#[test]
 fn a_login_s_letter_gets_what_is_missing_and_loses_bcc() {
     over_seeds(async |_, _| {
         accounts(&["alice", "bob"]).await;
         let mut client = logged_in("bob").await;
         for letter in [
-            "Subject: x\r\nBcc: alice@ringpost.test,\r\n secret@ringpost.test\r\nSender: s@elsewhere.test\r\n\r\nBcc: stays",
+            "Subject: x\r\nBcc: alice@ringpost.test,\r\n secret@ringpost.test\r\nSender: bob@ringpost.test\r\n\r\nBcc: stays",
             "Subject: y\r\nDate: Thu, 1 Jan 1970 00:00:00 +0000\r\nMessage-ID: <own@client.test>\r\n\r\nHello",
         ] {
             for (line, answer) in
@@ -83,7 +133,7 @@ fn a_login_s_letter_gets_what_is_missing_and_loses_bcc() {
         }
         let first = last_letter("alice", 1).await;
         let lines: Vec<&str> = first.lines().collect();
-        assert_eq!(lines[..2], ["Subject: x", "Sender: s@elsewhere.test"], "{first}");
+        assert_eq!(lines[..2], ["Subject: x", "Sender: bob@ringpost.test"], "{first}");
         assert!(lines[2].starts_with("Date: ") && lines[3].starts_with("Message-ID: <"), "{first}");
         assert!(lines[3].ends_with("@mx.ringpost.test>"), "{first}");
         assert_eq!(lines[4..], ["", "Bcc: stays"], "{first}");

@@ -18,6 +18,7 @@ mod http;
 mod limits;
 mod log;
 mod login;
+mod sendmail;
 mod server;
 mod shards;
 mod smtp;
@@ -107,6 +108,8 @@ pub enum Key {
     RecipientsPerDay,
     /// Recipients of one of them.
     RecipientsPerMessage,
+    /// Users of this host who write any sender.
+    TrustedUsers,
     /// Bare CR and LF.
     RejectBareNewlines,
     /// Names by which HTTP may be asked.
@@ -212,7 +215,7 @@ const fn number(least: u64, most: u64) -> Kind {
 
 /// The sections, in the order in which settings are shown; what is outside tables comes first. Their rows together stand in the
 /// order of [`Key`].
-const SECTIONS: [&[Row]; 13] = [
+const SECTIONS: [&[Row]; 14] = [
     server::ROWS,
     log::ROWS,
     shards::ROWS,
@@ -221,6 +224,7 @@ const SECTIONS: [&[Row]; 13] = [
     login::ROWS,
     accounts::ROWS,
     submission::ROWS,
+    sendmail::ROWS,
     smtp::ROWS,
     http::ROWS,
     dns::ROWS,

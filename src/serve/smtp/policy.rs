@@ -39,16 +39,10 @@ impl SmtpDoor {
     }
 
     fn login_may_send(&self, account: &str, sender: &ReversePath) -> Option<Answer> {
-        let (suspended, own) = self.office.directory(|d| {
-            let suspended = d.rules().account(account).and_then(|own| own.suspended.clone());
-            (suspended, may_send_as(account, sender, d))
-        });
-        if let Some(why) = suspended {
-            if self.may_say() {
-                tracing::warn!(target: "audit", account, peer = %self.peer, why, "refused: this account may not send");
-            }
-            return Some(no(550, (5, 7, 1), "This account may not send, ask your postmaster"));
+        if let Some(refused) = self.is_suspended() {
+            return Some(refused);
         }
+        let own = self.office.directory(|d| may_send_as(account, sender, d));
         if !own && self.office.settings.sender_check != SenderCheck::Off {
             if self.may_say() {
                 tracing::warn!(target: "audit", account, peer = %self.peer, from = sender.as_str(), "refused: not this account's address");
@@ -56,6 +50,16 @@ impl SmtpDoor {
             return Some(no(553, (5, 7, 1), "That sender address is not yours"));
         }
         None
+    }
+
+    /// What is said instead, if this login may send nothing.
+    pub(super) fn is_suspended(&self) -> Option<Answer> {
+        let account = self.account.as_deref()?;
+        let why = self.office.directory(|d| d.rules().account(account).and_then(|own| own.suspended.clone()))?;
+        if self.may_say() {
+            tracing::warn!(target: "audit", account, peer = %self.peer, why, "refused: this account may not send");
+        }
+        Some(no(550, (5, 7, 1), "This account may not send, ask your postmaster"))
     }
 
     /// What is said instead, if this login wrote a letter with somebody else's address in From or Sender.

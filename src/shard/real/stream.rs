@@ -60,6 +60,12 @@ impl Stream {
         self.0.as_ref().expect("taken only by the end of the stream").peer
     }
 
+    pub fn peer_user(&self) -> Option<u32> {
+        let conn = self.0.as_ref().expect("taken only by the end of the stream");
+        let user = || rustix::net::sockopt::socket_peercred(conn.socket()).ok().map(|peer| peer.uid.as_raw());
+        if conn.peer == Peer::Local { user() } else { None }
+    }
+
     pub fn set_peer(&mut self, peer: Peer) {
         self.conn().peer = peer;
     }
