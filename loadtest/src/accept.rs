@@ -4,7 +4,6 @@
 //! against the ledger. The exit status is 0 only when every letter was acknowledged and every one is there
 //! once and unaltered.
 
-use std::fs;
 use std::io::IsTerminal;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -13,14 +12,15 @@ use std::time::{Duration, Instant, SystemTime};
 use indicatif::{ProgressBar, ProgressStyle};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-use crate::accounts::{self, Account};
+use crate::accounts::Account;
 use crate::arrivals::Gaps;
-use crate::gauge::{self, Gauge, strace::Strace};
+use crate::gauge::strace::Strace;
 use crate::ledger::{self, Ledger};
 use crate::letter::Letters;
 use crate::load::{Load, Plan, Secure};
 use crate::readback::{self, Door};
 use crate::report::{Accept, Latency, ReadBack};
+use crate::subject::Subject;
 use crate::tls::{Trust, Versions};
 
 /// Faults told one by one. The rest is counted.
@@ -38,9 +38,8 @@ pub struct Args {
     /// The IMAP listener.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2143")]
     pub imap: String,
-    /// Recipients: `address password` a line.
-    #[arg(long, value_name = "FILE")]
-    pub accounts: PathBuf,
+    #[command(flatten)]
+    pub subject: Subject,
     /// Connections held at once.
     #[arg(long, default_value_t = 64)]
     pub connections: usize,
@@ -78,24 +77,9 @@ pub struct Args {
     /// QUIT and connect anew for each message.
     #[arg(long)]
     pub connection_per_message: bool,
-    /// What becomes of the run when nothing answers for this long, seconds: it is given up.
-    #[arg(long, default_value_t = 60)]
-    pub patience_s: u64,
-    /// The server's process, for its CPU.
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
-    /// A control group folder that holds the server already (else one is made, if we may).
-    #[arg(long, value_name = "DIR")]
-    pub cgroup: Option<PathBuf>,
-    /// The server's data directory, for its disk and its counters.
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
     /// Afterwards count system calls with strace over a tenth as many messages.
     #[arg(long, requires = "server_pid")]
     pub strace: bool,
-    /// The CPU this program runs on.
-    #[arg(long, value_name = "CPU")]
-    pub pin: Option<usize>,
     /// Letters are made from it; by default from the clock. It must be new to the mailboxes.
     #[arg(long)]
     pub seed: Option<u64>,
@@ -105,9 +89,6 @@ pub struct Args {
     /// Threads that read back.
     #[arg(long, default_value_t = 4)]
     pub readers: usize,
-    /// Write the figures here as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
 }
 
 /// How a connection comes under TLS.
@@ -136,12 +117,17 @@ impl How {
     }
 }
 
-/// Runs the measure. `Ok(true)`: clean. `Err`: it could not be made.
+/// Runs the measure and prints it. `Ok(true)`: clean. `Err`: it could not be made.
 pub fn run(args: &Args) -> Result<bool, String> {
-    if let Some(cpu) = args.pin {
-        pin(cpu)?;
-    }
-    let accounts = accounts::load(&args.accounts).map_err(|e| format!("--accounts: {e}"))?;
+    let report = measure(args)?;
+    println!("{}", report.table());
+    args.subject.keep(&report)?;
+    Ok(report.clean())
+}
+
+/// Runs the measure.
+pub(crate) fn measure(args: &Args) -> Result<Accept, String> {
+    let accounts = args.subject.begin()?;
     let seed = args.seed.unwrap_or_else(clock_seed);
     let letters = match args.mix {
         Some(mean) => Letters::mixed(seed, mean).map_err(|e| format!("--mix: {e}"))?,
@@ -163,12 +149,11 @@ pub fn run(args: &Args) -> Result<bool, String> {
         connection_per_message: args.connection_per_message,
         rate: args.rate,
         gaps: args.gaps,
-        patience: Duration::from_secs(args.patience_s),
+        patience: args.subject.patience(),
         tls: secure.zip(trust.as_ref()),
         login: args.login,
     };
-    let options = gauge::Options { server_pid: args.server_pid, cgroup: args.cgroup.clone(), data: args.data.clone() };
-    let mut gauge = Gauge::open(&options);
+    let mut gauge = args.subject.gauge();
 
     let failed = |e: crate::load::Error| format!("{}: {e}", args.smtp);
     let mut load = Load::connect(plan).map_err(failed)?;
@@ -183,7 +168,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
     bar.finish_and_clear();
     let phase = phase.map_err(failed)?;
     let spent = after.since(&before);
-    let strace = match args.server_pid.filter(|_| args.strace) {
+    let strace = match args.subject.server_pid.filter(|_| args.strace) {
         Some(pid) => Some(strace_phase(pid, &mut load, args.messages.div_ceil(10))?),
         None => None,
     };
@@ -202,7 +187,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
     let read_back = door.map(|door| read_back(door, &accounts, &letters, &mut ledger, args.readers, plan.patience));
 
     let acknowledged = phase.acknowledged.max(1) as f64;
-    let report = Accept {
+    Ok(Accept {
         seed,
         connections: args.connections,
         messages: args.messages,
@@ -227,13 +212,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
         strace_calls_per_message: strace,
         read_back,
         remarks: std::mem::take(&mut gauge.remarks),
-    };
-    println!("{}", report.table());
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?;
-        fs::write(path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    Ok(report.clean())
+    })
 }
 
 fn strace_phase(pid: u32, load: &mut Load<'_>, count: u64) -> Result<std::collections::BTreeMap<String, f64>, String> {
@@ -315,7 +294,10 @@ pub(crate) fn pin(cpu: usize) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::accounts;
     use crate::fake::post::{Post, Vice};
     use clap::Parser;
 

@@ -28,6 +28,7 @@ pub mod gauge;
 pub mod load;
 pub mod flood;
 pub mod report;
+pub mod subject;
 
 pub mod accept;
 pub mod overload;

@@ -23,6 +23,8 @@ enum Command {
     Accept(Box<accept::Args>),
     /// Writes a file of accounts for `ringpost account add --from-file`.
     Accounts(accounts::Args),
+    /// Measures all that is promised of receiving, with servers that it starts, and prints it beside what was promised.
+    Figures(Box<figures::every::Args>),
     /// Measures the process memory of an idle logged-in IMAP connection.
     Idle(Box<figures::idle::Args>),
     /// Measures the server's CPU for a login and a SELECT over IMAP.
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Accept(args) => accept::run(&args).map(Ended::of),
         Command::Accounts(args) => accounts::run(&args).map(|()| Ended::Well).map_err(|e| e.to_string()),
+        Command::Figures(args) => figures::every::run(&args).map(Ended::of),
         Command::Idle(args) => figures::idle::run(&args).map(Ended::of),
         Command::Login(args) => figures::login::run(&args).map(Ended::of),
         Command::Handoff(args) => figures::handoff::run(&args).map(Ended::of),

@@ -9,21 +9,20 @@
 //! the connections that it holds at once had run out (`--outstanding`), which the table says.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::accept::{How, bar, clock_seed, pin, read_back, resolve};
-use crate::accounts;
+use crate::accept::{How, bar, clock_seed, read_back, resolve};
 use crate::arrivals::{Arrivals, Gaps};
 use crate::flood::{Flood, Pace, Plan, Wave};
-use crate::gauge::{self, Gauge, Spent, memory};
+use crate::gauge::hold::Hold;
+use crate::gauge::{Spent, memory};
 use crate::ledger::Ledger;
 use crate::letter::Letters;
 use crate::report::{Latency, ReadBack};
+use crate::subject::Subject;
 
 /// This part of each wave is passed over: the server finds its pace.
 const RAMP: u32 = 5;
@@ -40,9 +39,8 @@ pub struct Args {
     /// The IMAP listener.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2143")]
     pub imap: String,
-    /// Recipients: `address password` a line.
-    #[arg(long, value_name = "FILE")]
-    pub accounts: PathBuf,
+    #[command(flatten)]
+    pub subject: Subject,
     /// Octets of a letter.
     #[arg(long, default_value_t = 4_096)]
     pub size: usize,
@@ -64,21 +62,10 @@ pub struct Args {
     /// Connections at once. More are not opened, and counted.
     #[arg(long, default_value_t = 8_000)]
     pub outstanding: usize,
-    /// How long a sender waits for all of it, seconds. Then he goes, and is counted.
-    #[arg(long, default_value_t = 30)]
-    pub patience_s: u64,
-    /// The server's process, for its CPU and memory.
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
-    /// A control group folder that holds the server already (else one is made, if we may).
-    #[arg(long, value_name = "DIR")]
-    pub cgroup: Option<PathBuf>,
-    /// The server's data directory, for its counters.
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// The CPU this program runs on.
-    #[arg(long, value_name = "CPU")]
-    pub pin: Option<usize>,
+    /// The server is held to so many hundredths of a core meanwhile (a control group of ours, for root), so that this program can
+    /// offer ten times what it can do.
+    #[arg(long, value_name = "PERCENT", requires = "server_pid", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub hold: Option<u64>,
     /// Letters and schedules are made from it; by default from the clock.
     #[arg(long)]
     pub seed: Option<u64>,
@@ -94,9 +81,6 @@ pub struct Args {
     /// Fail if the server ever held more resident memory, MiB.
     #[arg(long, value_name = "MIB")]
     pub max_memory_mib: Option<u64>,
-    /// Write the figures here as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
 }
 
 /// What one wave came to.
@@ -133,26 +117,33 @@ pub struct Figures {
     pub remarks: Vec<String>,
 }
 
-/// Runs the waves. `Ok(true)`: no promise was broken, and the bounds were kept that were asked for.
+/// Runs the waves and prints what they came to. `Ok(true)`: no promise was broken, and the bounds were kept that were asked for.
 pub fn run(args: &Args) -> Result<bool, String> {
-    if let Some(cpu) = args.pin {
-        pin(cpu)?;
-    }
+    let figures = measure(args)?;
+    println!("{}", table(args, &figures));
+    args.subject.keep(&figures)?;
+    Ok(figures.keep(args))
+}
+
+/// Runs the waves.
+pub(crate) fn measure(args: &Args) -> Result<Figures, String> {
     let lawful = |x: f64| x > 0.0 && x.is_finite();
     if !lawful(args.seconds) || !args.times.iter().copied().all(lawful) || !args.capacity.is_none_or(lawful) {
         return Err("--seconds, --times, --capacity: more than nothing, please".into());
     }
-    let accounts = accounts::load(&args.accounts).map_err(|e| format!("--accounts: {e}"))?;
+    let accounts = args.subject.begin()?;
     let seed = args.seed.unwrap_or_else(clock_seed);
     let letters = Letters::new(seed, &[args.size]).map_err(|e| format!("--size: {e}"))?;
-    let options = gauge::Options { server_pid: args.server_pid, cgroup: args.cgroup.clone(), data: args.data.clone() };
-    let mut gauge = Gauge::open(&options);
+    let mut gauge = args.subject.gauge();
+    let server_pid = args.subject.server_pid;
+    let hold = server_pid.zip(args.hold).map(|(pid, percent)| Hold::make(pid, percent));
+    let hold = hold.transpose().map_err(|e| format!("--hold: {e}"))?;
     let plan = Plan {
         server: resolve(&args.smtp)?,
         letters: &letters,
         accounts: &accounts,
         outstanding_max: args.outstanding.max(args.connections),
-        patience: Duration::from_secs(args.patience_s),
+        patience: args.subject.patience(),
     };
     let failed = |e: std::io::Error| format!("{}: {e}", args.smtp);
     let mut flood = Flood::new(plan).map_err(failed)?;
@@ -164,7 +155,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
         let before = gauge.read();
         let wave = flood.wave(pace, lasts, lasts / RAMP, || {
             gauge.tick();
-            most = most.max(args.server_pid.and_then(|pid| memory::resident_bytes(pid).ok()));
+            most = most.max(server_pid.and_then(|pid| memory::resident_bytes(pid).ok()));
         });
         let spent = gauge.read().since(&before);
         let row = row(times, asked_per_s, &wave.map_err(failed)?, lasts, most, spent);
@@ -185,6 +176,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
         wave(Some(*times), Some(capacity * times), Pace::Open(arrivals))?;
     }
     bar.finish_and_clear();
+    drop(hold);
     for text in &flood.told {
         eprintln!("failure: {text}");
     }
@@ -194,19 +186,12 @@ pub fn run(args: &Args) -> Result<bool, String> {
         ledger.sent(flood.account(n), n, outcome, None);
     }
     let door = args.read_back.door(&args.pop3, &args.imap)?;
-    let patience = Duration::from_secs(args.patience_s.max(60));
-    let read_back = door.map(|door| read_back(door, &accounts, &letters, &mut ledger, args.readers, patience));
+    let read_back = door.map(|door| read_back(door, &accounts, &letters, &mut ledger, args.readers, plan.patience));
 
     let best = rows.iter().map(|row| row.goodput_per_s).fold(0.0, f64::max);
     rows.iter_mut().for_each(|row| row.share = row.goodput_per_s / best);
     let (size_bytes, remarks) = (args.size, std::mem::take(&mut gauge.remarks));
-    let figures = Figures { size_bytes, capacity_per_s: capacity, rows, read_back, remarks };
-    println!("{}", table(args, &figures));
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&figures).map_err(|e| e.to_string())?;
-        fs::write(path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    Ok(figures.keep(args))
+    Ok(Figures { size_bytes, capacity_per_s: capacity, rows, read_back, remarks })
 }
 
 impl Figures {
@@ -248,7 +233,7 @@ fn row(
     }
 }
 
-fn table(args: &Args, figures: &Figures) -> String {
+pub(crate) fn table(args: &Args, figures: &Figures) -> String {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header([
@@ -288,8 +273,11 @@ fn table(args: &Args, figures: &Figures) -> String {
         ]);
     }
     let mut text = format!(
-        "letters of {} octets, a connection each, waves of {} s, {} connections at most\n{table}",
-        args.size, args.seconds, args.outstanding
+        "letters of {} octets, a connection each, waves of {} s, {} connections at most{}\n{table}",
+        args.size,
+        args.seconds,
+        args.outstanding,
+        args.hold.map_or(String::new(), |percent| format!(", the server held to {percent} % of a core")),
     );
     if let Some(back) = &figures.read_back {
         text.push_str(&format!("\nread back: {}, {}", back.verdict(), back.how()));
@@ -304,7 +292,10 @@ fn table(args: &Args, figures: &Figures) -> String {
 mod tests {
     use clap::Parser;
 
+    use std::fs;
+
     use super::*;
+    use crate::accounts;
     use crate::fake::post::{Post, Vice};
 
     #[derive(Parser)]

@@ -170,6 +170,9 @@ impl Accept {
         if let Some(syncs) = spent.trace_syncs {
             row("syncs, traced", format!("{:.4} a message", per(syncs)), &format!("{syncs} ext4_sync_file_enter"));
         }
+        if let Some(calls) = spent.trace_calls {
+            row("system calls", format!("{:.3} a message", per(calls)), &format!("{calls} raw_syscalls:sys_enter"));
+        }
         for (name, value) in spent.counters.iter().flatten().filter(|(_, v)| **v > 0) {
             row(&format!("  {name}"), format!("{:.4} a message", per(*value)), &format!("{value}; the server's own"));
         }

@@ -4,10 +4,8 @@
 //! connections send letters at a steady rate (open loop). Their p99 beside the crowd is compared with their p99 alone, taken
 //! before and after, because a machine is seldom the same twice.
 
-use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,13 +13,13 @@ use std::time::{Duration, Instant};
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::accept::{bar, clock_seed, pin, resolve};
-use crate::accounts;
+use crate::accept::{bar, clock_seed, resolve};
 use crate::arrivals::Gaps;
 use crate::gauge::memory::Memory;
 use crate::letter::Letters;
 use crate::load::{Load, Plan};
 use crate::report::Latency;
+use crate::subject::Subject;
 
 /// Between two octets of a slow client.
 const PACE: Duration = Duration::from_secs(1);
@@ -73,9 +71,8 @@ pub struct Args {
     /// The SMTP listener.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2525")]
     pub smtp: String,
-    /// Recipients: `address password` a line.
-    #[arg(long, value_name = "FILE")]
-    pub accounts: PathBuf,
+    #[command(flatten)]
+    pub subject: Subject,
     /// Slow connections in each phase.
     #[arg(long, default_value_t = 2_000)]
     pub slow: usize,
@@ -94,21 +91,9 @@ pub struct Args {
     /// These phases alone, by name.
     #[arg(long = "phase", value_name = "NAME")]
     pub phases: Vec<String>,
-    /// The server's process, for its memory.
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
     /// Fail if a crowd makes p99 more than so many times what it is without.
     #[arg(long, value_name = "TIMES")]
     pub max_ratio: Option<f64>,
-    /// The CPU this program runs on.
-    #[arg(long, value_name = "CPU")]
-    pub pin: Option<usize>,
-    /// What becomes of the run when nothing answers for this long, seconds: it is given up.
-    #[arg(long, default_value_t = 60)]
-    pub patience_s: u64,
-    /// Write the figures here as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
 }
 
 /// What one measure found.
@@ -128,11 +113,17 @@ pub struct Beside {
     pub memory_bytes: Option<u64>,
 }
 
-/// Runs the measure. `Ok(true)`: no letter failed, and `--max-ratio` was kept.
+/// Runs the measure and prints it. `Ok(true)`: no letter failed, and `--max-ratio` was kept.
 pub fn run(args: &Args) -> Result<bool, String> {
-    if let Some(cpu) = args.pin {
-        pin(cpu)?;
-    }
+    let found = measure(args)?;
+    println!("{}", table(args, &found));
+    args.subject.keep(&found)?;
+    let kept = |beside: &Beside| beside.letters[1] == 0 && args.max_ratio.is_none_or(|most| beside.ratio <= most);
+    Ok(found.iter().all(kept))
+}
+
+/// Runs the measure.
+pub(crate) fn measure(args: &Args) -> Result<Vec<Beside>, String> {
     let known = |name: &String| PHASES.iter().any(|phase| phase.name == name);
     if let Some(name) = args.phases.iter().find(|name| !known(name)) {
         let names: Vec<&str> = PHASES.iter().map(|phase| phase.name).collect();
@@ -141,7 +132,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
     if !(args.rate > 0.0 && args.rate.is_finite()) {
         return Err("--rate: more than nothing, please".into());
     }
-    let accounts = accounts::load(&args.accounts).map_err(|e| format!("--accounts: {e}"))?;
+    let accounts = args.subject.begin()?;
     let letters = Letters::new(clock_seed(), &[args.size]).map_err(|e| format!("--size: {e}"))?;
     let server = resolve(&args.smtp)?;
     let plan = Plan {
@@ -152,7 +143,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
         connection_per_message: false,
         rate: Some(args.rate),
         gaps: Gaps::Even,
-        patience: Duration::from_secs(args.patience_s),
+        patience: args.subject.patience(),
         tls: None,
         login: false,
     };
@@ -168,7 +159,8 @@ pub fn run(args: &Args) -> Result<bool, String> {
     let mut measure = |phase: Option<&Phase>| -> Result<Beside, String> {
         let crowd = phase.map(|phase| Crowd::gather(phase, server, &accounts[0].address, args.slow)).transpose()?;
         let seen = load.run(args.messages, |_| {}).map_err(failed)?;
-        let memory_bytes = args.server_pid.and_then(|pid| Memory::read(pid).ok()).map(|memory| memory.pss_bytes);
+        let memory_bytes =
+            args.subject.server_pid.and_then(|pid| Memory::read(pid).ok()).map(|memory| memory.pss_bytes);
         let left = crowd.map_or(0, Crowd::leave);
         bar.inc(1);
         Ok(Beside {
@@ -194,13 +186,7 @@ pub fn run(args: &Args) -> Result<bool, String> {
     let alone = found.iter().filter(|beside| beside.phase == "none").map(|beside| beside.latency.p99_us as f64);
     let alone_us = alone.sum::<f64>() / 2.0;
     found.iter_mut().for_each(|beside| beside.ratio = beside.latency.p99_us as f64 / alone_us);
-    println!("{}", table(args, &found));
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&found).map_err(|e| e.to_string())?;
-        fs::write(path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))?;
-    }
-    let kept = |beside: &Beside| beside.letters[1] == 0 && args.max_ratio.is_none_or(|most| beside.ratio <= most);
-    Ok(found.iter().all(kept))
+    Ok(found)
 }
 
 /// A crowd of slow connections, and the thread that speaks for them.
@@ -278,7 +264,7 @@ fn is_open(mut one: &TcpStream) -> bool {
     }
 }
 
-fn table(args: &Args, found: &[Beside]) -> String {
+pub(crate) fn table(args: &Args, found: &[Beside]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header([
@@ -312,7 +298,10 @@ fn table(args: &Args, found: &[Beside]) -> String {
 mod tests {
     use clap::Parser;
 
+    use std::fs;
+
     use super::*;
+    use crate::accounts;
     use crate::fake::post::{Post, Vice};
 
     #[derive(Parser)]

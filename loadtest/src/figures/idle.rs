@@ -105,7 +105,7 @@ pub struct Figures {
 
 /// Runs the measure. `Ok(true)`: every connection still lived at the end, and `--max-bytes` was kept.
 pub fn run(args: &Args) -> Result<bool, String> {
-    let pid = args.place.server_pid.ok_or("--server-pid: whose memory?")?;
+    let pid = args.place.subject.server_pid.ok_or("--server-pid: whose memory?")?;
     let (accounts, mut gauge) = args.place.begin()?;
     let mut clients = open(args, &accounts, &mut gauge, 0, args.warmup, args.warmup_noops)?;
     let mut memory = vec![settle(args, &mut gauge, pid)?];
@@ -285,6 +285,7 @@ fn sheet(args: &Args, figures: &Figures) -> Sheet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::subject::Subject;
 
     #[test]
     fn what_the_warm_up_took_is_not_charged() {
@@ -293,13 +294,15 @@ mod tests {
                 imap: String::new(),
                 imaps: String::new(),
                 ca: None,
-                accounts: "".into(),
-                server_pid: None,
-                cgroup: None,
-                data: None,
-                pin: None,
-                patience_s: 1,
-                json: None,
+                subject: Subject {
+                    accounts: "".into(),
+                    server_pid: None,
+                    cgroup: None,
+                    data: None,
+                    pin: None,
+                    patience_s: 1,
+                    json: None,
+                },
             },
             connections,
             tls: false,

@@ -8,7 +8,6 @@
 //! passwords, `iou-wrk-*` are the kernel's, for the ring.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,12 +15,14 @@ use std::time::Duration;
 use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::accept::{pin, resolve};
-use crate::accounts::{self, Account};
-use crate::gauge::{self, Gauge, Spent};
+use crate::accept::resolve;
+use crate::accounts::Account;
+use crate::gauge::{Gauge, Spent};
+use crate::subject::Subject;
 use crate::tls::{Trust, Versions};
 use crate::wire::Way;
 
+pub mod every;
 pub mod handoff;
 pub mod handshake;
 pub mod idle;
@@ -44,38 +45,14 @@ pub struct Place {
     /// The certificate that IMAPS is trusted with, PEM.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// Who logs in, in turn: `address password` a line.
-    #[arg(long, value_name = "FILE")]
-    pub accounts: PathBuf,
-    /// The server's process.
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
-    /// A control group folder that holds the server already (else one is made, if we may).
-    #[arg(long, value_name = "DIR")]
-    pub cgroup: Option<PathBuf>,
-    /// The server's data directory, for its counters.
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// The CPU this program runs on.
-    #[arg(long, value_name = "CPU")]
-    pub pin: Option<usize>,
-    /// What becomes of the run when nothing answers for this long, seconds: it is given up.
-    #[arg(long, default_value_t = 60)]
-    pub patience_s: u64,
-    /// Write the figures here as JSON.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    #[command(flatten)]
+    pub subject: Subject,
 }
 
 impl Place {
     /// Pins this program if asked to, reads the accounts and opens the gauges.
     fn begin(&self) -> Result<(Vec<Account>, Gauge), String> {
-        if let Some(cpu) = self.pin {
-            pin(cpu)?;
-        }
-        let accounts = accounts::load(&self.accounts).map_err(|e| format!("--accounts: {e}"))?;
-        let (server_pid, cgroup, data) = (self.server_pid, self.cgroup.clone(), self.data.clone());
-        Ok((accounts, Gauge::open(&gauge::Options { server_pid, cgroup, data })))
+        Ok((self.subject.begin()?, self.subject.gauge()))
     }
 
     /// The way in: plain, or under TLS as `tls` says (versions, whether sessions are resumed).
@@ -88,15 +65,13 @@ impl Place {
             }
         };
         let server = resolve(if trust.is_some() { &self.imaps } else { &self.imap })?;
-        Ok(Way { server, source, trust, patience: Duration::from_secs(self.patience_s) })
+        Ok(Way { server, source, trust, patience: self.subject.patience() })
     }
 
     /// Prints the sheet and writes the JSON.
     fn publish(&self, sheet: &Sheet, figures: &impl Serialize) -> Result<(), String> {
         println!("{}", sheet.text());
-        let Some(path) = &self.json else { return Ok(()) };
-        let text = serde_json::to_string_pretty(figures).map_err(|e| e.to_string())?;
-        fs::write(path, text + "\n").map_err(|e| format!("{}: {e}", path.display()))
+        self.subject.keep(figures)
     }
 }
 

@@ -1,11 +1,13 @@
 //! Whole commands against the small server, which is this process.
 
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 
 use clap::Parser;
 
 use super::*;
+use crate::accounts;
 use crate::fake::post::{Post, Vice};
 
 #[derive(Parser)]
@@ -79,7 +81,7 @@ fn the_hash_is_told_from_the_rest_by_the_threads_name() {
     let ns = |n: u64| (1, n * 1_000_000);
     let threads = BTreeMap::from([("shard-".into(), ns(3)), ("side-".into(), ns(40)), ("iou-wrk-".into(), ns(1))]);
     let mut spent = {
-        let mut gauge = Gauge::open(&gauge::Options::default());
+        let mut gauge = Gauge::open(&crate::gauge::Options::default());
         let before = gauge.read();
         gauge.read().since(&before)
     };

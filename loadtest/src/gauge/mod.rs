@@ -8,12 +8,14 @@
 //! | flushes, bytes written | `/sys/dev/block/…/stat` of the data's disk | the whole disk's: only trust them when nothing else writes |
 //! | memory | `/proc/PID/smaps_rollup`, `/proc/meminfo`, `/proc/slabinfo` | the process's, and the whole kernel's |
 //! | `ext4_sync_file_enter` | tracefs, when it is mounted | every fsync on that file system, io_uring's included |
+//! | system calls | `raw_syscalls:sys_enter` in tracefs | every one of the server's threads |
 
 mod counters;
 mod cpu;
 mod device;
 mod trace;
 
+pub mod hold;
 pub mod memory;
 pub mod strace;
 
@@ -39,7 +41,8 @@ pub struct Options {
 pub struct Gauge {
     cpu: Option<cpu::Cpu>,
     device: Option<device::Device>,
-    trace: Option<trace::SyncTrace>,
+    trace: Option<trace::Trace>,
+    calls: Option<trace::Trace>,
     counters: Option<counters::Socket>,
     /// What could not be gauged and why, for the report.
     pub remarks: Vec<String>,
@@ -52,6 +55,7 @@ pub struct Reading {
     cpu: Option<cpu::CpuReading>,
     device: Option<device::DeviceReading>,
     trace_syncs: Option<u64>,
+    trace_calls: Option<u64>,
     counters: Option<Counters>,
     own_cpu_ns: u64,
 }
@@ -74,6 +78,8 @@ pub struct Spent {
     pub device_writes: Option<u64>,
     pub device_written_bytes: Option<u64>,
     pub trace_syncs: Option<u64>,
+    /// System calls of all of the server's threads.
+    pub trace_calls: Option<u64>,
     pub counters: Option<Counters>,
     /// This process, reading gauges included.
     pub client_cpu_ns: u64,
@@ -88,18 +94,19 @@ impl Gauge {
         // A server of many processes is known by its group alone; its tasks are then those of one of them.
         let pid = options.server_pid.or_else(|| options.cgroup.as_deref().and_then(cpu::member));
         let cpu = pid.map(|pid| cpu::Cpu::open(pid, options.cgroup.as_deref(), &mut keep));
+        let calls = pid.and_then(|pid| trace::Trace::calls(pid).map_err(|e| keep("system calls", e)).ok());
         let (mut device, mut trace, mut socket) = (None, None, None);
         if let Some(data) = &options.data {
             match device::Device::of(data) {
                 Ok(found) => {
-                    trace = trace::SyncTrace::open(found.number()).map_err(|e| keep("sync trace point", e)).ok();
+                    trace = trace::Trace::syncs(found.number()).map_err(|e| keep("sync trace point", e)).ok();
                     device = Some(found);
                 }
                 Err(e) => keep("disk of the data directory", e),
             }
             socket = counters::Socket::connect(data).map_err(|e| keep("server's own counters", e)).ok();
         }
-        Gauge { cpu, device, trace, counters: socket, remarks }
+        Gauge { cpu, device, trace, calls, counters: socket, remarks }
     }
 
     /// To be called every few tens of milliseconds while a load runs: kernel workers that end take their
@@ -125,6 +132,7 @@ impl Gauge {
             cpu: self.cpu.as_ref().map(cpu::Cpu::read),
             device: self.device.as_ref().and_then(|d| d.read().ok()),
             trace_syncs: self.trace.as_ref().and_then(|t| t.read().ok()),
+            trace_calls: self.calls.as_ref().and_then(|t| t.read().ok()),
             counters,
             own_cpu_ns: cpu::own_ns(),
         }
@@ -151,6 +159,7 @@ impl Reading {
             device_writes: device.map(|(a, b)| a.writes - b.writes),
             device_written_bytes: device.map(|(a, b)| a.written_bytes - b.written_bytes),
             trace_syncs: self.trace_syncs.zip(before.trace_syncs).map(|(a, b)| a.saturating_sub(b)),
+            trace_calls: self.trace_calls.zip(before.trace_calls).map(|(a, b)| a.saturating_sub(b)),
             counters: self.counters.as_ref().zip(before.counters.as_ref()).map(|(a, b)| counters::since(a, b)),
             client_cpu_ns: self.own_cpu_ns.saturating_sub(before.own_cpu_ns),
         }

@@ -136,6 +136,11 @@ impl Recipe {
 }
 
 impl Server {
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL, and nothing else.
     pub fn shoot(&self) {
         let _ = kill_process(Pid::from_child(&self.child), Signal::KILL);
