@@ -90,8 +90,11 @@ pub const CONNECTIONS_MAX: usize = 20_000;
 pub const CONNECTIONS_MIN: usize = 64;
 /// Open files that connections never take, for the process: log, lock, mesh, side pool, and connections being refused.
 pub const FILES_KEPT: u64 = 256;
-/// The same for each shard: rings, doors, segments made after the start, those who ask for figures, and questions to DNS.
-pub const FILES_KEPT_PER_SHARD: u64 = 128 + HTTP_CONNECTIONS_MAX as u64 + DNS_IN_FLIGHT_MAX as u64;
+/// The same for each shard: rings, doors, segments made after the start, those who ask for figures, questions to DNS, and newcomers.
+pub const FILES_KEPT_PER_SHARD: u64 =
+    128 + HTTP_CONNECTIONS_MAX as u64 + DNS_IN_FLIGHT_MAX as u64 + 8 * NEWCOMERS_AT_ONCE as u64;
+/// Connections that a door has accepted and not looked at yet. More: they wait in the kernel's queue.
+pub const NEWCOMERS_AT_ONCE: usize = 16;
 /// Connections of one address (IPv4) or /64 (IPv6) on one shard. More: 421 4.7.0 / BYE / -ERR, then close.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 50;
 /// Connections of one network, /24 (IPv4) or /48 (IPv6), on one shard. More: 421 4.7.0 / BYE / -ERR, then close.
@@ -107,6 +110,12 @@ pub const MEMORY_LOOK_MS: u64 = 50;
 pub const DISK_STALL_S: u64 = 10;
 /// Descriptors that are left when newcomers are turned away. They are told so; with none left nobody could be.
 pub const FILES_SCARCE: u64 = 64;
+/// Of a shard's time that others want too, this part is spent on turning newcomers away: one in so many. Then they wait in the
+/// kernel's queue, where who finds no room tries again: telling ten times as many as can be served that there is no place would
+/// leave no time to serve.
+pub const TURNING_AWAY_PART: u32 = 60;
+/// What may be saved up of it, milliseconds of that part.
+pub const TURNING_AWAY_SAVED_MS: u64 = 100;
 /// Reply bytes waiting for a peer that does not read. At the bound we wait, up to the write deadline, then reset.
 pub const OUT_BYTES_MAX: usize = 65_536;
 /// From a connection's opening to the end of what its balancer says of it (PROXY protocol), seconds. Then it is closed (A062).

@@ -358,10 +358,10 @@ mod tests {
     fn connections_leave_files_for_the_volumes() {
         assert_eq!(places(None, 4, 1_000_000), Ok(limits::CONNECTIONS_MAX));
         assert_eq!(places(Some(1 << 20), 4, 100), Ok(limits::CONNECTIONS_MAX));
-        assert_eq!(places(Some(1_024), 1, 0), Ok(1_024 - 256 - 448));
-        assert_eq!(places(Some(4_096), 4, 600), Ok((4_096 - 256 - 1_792 - 600) / 4));
-        assert_eq!(places(Some(1_024), 4, 600), Err(256 + 1_792 + 600 + 256));
-        assert_eq!(places(Some(2_904), 4, 600), Ok(64));
+        assert_eq!(places(Some(1_024), 1, 0), Ok(1_024 - 256 - 576));
+        assert_eq!(places(Some(4_096), 4, 600), Ok((4_096 - 256 - 2_304 - 600) / 4));
+        assert_eq!(places(Some(1_024), 4, 600), Err(256 + 2_304 + 600 + 256));
+        assert_eq!(places(Some(3_416), 4, 600), Ok(64));
     }
 
     #[test]

@@ -11,6 +11,10 @@
 //!
 //! *Liberty*: a disk that is full turns nobody away at the door. He hears `452 4.3.1` at MAIL (A055), where his software expects it.
 //!
+//! Turning somebody away costs a shard about a fifth of what his letter would. Of its time it spends one part in
+//! [`TURNING_AWAY_PART`] on that while there is other work; then the doors leave newcomers in the kernel's queue until there is a
+//! place, or time ([`Load::is_tired`]). *Liberty*: so in a flood not everybody hears `421` within 100 ms (A057).
+//!
 //! What a shard sees of the process's memory is at most [`MEMORY_LOOK_MS`] old. Nothing here is shared between shards.
 
 use std::cell::{Cell, RefCell};
@@ -19,6 +23,7 @@ use std::time::Duration;
 
 use crate::limits::{
     BODY_BYTES_IN_FLIGHT_MAX, DISK_STALL_S, MEMORY_LOOK_MS, MEMORY_REFUSED_PERCENT, MEMORY_SHED_PERCENT,
+    TURNING_AWAY_PART, TURNING_AWAY_SAVED_MS,
 };
 use crate::observe::Counter;
 use crate::shard::Moment;
@@ -77,6 +82,8 @@ pub struct Load {
     held: Cell<(u64, Option<Moment>)>,
     late_beats: Cell<u32>,
     commits: RefCell<Vec<UnderWay>>,
+    /// From when on there is time again to turn somebody away.
+    rested: Cell<Moment>,
 }
 
 impl Load {
@@ -89,6 +96,7 @@ impl Load {
             held: Cell::new((0, None)),
             late_beats: Cell::new(0),
             commits: RefCell::default(),
+            rested: Cell::new(Moment(0)),
         }
     }
 
@@ -104,6 +112,19 @@ impl Load {
     pub fn beat(&self, late: Duration) {
         let is_late = self.delay_max > Duration::ZERO && late >= self.delay_max;
         self.late_beats.set(if is_late { self.late_beats.get() + 1 } else { 0 });
+    }
+
+    /// Somebody was turned away, and it took from `began` until `now`.
+    pub fn turned_away(&self, began: Moment, now: Moment) {
+        let saved = Duration::from_millis(TURNING_AWAY_SAVED_MS);
+        let earliest = Moment(now.0.saturating_sub(u64::try_from(saved.as_nanos()).unwrap_or(u64::MAX)));
+        self.rested.set(self.rested.get().max(earliest).after(now.since(began) * TURNING_AWAY_PART));
+    }
+
+    /// True if turning somebody away would take time that others want.
+    #[must_use]
+    pub fn is_tired(&self, now: Moment) -> bool {
+        now < self.rested.get()
     }
 
     /// Why nobody more should come in. `letters`: octets of letters on their way in, if he brings another. `scarce`: descriptors are;
@@ -210,6 +231,35 @@ mod tests {
         assert_eq!(load.strain(later, few, false, || None), None, "there is room for those of other shards");
         one.set(None);
         assert_eq!(load.strain(later, MANY, false, || None), None);
+    }
+
+    #[test]
+    fn a057_turning_away_takes_one_part_of_the_time_and_little_is_saved_up() {
+        let load = load();
+        let spent = Duration::from_millis(TURNING_AWAY_SAVED_MS) / TURNING_AWAY_PART;
+        let mut now = at(1_000_000);
+        let turned_away = |now: Moment, took: Duration| {
+            load.turned_away(now, now.after(took));
+            load.is_tired(now.after(took))
+        };
+        assert!(!turned_away(now, spent / 2), "after a long rest there is something saved");
+        assert!(!turned_away(now.after(spent / 2), spent / 3));
+        assert!(turned_away(now.after(spent), spent));
+        // From then on it is one part: each has to be rested from.
+        now = at(1_000_000).after(spent * (2 * TURNING_AWAY_PART + 2));
+        let mut took = Duration::ZERO;
+        for step in 0..10_000 {
+            let moment = now.after(spent * step / 10);
+            if !load.is_tired(moment) {
+                load.turned_away(moment, moment.after(spent / 10));
+                took += spent / 10;
+            }
+        }
+        let part = took.as_secs_f64() * f64::from(TURNING_AWAY_PART) / (spent * 1_000).as_secs_f64();
+        assert!((1.0..1.2).contains(&part), "{part}");
+        // Where no time passes, as in a simulated world, nobody tires.
+        (0..9).for_each(|_| load.turned_away(at(9_000_000), at(9_000_000)));
+        assert!(!load.is_tired(at(9_000_000)));
     }
 
     #[test]

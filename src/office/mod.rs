@@ -505,6 +505,17 @@ impl Office {
         self.load.strain(shard::now(), letters, shard::descriptors_are_scarce(), shard::resident_bytes)
     }
 
+    /// Somebody was turned away, and that began then.
+    pub fn turned_away(&self, began: shard::Moment) {
+        self.load.turned_away(began, shard::now());
+    }
+
+    /// True if turning somebody away now would take time that others want.
+    #[must_use]
+    pub fn is_tired(&self) -> bool {
+        self.load.is_tired(shard::now())
+    }
+
     /// True if there is memory for another letter.
     #[must_use]
     pub fn has_memory(&self) -> bool {

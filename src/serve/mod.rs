@@ -37,14 +37,24 @@ pub async fn keep_door(office: Rc<Office>, service: Service, rules: Arc<Rules>, 
         return or(sendmail::keep_door(office, rules, listener), shard::stop_requested()).await;
     }
     let door = Doorway::new(service, rules);
+    let mut came_in = true;
     loop {
-        let next = async { Some(listener.accept().await) };
+        let next = async {
+            rest(&office, &door, came_in).await;
+            Some(listener.accept().await)
+        };
         let stop = async {
             shard::stop_requested().await;
             None
         };
         match or(next, stop).await {
-            Some(Ok(stream)) => welcome(&office, &door, stream),
+            Some(Ok(stream)) => {
+                let began = shard::now();
+                came_in = welcome(&office, &door, stream);
+                if !came_in {
+                    office.turned_away(began);
+                }
+            }
             Some(Err(why)) => {
                 drop(open);
                 tracing::error!(service = service.word(), %why, "door closed: it can accept nothing more");
@@ -55,8 +65,20 @@ pub async fn keep_door(office: Rc<Office>, service: Service, rules: Arc<Rules>, 
     }
 }
 
-/// Decides about a newcomer before anything is allocated for him (A057).
-fn welcome(office: &Rc<Office>, door: &Rc<Doorway>, stream: Stream) {
+/// Newcomers wait where they are while turning them away would take too much of a shard that has work, and they would be turned away:
+/// there is no place, or the last of them was refused for himself (`came_in` is false). Whoever has nothing else to do goes on at once.
+async fn rest(office: &Office, door: &Doorway, came_in: bool) {
+    let protocol = door.service.protocol();
+    let is_shut = || door.is_full() || census(office, protocol).is_full() || strain(office, protocol).is_some();
+    while office.is_tired() && (!came_in || is_shut()) {
+        if shard::round().await {
+            return;
+        }
+    }
+}
+
+/// Decides about a newcomer before anything is allocated for him (A057). False: he was turned away.
+fn welcome(office: &Rc<Office>, door: &Rc<Doorway>, stream: Stream) -> bool {
     let (service, protocol, peer) = (door.service, door.service.protocol(), stream.peer());
     if let Some(strain) = strain(office, protocol) {
         observe::count(strain.counted());
@@ -67,7 +89,7 @@ fn welcome(office: &Rc<Office>, door: &Rc<Doorway>, stream: Stream) {
         if !service.tls_first() {
             stream.farewell(protocol.too_busy());
         }
-        return;
+        return false;
     }
     let balancer = door.rules.is_balancer(peer);
     let admitted = match door.enter() {
@@ -77,9 +99,13 @@ fn welcome(office: &Rc<Office>, door: &Rc<Doorway>, stream: Stream) {
     };
     let (entrant, guest) = match admitted {
         Ok(admitted) => admitted,
-        // Under TLS the words could not be read.
-        Err(_) if service.tls_first() => return,
-        Err(text) => return stream.farewell(text),
+        Err(text) => {
+            // Under TLS the words could not be read.
+            if !service.tls_first() {
+                stream.farewell(text);
+            }
+            return false;
+        }
     };
     observe::count(service.accepted());
     let wire = Box::new(Wire::offering(stream, door.acceptor(office, peer)));
@@ -94,6 +120,7 @@ fn welcome(office: &Rc<Office>, door: &Rc<Doorway>, stream: Stream) {
             shard::spawn(protocol.word(), converse(office, entrant, wire, guest, web));
         }
     }
+    true
 }
 
 /// Why a newcomer is turned away. Who looks at the figures is needed then.

@@ -121,6 +121,12 @@ impl Doorway {
         })
     }
 
+    /// True if nobody more may come in by it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.inside.get() >= self.rules.connections_max
+    }
+
     /// What is shaken hands with there, if this peer is offered it.
     #[must_use]
     pub fn acceptor(&self, office: &Office, peer: Peer) -> Option<Acceptor> {
@@ -163,9 +169,9 @@ mod tests {
         let rules = Rules { connections_max: 2, ..Rules::of(Service::Lmtp) };
         let door = Doorway::new(Service::Lmtp, Arc::new(rules));
         let (one, two) = (door.enter(), door.enter());
-        assert!(one.is_some() && two.is_some() && door.enter().is_none());
+        assert!(one.is_some() && two.is_some() && door.is_full() && door.enter().is_none());
         drop(one);
-        assert!(door.enter().is_some());
+        assert!(!door.is_full() && door.enter().is_some());
     }
 
     #[test]

@@ -113,6 +113,11 @@ pub async fn run_dry() {
     world!(real::run_dry().await, sim::run_dry().await)
 }
 
+/// Lets every other task that can run now run once. True if none could, or can now: nobody else wants the time.
+pub async fn round() -> bool {
+    world!(real::round().await, sim::round().await)
+}
+
 /// The side pool's queue is full, or the job panicked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SideError {

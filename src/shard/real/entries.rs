@@ -17,13 +17,12 @@ use super::buffers::{Chunk, GROUP};
 use super::ring::Ring;
 use super::stage::Stage;
 use super::work::{Accept, Connect, Fill, Key, Read, Recv, Send, Source, Tag, Work, Write};
+use crate::limits::NEWCOMERS_AT_ONCE;
 use crate::observe::{self, Counter};
 
 /// With fewer free buffers than this part of all, what nobody waits for is copied out, so that connections that do not read
 /// cannot hold the buffers of those that do.
 const PRESSURE_PART: u16 = 4;
-/// Connections accepted and not yet taken. At the bound the accept is cancelled; the kernel's backlog holds the rest.
-const ACCEPT_QUEUE_MAX: usize = 512;
 /// The kernel's bound on one transfer (MAX_RW_COUNT), rounded down.
 const TRANSFER_BYTES_MAX: usize = 0x7fff_f000;
 
@@ -261,7 +260,7 @@ impl Ring {
         self.open(Work::Accept(Accept { fd, queue: VecDeque::new(), end: None }), 0)
     }
 
-    /// The next connection, or the error that ended the multishot; the next wait arms it again.
+    /// The next connection, or why there is none; a wait that finds nothing under way asks for some more.
     pub fn accept_poll(&mut self, key: Key, cx: &mut Context<'_>) -> Poll<io::Result<OwnedFd>> {
         let slot = self.slot(key);
         let Work::Accept(accept) = &mut slot.work else { unreachable!("the listener's own slot") };
@@ -277,11 +276,17 @@ impl Ring {
         self.wait_on(key, cx)
     }
 
+    /// So many, each once. Not multishot: that takes all that wait, thousands in a flood, before a cancel reaches the kernel,
+    /// and each is an open file that somebody else may need.
     fn accept_arm(&mut self, key: Key) {
         let Work::Accept(accept) = &self.slot(key).work else { unreachable!("armed by its own kind") };
-        let entry = opcode::AcceptMulti::new(types::Fd(accept.fd)).flags(libc::SOCK_CLOEXEC).build();
-        // SAFETY: a multishot accept points at no memory.
-        unsafe { self.start(key, Tag::Main, entry) };
+        let fd = types::Fd(accept.fd);
+        for _ in 0..NEWCOMERS_AT_ONCE {
+            let nowhere = std::ptr::null_mut();
+            let entry = opcode::Accept::new(fd, nowhere, nowhere.cast()).flags(libc::SOCK_CLOEXEC).build();
+            // SAFETY: an accept that is not asked for the peer's address points at no memory.
+            unsafe { self.start(key, Tag::Main, entry) };
+        }
     }
 
     fn accept_done(&mut self, key: Key, result: i32) {
@@ -294,12 +299,7 @@ impl Ring {
             return;
         }
         match fd {
-            Some(fd) => {
-                accept.queue.push_back(fd);
-                if accept.queue.len() >= ACCEPT_QUEUE_MAX {
-                    self.cancel(key);
-                }
-            }
+            Some(fd) => accept.queue.push_back(fd),
             None if result == -libc::ECANCELED => {}
             None => accept.end = Some(result),
         }

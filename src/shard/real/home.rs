@@ -267,16 +267,21 @@ pub async fn sweep(shard: Rc<Shard>) {
 
 /// Waits until no other task has run for a round, at most [`DRY_ROUNDS_MAX`] rounds.
 pub async fn run_dry() {
-    let shard = here();
     for _ in 0..DRY_ROUNDS_MAX {
-        let before = shard.polls.get();
-        yield_now().await;
-        let others = shard.polls.get() - before - 1;
-        // What has arrived meanwhile can run too; the turn also sends off what was asked for so far.
-        if others == 0 && !shard.turn(false) {
+        if round().await {
             return;
         }
     }
+}
+
+/// Lets everybody else who can run do so once. True if nobody could, or can now.
+pub async fn round() -> bool {
+    let shard = here();
+    let before = shard.polls.get();
+    yield_now().await;
+    let others = shard.polls.get() - before - 1;
+    // What has arrived meanwhile can run too; the turn also sends off what was asked for so far.
+    others == 0 && !shard.turn(false)
 }
 
 /// Waits for `work`, but not much longer than `time`. No timer of the ring is spent on it: the sweeper ends it.

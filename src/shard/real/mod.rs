@@ -41,7 +41,7 @@ mod tests;
 pub use buffers::Chunk;
 pub use disk::Disk;
 pub use file::DiskFile;
-pub use home::{run_dry, sleep, stop_requested, within};
+pub use home::{round, run_dry, sleep, stop_requested, within};
 pub use mesh::Mesh;
 pub use net::{Listener, accept_paused, descriptors_are_scarce, local_is_free, tcp_socket};
 pub use node::{request_stop, run};

@@ -28,7 +28,7 @@ use crate::observe::{self, Counter};
 
 /// Every operation this ring may do; the start-up check probes for them and the restrictions allow only them.
 pub const OPERATIONS: [u8; 10] = [
-    opcode::AcceptMulti::CODE,
+    opcode::Accept::CODE,
     opcode::Connect::CODE,
     opcode::Recv::CODE,
     opcode::Send::CODE,
@@ -170,7 +170,8 @@ impl Ring {
         if slot.alive == 0 || std::mem::replace(&mut slot.cancelling, true) {
             return;
         }
-        self.forget(opcode::AsyncCancel::new(key.user_data(Tag::Main)).build());
+        // All of them: a door has several under way.
+        self.forget(opcode::AsyncCancel2::new(types::CancelBuilder::user_data(key.user_data(Tag::Main)).all()).build());
     }
 
     /// Closes a descriptor after everything that was asked for before: queued like the rest, because the number

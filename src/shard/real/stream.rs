@@ -104,8 +104,9 @@ impl Stream {
     pub fn farewell(mut self, text: &'static [u8]) {
         let Some(conn) = self.0.take() else { return };
         let socket = conn.socket();
-        // A fresh socket takes these few octets at once. One that does not is not waited for, and neither is the peer.
-        let _ = rustix::net::send(socket, text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        // A fresh socket takes these few octets at once. One that does not is not waited for, and neither is the peer. More follows, the
+        // FIN: so both leave in one segment.
+        let _ = rustix::net::send(socket, text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL | SendFlags::MORE);
         let _ = SockRef::from(socket).shutdown(Shutdown::Write);
         // Octets that nobody read would make the kernel send a reset.
         let mut thrown = [0; 2_048];

@@ -95,7 +95,7 @@ pub struct Recv {
 pub struct Accept {
     pub fd: RawFd,
     pub queue: VecDeque<OwnedFd>,
-    /// What ended the multishot, if it has ended.
+    /// Why one of them failed, if it has.
     pub end: Option<i32>,
 }
 

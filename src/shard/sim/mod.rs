@@ -286,7 +286,6 @@ pub(super) async fn sleep(time: Duration) {
     clock::Sleep::new(&here.core, time.saturating_add(Duration::from_nanos(late_ns))).await;
 }
 
-/// Waits until no other task of this shard can run. The test's own tasks have no shard and only let others go first.
 pub(super) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> Option<T> {
     let late = async {
         sleep(time).await;
@@ -295,6 +294,13 @@ pub(super) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> 
     futures_lite::future::or(async { Some(work.await) }, late).await
 }
 
+/// Nothing here takes time, so nobody wants any.
+pub(super) async fn round() -> bool {
+    futures_lite::future::yield_now().await;
+    true
+}
+
+/// Waits until no other task of this shard can run. The test's own tasks have no shard and only let others go first.
 pub(super) async fn run_dry() {
     let here = executor::here();
     let dry = Rc::new(Cell::new(false));
