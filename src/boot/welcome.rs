@@ -46,12 +46,12 @@ pub fn announce(node: &Node, founded: &[(String, String)]) {
         let nets: Vec<String> = node.settings.plaintext_auth_networks.iter().map(ToString::to_string).collect();
         text += &format!("  Logins without TLS are allowed from {} (--plaintext-auth-network).\n", nets.join(" "));
     }
-    if let (Some((to, password)), Some((from, _))) = (founded.first(), founded.get(1)) {
+    if let Some((to, password)) = founded.first() {
         text += "\nNew accounts; these passwords are shown once:\n";
         for (name, password) in founded {
             text += &format!("  {name}  {password}\n");
         }
-        text += &how_to_try(node, to, password, from);
+        text += &how_to_try(node, to, password);
     }
     text += "\nStop it with Ctrl-C.\n";
     use std::io::Write as _;
@@ -61,7 +61,7 @@ pub fn announce(node: &Node, founded: &[(String, String)]) {
 }
 
 /// The commands that send a letter and read it back, by the doors that are open on loopback.
-fn how_to_try(node: &Node, to: &str, password: &str, from: &str) -> String {
+fn how_to_try(node: &Node, to: &str, password: &str) -> String {
     let port = |s: Service| {
         let at =
             node.doors.iter().filter(|d| d.service == s).filter_map(|d| d.at.net()).find(|at| at.ip().is_loopback());
@@ -75,7 +75,7 @@ fn how_to_try(node: &Node, to: &str, password: &str, from: &str) -> String {
         text += &format!(
             "
 Send a message:
-  printf 'From: {from}\\r\\nTo: {to}\\r\\nSubject: hello\\r\\n\\r\\nIt works.\\r\\n' | \
+  printf 'From: {to}\\r\\nTo: {to}\\r\\nSubject: hello\\r\\n\\r\\nIt works.\\r\\n' | \
     {curl} smtps://localhost:{port} --mail-from {to} --mail-rcpt {to} -T -
 "
         );
