@@ -32,12 +32,17 @@ fn node_folder() -> PathBuf {
 
 /// Runs `script` at a desk of its own, unless one of the `programs` it drives is missing (see [`client`]).
 pub fn job(script: &str, programs: &[&str]) {
+    job_told(script, programs, "");
+}
+
+/// The same, with a configuration file.
+pub fn job_told(script: &str, programs: &[&str], file: &str) {
     let interpreter = if script.ends_with(".mjs") { "node" } else { "python3" };
     let Some(interpreter) = client(interpreter) else { return };
     if !programs.iter().all(|program| client(program).is_some()) {
         return;
     }
-    let house = House::unconfigured();
+    let house = House::told(file);
     let home = house.dir.path().join("home");
     std::fs::create_dir_all(home.join("tmp")).expect("a HOME");
     let said = run(Command::new("timeout")

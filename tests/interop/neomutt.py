@@ -40,8 +40,6 @@ set header_cache = {HOME}/cache/
 set sort = mailbox-order
 set smtp_user = {ALICE}
 set smtp_pass = "{password(ALICE)}"
-# Else one with GNU SASL chooses SCRAM-SHA-256-PLUS, and has no channel binding for it.
-set smtp_authenticators = plain
 set confirm_append = no
 set confirm_create = no
 set delete = yes

@@ -47,7 +47,17 @@ impl House {
 
     /// Starts a server as somebody does who has just got it: no options but where its data and its ports are.
     pub fn unconfigured() -> House {
-        Self::open_with(tempfile::tempdir().expect("a temporary folder"), &[], &[])
+        Self::told("")
+    }
+
+    /// The same, with this configuration file; empty: none.
+    pub fn told(file: &str) -> House {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        if !file.is_empty() {
+            std::fs::create_dir(data_of(dir.path())).expect("a folder");
+            std::fs::write(data_of(dir.path()).join("ringpost.toml"), file).expect("a file");
+        }
+        Self::open_with(dir, &[], &[])
     }
 
     /// Starts a server by another program, which becomes the server when it has done its part.
