@@ -6,7 +6,8 @@
 //! times, and of those within the fastest nineteen in twenty, because a few slow ones hide a small difference.
 //!
 //! The server has to exempt the client from per-address limits (`limits.exempt_networks`), or it puts off each answer, and to let it
-//! log in without TLS. A small `login.argon2_memory_kib` makes two thousand hashes affordable; the difference to look for
+//! log in without TLS. It looks at each name [`FAILURES_EACH`] times and a few more (`office::attempts`), exempt or not: so many names
+//! there have to be. A small `login.argon2_memory_kib` makes two thousand hashes affordable; the difference to look for
 //! does not depend on it.
 
 use std::io::{BufRead, BufReader, Write};
@@ -21,6 +22,8 @@ use rand::{Rng, SeedableRng};
 
 /// Beyond this the means differ.
 const T_MAX: f64 = 4.5;
+/// Wrong passwords of one name, at most about so many: fewer than the server refuses to look at.
+const FAILURES_EACH: usize = 35;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Options of `timing`.
@@ -88,6 +91,15 @@ pub fn run(args: &Args) -> Result<bool, String> {
         (args.imap, [Way::ImapLogin, Way::ImapScram]),
         (args.pop3, [Way::Pop3Pass, Way::Pop3Scram]),
     ];
+    let ways = 2 * doors.iter().filter(|(server, _)| server.is_some()).count();
+    let needed = (args.logins * ways / 2).div_ceil(FAILURES_EACH);
+    if known.len() < needed {
+        return Err(format!(
+            "{} accounts are too few: a name is not looked at for ever. {} logins each way need {needed} of them",
+            known.len(),
+            args.logins
+        ));
+    }
     let mut well = true;
     let mut chance = SmallRng::seed_from_u64(args.seed);
     println!("{:<34} {:>7} {:>12} {:>12} {:>7} {:>8}", "", "answer", "unknown", "known", "t", "t (95 %)");

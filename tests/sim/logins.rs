@@ -1,5 +1,6 @@
 //! Logins that cost a hash, and those that do not.
 
+use ringpost::admin::{NewAccount, Request};
 use ringpost::boot::node::Node;
 use ringpost::observe::{self, Counter};
 use ringpost::office::Settings;
@@ -104,6 +105,42 @@ fn a020_many_connections_at_once_on_all_shards_meet_one_bound() {
             // Nobody is shut out for good.
             shard::sleep(Duration::from_secs(61)).await;
             assert!(login("secret-of-alice").await.0, "exempt: {exempt}");
+        });
+        assert_eq!(world.panics(), [""; 0]);
+    }
+}
+
+/// How long a wrong password for this name takes, milliseconds.
+async fn refused_after(name: &str) -> u128 {
+    let mut lines = Lines::connect(node::doors().imap).await.expect("the door is open");
+    lines.line().await.expect("a greeting");
+    let began = shard::now();
+    lines.say(format!("a LOGIN {name}@{DOMAIN} wrong\r\n")).await.expect("connected");
+    assert!(lines.line().await.expect("an answer").starts_with("a NO [AUTHENTICATIONFAILED]"));
+    shard::now().since(began).as_millis()
+}
+
+#[test]
+fn a111_a_hash_of_another_server_does_not_show_in_the_time_of_a_refusal() {
+    for seed in 0..10 {
+        let world = World::new(seed);
+        let plan = start(&world, 1, 0);
+        let hash = Some("{SSHA}7cWpUwo0GRt/CEYUHQjPcwCaoKpOYlgj".to_owned());
+        let erin = NewAccount { address: format!("erin@{DOMAIN}"), password: None, hash };
+        let running = node::start_as(&world, 1, plan.clone());
+        world.run_until(async {
+            shard::sleep(Duration::from_secs(1)).await;
+            // All have our own: work alone takes time, and all of it the same.
+            assert!(refused_after("alice").await < 1_000);
+            world.stop(running).await.expect("an orderly end");
+            node::carry_out_meanwhile(&world, 1, &plan, Request::AccountAdd { accounts: vec![erin] }).await;
+            node::start_as(&world, 1, plan.clone());
+            shard::sleep(Duration::from_secs(1)).await;
+            for name in ["erin", "alice", "nobody", "erin"] {
+                // And what the network takes there and back.
+                let took = refused_after(name).await;
+                assert!((2_000..2_400).contains(&took), "{name}, seed {seed}: {took} ms");
+            }
         });
         assert_eq!(world.panics(), [""; 0]);
     }
