@@ -28,7 +28,7 @@ mod md5_crypt;
 pub const HASH_BYTES_MAX: usize = 512;
 /// A password that is held against one of these, octets. Longer: it is not the one, whatever the hash says. The work of SHA crypt
 /// grows with it.
-pub const PASSWORD_BYTES_MAX: usize = 256;
+pub const PASSWORD_BYTES_MAX: usize = 128;
 /// Rounds of SHA crypt. More: refused. (passlib makes 656,000.)
 const CRYPT_ROUNDS_MAX: usize = 700_000;
 /// Rounds of SHA crypt where the hash says nothing of them.
@@ -398,6 +398,14 @@ mod tests {
             assert!(Imported::parse(text).expect("a hash").verify(long), "{text}");
         }
         assert!(Imported::parse("$1$x$fwjfZtMwarkdetsjiQreU1").expect("a hash").verify(b""));
+    }
+
+    #[test]
+    fn a_password_whose_length_would_be_work_is_not_the_one() {
+        let long = vec![b'a'; PASSWORD_BYTES_MAX + 1];
+        let digest = |password: &[u8]| format!("{{SHA256}}{}", STANDARD.encode(Sha256::digest(password)));
+        assert!(!Imported::parse(&digest(&long)).expect("a hash").verify(&long));
+        assert!(Imported::parse(&digest(&long[1..])).expect("a hash").verify(&long[1..]));
     }
 
     #[test]
