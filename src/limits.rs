@@ -114,6 +114,8 @@ pub const FILES_SCARCE: u64 = 64;
 /// kernel's queue, where who finds no room tries again: telling ten times as many as can be served that there is no place would
 /// leave no time to serve.
 pub const TURNING_AWAY_PART: u32 = 60;
+/// The most that turning one of them away counts for, microseconds: what took longer was somebody else's doing.
+pub const TURNING_AWAY_US_MAX: u64 = 200;
 /// What may be saved up of it, milliseconds of that part.
 pub const TURNING_AWAY_SAVED_MS: u64 = 100;
 /// Reply bytes waiting for a peer that does not read. At the bound we wait, up to the write deadline, then reset.

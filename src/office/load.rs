@@ -13,7 +13,8 @@
 //!
 //! Turning somebody away costs a shard about a fifth of what his letter would. Of its time it spends one part in
 //! [`TURNING_AWAY_PART`] on that while there is other work; then the doors leave newcomers in the kernel's queue until there is a
-//! place, or time ([`Load::is_tired`]). *Liberty*: so in a flood not everybody hears `421` within 100 ms (A057).
+//! place, or time ([`Load::is_tired`]). *Liberty*: A057's 100 ms hold until that share is used up, some thousand a second of a whole core; in
+//! a flood beyond it whoever waits in that queue hears `421` when his turn comes, or is let in.
 //!
 //! What a shard sees of the process's memory is at most [`MEMORY_LOOK_MS`] old. Nothing here is shared between shards.
 
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use crate::limits::{
     BODY_BYTES_IN_FLIGHT_MAX, DISK_STALL_S, MEMORY_LOOK_MS, MEMORY_REFUSED_PERCENT, MEMORY_SHED_PERCENT,
-    TURNING_AWAY_PART, TURNING_AWAY_SAVED_MS,
+    TURNING_AWAY_PART, TURNING_AWAY_SAVED_MS, TURNING_AWAY_US_MAX,
 };
 use crate::observe::Counter;
 use crate::shard::Moment;
@@ -84,6 +85,18 @@ pub struct Load {
     commits: RefCell<Vec<UnderWay>>,
     /// From when on there is time again to turn somebody away.
     rested: Cell<Moment>,
+    /// Doors that wait for it.
+    resting: Cell<u64>,
+}
+
+/// A door that rests.
+#[derive(Debug)]
+pub struct Resting<'a>(&'a Load);
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.resting.set(self.0.resting.get() - 1);
+    }
 }
 
 impl Load {
@@ -97,6 +110,7 @@ impl Load {
             late_beats: Cell::new(0),
             commits: RefCell::default(),
             rested: Cell::new(Moment(0)),
+            resting: Cell::new(0),
         }
     }
 
@@ -114,11 +128,26 @@ impl Load {
         self.late_beats.set(if is_late { self.late_beats.get() + 1 } else { 0 });
     }
 
-    /// Somebody was turned away, and it took from `began` until `now`.
+    /// Somebody was turned away, as everybody would have been, and it took from `began` until `now`; of that at most
+    /// [`TURNING_AWAY_US_MAX`] counts.
     pub fn turned_away(&self, began: Moment, now: Moment) {
+        let took = now.since(began).min(Duration::from_micros(TURNING_AWAY_US_MAX));
         let saved = Duration::from_millis(TURNING_AWAY_SAVED_MS);
         let earliest = Moment(now.0.saturating_sub(u64::try_from(saved.as_nanos()).unwrap_or(u64::MAX)));
-        self.rested.set(self.rested.get().max(earliest).after(now.since(began) * TURNING_AWAY_PART));
+        self.rested.set(self.rested.get().max(earliest).after(took * TURNING_AWAY_PART));
+    }
+
+    /// A door rests, for as long as the value lives.
+    #[must_use]
+    pub fn rests(&self) -> Resting<'_> {
+        self.resting.set(self.resting.get() + 1);
+        Resting(self)
+    }
+
+    /// Doors that rest.
+    #[must_use]
+    pub fn resting(&self) -> u64 {
+        self.resting.get()
     }
 
     /// True if turning somebody away would take time that others want.
@@ -236,30 +265,45 @@ mod tests {
     #[test]
     fn a057_turning_away_takes_one_part_of_the_time_and_little_is_saved_up() {
         let load = load();
-        let spent = Duration::from_millis(TURNING_AWAY_SAVED_MS) / TURNING_AWAY_PART;
-        let mut now = at(1_000_000);
+        let one = Duration::from_micros(TURNING_AWAY_US_MAX);
         let turned_away = |now: Moment, took: Duration| {
             load.turned_away(now, now.after(took));
             load.is_tired(now.after(took))
         };
-        assert!(!turned_away(now, spent / 2), "after a long rest there is something saved");
-        assert!(!turned_away(now.after(spent / 2), spent / 3));
-        assert!(turned_away(now.after(spent), spent));
+        let saved = TURNING_AWAY_SAVED_MS * 1_000 / (TURNING_AWAY_US_MAX * u64::from(TURNING_AWAY_PART));
+        let mut now = at(1_000_000);
+        for _ in 0..saved {
+            assert!(!turned_away(now, one), "after a long rest there is something saved");
+            now = now.after(one);
+        }
+        assert!(turned_away(now, one));
         // From then on it is one part: each has to be rested from.
-        now = at(1_000_000).after(spent * (2 * TURNING_AWAY_PART + 2));
-        let mut took = Duration::ZERO;
+        let (mut times, share) = (0, 10_000 / TURNING_AWAY_PART);
         for step in 0..10_000 {
-            let moment = now.after(spent * step / 10);
+            let moment = now.after(one * step);
             if !load.is_tired(moment) {
-                load.turned_away(moment, moment.after(spent / 10));
-                took += spent / 10;
+                load.turned_away(moment, moment.after(one));
+                times += 1;
             }
         }
-        let part = took.as_secs_f64() * f64::from(TURNING_AWAY_PART) / (spent * 1_000).as_secs_f64();
-        assert!((1.0..1.2).contains(&part), "{part}");
+        assert!((share - 1..=share + 1).contains(&times), "{times}");
+        // Who was kept from it for a second by others does not rest for a minute.
+        now = at(5_000_000);
+        assert!(!turned_away(now, Duration::from_secs(1)));
         // Where no time passes, as in a simulated world, nobody tires.
         (0..9).for_each(|_| load.turned_away(at(9_000_000), at(9_000_000)));
         assert!(!load.is_tired(at(9_000_000)));
+    }
+
+    #[test]
+    fn doors_that_rest_are_counted() {
+        let load = load();
+        let (one, two) = (load.rests(), load.rests());
+        assert_eq!(load.resting(), 2);
+        drop(one);
+        assert_eq!(load.resting(), 1);
+        drop(two);
+        assert_eq!(load.resting(), 0);
     }
 
     #[test]

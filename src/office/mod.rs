@@ -510,6 +510,18 @@ impl Office {
         self.load.turned_away(began, shard::now());
     }
 
+    /// A door rests, for as long as the value lives.
+    #[must_use]
+    pub fn rests(&self) -> load::Resting<'_> {
+        self.load.rests()
+    }
+
+    /// Doors that rest.
+    #[must_use]
+    pub fn resting(&self) -> u64 {
+        self.load.resting()
+    }
+
     /// True if turning somebody away now would take time that others want.
     #[must_use]
     pub fn is_tired(&self) -> bool {

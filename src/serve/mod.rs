@@ -37,10 +37,9 @@ pub async fn keep_door(office: Rc<Office>, service: Service, rules: Arc<Rules>, 
         return or(sendmail::keep_door(office, rules, listener), shard::stop_requested()).await;
     }
     let door = Doorway::new(service, rules);
-    let mut came_in = true;
     loop {
         let next = async {
-            rest(&office, &door, came_in).await;
+            rest(&office, &door).await;
             Some(listener.accept().await)
         };
         let stop = async {
@@ -50,8 +49,7 @@ pub async fn keep_door(office: Rc<Office>, service: Service, rules: Arc<Rules>, 
         match or(next, stop).await {
             Some(Ok(stream)) => {
                 let began = shard::now();
-                came_in = welcome(&office, &door, stream);
-                if !came_in {
+                if !welcome(&office, &door, stream) && is_shut(&office, &door) {
                     office.turned_away(began);
                 }
             }
@@ -65,16 +63,25 @@ pub async fn keep_door(office: Rc<Office>, service: Service, rules: Arc<Rules>, 
     }
 }
 
-/// Newcomers wait where they are while turning them away would take too much of a shard that has work, and they would be turned away:
-/// there is no place, or the last of them was refused for himself (`came_in` is false). Whoever has nothing else to do goes on at once.
-async fn rest(office: &Office, door: &Doorway, came_in: bool) {
-    let protocol = door.service.protocol();
-    let is_shut = || door.is_full() || census(office, protocol).is_full() || strain(office, protocol).is_some();
-    while office.is_tired() && (!came_in || is_shut()) {
-        if shard::round().await {
+/// Newcomers wait where they are while all of them would be turned away and that would take too much of a shard that has work.
+/// Whoever has nothing else to do goes on at once. Who is refused for himself makes nobody wait: others behind him are welcome.
+async fn rest(office: &Office, door: &Doorway) {
+    if !office.is_tired() || !is_shut(office, door) {
+        return;
+    }
+    let _resting = office.rests();
+    while office.is_tired() && is_shut(office, door) {
+        // The other doors that rest have no work either.
+        if shard::round(office.resting() - 1).await {
             return;
         }
     }
+}
+
+/// True if nobody at all may come in by this door now.
+fn is_shut(office: &Office, door: &Doorway) -> bool {
+    let protocol = door.service.protocol();
+    door.is_full() || census(office, protocol).is_full() || strain(office, protocol).is_some()
 }
 
 /// Decides about a newcomer before anything is allocated for him (A057). False: he was turned away.

@@ -113,9 +113,10 @@ pub async fn run_dry() {
     world!(real::run_dry().await, sim::run_dry().await)
 }
 
-/// Lets every other task that can run now run once. True if none could, or can now: nobody else wants the time.
-pub async fn round() -> bool {
-    world!(real::round().await, sim::round().await)
+/// Lets every other task that can run now run once. True if no more than `idlers` could, who only wait so too, and nobody can
+/// now: nobody else wants the time.
+pub async fn round(idlers: u64) -> bool {
+    world!(real::round(idlers).await, sim::round(idlers).await)
 }
 
 /// The side pool's queue is full, or the job panicked.

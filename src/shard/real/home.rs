@@ -268,20 +268,20 @@ pub async fn sweep(shard: Rc<Shard>) {
 /// Waits until no other task has run for a round, at most [`DRY_ROUNDS_MAX`] rounds.
 pub async fn run_dry() {
     for _ in 0..DRY_ROUNDS_MAX {
-        if round().await {
+        if round(0).await {
             return;
         }
     }
 }
 
-/// Lets everybody else who can run do so once. True if nobody could, or can now.
-pub async fn round() -> bool {
+/// Lets everybody else who can run do so once. True if no more than `idlers` could, and nobody can now.
+pub async fn round(idlers: u64) -> bool {
     let shard = here();
     let before = shard.polls.get();
     yield_now().await;
     let others = shard.polls.get() - before - 1;
     // What has arrived meanwhile can run too; the turn also sends off what was asked for so far.
-    others == 0 && !shard.turn(false)
+    others <= idlers && !shard.turn(false)
 }
 
 /// Waits for `work`, but not much longer than `time`. No timer of the ring is spent on it: the sweeper ends it.

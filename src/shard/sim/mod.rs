@@ -295,7 +295,7 @@ pub(super) async fn within<T>(time: Duration, work: impl Future<Output = T>) -> 
 }
 
 /// Nothing here takes time, so nobody wants any.
-pub(super) async fn round() -> bool {
+pub(super) async fn round(_idlers: u64) -> bool {
     futures_lite::future::yield_now().await;
     true
 }
