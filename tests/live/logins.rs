@@ -110,7 +110,10 @@ fn an_app_password_is_good_where_it_was_made_for_until_it_is_taken_back() {
     // A new password of the account leaves it alone.
     done(&house, &["account", "passwd", ALICE]);
     imap(&house).imap(&format!("LOGIN {ALICE} {phone}"), "OK");
+    let mut inside = imap(&house);
+    inside.imap(&format!("LOGIN {ALICE} {phone}"), "OK");
     done(&house, &["account", "app-password", "remove", ALICE, "phone"]);
+    assert!(inside.hear().starts_with("* BYE "), "who came in by it is out");
     imap(&house).imap(&format!("LOGIN {ALICE} {phone}"), "NO [AUTHENTICATIONFAILED]");
     assert!(refused(&house, &["account", "app-password", "remove", ALICE, "phone"]).contains("no app password"));
 }
