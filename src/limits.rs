@@ -69,13 +69,14 @@ pub const MAILBOXES_MAX: usize = 1_000;
 pub const NAMES_FOLLOWED_MAX: usize = 10_000;
 /// Names that one RCPT leads through before others on its shard have their turn.
 pub const NAMES_AT_ONCE: usize = 64;
-/// Recipients refused above the bound before the connection closes with 421.
+/// Recipients of one message refused for now where one is accepted, or for want of room (4.5.3, 4.2.2). More: 421 4.7.0.
 pub const RECIPIENTS_OVERSHOOT_MAX: usize = 1_000;
 /// Commands that accept no mail (NOOP, RSET, VRFY, …) between two accepted messages. More: 421 4.7.0.
 pub const SMTP_IDLE_COMMANDS_MAX: u32 = 100;
 /// Errors between two accepted messages. More: 421 4.7.0.
 pub const SMTP_ERRORS_MAX: u32 = 20;
-/// Refusals for now (4xx) between two accepted messages. More: 421 4.7.0.
+/// Refusals for now (4xx) between two accepted messages; of recipients, those of [`RECIPIENTS_OVERSHOOT_MAX`] count once their message
+/// came to nothing. More: 421 4.7.0.
 pub const SMTP_DEFERRALS_MAX: u32 = 200;
 /// Lines of the log for refusals on one connection between two accepted messages. More: counted, and their number is said at its end.
 pub const LOG_LINES_REFUSED_MAX: u32 = 20;

@@ -63,8 +63,8 @@ pub struct Session {
 #[derive(Debug, Default)]
 struct Transaction {
     recipients: u32,
-    /// Recipients refused because there are too many.
-    overshoot: u32,
+    /// Recipients refused for now that are not in the budget of the connection (see [`Session::judge_recipient`]).
+    spared: u32,
     /// SMTPUTF8 was declared (RFC 6531 §3.4).
     utf8: bool,
     /// The message, if it comes in chunks and the first was announced.
@@ -348,7 +348,7 @@ impl Session {
     }
 
     pub(super) fn rcpt(&mut self, argument: &[u8], out: &mut Out<Ask>) {
-        let Some(transaction) = &mut self.transaction else { return self.refuse(Word::MailFirst, out) };
+        let Some(transaction) = &self.transaction else { return self.refuse(Word::MailFirst, out) };
         if transaction.chunks.is_some() {
             return self.refuse(Word::MessageBegun, out);
         }
@@ -362,11 +362,7 @@ impl Session {
             return self.refuse(word, out);
         }
         if transaction.recipients as usize >= self.config.role.recipients_max() && !is_out(Handler::Limits) {
-            transaction.overshoot += 1;
-            if transaction.overshoot as usize > limits::RECIPIENTS_OVERSHOOT_MAX {
-                return self.say_and_close(Word::TooMuch, out);
-            }
-            return self.say(Word::TooManyRecipients, out);
+            return self.judge_recipient(&Word::TooManyRecipients.reply(), out);
         }
         self.ask(Ask::Rcpt { recipient }, Pending::Rcpt, out);
     }
@@ -427,7 +423,7 @@ impl Session {
         if !matches!(then, AfterReset::Silence) {
             self.chunks_under_way = 0;
         }
-        if self.transaction.take().is_some() {
+        if self.drop_transaction() {
             self.ask(Ask::Reset, Pending::Reset(then), out);
         } else {
             self.after_reset(then, out);
@@ -482,7 +478,8 @@ impl Session {
             (Pending::Chunk(chunk), Answer::Yes) => self.chunk_answered(chunk, None, out),
             (Pending::Chunk(chunk), Answer::No(reply)) => self.chunk_answered(chunk, Some(reply), out),
             (Pending::Done, answer) => self.message_answered(answer, out),
-            (Pending::Mail { .. } | Pending::Rcpt | Pending::Data, Answer::No(reply)) => self.judge(&reply, out),
+            (Pending::Rcpt, Answer::No(reply)) => self.judge_recipient(&reply, out),
+            (Pending::Mail { .. } | Pending::Data, Answer::No(reply)) => self.judge(&reply, out),
             (_, Answer::Queued { .. } | Answer::Each(_) | Answer::Keys(_)) => self.close(Turn::Abort, out),
         }
         self.leave_if_ended(out);
@@ -510,15 +507,53 @@ impl Session {
 
     /// Says a reply and keeps the books: permanent refusals count as errors, those for now as deferrals, and 421 closes.
     fn judge(&mut self, reply: &Reply, out: &mut Out<Ask>) {
-        self.errors += u32::from(reply.is_permanent());
-        self.deferrals += u32::from((400..500).contains(&reply.code));
-        if self.errors > limits::SMTP_ERRORS_MAX || self.deferrals > limits::SMTP_DEFERRALS_MAX {
+        let is_too_much = match reply.code {
+            ..400 => false,
+            400..500 => {
+                self.deferrals += 1;
+                self.deferrals > limits::SMTP_DEFERRALS_MAX
+            }
+            _ => {
+                self.errors += 1;
+                self.errors > limits::SMTP_ERRORS_MAX
+            }
+        };
+        if is_too_much {
             return self.say_and_close(Word::TooMuch, out);
         }
         reply.write(&mut out.reply);
         if reply.code == 421 {
             self.close(Turn::Close, out);
         }
+    }
+
+    /// The same for one recipient. To close takes the message from those that are accepted, and whoever comes back with all of them
+    /// hears the same again: so where one is, or this one has no room for it, a refusal for now counts in the budget of
+    /// the connection only when the message came to nothing, and until then against a bound of the transaction's own.
+    fn judge_recipient(&mut self, reply: &Reply, out: &mut Out<Ask>) {
+        let for_want_of_room = matches!(reply.enhanced, (4, 5, 3) | (4, 2, 2));
+        match &mut self.transaction {
+            Some(transaction)
+                if matches!(reply.code, 400..500)
+                    && reply.code != 421
+                    && (transaction.recipients > 0 || for_want_of_room)
+                    && self.deferrals <= limits::SMTP_DEFERRALS_MAX =>
+            {
+                transaction.spared += 1;
+                if transaction.spared as usize > limits::RECIPIENTS_OVERSHOOT_MAX {
+                    return self.say_and_close(Word::TooMuch, out);
+                }
+                reply.write(&mut out.reply);
+            }
+            _ => self.judge(reply, out),
+        }
+    }
+
+    /// It is over, and came to nothing unless [`accepted`](Self::accepted) was told otherwise. False: there was none.
+    fn drop_transaction(&mut self) -> bool {
+        let Some(transaction) = self.transaction.take() else { return false };
+        self.deferrals = self.deferrals.saturating_add(transaction.spared);
+        true
     }
 
     fn say_and_close(&mut self, word: Word, out: &mut Out<Ask>) {

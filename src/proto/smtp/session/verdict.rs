@@ -39,7 +39,7 @@ impl Session {
             Answer::Yes | Answer::Each(_) | Answer::Keys(_) => self.close(Turn::Abort, out),
             Answer::Close => self.close(Turn::Close, out),
         }
-        self.transaction = None;
+        self.drop_transaction();
     }
 
     /// Says why a message is refused.
@@ -72,6 +72,9 @@ impl Session {
         self.idle_commands = 0;
         self.errors = 0;
         self.deferrals = 0;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.spared = 0;
+        }
     }
 }
 
