@@ -82,7 +82,14 @@ enum Kind {
     Friend,
 }
 
+/// The bits of a slot's key that are its kind.
+const KIND_BITS: u64 = 3;
+
 impl Kind {
+    fn of(key: u64) -> Kind {
+        [Kind::Pair, Kind::Address, Kind::Name, Kind::Friend][(key & KIND_BITS) as usize]
+    }
+
     fn leak_s(self) -> u32 {
         match self {
             Kind::Pair => PAIR_LEAK_S,
@@ -193,11 +200,11 @@ impl Attempts {
         let slots = &mut slots[ways];
         let at = match slots.iter().position(|slot| slot.key == key) {
             Some(at) => at,
-            // The least count gives way, and of equal ones the oldest.
+            // What counts least by now gives way, and of equal ones the oldest: what has leaked away is free.
             None => {
                 let least = (0..slots.len()).min_by_key(|at| {
-                    let Slot { key, count, at_s } = slots[*at];
-                    (key != 0, count, at_s)
+                    let slot = &slots[*at];
+                    (left(slot, Kind::of(slot.key), now_s), slot.at_s)
                 });
                 least.unwrap_or(0)
             }
@@ -216,7 +223,8 @@ impl Attempts {
         octets.push(kind as u8);
         octets.extend_from_slice(&address.to_le_bytes());
         octets.extend_from_slice(name.as_bytes());
-        let key = xxh3_64_with_seed(&octets, self.seed).max(1);
+        // Its lowest bits say the kind, and it is not 0.
+        let key = (xxh3_64_with_seed(&octets, self.seed) & !KIND_BITS).max(KIND_BITS + 1) | kind as u64;
         let set = (key >> 32) as usize % SETS * WAYS;
         let ways = if matches!(kind, Kind::Friend) { WAYS_OF_FAILURES..WAYS } else { 0..WAYS_OF_FAILURES };
         (key, set + ways.start..set + ways.end)

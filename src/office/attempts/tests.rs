@@ -124,3 +124,19 @@ fn the_table_stays_as_large_as_it_is_and_keeps_who_tries_most() {
     assert_eq!(attempts.slots.borrow().len(), SETS * WAYS);
     assert!(!may_try(&attempts, at(0), HERE, ALICE));
 }
+
+#[test]
+fn who_tried_long_ago_keeps_no_place_from_who_tries_now() {
+    let attempts = Attempts::with_seed(7);
+    for n in 0..20_000 {
+        for _ in 0..10 {
+            let _ = attempts.begin_at(at(0), 1_000 + n, false, "x", true);
+        }
+    }
+    // All of that has leaked away.
+    assert_eq!((fail(&attempts, at(4_000), HERE, ALICE), fail(&attempts, at(4_000), HERE, ALICE)), (Some(2), Some(4)));
+    for n in 0..40_000 {
+        let _ = attempts.begin_at(at(4_001), 100_000 + n, false, "x", true);
+    }
+    assert_eq!(fail(&attempts, at(4_002), HERE, ALICE), Some(8), "others who try once do not make it forgotten");
+}
