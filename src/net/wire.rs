@@ -27,6 +27,9 @@ use crate::proto::proxy::{self, Seen};
 use crate::proto::sasl::scram::BINDING_BYTES;
 use crate::shard::{self, Chunk, Detached, Moment, Peer, Stream};
 
+/// For the farewell of a connection that is to end because of who is at the other end, seconds. Then it is reset.
+const FAREWELL_S: u64 = 1;
+
 /// A connection and what waits to be sent on it.
 pub struct Wire {
     stream: Stream,
@@ -346,16 +349,32 @@ impl Wire {
 
     /// Sends a slice and keeps its buffer for the next replies.
     async fn send(&mut self, slice: Vec<u8>) -> io::Result<()> {
-        self.stream.set_deadline(Some(shard::now().after(Duration::from_secs(limits::WRITE_STALL_S))));
+        let over = self.entered.as_ref().map(|entered| entered.over().clone());
+        // A farewell is not waited for.
+        let is_farewell = self.is_over();
+        let stall_s = if is_farewell { FAREWELL_S } else { limits::WRITE_STALL_S };
+        self.stream.set_deadline(Some(shard::now().after(Duration::from_secs(stall_s))));
         let octets = slice.len() as u64;
-        let (sent, mut buffer) = match &mut self.tls {
-            None => self.stream.send(slice).await,
+        let (slice, kept) = match &mut self.tls {
+            None => (slice, None),
             Some(tls) => {
                 let mut sealed = Vec::new();
                 tls.seal(&slice, &mut sealed)?;
-                (self.stream.send(sealed).await.0, slice)
+                (sealed, Some(slice))
             }
         };
+        let (sent, returned) = {
+            let mut sending = pin!(self.stream.send(slice));
+            // Who is banned while he takes nothing is not waited for either: what is dropped here is reset.
+            poll_fn(|cx| match &over {
+                Some(over) if !is_farewell && over.poll(cx).is_ready() => {
+                    Poll::Ready((Err(io::ErrorKind::ConnectionAborted.into()), Vec::new()))
+                }
+                _ => sending.as_mut().poll(cx),
+            })
+            .await
+        };
+        let mut buffer = kept.unwrap_or(returned);
         if let (Ok(()), Some(counter)) = (&sent, self.sent) {
             observe::add(counter, octets);
         }

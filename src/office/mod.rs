@@ -230,12 +230,14 @@ impl Resident {
     }
 }
 
-/// The network that this change shuts out.
+/// The network of which this change may shut out somebody.
 fn banned_by(change: &Change) -> Option<Cidr> {
     match change {
         Change::Put(Key::Access(Table::Client, what), Entry { rule: Rule::Access(Access { deny: true, .. }), .. }) => {
             what.parse().ok()
         }
+        // Where a wider entry refuses, whoever was let in by this one is not any more.
+        Change::Gone(Key::Access(Table::Client, what)) => what.parse().ok(),
         _ => None,
     }
 }

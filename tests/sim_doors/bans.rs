@@ -6,7 +6,7 @@ use ringpost::shard;
 use serde_json::json;
 
 use crate::submission::{auth, command};
-use crate::{Client, POP3, SMTP, SUBMISSION, accounts, operator, over_seeds};
+use crate::{Client, POP3, SMTP, SUBMISSION, accounts, operator, over_seeds, send};
 
 const BANNED: [u8; 4] = [127, 0, 0, 2];
 
@@ -68,5 +68,33 @@ fn a_ban_ends_what_is_under_way_of_that_client_alone() {
         command(&mut others[1], "NOOP", "250").await;
         let mut reader = said([127, 0, 0, 1], POP3, logins[0]).await;
         command(&mut reader, "STAT", "+OK 1 ").await;
+    });
+}
+
+#[test]
+fn whoever_was_let_in_by_an_entry_goes_with_it_and_who_takes_nothing_goes_too() {
+    over_seeds(async |_, _| {
+        accounts(&["alice"]).await;
+        send("alice", "large", &"x".repeat(70).repeat(30_000)).await;
+        let table =
+            |entry: &str, deny: bool| json!({"what": "access-put", "table": "client", "entry": entry, "deny": deny});
+        let ask = async |ask: serde_json::Value| operator().await.ask(json!({"verb": "routing", "ask": ask})).await;
+        ask(table("127.0.0.2", false)).await;
+        ask(table("127.0.0.2/31", true)).await;
+        let mut client = said(BANNED, SMTP, &[("EHLO client.test", "250")]).await;
+        // He asks for a letter, and reads nothing of it.
+        let mut deaf = said(BANNED, POP3, &[("USER alice", "+OK"), ("PASS secret", "+OK")]).await;
+        deaf.say("RETR 1").await;
+        shard::sleep(Duration::from_secs(5)).await;
+        let there = async || {
+            let who = operator().await.ask(json!({"verb": "who"})).await;
+            who["sessions"].as_array().map_or(0, Vec::len)
+        };
+        assert_eq!(there().await, 1);
+        ask(json!({"what": "access-remove", "table": "client", "entry": "127.0.0.2"})).await;
+        assert_eq!(until_it_ends(&mut client).await.len(), 1);
+        shard::sleep(Duration::from_secs(1)).await;
+        assert_eq!(there().await, 0);
+        drop(deaf);
     });
 }
