@@ -232,7 +232,6 @@ impl SmtpDoor {
     fn forget(&mut self) {
         self.sender = None;
         self.recipients.clear();
-        // With what it took: a conversation may go on for long.
         (self.accounts, self.known) = (HashSet::new(), HashSet::new());
         (self.paths, self.only) = (0, None);
         self.names_followed = 0;
