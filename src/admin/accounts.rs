@@ -4,16 +4,16 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 
-use ringpost_storage::{Limits, VolumeId};
+use ringpost_storage::{Limits, Refused, VolumeId};
 use zeroize::Zeroizing;
 
 use super::{NewAccount, Response, Secret, Trouble, deeds, domains, logins, names, quota, respond, routing};
 use crate::directory::imported::Imported;
 use crate::directory::secrets::{self, Argon2Cost, Password, Protocols, Secrets};
 use crate::directory::{Change, Home};
-use crate::office::Office;
 use crate::office::quota::limits_of;
 use crate::office::words::Deed;
+use crate::office::{Deliverable, Office, Reply, Request, volumes};
 use crate::shard::{self, SideError};
 
 /// Accounts of one batch.
@@ -239,10 +239,34 @@ async fn try_remove(office: &Rc<Office>, address: &str) -> Result<Response, Trou
     let (name, home) = existing(office, address)?;
     // First: whoever has this name next must not have its rules, and what was cut off here can be asked for again.
     routing::forget_account(office, &name).await?;
+    if home.generation > 1 {
+        remove_what_moves_left(office, &name, home).await?;
+    }
     deeds::ask(office, home.volume, vec![Deed::RemoveAccount(home.account)]).await?;
     let told = office.tell_all(Change::AccountGone { name: name.clone() }).await.map_err(deeds::untold);
     logins::end(office, &name, Protocols::ALL).await?;
     told.map(|()| Response::Done)
+}
+
+/// Removes an account that has moved from where it was before. What a move has left there is nobody as long as the account lives where
+/// its generation is higher; once that is gone it would be somebody again.
+async fn remove_what_moves_left(office: &Office, name: &str, home: Home) -> Result<(), Trouble> {
+    for volume in volumes::live(office).filter(|volume| *volume != home.volume) {
+        if office.has_failed(volume) {
+            return Err(Trouble::Failed(format!(
+                "volume {volume} has failed, and may hold {name} as it was before it moved, which would be there again: nothing was removed, start the server again first"
+            )));
+        }
+        let deeds = vec![Deed::RemoveAccount(home.account)];
+        match office.mesh.call(office.shard_of(volume), Request::Do { volume, deeds }, 0).await {
+            // Its removal may be decided and not durable: a batch behind it is.
+            Ok(Reply::Did(Err(Deliverable::Refused(Refused::NoAccount)))) => {
+                deeds::ask(office, volume, Vec::new()).await?;
+            }
+            reply => drop(deeds::answered(volume, reply)?),
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn passwd(office: &Rc<Office>, account: NewAccount) -> Response {

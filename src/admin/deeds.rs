@@ -19,8 +19,8 @@ pub async fn do_deeds(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Re
     Reply::Did(commit(office, volume, deeds).await)
 }
 
-async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<Vec<Option<AccountId>>, Deliverable> {
-    let volume = office.volume(volume).ok_or(Deliverable::NoVolume)?;
+async fn commit(office: &Office, id: VolumeId, deeds: Vec<Deed>) -> Result<Vec<Option<AccountId>>, Deliverable> {
+    let volume = office.volume(id).ok_or(Deliverable::NoVolume)?;
     // What goes with an account is known when the account is in memory, and it stays there until it has gone.
     let mut held = Vec::new();
     let mut on_the_move = Vec::new();
@@ -54,6 +54,12 @@ async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<V
                 let found = at_rest(&volume, account, &from).await?;
                 ops.extend(rename(&volume, found, to).ok_or(Deliverable::Refused(Refused::NoAccount))?);
             }
+            Deed::PutAccount { name, secrets, limits } => {
+                if is_left_of_a_move(office, (id, &volume), &name).await {
+                    return Err(Deliverable::Refused(Refused::MailboxExists));
+                }
+                ops.push(op(Deed::PutAccount { name, secrets, limits }));
+            }
             other => ops.push(op(other)),
         }
     }
@@ -67,6 +73,14 @@ async fn commit(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<V
         _ => None,
     };
     Ok(outcomes.into_iter().map(account).collect())
+}
+
+/// True if a volume has under this name what a move has left there, or half of what it was to bring: an account that lives elsewhere,
+/// perhaps by another name. Whoever is to have the name must not be given that one's mail.
+async fn is_left_of_a_move(office: &Office, (id, volume): (VolumeId, &Volume<Disk>), name: &str) -> bool {
+    let Some(account) = volume.account_named(name) else { return false };
+    let lives_elsewhere = office.directory(|d| d.home_of(name, account)).is_some_and(|home| home.volume != id);
+    lives_elsewhere || !matches!(volume.account(account).await, Ok(Some(info)) if info.generation > 0)
 }
 
 /// What is durable of an account, as soon as nothing of it is on its way to the disk. It is in memory: nobody else runs from here
@@ -138,6 +152,9 @@ pub(super) fn answered(volume: VolumeId, reply: Result<Reply, MeshError>) -> Res
         Ok(Reply::Did(Ok(accounts))) => return Ok(accounts),
         Ok(Reply::Did(Err(Deliverable::Refused(Refused::NotLoaded)))) => {
             "the account cannot be read; nothing was changed there, and the log says why".to_owned()
+        }
+        Ok(Reply::Did(Err(Deliverable::Refused(Refused::MailboxExists)))) => {
+            "what a move has left has that name there: the next start removes it; nothing was changed there".to_owned()
         }
         Ok(Reply::Did(Err(Deliverable::Refused(why)))) => format!("{why}; nothing was changed there"),
         Ok(Reply::Did(Err(Deliverable::NoVolume))) => "it is not open; see the log of the start".to_owned(),

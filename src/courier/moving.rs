@@ -92,7 +92,7 @@ pub async fn relocate(
     let moved = moving.copy_and_activate().await;
     let Some(home) = moved? else { return Ok(()) };
     // It lives there now: whoever asks is to hear it before the old one goes.
-    let change = Change::AccountPut { name: info.name.clone(), home };
+    let change = Change::AccountMoved { name: info.name.clone(), home };
     for _ in 0..TRIES {
         if office.tell_all(change.clone()).await.is_ok() {
             break;

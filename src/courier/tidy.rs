@@ -1,5 +1,6 @@
 //! What a move that was cut off has left: accounts that live in another volume by now, or never came to live here.
 //!
+//! - An account is looked for by its number: it may have another name by now where it lives.
 //! - Looked for once, at the start, when every volume has told what it holds, and only if none of them has lost anything.
 //! - Until they are gone nothing is received for them (see [`land`](super::land)): it would go with them.
 
@@ -18,7 +19,7 @@ const WAIT: Duration = Duration::from_millis(100);
 /// Tries. Then the next start does it.
 const TRIES: u32 = 600;
 
-/// True when the directory says that this account lives in another volume, by the name that it had or by another one.
+/// True when the directory says that this account lives in another volume. `name`: what it is or was called, where it is found soonest.
 #[must_use]
 pub fn lives_elsewhere(office: &Office, volume: VolumeId, name: &str, account: AccountId) -> bool {
     office.directory(|d| d.home_of(name, account)).is_some_and(|home| home.volume != volume)

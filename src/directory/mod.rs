@@ -2,7 +2,8 @@
 //!
 //! The truth is in the volumes: the catalogue (domains and rules) is recorded in every volume, an account in the one volume that is its home.
 //! At start each shard reads its volumes and tells the others; later changes reach every shard before the verb that
-//! made them is answered. `550 no such user` is said only from a complete directory (DESIGN §2): one that has heard of every volume, and of none that lost acknowledged data.
+//! made them is answered. An account is one by its number: of all that tell of it the highest generation is its home, whatever it
+//! is called there, and what a move has left under an older name is nobody. `550 no such user` is said only from a complete directory (DESIGN §2): one that has heard of every volume, and of none that lost acknowledged data.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -39,6 +40,13 @@ pub enum Change {
     /// An account lives here.
     AccountPut {
         /// `user@domain`, lower case.
+        name: String,
+        /// Where.
+        home: Home,
+    },
+    /// An account lives in another volume, whatever it is called by now. One that is not known any more was removed meanwhile.
+    AccountMoved {
+        /// `user@domain`, lower case, as it was called when it moved.
         name: String,
         /// Where.
         home: Home,
@@ -109,6 +117,10 @@ pub enum Change {
 pub struct Directory {
     rules: Rules,
     homes: HashMap<Box<str>, Home>,
+    /// Accounts that have moved, with the highest generation heard of: what has less is what a move has left.
+    moved: HashMap<AccountId, u32>,
+    /// Accounts whose name another one has, told before all volumes were: one of the two may turn out to be left of a move.
+    contested: Vec<(Box<str>, Home)>,
     /// Those of them that are called postmaster.
     postmasters: BTreeSet<Box<str>>,
     /// Accounts whose volume has to be asked whether there is room.
@@ -159,7 +171,13 @@ impl Directory {
                     self.failed.push(volume);
                 }
             }
-            Change::AccountPut { name, home } => self.settle(name, home),
+            Change::AccountPut { name, home } => self.settle(name.into(), home),
+            Change::AccountMoved { name, home } => {
+                self.note_move(home);
+                if let Some(name) = self.name_of(&name, home.account).map(Box::from) {
+                    self.settle(name, home);
+                }
+            }
             Change::AccountGone { name } => {
                 self.postmasters.remove(name.as_str());
                 if let Some(home) = self.homes.remove(name.as_str()) {
@@ -170,11 +188,14 @@ impl Directory {
             Change::AccountRenamed { from, to, home, entries } => {
                 self.rules.remove(&Key::Account(from.clone()));
                 entries.into_iter().for_each(|(key, entry)| self.rules.put(key, entry));
-                if self.home(&from).is_some_and(|old| old.account == home.account) {
-                    self.homes.remove(from.as_str());
-                    self.postmasters.remove(from.as_str());
-                }
-                self.settle(to, home);
+                // A shard may have missed what it was called in between.
+                let called = self.name_of(&from, home.account).map(Box::<str>::from);
+                let now = called.and_then(|name| {
+                    self.postmasters.remove(&name);
+                    self.homes.remove(&name)
+                });
+                // And it may have moved since.
+                self.settle(to.into(), now.filter(|now| now.generation > home.generation).unwrap_or(home));
             }
             Change::Limited { accounts, limited: true } => self.limited.extend(accounts),
             Change::Limited { accounts, limited: false } => {
@@ -187,12 +208,10 @@ impl Directory {
                 });
             }
             Change::Volume { volume, catalogue, accounts, limited, keyless, whole } => {
+                catalogue.into_iter().for_each(|(key, entry)| self.rules.put(key, entry));
+                self.hear_accounts(accounts);
                 self.keyless.extend(keyless);
                 self.limited.extend(limited);
-                catalogue.into_iter().for_each(|(key, entry)| self.rules.put(key, entry));
-                for (name, home) in accounts {
-                    self.settle(name, home);
-                }
                 if !self.told.contains(&volume) {
                     self.told.push(volume);
                 }
@@ -204,14 +223,59 @@ impl Directory {
         }
     }
 
-    fn settle(&mut self, name: String, home: Home) {
-        let newer = self.homes.get(name.as_str()).is_none_or(|old| old.generation <= home.generation);
-        let stale = bugs::on(Bug::StaleHome) && self.homes.contains_key(name.as_str());
+    /// What a volume tells at start. Volumes are heard in any order, and what a move has left may come first.
+    fn hear_accounts(&mut self, accounts: Vec<(String, Home)>) {
+        let mut moved = false;
+        for (_, home) in &accounts {
+            moved |= self.note_move(*home);
+        }
+        if moved {
+            let Directory { homes, moved, postmasters, .. } = self;
+            homes.retain(|name, home| {
+                let is_home = !is_left(moved, *home);
+                if !is_home {
+                    postmasters.remove(name);
+                }
+                is_home
+            });
+        }
+        let before = std::mem::take(&mut self.contested);
+        let told = accounts.into_iter().map(|(name, home)| (Box::from(name), home));
+        for (name, home) in before.into_iter().chain(told) {
+            match self.home(&name).filter(|there| there.account != home.account) {
+                _ if is_left(&self.moved, home) => {}
+                // Until all have told, both may be whose it is; then the same one is on every shard.
+                Some(there) if (there.generation, there.account) > (home.generation, home.account) => {
+                    self.contested.push((name, home));
+                }
+                Some(there) => {
+                    self.contested.push((name.clone(), there));
+                    self.homes.remove(&name);
+                    self.settle(name, home);
+                }
+                None => self.settle(name, home),
+            }
+        }
+    }
+
+    /// Takes note of an account's generation; true: it is higher than any that was heard of.
+    fn note_move(&mut self, home: Home) -> bool {
+        let known = self.moved.get(&home.account).copied();
+        let is_higher = home.generation > known.unwrap_or(1);
+        if is_higher {
+            self.moved.insert(home.account, home.generation);
+        }
+        is_higher
+    }
+
+    fn settle(&mut self, name: Box<str>, home: Home) {
+        let newer = self.homes.get(&name).is_none_or(|old| old.generation <= home.generation);
+        let stale = bugs::on(Bug::StaleHome) && self.homes.contains_key(&name);
         if newer && !stale {
             if name.starts_with("postmaster@") {
-                self.postmasters.insert(name.as_str().into());
+                self.postmasters.insert(name.clone());
             }
-            self.homes.insert(name.into_boxed_str(), home);
+            self.homes.insert(name, home);
         }
     }
 
@@ -284,8 +348,16 @@ impl Directory {
     /// for what is seldom.
     #[must_use]
     pub fn home_of(&self, name: &str, account: AccountId) -> Option<Home> {
-        let by_name = self.home(name).filter(|home| home.account == account);
-        by_name.or_else(|| self.homes.values().find(|home| home.account == account).copied())
+        self.home(self.name_of(name, account)?)
+    }
+
+    /// What this account is called, if not `name` any more.
+    fn name_of<'a>(&'a self, name: &'a str, account: AccountId) -> Option<&'a str> {
+        let is_it = |home: &Home| home.account == account;
+        match self.homes.get(name).is_some_and(is_it) {
+            true => Some(name),
+            false => self.homes.iter().find(|(_, home)| is_it(home)).map(|(name, _)| &**name),
+        }
     }
 
     /// An account that is a domain's postmaster: the first by its name.
@@ -336,6 +408,11 @@ impl Directory {
     pub fn accounts(&self) -> impl Iterator<Item = (&str, Home)> {
         self.homes.iter().map(|(name, home)| (&**name, *home))
     }
+}
+
+/// True if this is what a move has left: the account lives elsewhere by now.
+fn is_left(moved: &HashMap<AccountId, u32>, home: Home) -> bool {
+    moved.get(&home.account).is_some_and(|generation| *generation > home.generation)
 }
 
 #[cfg(test)]
@@ -421,5 +498,65 @@ mod tests {
         directory.apply(told(0, true));
         directory.apply(told(1, true));
         assert_eq!(directory.find("user2@ringpost.test", 2), Found::Nobody);
+    }
+
+    #[test]
+    fn whoever_was_renamed_after_a_move_has_one_name_whatever_the_move_has_left() {
+        let home = |volume, account, generation| Home { volume, account: AccountId(account), generation };
+        let at = |name: &str| format!("{name}@ringpost.test");
+        let told = |volume, accounts: &[(&str, Home)]| Change::Volume {
+            volume,
+            catalogue: vec![catalogue::domain("ringpost.test")],
+            accounts: accounts.iter().map(|(name, home)| (at(name), *home)).collect(),
+            limited: vec![],
+            keyless: vec![],
+            whole: true,
+        };
+        // Moved from volume 0 to volume 1, renamed there, moved on to volume 2; somebody else has the first name by now.
+        let (zoe, ann) = (home(2, 7, 3), home(3, 8, 1));
+        let all = [
+            told(0, &[("ann", home(0, 7, 1)), ("postmaster", home(0, 9, 1))]),
+            told(1, &[("zoe", home(1, 7, 2))]),
+            told(2, &[("zoe", zoe), ("root", home(2, 9, 2))]),
+            told(3, &[("ann", ann)]),
+        ];
+        for first in 0..4 {
+            for second in (0..4).filter(|n| *n != first) {
+                for third in (0..4).filter(|n| ![first, second].contains(n)) {
+                    let fourth = 6 - first - second - third;
+                    let mut directory = Directory::default();
+                    for n in [first, second, third, fourth, first] {
+                        directory.apply(all[n].clone());
+                    }
+                    let order = (first, second, third);
+                    assert_eq!(directory.find(&at("zoe"), 4), Found::Home(zoe), "{order:?}");
+                    assert_eq!(directory.find(&at("ann"), 4), Found::Home(ann), "{order:?}");
+                    assert_eq!(directory.home_of(&at("ann"), AccountId(7)), Some(zoe), "{order:?}");
+                    assert_eq!((directory.accounts().count(), directory.any_postmaster()), (3, None), "{order:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_move_that_is_heard_of_late_gives_nobody_an_older_name() {
+        let mut directory = Directory::default();
+        directory.apply(told(0, true));
+        let home = directory.home("user0@ringpost.test").expect("its home");
+        let (from, to) = ("user0@ringpost.test".to_owned(), "zoe@ringpost.test".to_owned());
+        let there = Home { volume: 1, generation: 2, ..home };
+        let moved = Change::AccountMoved { name: from.clone(), home: there };
+        let renamed = |home| Change::AccountRenamed { from: from.clone(), to: to.clone(), home, entries: vec![] };
+        for order in [[moved.clone(), renamed(there)], [renamed(there), moved.clone()], [moved.clone(), renamed(home)]]
+        {
+            let mut directory = Directory::default();
+            directory.apply(told(0, true));
+            order.into_iter().for_each(|change| directory.apply(change));
+            let all: Vec<_> = directory.accounts().collect();
+            assert_eq!(all, [(&*to, there)]);
+        }
+        directory.apply(Change::AccountGone { name: from.clone() });
+        directory.apply(moved);
+        assert_eq!(directory.accounts().count(), 0, "whoever is removed meanwhile stays so");
     }
 }

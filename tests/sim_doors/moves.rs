@@ -360,6 +360,100 @@ pub fn a_power_cut_before_the_old_place_is_given_up_leaves_the_account_in_the_ne
     assert!(arrived.get() > 3, "the hang begins where it should: {}", arrived.get());
 }
 
+/// Alice moves to volume 1 and nothing can be removed in volume 0; true: she had arrived.
+async fn move_and_leave(world: &World, after: Duration) -> (Rc<Cell<bool>>, bool) {
+    begin("alice", 1).await;
+    shard::sleep(after).await;
+    let hangs = hang(world, 0);
+    shard::sleep(Duration::from_secs(1)).await;
+    (hangs, homes().await == [1, 3])
+}
+
+/// True if RCPT takes this address.
+async fn is_somebody(name: &str) -> bool {
+    let mut client = Client::connect(SMTP).await;
+    client.expect("220").await;
+    for line in ["HELO client.test", "MAIL FROM:<sender@client.test>"] {
+        client.say(line).await;
+        client.expect("250").await;
+    }
+    client.say(&format!("RCPT TO:<{name}@ringpost.test>")).await;
+    let said = client.line().await;
+    assert!(said.starts_with("250") || said.starts_with("550 "), "{said}");
+    said.starts_with("250")
+}
+
+#[test]
+pub fn whoever_is_renamed_after_a_move_that_left_something_has_one_name_and_one_home() {
+    let (renamed, ruled) = (Cell::new(0), Cell::new(0));
+    for seed in 0..24 {
+        story(seed, async |world, node| {
+            furnish().await;
+            let before = stand("alice").await;
+            let has_rules = seed % 2 == 0;
+            if has_rules {
+                let set = json!({"forward": ["carol@ringpost.test"], "keep": true});
+                let ask = json!({"what": "account", "address": "alice@ringpost.test", "set": set});
+                let answer = operator().await.ask(json!({"verb": "routing", "ask": ask})).await;
+                assert_eq!(answer["answer"], "routing", "{answer}");
+            }
+            let (hangs, arrived) = move_and_leave(world, Duration::from_micros(700 * seed)).await;
+            let ask = json!({"verb": "account-rename", "address": "alice@ringpost.test", "to": "zoe@ringpost.test"});
+            operator().await.ask(ask).await;
+            world.crash(node);
+            hangs.set(false);
+            let node = start_as(world, with_imap(false));
+            let is_renamed = is_somebody("zoe").await;
+            assert_eq!((is_somebody("alice").await, is_renamed), (!arrived, arrived), "seed {seed}");
+            if !is_renamed {
+                return;
+            }
+            renamed.set(renamed.get() + 1);
+            ruled.set(ruled.get() + u32::from(has_rules));
+            assert_eq!(stand("zoe").await, before, "seed {seed}");
+            shard::sleep(Duration::from_secs(2)).await;
+            assert_eq!(homes().await, [1, 3], "seed {seed}");
+            send("zoe", "after", "x").await;
+            // Whoever has the old name next has nothing of the one who had it.
+            accounts(&["alice"]).await;
+            send("alice", "own", "x").await;
+            world.crash(node);
+            start_as(world, with_imap(false));
+            assert_eq!(subjects("alice").await, ["own"], "seed {seed}");
+            let (zoe, carol) = (subjects("zoe").await, subjects("carol").await);
+            assert!(zoe.last().is_some_and(|last| last == "after"), "seed {seed}: {zoe:?}");
+            assert_eq!(carol, if has_rules { &["after"][..] } else { &[] }, "seed {seed}");
+        });
+    }
+    assert!(renamed.get() > 3 && ruled.get() > 1, "they arrive: {}, {}", renamed.get(), ruled.get());
+}
+
+#[test]
+pub fn whoever_is_removed_after_a_move_that_left_something_does_not_come_back() {
+    let arrived = Cell::new(0);
+    for seed in 0..8 {
+        story(seed, async |world, node| {
+            furnish().await;
+            let (hangs, has_arrived) = move_and_leave(world, Duration::from_micros(2_100 * seed)).await;
+            arrived.set(arrived.get() + u32::from(has_arrived));
+            let ask = json!({"verb": "account-remove", "address": "alice@ringpost.test"});
+            let done = json!({"answer": "done"});
+            let was_removed = operator().await.ask(ask.clone()).await == done;
+            world.crash(node);
+            hangs.set(false);
+            let node = start_as(world, with_imap(false));
+            assert!(!(was_removed && is_somebody("alice").await), "seed {seed}");
+            if !was_removed {
+                assert_eq!(operator().await.ask(ask).await, done, "seed {seed}");
+                world.crash(node);
+                start_as(world, with_imap(false));
+            }
+            assert!(!is_somebody("alice").await, "seed {seed}");
+        });
+    }
+    assert!(arrived.get() > 1, "she arrives: {}", arrived.get());
+}
+
 #[test]
 pub fn a_move_that_its_target_does_not_answer_leaves_the_account_as_it_is_and_loses_no_letter() {
     let silent = Cell::new(0);
