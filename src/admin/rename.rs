@@ -7,6 +7,8 @@
 //!
 //! - A crash leaves the old name or the new one, never both and never none: the newest of two entries of one key is in force, so what
 //!   went with the batch is in force after the next start wherever the others were.
+//! - What was said of the old name is said to be gone in that batch, and is left out once every volume has let go of it: else a
+//!   crash would leave it to whoever has the name next.
 //! - Its volume and its number stay: homes are recorded, not computed from the name. What is on its way to it by transfer finds it by
 //!   its number.
 //! - Aliases, groups, forwards, journals, catch-alls and grants that name it name it so from now on, subaddresses and other names of
@@ -55,13 +57,22 @@ async fn try_rename(office: &Rc<Office>, old: &str, new: &str, keep_alias: bool)
         rules.into_iter().map(|(key, rule)| (key, Entry { at, rule })).collect::<Vec<_>>()
     });
     let mut changes = encoded(&old, &entries)?;
-    changes.push(Deed::RemoveEntry { key: Key::Account(old.clone()).text() });
+    let own = Key::Account(old.clone());
+    let gone = office.directory(|d| d.rules().account(&old).and(entries.first())).map(|(_, entry)| entry.at);
+    let gone = gone.map(|at| encoded(&old, &[(own.clone(), Entry { at, rule: Rule::Gone })])).transpose()?;
     let renaming = Deed::RenameAccount { account: home.account, from: old.clone(), to: new.clone() };
-    decide(office, home.volume, &old, std::iter::once(renaming).chain(changes.iter().cloned()).collect()).await?;
+    let batch = [renaming].into_iter().chain(changes.iter().cloned()).chain(gone.iter().flatten().cloned());
+    decide(office, home.volume, &old, batch.collect()).await?;
+    if gone.is_some() {
+        changes.push(Deed::RemoveEntry { key: own.text() });
+    }
     let mut done = Ok(());
     for volume in volumes::live(office).filter(|volume| *volume != home.volume) {
         let kept = catalogue::put_all(office, volume, changes.iter().cloned().map(Ok)).await;
         done = done.and(kept);
+    }
+    if gone.is_some() && done.is_ok() {
+        done = deeds::ask(office, home.volume, vec![Deed::RemoveEntry { key: own.text() }]).await.map(drop);
     }
     // It has the new name, whatever became of the rest.
     let change = Change::AccountRenamed { from: old.clone(), to: new.clone(), home, entries };
