@@ -27,7 +27,7 @@ use crate::mail::{date, trace};
 use crate::office::sending::{self, Allowance};
 use crate::office::{BodyCharge, Expecting, Office, folder, quota};
 use crate::route::{Nowhere, expand, name_of};
-use crate::shard::Peer;
+use crate::shard::{self, Peer};
 
 /// Octets of a name that stands before an address. More: refused.
 const FULL_NAME_BYTES_MAX: usize = 200;
@@ -161,27 +161,30 @@ impl Posting {
     }
 }
 
-/// The limits and the suspension of the account whose address this is, if it is one's: what holds for its mail programs holds for
-/// its programs on this host. `None`: it may send to so many.
-pub async fn forbids(office: &Rc<Office>, sender: &str, recipients: usize) -> Option<Posted> {
-    let name = address(office, sender).ok().as_ref().and_then(name_of)?;
-    let (home, own) = office.directory(|d| (d.home(&name), d.rules().account(&name).cloned()));
-    let (home, own) = (home?, own.unwrap_or_default());
+/// The limits and the suspension of the account whose address the sender is: what holds for its mail programs holds for its programs
+/// on this host. A user without an account has the limits of an account of which nothing is said, by his number. `None`: it may send.
+pub async fn forbids(office: &Rc<Office>, envelope: &Envelope<'_>) -> Option<Posted> {
+    let Envelope { sender, to, user, .. } = *envelope;
+    let name = address(office, sender).ok().as_ref().and_then(name_of);
+    let home = name.as_ref().and_then(|name| office.directory(|d| d.home(name)));
+    // A name that is none of ours is one without an account, too.
+    let name = name.unwrap_or_else(|| sender.to_owned());
+    let own = home.and_then(|_| office.directory(|d| d.rules().account(&name).cloned())).unwrap_or_default();
     if own.suspended.is_some() {
         tracing::warn!(target: "audit", account = name, "refused: this account may not send");
         return Some(Posted::Refused(format!("{name} may not send, ask your postmaster")));
     }
     let limits: SendLimits = own.limits.or(office.settings.send_limits);
-    let count = u32::try_from(recipients).unwrap_or(u32::MAX);
+    let count = u32::try_from(to.len()).unwrap_or(u32::MAX);
     if limits.recipients_message.is_some_and(|most| most > 0 && count > most) {
         return Some(Posted::Refused("too many recipients for one message".to_owned()));
     }
     let too_much = || Some(Posted::Later(format!("{name} has sent as much as it may for now")));
-    match sending::ask(office, home, limits, (0, 0)).await {
-        Allowance::Yes { recipients_left } if count <= recipients_left => {}
-        _ => return too_much(),
-    }
-    match sending::ask(office, home, limits, (1, count)).await {
+    let allowance = match home {
+        Some(home) => sending::ask(office, home, limits, (1, count)).await,
+        None => office.sending_of_users.ask(user, &limits, (1, count), shard::wall_ms()),
+    };
+    match allowance {
         Allowance::Yes { .. } => None,
         Allowance::No { .. } => too_much(),
     }

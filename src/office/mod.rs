@@ -189,6 +189,8 @@ pub struct Office {
     pub uploads: Uploads,
     /// What the accounts of this shard have sent lately.
     pub sending: sending::Sending,
+    /// What users of this host that have no account have handed in lately at a door of this shard, by their number.
+    pub sending_of_users: sending::Sending<u32>,
     /// Whose turn it is to change the catalogue.
     pub turn: turn::Turn,
     /// This shard's doors.
@@ -278,6 +280,7 @@ impl Office {
             jobs: jobs::Jobs::default(),
             uploads: Uploads::default(),
             sending: sending::Sending::default(),
+            sending_of_users: sending::Sending::default(),
             turn: turn::Turn::default(),
             doors: Doors::default(),
             builder: RefCell::new(None),

@@ -1,4 +1,5 @@
-//! How much each account has handed in lately, kept at its home: messages and recipients, of the last hour and the last day.
+//! How much each account has handed in lately, kept at its home: messages and recipients, of the last hour and the last day. The same
+//! for users of this host that have no account, on the shard at whose door their programs hand letters in.
 //!
 //! - The hour is counted in twelfths, the day in hours: what has left a window does so within five minutes, or an hour.
 //! - It is in memory alone: a start forgets it.
@@ -7,6 +8,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::Hash;
 
 use ringpost_storage::AccountId;
 
@@ -16,7 +18,7 @@ use crate::directory::Home;
 use crate::directory::catalogue::SendLimits;
 use crate::shard;
 
-/// Accounts whose sending is remembered on one shard. More: those that have sent least in a day are
+/// Accounts whose sending is remembered on one shard, and users of this host. More: those that have sent least in a day are
 /// forgotten; where all have sent as much as they may, a new one may not send now.
 const SENDERS_MAX: usize = 100_000;
 /// Minutes of an hour in which an account may be refused. As many: it is to be suspended.
@@ -25,9 +27,14 @@ const REFUSED_MINUTES_MAX: u32 = 30;
 const FORGOTTEN_PART: usize = 16;
 const MINUTE_MS: u64 = 60_000;
 
-/// What an account has sent, on the shard of its home.
-#[derive(Default)]
-pub struct Sending(RefCell<HashMap<AccountId, Usage>>);
+/// What accounts have sent, each on the shard of its home; or others that may send.
+pub struct Sending<Who = AccountId>(RefCell<HashMap<Who, Usage>>);
+
+impl<Who> Default for Sending<Who> {
+    fn default() -> Self {
+        Sending(RefCell::default())
+    }
+}
 
 /// Which senders' addresses of a letter must be the account's that hands it in (RELIABILITY §5.10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,10 +162,10 @@ impl Usage {
     }
 }
 
-impl Sending {
+impl<Who: Copy + Eq + Hash> Sending<Who> {
     /// Whether the account may hand in so many messages to so many recipients, which are counted if it may. None of both: asked
     /// only.
-    pub fn ask(&self, account: AccountId, limits: &SendLimits, wanted: (u32, u32), now_ms: u64) -> Allowance {
+    pub fn ask(&self, account: Who, limits: &SendLimits, wanted: (u32, u32), now_ms: u64) -> Allowance {
         let mut all = self.0.borrow_mut();
         if all.len() >= SENDERS_MAX && !all.contains_key(&account) && !make_room(&mut all, now_ms) {
             return Allowance::No { suspend: false };
@@ -168,10 +175,10 @@ impl Sending {
 }
 
 /// Forgets a part of them, those that have sent least first; false if there is nobody who may be forgotten.
-fn make_room(all: &mut HashMap<AccountId, Usage>, now_ms: u64) -> bool {
-    let mut weights: Vec<(u64, AccountId)> = all.iter_mut().map(|(id, usage)| (usage.weight(now_ms), *id)).collect();
+fn make_room<Who: Copy + Eq + Hash>(all: &mut HashMap<Who, Usage>, now_ms: u64) -> bool {
+    let mut weights: Vec<(u64, Who)> = all.iter_mut().map(|(id, usage)| (usage.weight(now_ms), *id)).collect();
     let some = weights.len() / FORGOTTEN_PART;
-    let (least, ..) = weights.select_nth_unstable(some);
+    let (least, ..) = weights.select_nth_unstable_by_key(some, |(weight, _)| *weight);
     let most = all.len();
     for (_, id) in least.iter().filter(|(weight, _)| *weight < u64::MAX) {
         all.remove(id);

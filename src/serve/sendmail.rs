@@ -3,7 +3,9 @@
 //!
 //! - Whose program it is the kernel says (SO_PEERCRED), and not the line. Root, the user that runs the server and
 //!   `sendmail.trusted_users` are believed what sender they write. Of all others the sender is their name at the first domain.
-//! - Users are looked up in `/etc/passwd`, on a side thread, and nowhere else: one that is not there is called `uid-N`.
+//! - Users are looked up in `/etc/passwd`, on a side thread, and nowhere else: one that is not there is called `uid-N`. Where it cannot
+//!   be looked at now nobody is taken for another: the letter is to come again.
+//! - Who is not trusted may send as much as an account: as the account of its name, or by its number where there is none.
 //! - At once: [`PLACES_MAX`] connections, [`PLACES_PER_USER_MAX`] of one user. One more is told to come back. The line must be here
 //!   within [`LINE_S`]; then silence is allowed for [`SILENCE_S`], and all of it for [`LETTER_S`]. Past any of these it is closed.
 //! - Octets go into the letter as they come, and count against the shard's budget and their user's part of it.
@@ -21,7 +23,7 @@ use crate::net::Wire;
 use crate::observe::{self, Counter};
 use crate::office::Office;
 use crate::serve::{Rules, Service};
-use crate::shard::{self, Listener, Moment, Stream};
+use crate::shard::{self, Listener, Moment, SideError, Stream};
 
 /// Connections at once. More: told to come back.
 pub const PLACES_MAX: usize = 64;
@@ -111,14 +113,11 @@ async fn attend(office: &Rc<Office>, stream: Stream, user: u32) -> io::Result<()
     let Some(line) = caller.line().await? else { return Ok(()) };
     let posted = match Request::read(&line) {
         Ok(Request::Post { sender, full_name, recipients, octets, .. }) => {
-            let name = user_name(user).await;
-            let trusted = user == 0
-                || user == rustix::process::geteuid().as_raw()
-                || office.settings.trusted_users.contains(&name);
-            // Of whom is not trusted the sender is not heard.
-            let sender = if trusted { sender } else { name };
             let full_name = full_name.as_deref();
-            let envelope = Envelope { sender: &sender, full_name, to: &recipients, octets, user };
+            let whose = whose(office, user, sender).await;
+            let sender = whose.as_ref().map_or("", |(sender, _)| sender);
+            let envelope = Envelope { sender, full_name, to: &recipients, octets, user };
+            let trusted = whose.as_ref().map(|(_, trusted)| *trusted).map_err(|NotNow| NotNow);
             let posted = caller.letter(office, &envelope, trusted).await?;
             note(&envelope, &posted);
             posted
@@ -165,11 +164,20 @@ impl Caller {
     }
 
     /// Takes the letter behind the line. What is refused is still heard to its end: else its program would not hear why.
-    async fn letter(&mut self, office: &Rc<Office>, envelope: &Envelope<'_>, trusted: bool) -> io::Result<Posted> {
+    async fn letter(
+        &mut self,
+        office: &Rc<Office>,
+        envelope: &Envelope<'_>,
+        trusted: Result<bool, NotNow>,
+    ) -> io::Result<Posted> {
         if envelope.octets > limits::MESSAGE_BYTES_MAX {
             return Ok(Posted::Refused("the message is too large".to_owned()));
         }
-        let forbidden = if trusted { None } else { forbids(office, envelope.sender, envelope.to.len()).await };
+        let forbidden = match trusted {
+            Ok(true) => None,
+            Ok(false) => forbids(office, envelope).await,
+            Err(NotNow) => Some(Posted::Later("it cannot be found out now whose program this is".to_owned())),
+        };
         // No address has this number: those of IPv6 end in zeros, and those of IPv4 are smaller.
         let charge = office.budget.open(Some(u128::MAX - u128::from(envelope.user)));
         let mut posting = match forbidden {
@@ -204,16 +212,42 @@ impl Caller {
     }
 }
 
+/// A user's name cannot be looked up now: the side threads have too much to do, or the disk does not answer.
+struct NotNow;
+
+/// The sender of a user's letter, who wrote this one, and whether he was believed.
+async fn whose(office: &Office, user: u32, written: String) -> Result<(String, bool), NotNow> {
+    if user == 0 || user == rustix::process::geteuid().as_raw() {
+        return Ok((written, true));
+    }
+    let name = user_name(user).await?;
+    let trusted = office.settings.trusted_users.contains(&name);
+    // Of whom is not trusted the sender is not heard.
+    Ok((if trusted { written } else { name }, trusted))
+}
+
 /// What a user of this host is called.
-async fn user_name(user: u32) -> String {
-    use std::io::Read as _;
-    let read = shard::side(move || {
-        let mut text = Vec::new();
-        let file = std::fs::File::open("/etc/passwd");
-        file.and_then(|file| file.take(PASSWD_BYTES_MAX).read_to_end(&mut text)).ok()?;
-        name_in(&text, user)
+async fn user_name(user: u32) -> Result<String, NotNow> {
+    let looked = shard::side(move || match passwd() {
+        Ok(text) => Ok(name_in(&text, user)),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(why),
     });
-    read.await.ok().flatten().unwrap_or_else(|| format!("uid-{user}"))
+    match looked.await {
+        Ok(Ok(name)) => Ok(name.unwrap_or_else(|| format!("uid-{user}"))),
+        Ok(Err(why)) => {
+            tracing::error!(%why, "/etc/passwd cannot be read: whose letters are handed in by sendmail is not known");
+            Err(NotNow)
+        }
+        Err(SideError::Full | SideError::Panicked) => Err(NotNow),
+    }
+}
+
+fn passwd() -> io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut text = Vec::new();
+    std::fs::File::open("/etc/passwd")?.take(PASSWD_BYTES_MAX).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// The name of a user in `/etc/passwd`: `name:password:uid:…` (passwd(5)).

@@ -12,7 +12,7 @@ pub(super) const ROWS: &[Row] = &[Row {
     kind: Kind::Names(user),
     about: "Users of this host whose programs may write any sender (`ringpost sendmail -f`), as [\"www-data\"], beside root and the user \
             that runs the server. What others hand in at a [[listener]] with service = \"sendmail\" is from their name at the first domain; \
-            if that is an account, its limits and suspension hold.",
+            if that is an account, its limits and suspension hold; else those of [submission], by the user's number.",
     default: |_| Value::Names(Vec::new()),
 }];
 
