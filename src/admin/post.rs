@@ -2,7 +2,9 @@
 //!
 //! - Who may open the admin socket may do anything here, so any sender is believed; of others see `serve::sendmail`.
 //! - A name without a domain is one of the first domain there is.
-//! - All recipients are taken, or none and nothing is sent.
+//! - All recipients are taken, or none and nothing is sent. The way to them is that of any letter: whom nobody may send to, no program
+//!   reaches (see `route`).
+//! - What is ours alone to say is taken out (see `intake::strip`).
 //! - Its octets go into the letter as they come, and a large one into the log: they count as those of any sender.
 //!
 //! ```text
@@ -20,13 +22,14 @@ use serde::{Deserialize, Serialize};
 use super::Response;
 use crate::directory::catalogue::SendLimits;
 use crate::intake::mend::Mender;
+use crate::intake::strip::Stripper;
 use crate::intake::{self, Letter, Recipient, Verdict};
 use crate::limits;
-use crate::mail::address::{Address, ReversePath};
+use crate::mail::address::{Address, ForwardPath, ReversePath};
 use crate::mail::{date, trace};
 use crate::office::sending::{self, Allowance};
 use crate::office::{BodyCharge, Expecting, Office, folder, quota};
-use crate::route::{Nowhere, expand, name_of};
+use crate::route::{Nowhere, Route, name_of, route};
 use crate::shard::{self, Peer};
 
 /// Octets of a name that stands before an address. More: refused.
@@ -70,6 +73,7 @@ pub struct Envelope<'a> {
 /// A letter that is being handed in.
 pub struct Posting {
     letter: Letter,
+    stripper: Stripper,
     mender: Mender,
     id: String,
     _expecting: Expecting,
@@ -136,13 +140,13 @@ impl Posting {
         if let ReversePath::Address(from) = &sender {
             mender = mender.with_from(&from_field(full_name.unwrap_or(""), from.as_str())?);
         }
-        Ok(Posting { letter, mender, id, _expecting: expecting })
+        Ok(Posting { letter, stripper: Stripper::new(Some(&*host)), mender, id, _expecting: expecting })
     }
 
     /// Takes the next octets of it, canonical CRLF.
     pub async fn take(&mut self, office: &Rc<Office>, octets: &[u8]) {
-        let Posting { letter, mender, .. } = self;
-        mender.take(octets, &mut |octets| letter.push(octets));
+        let Posting { letter, stripper, mender, .. } = self;
+        stripper.take(octets, &mut |kept| mender.take(kept, &mut |octets| letter.push(octets)));
         if letter.is_full() {
             letter.put_away(office).await;
         }
@@ -150,7 +154,8 @@ impl Posting {
 
     /// It is whole.
     pub async fn end(self, office: &Rc<Office>) -> Posted {
-        let Posting { mut letter, mut mender, id, _expecting } = self;
+        let Posting { mut letter, mut stripper, mut mender, id, _expecting } = self;
+        stripper.end(&mut |kept| mender.take(kept, &mut |octets| letter.push(octets)));
         mender.end(&mut |octets| letter.push(octets));
         match intake::accept(office, letter).await {
             Verdict::Stored => Posted::Id(id),
@@ -231,22 +236,23 @@ async fn recipients(office: &Rc<Office>, to: &[String], octets: u64) -> Result<V
     }
     let volumes = usize::from(office.volume_count());
     let mut all: Vec<Recipient> = Vec::new();
+    let mut names_followed = 0;
     for text in to {
         let address = address(office, text)?;
-        let way = match name_of(&address) {
-            Some(name) => office.directory(|d| expand(&name, address.local(), d, volumes)),
-            None => Err(Nowhere::Elsewhere),
+        let path = ForwardPath::Address(address.clone());
+        let (way, names) = office.directory(|d| route(&path, d, volumes, shard::wall_ms()));
+        names_followed += names;
+        if names_followed > limits::NAMES_FOLLOWED_MAX {
+            return Err(Posted::Refused("it would go to too many mailboxes".to_owned()));
+        }
+        if names > limits::NAMES_AT_ONCE {
+            // A list is long, and there are others on this shard.
+            futures_lite::future::yield_now().await;
+        }
+        let targets = match way {
+            Route::Mailboxes(targets) => targets,
+            Route::Nowhere(why) => return Err(nowhere(&address, why)),
         };
-        let targets = way.map_err(|why| match why {
-            Nowhere::Nobody => Posted::NoUser(format!("{address}: no such user here")),
-            Nowhere::Elsewhere => {
-                Posted::Refused(format!("{address} is not here: mail is not sent to other hosts yet"))
-            }
-            Nowhere::Denied | Nowhere::Loop | Nowhere::TooMany => {
-                Posted::Refused(format!("{address} leads to itself, or to too many"))
-            }
-            Nowhere::AskAgain => Posted::Later("the directory is not complete yet".to_owned()),
-        })?;
         for target in targets {
             if all.iter().any(|r| r.home.account == target.home.account) {
                 continue;
@@ -265,6 +271,16 @@ async fn recipients(office: &Rc<Office>, to: &[String], octets: u64) -> Result<V
         }
     }
     Ok(all)
+}
+
+fn nowhere(address: &Address, why: Nowhere) -> Posted {
+    match why {
+        Nowhere::Nobody => Posted::NoUser(format!("{address}: no such user here")),
+        Nowhere::Elsewhere => Posted::Refused(format!("{address} is not here: mail is not sent to other hosts yet")),
+        Nowhere::Denied => Posted::Refused(format!("{address}: access denied")),
+        Nowhere::Loop | Nowhere::TooMany => Posted::Refused(format!("{address} leads to itself, or to too many")),
+        Nowhere::AskAgain => Posted::Later("the directory is not complete yet".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -7,11 +7,17 @@
 //! | `Return-Path` | written once, at final delivery, which is here (RFC 5321 §4.4) |
 //! | `Authentication-Results` in our name | readers believe who is named there (RFC 8601 §5) |
 //!
-//! Pure, and a stream: octets go through in runs as long as they come, and at most [`HELD_BYTES_MAX`] are held back, at the beginning
-//! of a field that may be one of these. The body is not looked at. What comes has CRLF at the end of its lines already.
+//! - Pure, and a stream: octets go through in runs as long as they come, and at most [`HELD_BYTES_MAX`] are held back, at the beginning
+//!   of a line that may be one of these. The body is not looked at. What comes has CRLF at the end of its lines already.
+//! - What a field is, and where the header ends, is as in [`header`]: a letter is read by it later.
+//! - A letter that begins with white space has no header, and is set off by an empty line: else it would go on with the last of our
+//!   own trace fields, which stand before it, and what follows would be fields again.
 
-/// Octets of a field by which it is known whether it stays. More, and it is not known: it does not.
+use crate::mail::header::{self, Beginning};
+
+/// Octets of a field by which it is known whether it stays: its name is in them. Not known by then whose results it has: it does not.
 const HELD_BYTES_MAX: usize = 1_024;
+const _: () = assert!(header::NAME_BYTES_MAX < HELD_BYTES_MAX);
 const OURS: [&[u8]; 2] = [b"X-Ringpost-Filter", b"Return-Path"];
 const IN_OUR_NAME: &[u8] = b"Authentication-Results";
 
@@ -26,6 +32,8 @@ pub struct Stripper {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
+    /// Before the first octet.
+    Start,
     /// Where a line begins; true: the field above is being taken out.
     Line(bool),
     /// Inside a line.
@@ -49,7 +57,7 @@ impl Stripper {
     /// Before the first octet. `host`: our own name, in which nobody else speaks; `None`: whoever brings this may.
     #[must_use]
     pub fn new(host: Option<&str>) -> Stripper {
-        Stripper { host: host.unwrap_or_default().into(), held: Vec::new(), at: At::Line(false) }
+        Stripper { host: host.unwrap_or_default().into(), held: Vec::new(), at: At::Start }
     }
 
     /// Takes the next octets of the letter and passes on what stays, in order.
@@ -65,7 +73,8 @@ impl Stripper {
     /// The letter is whole: what is still held back.
     pub fn end(&mut self, pass: &mut impl FnMut(&[u8])) {
         let rest = std::mem::take(&mut self.held);
-        if !rest.is_empty() {
+        let whole = [&rest, b"\r\n\r\n".as_slice()].concat();
+        if !rest.is_empty() && self.known_fate(&whole) != Fate::Goes {
             pass(&rest);
         }
         self.at = At::Body;
@@ -77,6 +86,11 @@ impl Stripper {
         while at < piece.len() {
             match self.at {
                 At::Body => break,
+                At::Start if matches!(piece[at], b' ' | b'\t') => {
+                    pass(b"\r\n");
+                    self.at = At::Body;
+                }
+                At::Start => self.at = At::Line(false),
                 At::Inside(gone) => {
                     at = memchr::memchr(b'\n', &piece[at..]).map_or(piece.len(), |lf| at + lf + 1);
                     if piece[at - 1] == b'\n' {
@@ -120,12 +134,19 @@ impl Stripper {
 
     /// What becomes of the field that begins here.
     fn fate(&self, field: &[u8]) -> Fate {
-        let fate = match name_end(field) {
-            Some(Ok(colon)) => self.fate_by_name(field[..colon].trim_ascii_end(), &field[colon + 1..]),
-            Some(Err(NoField)) => Fate::Body,
-            None => Fate::Open,
-        };
-        if fate == Fate::Open && field.len() >= HELD_BYTES_MAX { Fate::Goes } else { fate }
+        let field = &field[..field.len().min(HELD_BYTES_MAX)];
+        match self.known_fate(field) {
+            Fate::Open if field.len() == HELD_BYTES_MAX => Fate::Goes,
+            fate => fate,
+        }
+    }
+
+    fn known_fate(&self, field: &[u8]) -> Fate {
+        match header::beginning(field) {
+            Beginning::Field(colon) => self.fate_by_name(field[..colon].trim_ascii_end(), &field[colon + 1..]),
+            Beginning::NoField => Fate::Body,
+            Beginning::Open => Fate::Open,
+        }
     }
 
     fn fate_by_name(&self, name: &[u8], value: &[u8]) -> Fate {
@@ -143,21 +164,6 @@ impl Stripper {
     }
 }
 
-struct NoField;
-
-/// Where the colon behind a field's name is. RFC 5322 §4.5: there may be spaces before it. `None`: not seen yet.
-fn name_end(line: &[u8]) -> Option<Result<usize, NoField>> {
-    let mut spaces = false;
-    for (at, octet) in line.iter().enumerate() {
-        match octet {
-            b':' if at > 0 => return Some(Ok(at)),
-            b' ' | b'\t' if at > 0 => spaces = true,
-            octet if !octet.is_ascii_graphic() || spaces || at == 0 && *octet == b':' => return Some(Err(NoField)),
-            _ => {}
-        }
-    }
-    None
-}
 fn pass_on(octets: &[u8], pass: &mut impl FnMut(&[u8])) {
     if !octets.is_empty() {
         pass(octets);
@@ -179,14 +185,16 @@ fn speaks_as(value: &[u8], host: &[u8]) -> Option<bool> {
                     return Some(false);
                 }
             }
-            b' ' | b'\t' | b'\r' | b'"' => {}
+            b' ' | b'\t' | b'\r' | b'\x0b' | b'\x0c' | b'"' => {}
             _ if depth > 0 => {}
             _ => break,
         }
         at += 1;
     }
     let name = &value[at..];
-    let end = name.iter().position(|b| matches!(b, b';' | b' ' | b'\t' | b'\r' | b'\n' | b'(' | b'"' | b'/'));
+    let end = name
+        .iter()
+        .position(|b| matches!(b, b';' | b' ' | b'\t' | b'\r' | b'\n' | b'\x0b' | b'\x0c' | b'(' | b'"' | b'/'));
     match end {
         Some(end) => {
             let said = name[..end].strip_suffix(b".").unwrap_or(&name[..end]);
@@ -200,6 +208,12 @@ fn speaks_as(value: &[u8], host: &[u8]) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const LONG: &str = match str::from_utf8(&[b'x'; 990]) {
+        Ok(text) => text,
+        Err(_) => unreachable!(),
+    };
 
     /// What stays of a letter, the same however it comes in pieces.
     fn stripped(letter: &str) -> String {
@@ -270,5 +284,89 @@ mod tests {
         let trusted = b"Authentication-Results: mx.us.test; spf=pass\r\nReturn-Path: <>\r\n\r\n";
         Stripper::new(None).take(trusted, &mut |octets| out.extend_from_slice(octets));
         assert_eq!(out, b"Authentication-Results: mx.us.test; spf=pass\r\n\r\n");
+    }
+
+    #[test]
+    fn a_letter_without_a_header_is_kept_however_long_its_first_line_is() {
+        for length in [997, 998, 1_023, 1_024, 1_025, 5_000] {
+            let letter = format!("{}\r\nReturn-Path: body\r\n", "QUJD".repeat(length).split_at(length).0);
+            assert_eq!(stripped(&letter), letter, "{length}");
+            let later = format!("To: x\r\n{letter}");
+            assert_eq!(stripped(&later), later, "{length}");
+        }
+    }
+
+    #[test]
+    fn white_space_of_any_kind_before_a_colon_hides_nothing() {
+        for odd in ["\x0c", " \x0c\t", "\r"] {
+            let letter = format!(
+                "X{odd}: y\r\nX-Ringpost-Filter: forged\r\nReturn-Path{odd}: <>\r\n\
+                 Authentication-Results{odd}:{odd}mx.us.test{odd}; spf=pass\r\n\r\n"
+            );
+            assert_eq!(stripped(&letter), format!("X{odd}: y\r\n\r\n"), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_letter_that_begins_with_white_space_goes_on_with_no_field_of_ours() {
+        let letter = " by us.test\r\nX-Ringpost-Filter: forged\r\n";
+        assert_eq!(stripped(letter), format!("\r\n{letter}"));
+        assert_eq!(stripped("\tx: y"), "\r\n\tx: y");
+    }
+
+    #[test]
+    fn results_in_our_name_go_even_where_the_letter_ends_within_them() {
+        assert_eq!(stripped("To: x\r\nAuthentication-Results: mx.us.test"), "To: x\r\n");
+        assert_eq!(stripped("Authentication-Results: mx.us.test.other"), "Authentication-Results: mx.us.test.other");
+        assert_eq!(stripped("Authentication-Results: mx.us"), "Authentication-Results: mx.us");
+    }
+
+    proptest! {
+        /// The header parser, asked of the whole letter, and the stream agree to the octet: so nothing forged is left for who reads
+        /// the stored letter, and nothing else is missing.
+        #[test]
+        fn what_is_left_has_no_forged_field_and_all_the_rest(
+            words in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "X-Ringpost-Filter", "return-path", "Authentication-Results", "To", "X", ":", ": ", " ", "\t", "\x0c", "\r",
+                    "\r\n", "\r\n", "\r\n", ": x\r\n", "mx.us.test", "; spf=pass", "(", ")", "\"", "\\", "é", LONG,
+                ]),
+                0..30,
+            ),
+            cut in 1usize..1_500,
+        ) {
+            let letter = words.concat();
+            let (mut left, mut stripper) = (Vec::new(), Stripper::new(Some("mx.us.test")));
+            for piece in letter.as_bytes().chunks(cut) {
+                stripper.take(piece, &mut |octets| left.extend_from_slice(octets));
+                prop_assert!(stripper.held.len() < HELD_BYTES_MAX);
+            }
+            stripper.end(&mut |octets| left.extend_from_slice(octets));
+
+            let trace = "Received: by us\r\n";
+            let set_off = if letter.starts_with([' ', '\t']) { "\r\n" } else { "" };
+            let stored = format!("{trace}{set_off}{letter}");
+            let is_forged = |field: &header::Field| {
+                let window = field.whole.start + HELD_BYTES_MAX;
+                let value = &stored.as_bytes()[field.value.start..field.whole.end.min(window).max(field.value.start)];
+                match &stored.as_bytes()[field.name.clone()] {
+                    name if OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours)) => true,
+                    name if name.eq_ignore_ascii_case(IN_OUR_NAME) && field.whole.len() >= HELD_BYTES_MAX => {
+                        speaks_as(value, b"mx.us.test").unwrap_or(true)
+                    }
+                    name if name.eq_ignore_ascii_case(IN_OUR_NAME) => {
+                        speaks_as(&[value, b"\r\n\r\n"].concat(), b"mx.us.test").unwrap_or(true)
+                    }
+                    _ => false,
+                }
+            };
+            let mut fields = header::Fields::of(stored.as_bytes());
+            let stay: String =
+                fields.by_ref().filter(|field| !is_forged(field)).map(|field| &stored[field.whole]).collect();
+            prop_assert_eq!(
+                format!("{trace}{}", String::from_utf8_lossy(&left)),
+                format!("{stay}{}", &stored[fields.position()..])
+            );
+        }
     }
 }

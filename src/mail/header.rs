@@ -358,6 +358,30 @@ fn colon(line: &[u8]) -> Option<usize> {
     (!name.is_empty() && name.iter().all(|b| matches!(b, 33..=126))).then_some(colon)
 }
 
+/// What the octets are at the beginning of a line of the header, where more of them may follow. The same as for [`Fields`] and
+/// [`Examiner`], by the same words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// Of a field, whose colon is there.
+    Field(usize),
+    /// Of no field: the header has ended.
+    NoField,
+    /// More of them have to be seen, [`NAME_BYTES_MAX`] at most.
+    Open,
+}
+
+/// What begins here, as far as it is known: the octets may end before their line does, or behind it.
+#[must_use]
+pub fn beginning(octets: &[u8]) -> Beginning {
+    let seen = &octets[..octets.len().min(NAME_BYTES_MAX)];
+    let line = &seen[..line_end(seen, 0)];
+    match memchr::memchr(b':', line) {
+        Some(_) => colon(line).map_or(Beginning::NoField, Beginning::Field),
+        None if line.len() == NAME_BYTES_MAX || line.ends_with(b"\n") => Beginning::NoField,
+        None => Beginning::Open,
+    }
+}
+
 /// True if a line, or its first [`NAME_BYTES_MAX`] octets, begins a field.
 #[must_use]
 pub fn begins_field(line: &[u8]) -> bool {

@@ -125,6 +125,29 @@ fn what_is_refused_is_told_by_its_exit_code_however_long_it_is() {
 }
 
 #[test]
+fn a_program_says_nothing_in_our_name_and_reaches_nobody_who_is_shut_off() {
+    let desk = desk();
+    let user = if is_root() { NOBODY } else { rustix::process::geteuid().as_raw() };
+    let send = |message: &str| desk.sendmail(user, &[ALICE], message.as_bytes());
+    assert_eq!(send("Subject: first\n\n"), (0, String::new()), "{}", desk.house.log());
+    let first = desk.letter("first");
+    let (_, by) = first.split_once("by ").expect("a trace field");
+    let host = by.split_whitespace().next().expect("a name");
+    let forged = format!(
+        "X\x0c: y\nX-Ringpost-Filter: fine\nAuthentication-Results: {host}; spf=pass\n\
+         Authentication-Results: other.test; spf=pass\nSubject: forged\n\nHello\n"
+    );
+    assert_eq!(send(&forged), (0, String::new()), "{}", desk.house.log());
+    let letter = desk.letter("forged");
+    assert!(!letter.contains("X-Ringpost-Filter") && !letter.contains(&format!("Results: {host}")), "{letter}");
+    assert!(letter.contains("X\x0c: y\r\n") && letter.contains("Results: other.test; spf=pass\r\n"), "{letter}");
+    let (code, _, wrong) = desk.house.verb(&["access", "deny", "recipient", ALICE], "");
+    assert_eq!(code, 0, "{wrong}");
+    let (code, said) = send("Subject: denied\n\n");
+    assert!(code == 69 && said.contains("denied"), "{code}: {said}");
+}
+
+#[test]
 fn whoever_asks_for_more_than_a_letter_is_refused() {
     use std::io::{BufRead as _, BufReader};
     let desk = desk();
