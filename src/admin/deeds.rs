@@ -139,12 +139,26 @@ pub(super) async fn ask(
     answered(volume, office.mesh.call(office.shard_of(volume), Request::Do { volume, deeds }, 0).await)
 }
 
-/// The same; where they are not known to be durable: why, and whether it is known that nothing was kept.
-pub(super) async fn try_ask(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<(), (Trouble, bool)> {
+/// What is known of a change that was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Nothing was.
+    Nothing,
+    /// Nothing was, for the volume has failed.
+    NothingAsItFailed,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// The same; where they are not known to be durable: why, and what is known.
+pub(super) async fn try_ask(office: &Office, volume: VolumeId, deeds: Vec<Deed>) -> Result<(), (Trouble, Kept)> {
     let reply = office.mesh.call(office.shard_of(volume), Request::Do { volume, deeds }, 0).await;
-    let known =
-        matches!(reply, Err(MeshError::Full) | Ok(Reply::Did(Err(Deliverable::Refused(_) | Deliverable::NoVolume))));
-    answered(volume, reply).map(drop).map_err(|trouble| (trouble, known))
+    let kept = match &reply {
+        Ok(Reply::Did(Err(Deliverable::Refused(Refused::Failed)))) => Kept::NothingAsItFailed,
+        Err(MeshError::Full) | Ok(Reply::Did(Err(Deliverable::Refused(_) | Deliverable::NoVolume))) => Kept::Nothing,
+        _ => Kept::Unknown,
+    };
+    answered(volume, reply).map(drop).map_err(|trouble| (trouble, kept))
 }
 
 pub(super) fn answered(volume: VolumeId, reply: Result<Reply, MeshError>) -> Result<Vec<Option<AccountId>>, Trouble> {

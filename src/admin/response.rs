@@ -108,6 +108,9 @@ pub enum Response {
     Routing {
         /// What is told.
         told: Box<routing::Told>,
+        /// It was done, and something is not as it should be.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
     },
     /// To `Post`.
     Posted {

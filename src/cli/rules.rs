@@ -9,14 +9,17 @@ use crate::admin::{Request, Response};
 /// Carries it out, whether the server runs or not.
 pub(super) fn ask(data: &Path, ask: Ask) -> Result<Told, String> {
     match desk::ask(data, Request::Routing { ask })? {
-        Response::Routing { told } => Ok(*told),
+        Response::Routing { told, warning } => {
+            warning.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            Ok(*told)
+        }
         other => Err(desk::strange(&other)),
     }
 }
 
 /// What was told does not fit what was asked.
 pub(super) fn strange(told: Told) -> String {
-    desk::strange(&Response::Routing { told: Box::new(told) })
+    desk::strange(&Response::Routing { told: Box::new(told), warning: None })
 }
 
 /// One line: a name, and what is said of it.

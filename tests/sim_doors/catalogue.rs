@@ -1,4 +1,5 @@
-//! A change of the catalogue is in every volume or, for people, in none: a volume that fails, and a power cut in between.
+//! A change of the catalogue is in every volume or, for people, in none: a volume that fails, one that had failed before and is passed
+//! over, and a power cut in between.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -51,24 +52,92 @@ fn a_volume_that_fails_under_a_change_leaves_the_old_in_force_everywhere_and_aft
             disk(world, failing).fail(OpKind::Sync, Fault::Io, When::Once(1));
             failed_for(&ask(sales("bob")).await, failing);
             assert_eq!(sales_go_to().await, "alice@ringpost.test");
-            // What is new, and what is to go, neither.
-            let ban = json!({"what": "access-put", "table": "client", "entry": "192.0.2.0/24", "deny": true});
-            failed_for(&ask(ban.clone()).await, failing);
-            failed_for(&ask(json!({"what": "list-remove", "address": SALES, "group": false})).await, failing);
+            disk(world, failing).heal();
+            world.crash(node);
+            let node = start(world, false);
             assert_eq!(sales_go_to().await, "alice@ringpost.test");
+            assert!(is_well(&ask(sales("bob")).await));
+            world.crash(node);
+            start(world, false);
+            assert_eq!(sales_go_to().await, "bob@ringpost.test");
+        });
+    }
+}
+
+fn access(verb: &str, entry: &str) -> Value {
+    match verb {
+        "access-put" => json!({"what": verb, "table": "client", "entry": entry, "deny": true}),
+        verb => json!({"what": verb, "table": "client", "entry": entry}),
+    }
+}
+
+/// Networks that are shut out.
+async fn banned() -> Vec<String> {
+    let answer = ask(json!({"what": "access"})).await;
+    let all = answer["told"]["access"].as_array().expect("a list");
+    all.iter().map(|one| one["entry"].as_str().expect("a network").to_owned()).collect()
+}
+
+async fn is_suspended(name: &str) -> bool {
+    let answer = ask(json!({"what": "account", "address": format!("{name}@ringpost.test")})).await;
+    answer["told"]["account"]["suspended"].is_string()
+}
+
+fn suspend(name: &str, why: &str) -> Value {
+    json!({"what": "account", "address": format!("{name}@ringpost.test"), "set": {"suspended": why}})
+}
+
+#[test]
+fn bans_and_suspensions_are_made_while_a_volume_has_failed_and_nothing_old_comes_back_with_it() {
+    for failing in 0..2 {
+        over_seeds(async |world, node| {
+            accounts(&["alice", "bob"]).await;
+            for before in [sales("alice"), access("access-put", "198.51.100.0/24"), suspend("bob", "spam")] {
+                let answer = ask(before).await;
+                assert!(is_well(&answer) && answer["warning"].is_null(), "{answer}");
+            }
+            disk(world, failing).fail(OpKind::Sync, Fault::Io, When::Once(1));
+            failed_for(&ask(sales("bob")).await, failing);
+            let remove = json!({"what": "list-remove", "address": SALES, "group": false});
+            let (ban, unban) = (access("access-put", "192.0.2.0/24"), access("access-remove", "198.51.100.0/24"));
+            for during in [ban, suspend("alice", "spam"), unban, suspend("bob", ""), remove] {
+                let answer = ask(during).await;
+                let warning = answer["warning"].as_str().unwrap_or_default();
+                assert!(is_well(&answer) && warning.contains(&format!("volume {failing} has failed")), "{answer}");
+            }
+            let look =
+                async || (sales_go_to().await, banned().await, is_suspended("alice").await, is_suspended("bob").await);
+            let now = (String::new(), vec!["192.0.2.0/24".to_owned()], true, false);
+            assert_eq!(look().await, now);
             disk(world, failing).heal();
             world.crash(node);
 
             let node = start(world, false);
-            assert_eq!(sales_go_to().await, "alice@ringpost.test");
-            assert_eq!(ask(json!({"what": "access"})).await["told"]["access"], json!([]));
-            assert!(is_well(&ask(sales("bob")).await) && is_well(&ask(ban).await));
+            assert_eq!(look().await, now);
+            assert!(holds(world, failing, "access:client:192.0.2.0/24"), "it has what it missed");
+            let again = ask(access("access-put", "198.51.100.0/24")).await;
+            assert!(is_well(&again) && again["warning"].is_null(), "{again}");
             world.crash(node);
             start(world, false);
-            assert_eq!(sales_go_to().await, "bob@ringpost.test");
-            assert_eq!(ask(json!({"what": "access"})).await["told"]["access"].as_array().map(Vec::len), Some(1));
+            assert_eq!(banned().await, ["192.0.2.0/24", "198.51.100.0/24"]);
+            assert_eq!((sales_go_to().await, is_suspended("alice").await), (String::new(), true));
         });
     }
+}
+
+#[test]
+fn where_every_volume_has_failed_nothing_is_changed() {
+    over_seeds(async |world, _| {
+        accounts(&["alice", "bob"]).await;
+        for failing in 0..2 {
+            disk(world, failing).fail(OpKind::Sync, Fault::Io, When::Once(1));
+            assert_eq!(ask(sales("alice")).await["answer"], "failed");
+        }
+        let answer = ask(sales("alice")).await;
+        assert_eq!(answer["answer"], "failed", "{answer}");
+        assert!(answer["error"].as_str().is_some_and(|why| why.contains("every volume")), "{answer}");
+        assert_eq!(sales_go_to().await, "");
+    });
 }
 
 #[test]

@@ -104,8 +104,13 @@ pub async fn suspend(office: &Rc<Office>, name: String) {
     if office.directory(|d| d.rules().account(&name).is_some_and(|own| own.suspended.is_some())) {
         return;
     }
-    let suspended = Some("it went on sending more than it may".to_owned());
-    let done = rules(office, &name, AccountSet { suspended, ..AccountSet::default() }).await;
+    let set =
+        || AccountSet { suspended: Some("it went on sending more than it may".to_owned()), ..AccountSet::default() };
+    let mut done = rules(office, &name, set()).await;
+    if matches!(done, Err(Trouble::Failed(_))) {
+        // A volume that fails under a change is passed over by the next one.
+        done = rules(office, &name, set()).await;
+    }
     match done {
         Ok(_) => tracing::error!(
             target: "audit",

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Response, Trouble, names, respond};
+use super::{Response, Trouble, catalogue, names, respond};
 use crate::directory::catalogue::{AccountRules, DomainRules, TARGETS_MAX, Table};
 use crate::office::Office;
 use crate::route::{Nowhere, expand, expand_let_in};
@@ -214,6 +214,7 @@ impl Ask {
 
 /// Carries it out.
 pub(super) async fn answer(office: &Rc<Office>, ask: Ask) -> Response {
+    let changes = ask.changes();
     let told = match ask {
         Ask::ListPut { address, group, targets } => lists::put(office, &address, group, targets).await,
         Ask::ListChange { address, join, leave } => lists::change(office, &address, join, leave).await,
@@ -231,7 +232,8 @@ pub(super) async fn answer(office: &Rc<Office>, ask: Ask) -> Response {
         Ask::Access { table } => Ok(access::list(office, table)),
         Ask::Way { address } => way(office, &address),
     };
-    respond(told.map(|told| Response::Routing { told: Box::new(told) }))
+    let warning = if changes { catalogue::warning(office) } else { None };
+    respond(told.map(|told| Response::Routing { told: Box::new(told), warning }))
 }
 
 fn way(office: &Office, address: &str) -> Result<Told, Trouble> {
