@@ -5,6 +5,9 @@
 //! monotonic one for a while: from the start on for [`AFTER_START`], and after a jump for [`AFTER_JUMP`], in which
 //! somebody may read of it in the log and set the clock right. Nothing waits for longer than it would be kept anyway.
 //!
+//! *Liberty*: at the start no date on disk is compared. A clock that is behind lets nothing go; one that is ahead is believed when it has
+//! been steady for [`AFTER_START`].
+//!
 //! *Liberty*: who may come in until when (bans, grants of logins without TLS) follows the wall clock at once: its operator has named a day.
 
 use std::time::Duration;

@@ -269,3 +269,21 @@ fn a085_aliases_over_many_answers_end_too() {
     });
     assert!((12..=14).contains(&heard.get()), "{}", heard.get());
 }
+
+#[test]
+fn a087_validated_is_believed_of_no_resolver_on_another_host() {
+    let (here, elsewhere): (SocketAddr, _) = (([127, 0, 0, 1], 53).into(), at(1));
+    for (resolver, believed) in [(elsewhere, false), (here, true)] {
+        let world = World::new(7);
+        world.lose_datagrams(0);
+        stand_in(&world, resolver, |query| {
+            let mut answer = address(query)?;
+            answer[3] |= 0x20;
+            Some(answer)
+        });
+        let answer = on_a_node(&world, Settings::ask(vec![resolver]), |resolver| async move {
+            resolver.lookup_address(&name("d.test"), Family::V4).await
+        });
+        assert_eq!(answer.found().expect("an address").authentic, believed, "{resolver}");
+    }
+}
