@@ -13,6 +13,8 @@ const ALICE: &str = "alice@ringpost.test";
 /// Users that every Debian has.
 const DAEMON: u32 = 1;
 const NOBODY: u32 = 65_534;
+/// One that none has.
+const NAMELESS: u32 = 54_321;
 
 struct Desk {
     house: House,
@@ -21,13 +23,17 @@ struct Desk {
 }
 
 fn desk() -> Desk {
+    desk_where("")
+}
+
+fn desk_where(settings: &str) -> Desk {
     let dir = tempfile::tempdir().expect("a temporary folder");
     // Others get as far as the socket and the program, and no further.
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).expect("it is ours");
     let (data, socket, program) = (dir.path().join("data"), dir.path().join("socket"), dir.path().join("sendmail"));
     std::fs::create_dir(&data).expect("a folder");
     let file = format!(
-        "[sendmail]\ntrusted_users = [\"daemon\"]\n\
+        "{settings}[sendmail]\ntrusted_users = [\"daemon\"]\n\
          [[listener]]\nservice = \"smtp\"\naddress = \"127.0.0.1:2525\"\n\
          [[listener]]\nservice = \"imap\"\naddress = \"127.0.0.1:2143\"\n\
          [[listener]]\nservice = \"pop3\"\naddress = \"127.0.0.1:2110\"\n\
@@ -145,6 +151,24 @@ fn a_program_says_nothing_in_our_name_and_reaches_nobody_who_is_shut_off() {
     assert_eq!(code, 0, "{wrong}");
     let (code, said) = send("Subject: denied\n\n");
     assert!(code == 69 && said.contains("denied"), "{code}: {said}");
+}
+
+#[test]
+fn a_user_without_an_account_sends_as_much_as_an_account_may_unless_he_is_trusted() {
+    let desk = desk_where("[submission]\nmessages_per_hour = 2\nrecipients_per_message = 1\n");
+    if !is_root() {
+        // Its own user is trusted.
+        return;
+    }
+    for (user, codes) in [(NOBODY, [0, 0, 75, 75]), (NAMELESS, [0, 0, 75, 75]), (DAEMON, [0; 4]), (0, [0; 4])] {
+        for code in codes {
+            let (was, said) = desk.sendmail(user, &[ALICE], b"Subject: x\n\n");
+            assert_eq!(was, code, "{user}: {said}");
+            assert_eq!(said.contains("has sent as much as it may for now"), code == 75, "{user}: {said}");
+        }
+    }
+    let (code, said) = desk.sendmail(NOBODY, &[ALICE, "postmaster@ringpost.test"], b"Subject: x\n\n");
+    assert_eq!(code, 69, "{said}");
 }
 
 #[test]
