@@ -277,6 +277,31 @@ mod tests {
         assert_eq!((name(7), name(3), name(330)), (None, None, None));
     }
 
+    #[cfg(feature = "sim")]
+    #[test]
+    fn whoever_cannot_be_looked_up_now_is_taken_for_nobody_else() {
+        use crate::shard::Mesh;
+        use crate::shard::sim::World;
+
+        let world = World::new(1);
+        let node = world.start(1, |_: Mesh<(), ()>| async {
+            // None has this number.
+            let name = "uid-54321".to_owned();
+            assert_eq!(user_name(54_321).await.map_err(|NotNow| ()), Ok(name.clone()));
+            let mut busy: Vec<_> = (0..limits::SIDE_QUEUE_MAX).map(|_| Box::pin(shard::side(|| ()))).collect();
+            for job in &mut busy {
+                assert!(futures_lite::future::poll_once(job).await.is_none());
+            }
+            assert!(user_name(54_321).await.is_err());
+            drop(busy);
+            shard::sleep(Duration::from_secs(10)).await;
+            assert_eq!(user_name(54_321).await.map_err(|NotNow| ()), Ok(name));
+            Ok(())
+        });
+        world.run_until(async { world.ended(node).await.expect("an orderly end") });
+        assert_eq!(world.panics(), [""; 0]);
+    }
+
     #[test]
     fn one_user_does_not_take_the_places_of_all() {
         let places = Places::default();
