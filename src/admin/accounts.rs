@@ -237,11 +237,11 @@ pub(super) async fn remove(office: &Rc<Office>, address: &str) -> Response {
 
 async fn try_remove(office: &Rc<Office>, address: &str) -> Result<Response, Trouble> {
     let (name, home) = existing(office, address)?;
-    // First: whoever has this name next must not have its rules, and what was cut off here can be asked for again.
-    routing::forget_account(office, &name).await?;
     if home.generation > 1 {
         remove_what_moves_left(office, &name, home).await?;
     }
+    // First: whoever has this name next must not have its rules, and what was cut off here can be asked for again.
+    routing::forget_account(office, &name).await?;
     deeds::ask(office, home.volume, vec![Deed::RemoveAccount(home.account)]).await?;
     let told = office.tell_all(Change::AccountGone { name: name.clone() }).await.map_err(deeds::untold);
     logins::end(office, &name, Protocols::ALL).await?;
