@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ringpost_loadtest::ended::{Ended, SKIPPED};
 use ringpost_loadtest::{accept, accounts, broken, cut, figures, full, kill, overload, slow, timing};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -50,6 +51,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // A crowd is thousands of files, and the soft limit is seldom more than one.
+    let files = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: files.maximum, maximum: files.maximum });
     let outcome = match Cli::parse().command {
         Command::Accept(args) => accept::run(&args).map(Ended::of),
         Command::Accounts(args) => accounts::run(&args).map(|()| Ended::Well).map_err(|e| e.to_string()),

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use comfy_table::{ContentArrangement, Table, presets};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Serialize;
 
 use crate::kill::server::{Recipe, Server};
@@ -98,7 +99,8 @@ pub fn run(args: &Args) -> Result<bool, String> {
     let folder =
         folder.unwrap_or_else(|| std::env::temp_dir().join(format!("ringpost-figures-{}", std::process::id())));
     fs::create_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    let house = House { args, folder };
+    let cpus = sched_getaffinity(None).map_err(|e| format!("which CPUs there are: {e}"))?;
+    let house = House { args, folder, cpus };
     let figures = house.prepare().and_then(|()| house.measure());
     let removed = fs::remove_dir_all(&house.folder);
     let figures = figures?;
@@ -115,6 +117,8 @@ pub fn run(args: &Args) -> Result<bool, String> {
 struct House<'a> {
     args: &'a Args,
     folder: PathBuf,
+    /// Where this program could run at first: each part pins it, and a server must not inherit that.
+    cpus: CpuSet,
 }
 
 /// A server on its copy.
@@ -181,6 +185,7 @@ impl House<'_> {
         let file = data.join("ringpost.toml");
         let had = fs::read_to_string(&file).map_err(failed)?;
         fs::write(&file, had + settings).map_err(failed)?;
+        sched_setaffinity(None, &self.cpus).map_err(|e| format!("all CPUs again: {e}"))?;
         let recipe = self.recipe(&data, more);
         let server = recipe.start()?;
         recipe.await_desk()?;
