@@ -114,7 +114,7 @@ pub const FILES_SCARCE: u64 = 64;
 /// Of a shard's time that others want too, this part is spent on turning newcomers away: one in so many. Then they wait in the
 /// kernel's queue, where who finds no room tries again: telling ten times as many as can be served that there is no place would
 /// leave no time to serve.
-pub const TURNING_AWAY_PART: u32 = 60;
+pub const TURNING_AWAY_PART: u32 = 120;
 /// The most that turning one of them away counts for, microseconds: what took longer was somebody else's doing.
 pub const TURNING_AWAY_US_MAX: u64 = 200;
 /// What may be saved up of it, milliseconds of that part.
